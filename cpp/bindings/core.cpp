@@ -1,0 +1,154 @@
+// ganglion._core: the C++ runtime as it is, for Python. Names, shapes and messages are the business of
+// ganglion.runtime; this file only moves bytes.
+
+#include <ganglion/policy.hpp>
+#include <ganglion/version.hpp>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <string>
+#include <vector>
+
+namespace py = pybind11;
+
+namespace {
+
+using Floats = py::array_t<float, py::array::c_style>;
+using Flags = py::array_t<std::uint8_t, py::array::c_style>;
+
+std::span<const float> view(const Floats& array) { return {array.data(), static_cast<std::size_t>(array.size())}; }
+
+Floats copy(std::span<const float> values) {
+  return Floats(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+ganglion::LoadOptions make_options(ganglion::Engine engine, int threads, int warmup_steps, std::size_t batch,
+                                   const std::filesystem::path& onnxruntime_library,
+                                   const std::filesystem::path& libtorch_library) {
+  ganglion::LoadOptions options;
+  options.engine = engine;
+  options.threads = threads;
+  options.warmup_steps = warmup_steps;
+  options.self_test = false;  // ganglion.runtime runs it, to hand the result on in its exception
+  options.batch = batch;
+  options.onnxruntime_library = onnxruntime_library;
+  options.libtorch_library = libtorch_library;
+  return options;
+}
+
+void bind_policy(py::module_& module) {
+  using ganglion::Policy;
+  py::class_<Policy>(module, "Policy", "ganglion::Policy; see ganglion.Policy.")
+      .def_static("load", &Policy::load, py::arg("path"), py::arg("options"),
+                  py::call_guard<py::gil_scoped_release>())
+      .def(
+          "step",
+          [](Policy& policy, const Floats& observation, Floats& action) {
+            const std::span<float> out(action.mutable_data(), static_cast<std::size_t>(action.size()));
+            const py::gil_scoped_release release;
+            return policy.step(view(observation), out);
+          },
+          py::arg("observation").noconvert(), py::arg("action").noconvert())
+      .def("reset", py::overload_cast<>(&Policy::reset))
+      .def(
+          "reset_rows",
+          [](Policy& policy, const Flags& rows) {
+            return policy.reset(std::span(rows.data(), static_cast<std::size_t>(rows.size())));
+          },
+          py::arg("rows").noconvert())
+      .def(
+          "output", [](const Policy& policy, std::size_t index) { return copy(policy.output(index)); },
+          py::arg("index"))
+      .def("state", [](const Policy& policy) { return copy(policy.state()); })
+      .def(
+          "set_state", [](Policy& policy, const Floats& state) { return policy.set_state(view(state)); },
+          py::arg("state").noconvert())
+      .def("contract_json", [](const Policy& policy) { return policy.contract().to_json(); })
+      .def("self_test", &Policy::self_test, py::call_guard<py::gil_scoped_release>())
+      .def("clone", &Policy::clone, py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("batch", &Policy::batch)
+      .def_property_readonly("engine", &Policy::engine)
+      .def_property_readonly("realtime_safe", &Policy::realtime_safe);
+}
+
+void bind_self_test(py::module_& module) {
+  using ganglion::SelfTest;
+  py::class_<SelfTest>(module, "SelfTest", "The outcome of a replay of the golden trajectory.")
+      .def_readonly("ok", &SelfTest::ok, "True when every replayed output was inside the tolerance.")
+      .def_readonly("steps", &SelfTest::steps, "Steps replayed; 0 when the artifact carries no golden trajectory.")
+      .def_readonly("max_error", &SelfTest::max_error, "Largest |difference| / max(1, |recorded|).")
+      .def_readonly("tolerance", &SelfTest::tolerance, "Largest accepted error.")
+      .def_readonly("step", &SelfTest::step, "First step beyond the tolerance.")
+      .def_readonly("row", &SelfTest::row, "Batch row of the first element beyond the tolerance.")
+      .def_readonly("element", &SelfTest::element, "Its index in the concatenated outputs.")
+      .def_readonly("median_step_us", &SelfTest::median_step_us, "Median duration of a step, microseconds.")
+      .def_readonly("worst_step_us", &SelfTest::worst_step_us, "Worst duration of a step, microseconds.")
+      .def_readonly("message", &SelfTest::message, "One sentence.")
+      .def("__repr__", [](const SelfTest& test) { return "SelfTest(ok=" + std::string(test.ok ? "True" : "False") +
+                                                         ", " + test.message + ")"; });
+}
+
+const char* code_name(ganglion::ErrorCode code) {
+  switch (code) {
+    case ganglion::ErrorCode::file_not_found:
+      return "file_not_found";
+    case ganglion::ErrorCode::bad_artifact:
+      return "bad_artifact";
+    case ganglion::ErrorCode::newer_format:
+      return "newer_format";
+    case ganglion::ErrorCode::digest_mismatch:
+      return "digest_mismatch";
+    case ganglion::ErrorCode::bad_contract:
+      return "bad_contract";
+    case ganglion::ErrorCode::bad_option:
+      return "bad_option";
+    case ganglion::ErrorCode::engine_unavailable:
+      return "engine_unavailable";
+    case ganglion::ErrorCode::engine_failure:
+      return "engine_failure";
+    case ganglion::ErrorCode::self_test_failed:
+      return "self_test_failed";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The C++ runtime of ganglion. Private: use ganglion.load and ganglion.inspect.";
+  module.attr("__version__") = ganglion::version;
+
+  static py::exception<ganglion::Error> error_type(module, "Error");
+  error_type.doc() = "ganglion::Error; args are the code's name and the sentence.";
+  py::register_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const ganglion::Error& error) {
+      PyErr_SetObject(error_type.ptr(), py::make_tuple(code_name(error.code()), error.what()).ptr());
+    }
+  });
+
+  py::enum_<ganglion::Status>(module, "Status")
+      .value("ok", ganglion::Status::ok)
+      .value("bad_size", ganglion::Status::bad_size)
+      .value("non_finite_observation", ganglion::Status::non_finite_observation)
+      .value("non_finite_action", ganglion::Status::non_finite_action)
+      .value("engine_failure", ganglion::Status::engine_failure);
+  py::enum_<ganglion::Engine>(module, "Engine")
+      .value("automatic", ganglion::Engine::automatic)
+      .value("native", ganglion::Engine::native)
+      .value("onnxruntime", ganglion::Engine::onnxruntime)
+      .value("libtorch", ganglion::Engine::libtorch);
+  py::class_<ganglion::LoadOptions>(module, "LoadOptions")
+      .def(py::init(&make_options), py::kw_only(), py::arg("engine"), py::arg("threads"), py::arg("warmup_steps"),
+           py::arg("batch"), py::arg("onnxruntime_library"), py::arg("libtorch_library"));
+  bind_self_test(module);
+  bind_policy(module);
+  module.def(
+      "inspect_json",
+      [](const std::filesystem::path& path, const ganglion::LoadOptions& options) {
+        return ganglion::inspect(path, options).to_json();
+      },
+      py::arg("path"), py::arg("options"), py::call_guard<py::gil_scoped_release>());
+}

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ganglion {
+
+/// One input or output vector, without its batch axis. Optional lists are empty where unknown, else `size` long.
+struct TensorSpec {
+  std::string name;
+  std::size_t size = 0;
+  std::vector<std::string> element_names;
+  std::vector<std::string> units;  ///< SI units: "rad", "m/s", ...
+  std::vector<double> low;         ///< -infinity where unbounded
+  std::vector<double> high;        ///< +infinity where unbounded
+};
+
+/// A named slice of the flat hidden vector, without its batch axis: h [layers, hidden], prev_action [actions], ...
+struct StateSlot {
+  std::string name;
+  std::vector<std::size_t> shape;
+
+  [[nodiscard]] std::size_t size() const noexcept;
+};
+
+/// A short recorded run with a reset inside. Row r of a batch artifact replays the recorded row r % rows.
+struct Golden {
+  std::size_t steps = 0;
+  std::size_t rows = 0;
+  std::vector<float> observation;    ///< [steps, rows, observation_size]
+  std::vector<unsigned char> reset;  ///< [steps, rows]; the row is reset before that step where set
+  std::vector<float> outputs;        ///< [steps, rows, output_size], all outputs side by side
+  double tolerance = 1e-5;           ///< accepted |difference| / max(1, |recorded|)
+};
+
+/// Everything a controller must know about a policy; the same data as `ganglion.Contract` in Python.
+struct Contract {
+  std::vector<TensorSpec> inputs;   ///< the observation vector is their concatenation, in this order
+  std::vector<TensorSpec> outputs;  ///< the first is the action
+  std::vector<StateSlot> state;
+  std::vector<float> initial_state;  ///< [hidden_size], restored by reset()
+  std::optional<std::size_t> batch;  ///< rows of one step; none where the file takes any number
+  std::optional<double> period_s;    ///< control period the policy was trained at, in seconds
+  std::map<std::string, std::string> provenance;
+  std::string sha256;  ///< empty in a file that carries no contract
+  std::optional<Golden> golden;
+
+  [[nodiscard]] std::size_t observation_size() const noexcept;
+  [[nodiscard]] std::size_t action_size() const noexcept;
+  [[nodiscard]] std::size_t output_size() const noexcept;  ///< all outputs together
+  [[nodiscard]] std::size_t hidden_size() const noexcept;
+
+  /// The JSON document that Python's `Contract.from_json` reads.
+  [[nodiscard]] std::string to_json() const;
+  /// Throws `Error` (bad_artifact, newer_format) on anything that is not a whole, consistent contract.
+  [[nodiscard]] static Contract from_json(std::string_view text);
+};
+
+}  // namespace ganglion

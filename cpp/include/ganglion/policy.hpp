@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "ganglion/contract.hpp"
+#include "ganglion/error.hpp"
+#include "ganglion/status.hpp"
+
+namespace ganglion {
+
+enum class Engine : std::uint8_t { automatic, native, onnxruntime, libtorch };
+
+/// "automatic", "native", "onnxruntime" or "libtorch"; a string with static storage.
+[[nodiscard]] const char* to_string(Engine engine) noexcept;
+
+struct LoadOptions {
+  Engine engine = Engine::automatic;  ///< automatic: by the kind of the file
+  int threads = 1;                    ///< threads inside one step
+  int warmup_steps = 20;              ///< steps run at load; they leave no trace in the state
+  bool self_test = true;              ///< replay the golden trajectory and refuse a file that misses it
+  std::size_t batch = 0;              ///< rows for an artifact that takes any number; 0: what the contract says, else 1
+  /// libonnxruntime to open. Empty: the environment variable GANGLION_ONNXRUNTIME, then the loader's path.
+  std::filesystem::path onnxruntime_library;
+  /// libganglion_libtorch to open. Empty: the environment variable GANGLION_LIBTORCH, then the loader's path.
+  std::filesystem::path libtorch_library;
+};
+
+/// The outcome of a replay of the golden trajectory.
+struct SelfTest {
+  bool ok = false;
+  std::size_t steps = 0;         ///< steps replayed; 0: the artifact carries no golden trajectory
+  double max_error = 0.0;        ///< largest |difference| / max(1, |recorded|)
+  double tolerance = 0.0;        ///< accepted value of max_error
+  std::size_t step = 0;          ///< where the tolerance was first exceeded: step,
+  std::size_t row = 0;           ///< batch row,
+  std::size_t element = 0;       ///< and element in the concatenated outputs
+  double median_step_us = 0.0;   ///< median and worst duration of the replayed steps, microseconds
+  double worst_step_us = 0.0;
+  std::string message;           ///< one sentence
+};
+
+/// A loaded policy that owns its hidden state. Movable, not copyable; one thread at a time.
+///
+/// Set-up functions may allocate and throw `Error`. Loop verbs (step, reset, output, state, set_state) are noexcept.
+class Policy final {
+ public:
+  /// Opens an artifact (.onnx, .pt). Throws `Error` on anything that is wrong with file, engine or options.
+  [[nodiscard]] static Policy load(const std::filesystem::path& path, const LoadOptions& options = {});
+
+  Policy(Policy&&) noexcept;
+  Policy& operator=(Policy&&) noexcept;
+  Policy(const Policy&) = delete;
+  Policy& operator=(const Policy&) = delete;
+  ~Policy();
+
+  /// One control step. observation: [batch, observation_size]; action: [batch, action_size].
+  /// On any status but ok, `action` and the state keep their old bytes.
+  [[nodiscard]] Status step(std::span<const float> observation, std::span<float> action) noexcept;
+
+  /// Restores the initial state of every row; also the state right after load.
+  void reset() noexcept;
+
+  /// Restores the initial state of the rows whose byte is not zero. rows: [batch].
+  [[nodiscard]] Status reset(std::span<const std::uint8_t> rows) noexcept;
+
+  /// Output `index` of the last ok step, [batch, outputs[index].size]; empty before the first one or out of range.
+  /// Valid until the next step.
+  [[nodiscard]] std::span<const float> output(std::size_t index) const noexcept;
+
+  /// The hidden state, [batch, hidden_size], each row in the order of the contract's slots. Valid until the next verb.
+  [[nodiscard]] std::span<const float> state() const noexcept;
+
+  /// Takes over a hidden state, [batch, hidden_size]; non_finite_observation refuses NaN and infinity.
+  [[nodiscard]] Status set_state(std::span<const float> state) noexcept;
+
+  [[nodiscard]] const Contract& contract() const noexcept;
+  [[nodiscard]] std::size_t batch() const noexcept;
+  [[nodiscard]] Engine engine() const noexcept;
+  [[nodiscard]] bool realtime_safe() const noexcept;  ///< true for the native engine only
+
+  /// Replays the golden trajectory on a copy of the state. Allocates: not for the loop.
+  [[nodiscard]] SelfTest self_test() const;
+
+  /// A second policy with the same weights and a copy of the state. Allocates: not for the loop.
+  [[nodiscard]] Policy clone() const;
+
+ private:
+  class Impl;
+  explicit Policy(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The contract of an artifact. Reads no weights where the file carries a contract; any other file is opened with its
+/// engine and described by what its inputs and outputs are called. Throws `Error` as `Policy::load` does.
+[[nodiscard]] Contract inspect(const std::filesystem::path& path, const LoadOptions& options = {});
+
+}  // namespace ganglion

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+
+namespace ganglion {
+
+/// What a step or another loop verb answers. Anything but `ok` leaves the action buffer and the state as they were.
+enum class Status : std::uint8_t {
+  ok,                      ///< the action is written and the state has advanced
+  bad_size,                ///< a span has the wrong number of elements
+  non_finite_observation,  ///< an observation element (or a state element handed in) is NaN or infinite
+  non_finite_action,       ///< the policy produced a NaN or infinite action or next state
+  engine_failure,          ///< the engine reported an error of its own
+};
+
+/// The enumerator's name, for example "bad_size"; a string with static storage.
+[[nodiscard]] constexpr const char* to_string(Status status) noexcept {
+  switch (status) {
+    case Status::ok:
+      return "ok";
+    case Status::bad_size:
+      return "bad_size";
+    case Status::non_finite_observation:
+      return "non_finite_observation";
+    case Status::non_finite_action:
+      return "non_finite_action";
+    case Status::engine_failure:
+      return "engine_failure";
+  }
+  return "unknown";
+}
+
+}  // namespace ganglion

@@ -1,0 +1,89 @@
+#pragma once
+
+// The wall between the facade and a third-party inference library. Only plain data crosses it: the LibTorch side is a
+// library of its own, loaded at run time and possibly built with another C++ ABI.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <span>
+
+namespace ganglion::detail {
+
+/// A named vector (outer 1) or state slot. With batch rows a state slot [outer, inner] is a tensor
+/// [outer, batch, inner] inside a file, and the slice [batch, outer * inner] of the flat state outside of it.
+struct TensorView {
+  const char* name;
+  std::size_t outer;
+  std::size_t inner;
+
+  [[nodiscard]] std::size_t size() const noexcept { return outer * inner; }
+};
+
+/// The part of a contract that an engine needs, as plain data; the owner keeps the arrays alive.
+struct Signature {
+  std::span<const TensorView> inputs;
+  std::span<const TensorView> outputs;
+  std::span<const TensorView> state;
+  const float* initial_state;  ///< [hidden_size]
+  std::size_t batch;           ///< 0 in an inferred signature: any
+};
+
+/// Where a session reads and writes. Fixed addresses, owned by the facade for as long as the session lives.
+/// In phase p a session reads state[p] and writes state[1 - p] and outputs[1 - p].
+struct Buffers {
+  const float* observation;            ///< [batch, sum of input sizes]
+  std::array<float*, 2> state;         ///< [batch, hidden_size]
+  std::array<float*, 2> outputs;       ///< output after output, each [batch, size]
+};
+
+enum class FailureKind : std::uint8_t { none, unavailable, bad_program, bad_contract };
+
+/// An error that crosses the wall: no exception does.
+struct Failure {
+  FailureKind kind = FailureKind::none;
+  std::array<char, 1024> text{};
+
+  void set(FailureKind new_kind, const char* sentence) noexcept {
+    kind = new_kind;
+    std::snprintf(text.data(), text.size(), "%s", sentence);
+  }
+};
+
+/// One bound instance of a model. Not shared between threads.
+class Session {
+ public:
+  Session() = default;
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  virtual ~Session() = default;
+
+  /// False when the library failed; the buffers of the other phase then hold garbage and this phase's are untouched.
+  [[nodiscard]] virtual bool run(std::size_t phase) noexcept = 0;
+  /// The library's sentence about the last failed run; for set-up messages.
+  [[nodiscard]] virtual const char* last_error() const noexcept = 0;
+};
+
+/// A loaded file; immutable, shared by the sessions made from it.
+class Model {
+ public:
+  Model() = default;
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+  virtual ~Model() = default;
+
+  /// What a file without a contract seems to be, recognised by names and shapes; null with `failure` set where the
+  /// readings are none or several. Owned by the model.
+  [[nodiscard]] virtual const Signature* infer(Failure& failure) noexcept = 0;
+  /// A new session, owned by the caller; null with `failure` set where program and signature disagree.
+  [[nodiscard]] virtual Session* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept = 0;
+};
+
+/// Opens a file; null with `failure` set.
+using OpenModel = Model* (*)(const char* path, int threads, Failure& failure) noexcept;
+
+/// Name of the `OpenModel` function that a LibTorch engine library exports. The number changes with this header.
+inline constexpr const char* libtorch_entry_point = "ganglion_open_libtorch_1";
+
+}  // namespace ganglion::detail

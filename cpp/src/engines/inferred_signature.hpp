@@ -1,0 +1,35 @@
+#pragma once
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "engines/engine.hpp"
+
+namespace ganglion::detail {
+
+/// Owns the names and arrays of a signature that was recognised in a file without a contract.
+class InferredSignature {
+ public:
+  std::vector<TensorView> inputs;
+  std::vector<TensorView> outputs;
+  std::vector<TensorView> state;
+  std::vector<float> initial_state;
+  std::size_t batch = 1;
+
+  [[nodiscard]] TensorView view(std::string name, std::size_t outer, std::size_t inner) {
+    return {names_.emplace_back(std::move(name)).c_str(), outer, inner};
+  }
+
+  /// Valid while this object lives and its lists do not change.
+  [[nodiscard]] const Signature* finish() {
+    signature_ = {inputs, outputs, state, initial_state.data(), batch};
+    return &signature_;
+  }
+
+ private:
+  std::deque<std::string> names_;  // a deque: the views keep pointers into it
+  Signature signature_{};
+};
+
+}  // namespace ganglion::detail

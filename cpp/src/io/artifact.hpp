@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "ganglion/contract.hpp"
+
+namespace ganglion::detail {
+
+enum class ArtifactKind : std::uint8_t { onnx, torchscript };
+
+/// What a file says of itself, before any engine has seen it.
+struct Artifact {
+  ArtifactKind kind;
+  std::optional<Contract> contract;  ///< none in a file of another exporter
+};
+
+/// Reads kind and contract of a file and checks its digest. Throws `Error` with a sentence that names the path.
+[[nodiscard]] Artifact read_artifact(const std::filesystem::path& path);
+
+/// The contract record of one container format and the digest of everything else in the file.
+struct ContractRecord {
+  std::optional<std::string> json;
+  std::string sha256;
+};
+
+[[nodiscard]] ContractRecord read_onnx(std::span<const std::byte> bytes);
+[[nodiscard]] ContractRecord read_torchscript(std::span<const std::byte> bytes);
+
+}  // namespace ganglion::detail

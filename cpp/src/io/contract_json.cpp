@@ -1,0 +1,208 @@
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "ganglion/contract.hpp"
+#include "ganglion/error.hpp"
+
+namespace ganglion {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int newest_format = 1;
+// Larger sizes are damage, not policies; the limit also keeps products of sizes from overflowing.
+constexpr std::size_t largest_size = std::size_t{1} << 24;
+
+[[noreturn]] void refuse(const std::string& why) {
+  throw Error(ErrorCode::bad_artifact, "contract: " + why + "; export the policy again");
+}
+
+std::size_t read_size(const Json& value, const char* what) {
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() == 0 || value.get<std::uint64_t>() > largest_size) {
+    refuse(std::string(what) + " must be a whole number from 1 to " + std::to_string(largest_size) + ", not " +
+           value.dump());
+  }
+  return value.get<std::size_t>();
+}
+
+std::vector<float> read_floats(const Json& values, const char* what) {
+  std::vector<float> floats;
+  floats.reserve(values.size());
+  for (const Json& value : values) {
+    const auto number = static_cast<float>(value.get<double>());
+    if (!std::isfinite(number)) refuse(std::string(what) + " has an element that is not finite");
+    floats.push_back(number);
+  }
+  return floats;
+}
+
+// JSON has no infinity: an unbounded element is null.
+std::vector<double> read_bounds(const Json& values, double unbounded) {
+  std::vector<double> bounds;
+  for (const Json& value : values) bounds.push_back(value.is_null() ? unbounded : value.get<double>());
+  return bounds;
+}
+
+Json write_bounds(const std::vector<double>& bounds) {
+  Json values = Json::array();
+  for (const double bound : bounds) values.push_back(std::isfinite(bound) ? Json(bound) : Json(nullptr));
+  return values;
+}
+
+std::vector<TensorSpec> read_tensors(const Json& documents) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  std::vector<TensorSpec> specs;
+  for (const Json& document : documents) {
+    TensorSpec spec;
+    spec.name = document.at("name").get<std::string>();
+    spec.size = read_size(document.at("size"), "a tensor's size");
+    spec.element_names = document.at("element_names").get<std::vector<std::string>>();
+    spec.units = document.at("units").get<std::vector<std::string>>();
+    spec.low = read_bounds(document.at("low"), -infinity);
+    spec.high = read_bounds(document.at("high"), infinity);
+    for (const std::size_t count : {spec.element_names.size(), spec.units.size(), spec.low.size(), spec.high.size()}) {
+      if (count != 0 && count != spec.size) {
+        refuse("tensor '" + spec.name + "' has " + std::to_string(spec.size) + " elements but a list of " +
+               std::to_string(count) + " names, units or bounds");
+      }
+    }
+    specs.push_back(std::move(spec));
+  }
+  if (specs.empty()) refuse("at least one input and one output are needed");
+  return specs;
+}
+
+Json write_tensors(const std::vector<TensorSpec>& specs) {
+  Json documents = Json::array();
+  for (const TensorSpec& spec : specs) {
+    documents.push_back({{"name", spec.name},
+                         {"size", spec.size},
+                         {"element_names", spec.element_names},
+                         {"units", spec.units},
+                         {"low", write_bounds(spec.low)},
+                         {"high", write_bounds(spec.high)}});
+  }
+  return documents;
+}
+
+std::vector<StateSlot> read_slots(const Json& documents) {
+  std::vector<StateSlot> slots;
+  for (const Json& document : documents) {
+    StateSlot slot{document.at("name").get<std::string>(), {}};
+    std::size_t size = 1;
+    for (const Json& axis : document.at("shape")) {
+      slot.shape.push_back(read_size(axis, "a state slot's axis"));
+      size *= slot.shape.back();
+      if (size > largest_size) refuse("state slot '" + slot.name + "' is too large");
+    }
+    slots.push_back(std::move(slot));
+  }
+  return slots;
+}
+
+Golden read_golden(const Json& document, std::size_t observation_size, std::size_t output_size) {
+  Golden golden;
+  golden.steps = read_size(document.at("steps"), "the golden trajectory's steps");
+  golden.rows = read_size(document.at("rows"), "the golden trajectory's rows");
+  golden.observation = read_floats(document.at("observation"), "the golden observation");
+  golden.outputs = read_floats(document.at("outputs"), "the golden outputs");
+  for (const Json& flag : document.at("reset")) golden.reset.push_back(flag.get<double>() != 0.0 ? 1 : 0);
+  golden.tolerance = document.at("tolerance").get<double>();
+  const std::size_t count = golden.steps * golden.rows;
+  if (golden.observation.size() != count * observation_size || golden.outputs.size() != count * output_size ||
+      golden.reset.size() != count) {
+    refuse("the golden trajectory's arrays do not fill " + std::to_string(golden.steps) + " steps of " +
+           std::to_string(golden.rows) + " rows");
+  }
+  if (!std::isfinite(golden.tolerance) || golden.tolerance <= 0.0) {
+    refuse("the golden trajectory's tolerance must be positive and finite");
+  }
+  return golden;
+}
+
+Json write_golden(const Golden& golden) {
+  const auto doubles = [](const auto& values) { return std::vector<double>(values.begin(), values.end()); };
+  return {{"steps", golden.steps},
+          {"rows", golden.rows},
+          {"observation", doubles(golden.observation)},
+          {"reset", golden.reset},
+          {"outputs", doubles(golden.outputs)},
+          {"tolerance", golden.tolerance}};
+}
+
+void check_format(const Json& document) {
+  if (!document.is_object()) refuse("the JSON document is not an object");
+  const auto format = document.find("format");
+  if (format == document.end() || !format->is_number_unsigned() || format->get<std::uint64_t>() == 0) {
+    refuse("its format number is missing or not a positive whole number");
+  }
+  if (format->get<std::uint64_t>() > newest_format) {
+    throw Error(ErrorCode::newer_format,
+                "contract: format " + format->dump() + " is newer than format " + std::to_string(newest_format) +
+                    ", the newest this version of ganglion reads; install a newer ganglion, or export the policy "
+                    "again with this one");
+  }
+}
+
+Contract read_contract(const Json& document) {
+  Contract contract;
+  contract.inputs = read_tensors(document.at("inputs"));
+  contract.outputs = read_tensors(document.at("outputs"));
+  contract.state = read_slots(document.at("state"));
+  contract.initial_state = read_floats(document.at("initial_state"), "the initial state");
+  if (contract.initial_state.size() != contract.hidden_size()) {
+    refuse("the state slots hold " + std::to_string(contract.hidden_size()) + " elements but initial_state has " +
+           std::to_string(contract.initial_state.size()));
+  }
+  if (const Json& batch = document.at("batch"); !batch.is_null()) contract.batch = read_size(batch, "batch");
+  if (const Json& period = document.at("period_s"); !period.is_null()) {
+    contract.period_s = period.get<double>();
+    if (!(*contract.period_s > 0.0)) refuse("period_s must be positive, not " + period.dump());
+  }
+  if (const Json& dtype = document.at("dtype"); dtype != "float32") refuse("dtype " + dtype.dump() + " is not float32");
+  contract.provenance = document.at("provenance").get<std::map<std::string, std::string>>();
+  if (const Json& digest = document.at("sha256"); !digest.is_null()) contract.sha256 = digest.get<std::string>();
+  if (const Json& golden = document.at("golden"); !golden.is_null()) {
+    contract.golden = read_golden(golden, contract.observation_size(), contract.output_size());
+  }
+  return contract;
+}
+
+}  // namespace
+
+Contract Contract::from_json(std::string_view text) {
+  try {
+    const Json document = Json::parse(text);
+    check_format(document);
+    return read_contract(document);
+  } catch (const Json::exception& error) {
+    // from_json is also handed damaged text; the library's sentence says where in it.
+    refuse(std::string("damaged JSON: ") + error.what());
+  }
+}
+
+std::string Contract::to_json() const {
+  const Json document = {
+      {"format", newest_format},
+      {"inputs", write_tensors(inputs)},
+      {"outputs", write_tensors(outputs)},
+      {"state",
+       [this] {
+         Json slots = Json::array();
+         for (const StateSlot& slot : state) slots.push_back({{"name", slot.name}, {"shape", slot.shape}});
+         return slots;
+       }()},
+      {"initial_state", std::vector<double>(initial_state.begin(), initial_state.end())},
+      {"batch", batch ? Json(*batch) : Json(nullptr)},
+      {"period_s", period_s ? Json(*period_s) : Json(nullptr)},
+      {"dtype", "float32"},
+      {"provenance", provenance},
+      {"sha256", sha256.empty() ? Json(nullptr) : Json(sha256)},
+      {"golden", golden ? write_golden(*golden) : Json(nullptr)},
+  };
+  return document.dump();
+}
+
+}  // namespace ganglion

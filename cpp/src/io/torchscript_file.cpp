@@ -1,0 +1,164 @@
+// The directory of a TorchScript file (a ZIP): enough to find the contract and to hash the rest.
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "ganglion/error.hpp"
+#include "io/artifact.hpp"
+#include "io/bytes.hpp"
+#include "io/sha256.hpp"
+
+namespace ganglion::detail {
+
+namespace {
+
+// Signatures and field widths: PKWARE APPNOTE 6.3.10, sections 4.3.7 to 4.3.16 and 4.5.3.
+constexpr std::uint64_t local_header = 0x04034b50;
+constexpr std::uint64_t central_header = 0x02014b50;
+constexpr std::uint64_t end_record = 0x06054b50;
+constexpr std::uint64_t zip64_locator = 0x07064b50;
+constexpr std::uint64_t zip64_end_record = 0x06064b50;
+constexpr std::uint64_t in_zip64 = 0xFFFFFFFF;
+constexpr std::size_t end_record_size = 22;
+constexpr std::size_t zip64_locator_size = 20;
+
+[[noreturn]] void refuse(const std::string& why) {
+  throw Error(ErrorCode::bad_artifact, "the TorchScript archive is truncated or damaged: " + why +
+                                           "; export or copy the file again");
+}
+
+ByteReader reader_at(std::span<const std::byte> bytes, std::uint64_t offset) {
+  ByteReader reader(bytes, "the TorchScript archive");
+  static_cast<void>(reader.take(offset));
+  return reader;
+}
+
+void expect(ByteReader& reader, std::uint64_t signature, const char* what) {
+  if (reader.little_endian(4) != signature) refuse(std::string("no ") + what + " where one should be");
+}
+
+struct Directory {
+  std::uint64_t entries = 0;
+  std::uint64_t offset = 0;
+};
+
+Directory find_directory(std::span<const std::byte> bytes) {
+  // The end record is last in the file; a comment of at most 65,535 bytes may follow it.
+  const std::size_t lowest = bytes.size() > end_record_size + 0xFFFF ? bytes.size() - end_record_size - 0xFFFF : 0;
+  for (std::size_t position = bytes.size() < end_record_size ? 0 : bytes.size() - end_record_size + 1;
+       position-- > lowest;) {
+    ByteReader reader = reader_at(bytes, position);
+    if (reader.little_endian(4) != end_record) continue;
+    static_cast<void>(reader.take(6));
+    Directory directory{reader.little_endian(2), 0};
+    static_cast<void>(reader.take(4));
+    directory.offset = reader.little_endian(4);
+    const bool is_zip64 = directory.entries == 0xFFFF || directory.offset == in_zip64;
+    if (!is_zip64) return directory;
+
+    if (position < zip64_locator_size) refuse("its ZIP64 locator is missing");
+    ByteReader locator = reader_at(bytes, position - zip64_locator_size);
+    expect(locator, zip64_locator, "ZIP64 locator");
+    static_cast<void>(locator.take(4));
+    ByteReader end = reader_at(bytes, locator.little_endian(8));
+    expect(end, zip64_end_record, "ZIP64 end record");
+    static_cast<void>(end.take(28));
+    directory.entries = end.little_endian(8);
+    static_cast<void>(end.take(8));
+    directory.offset = end.little_endian(8);
+    return directory;
+  }
+  refuse("its directory is missing");
+}
+
+// Replaces the sizes and the offset that a central entry keeps in its ZIP64 extra field.
+void apply_zip64(std::span<const std::byte> extra, const std::array<std::uint64_t*, 3>& values) {
+  ByteReader reader(extra, "the TorchScript archive's directory");
+  while (!reader.at_end()) {
+    const std::uint64_t id = reader.little_endian(2);
+    ByteReader field(reader.take(reader.little_endian(2)), "the TorchScript archive's ZIP64 field");
+    if (id != 1) continue;
+    for (std::uint64_t* value : values) {
+      if (*value == in_zip64) *value = field.little_endian(8);
+    }
+  }
+}
+
+/// The bytes of a member as they lie in the archive. torch.jit.save compresses the program's text and stores the rest.
+struct Member {
+  std::span<const std::byte> bytes;
+  bool compressed;
+};
+
+using Members = std::map<std::string, Member, std::less<>>;
+
+Members read_members(std::span<const std::byte> bytes) {
+  const Directory directory = find_directory(bytes);
+  ByteReader reader = reader_at(bytes, directory.offset);
+  Members members;
+  for (std::uint64_t i = 0; i < directory.entries; ++i) {
+    expect(reader, central_header, "directory entry");
+    static_cast<void>(reader.take(6));
+    const std::uint64_t method = reader.little_endian(2);
+    static_cast<void>(reader.take(8));
+    std::uint64_t stored = reader.little_endian(4);
+    std::uint64_t size = reader.little_endian(4);
+    const std::uint64_t name_length = reader.little_endian(2);
+    const std::uint64_t extra_length = reader.little_endian(2);
+    const std::uint64_t comment_length = reader.little_endian(2);
+    static_cast<void>(reader.take(8));
+    std::uint64_t offset = reader.little_endian(4);
+    const std::string name(as_text(reader.take(name_length)));
+    apply_zip64(reader.take(extra_length), {&size, &stored, &offset});
+    static_cast<void>(reader.take(comment_length));
+    ByteReader local = reader_at(bytes, offset);
+    expect(local, local_header, "member header");
+    static_cast<void>(local.take(22));
+    const std::uint64_t local_name_length = local.little_endian(2);
+    const std::uint64_t local_extra_length = local.little_endian(2);
+    static_cast<void>(local.take(local_name_length + local_extra_length));
+    if (!members.emplace(name, Member{local.take(stored), method != 0}).second) refuse("member '" + name + "' is there twice");
+  }
+  return members;
+}
+
+}  // namespace
+
+ContractRecord read_torchscript(std::span<const std::byte> bytes) {
+  const Members members = read_members(bytes);
+  const auto has = [&members](std::string_view part) {
+    return std::any_of(members.begin(), members.end(),
+                       [part](const auto& member) { return member.first.find(part) != std::string::npos; });
+  };
+  if (!has("/data.pkl")) {
+    throw Error(ErrorCode::bad_artifact,
+                "the content is a ZIP archive but not a TorchScript one; write it with torch.jit.save or "
+                "ganglion.export");
+  }
+  if (!has("/code/")) {
+    throw Error(ErrorCode::bad_artifact,
+                "the content is a checkpoint (torch.save), which holds weights but no program; export the policy "
+                "with ganglion.export");
+  }
+  ContractRecord record;
+  Sha256 digest;
+  for (const auto& [name, member] : members) {
+    if (name.ends_with("/extra/ganglion.json")) {
+      if (member.compressed) refuse("its contract is compressed; it must be stored");
+      record.json = std::string(as_text(member.bytes));
+      continue;
+    }
+    // The identifier covers the extra files too, so it changes when the contract is added.
+    if (name.ends_with("/.data/serialization_id")) continue;
+    std::array<std::byte, 8> length{};
+    for (std::size_t i = 0; i < 8; ++i) length[i] = static_cast<std::byte>(std::uint64_t{member.bytes.size()} >> (8 * i));
+    digest.update(as_bytes(name));
+    digest.update(length);
+    digest.update(member.bytes);
+  }
+  record.sha256 = digest.hex_digest();
+  return record;
+}
+
+}  // namespace ganglion::detail

@@ -1,0 +1,36 @@
+#include "signature.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+namespace ganglion::detail {
+
+ContractSignature::ContractSignature(const Contract& contract, std::size_t batch) {
+  const auto vector_view = [](const TensorSpec& spec) { return TensorView{spec.name.c_str(), 1, spec.size}; };
+  std::transform(contract.inputs.begin(), contract.inputs.end(), std::back_inserter(inputs_), vector_view);
+  std::transform(contract.outputs.begin(), contract.outputs.end(), std::back_inserter(outputs_), vector_view);
+  for (const StateSlot& slot : contract.state) {
+    // [layers, hidden] has its batch axis in the middle, every other shape in front (DESIGN, section 4).
+    const std::size_t outer = slot.shape.size() == 2 ? slot.shape[0] : 1;
+    state_.push_back({slot.name.c_str(), outer, slot.size() / outer});
+  }
+  signature_ = {inputs_, outputs_, state_, contract.initial_state.data(), batch};
+}
+
+Contract contract_of(const Signature& signature) {
+  Contract contract;
+  const auto spec = [](const TensorView& view) {
+    TensorSpec result;
+    result.name = view.name;
+    result.size = view.size();
+    return result;
+  };
+  std::transform(signature.inputs.begin(), signature.inputs.end(), std::back_inserter(contract.inputs), spec);
+  std::transform(signature.outputs.begin(), signature.outputs.end(), std::back_inserter(contract.outputs), spec);
+  for (const TensorView& slot : signature.state) contract.state.push_back({slot.name, {slot.outer, slot.inner}});
+  contract.initial_state.assign(signature.initial_state, signature.initial_state + contract.hidden_size());
+  if (signature.batch != 0) contract.batch = signature.batch;
+  return contract;
+}
+
+}  // namespace ganglion::detail

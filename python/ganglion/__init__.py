@@ -1,0 +1,68 @@
+"""ganglion runs a recurrent policy that was trained in Python inside a C++ control loop.
+
+Same numbers, known state, known time: `export` writes a policy to one file, `load` runs that file in the C++ runtime,
+`verify` proves that both agree. Importing this package imports neither torch nor onnxruntime.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
+from ganglion.errors import (
+    ArtifactError,
+    EngineUnavailableError,
+    ExportError,
+    GanglionError,
+    ParityError,
+    StepError,
+    UnsupportedModuleError,
+)
+
+if TYPE_CHECKING:
+    from ganglion.export import export
+    from ganglion.runtime import Policy, inspect, load
+    from ganglion.verify import ParityReport, verify
+
+__all__ = [
+    "ArtifactError",
+    "Contract",
+    "EngineUnavailableError",
+    "ExportError",
+    "GanglionError",
+    "Golden",
+    "ParityError",
+    "ParityReport",
+    "Policy",
+    "StateSlot",
+    "StepError",
+    "TensorSpec",
+    "UnsupportedModuleError",
+    "export",
+    "inspect",
+    "load",
+    "verify",
+]
+
+# Found on first use, so that a robot needs numpy alone and an import costs nothing that is not used.
+_LAZY = {
+    "ParityReport": "ganglion.verify",
+    "Policy": "ganglion.runtime",
+    "export": "ganglion.export",
+    "inspect": "ganglion.runtime",
+    "load": "ganglion.runtime",
+    "verify": "ganglion.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("ganglion._core").__version__
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'ganglion' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,310 @@
+"""The contract of an artifact: what goes in, what comes out, which state, at what period.
+
+A contract is plain data. It is written into every artifact as JSON with full-precision numbers;
+`Contract.to_json` and `Contract.from_json` are exact inverses of each other.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganglion.errors import ArtifactError
+
+FORMAT = 1
+"""The newest contract format that this version reads and the one that it writes."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a policy, without its batch axis.
+
+    Attributes:
+        name: name of the tensor in the artifact, for example `"obs"` or `"actions"`.
+        size: number of elements; tensors are vectors `[batch, size]`.
+        element_names: one name per element, or empty where unknown.
+        units: one SI unit per element (`"rad"`, `"m/s"`, ...), or empty where unknown.
+        low: lower bounds, one per element (`-inf` where unbounded), or empty where unknown.
+        high: upper bounds, one per element (`inf` where unbounded), or empty where unknown.
+    """
+
+    name: str
+    size: int
+    element_names: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ArtifactError("contract: a tensor without a name")
+        if self.size < 1:
+            raise ArtifactError(f"contract: tensor '{self.name}' has size {self.size}; at least 1 is needed")
+        for label in ("element_names", "units", "low", "high"):
+            values = getattr(self, label)
+            if values and len(values) != self.size:
+                raise ArtifactError(
+                    f"contract: tensor '{self.name}' has {self.size} elements but {len(values)} {label}"
+                )
+
+
+@dataclass(frozen=True)
+class StateSlot:
+    """A named slice of the flat hidden vector.
+
+    Attributes:
+        name: `"h"`, `"c"`, `"prev_action"`, `"potentials"`, ...
+        shape: shape of the slice without the batch axis, for example `(layers, hidden)`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements of the slice."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """A short recorded run with a reset in the middle, replayed at every load.
+
+    Row `r` of a batch artifact replays the recorded row `r % rows`.
+
+    Attributes:
+        observation: `[steps, rows, observation_size]`, float32.
+        reset: `[steps, rows]`, bool; true where the row is reset before that step. Step 0 always starts reset.
+        outputs: `[steps, rows, total output size]`, float32; all outputs side by side in contract order.
+        tolerance: largest accepted `|difference| / max(1, |recorded|)`.
+    """
+
+    observation: NDArray[np.float32]
+    reset: NDArray[np.bool_]
+    outputs: NDArray[np.float32]
+    tolerance: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.observation.ndim != 3 or self.outputs.ndim != 3 or self.reset.ndim != 2:
+            raise ArtifactError(
+                "golden: observation and outputs must be [steps, rows, size] and reset [steps, rows]; got "
+                f"{self.observation.shape}, {self.outputs.shape} and {self.reset.shape}"
+            )
+        if not self.observation.shape[:2] == self.outputs.shape[:2] == self.reset.shape:
+            raise ArtifactError(
+                "golden: observation, outputs and reset disagree on [steps, rows]: "
+                f"{self.observation.shape[:2]}, {self.outputs.shape[:2]}, {self.reset.shape}"
+            )
+        if not (np.isfinite(self.observation).all() and np.isfinite(self.outputs).all()):
+            raise ArtifactError("golden: a recorded observation or output is not finite")
+        if not (math.isfinite(self.tolerance) and self.tolerance > 0.0):
+            raise ArtifactError(f"golden: tolerance must be positive and finite, not {self.tolerance}")
+
+    @property
+    def steps(self) -> int:
+        """Number of recorded steps."""
+        return int(self.reset.shape[0])
+
+    @property
+    def rows(self) -> int:
+        """Number of recorded batch rows."""
+        return int(self.reset.shape[1])
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything a controller must know about a policy.
+
+    Attributes:
+        inputs: observation tensors; the observation vector is their concatenation in this order.
+        outputs: output tensors; the first is the action.
+        state: slices of the flat hidden vector, in order; empty for a policy without memory.
+        initial_state: `[hidden_size]` values that `reset()` restores.
+        batch: number of rows of one step, or None where the file takes any number.
+        period_s: control period that the policy was trained at, in seconds, or None where unknown.
+        dtype: element type of inputs, outputs and state.
+        provenance: free text by key: trainer, versions, date.
+        sha256: digest over program and weights, filled in by the exporter.
+        golden: recorded run that every load replays, filled in by the exporter.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    state: tuple[StateSlot, ...] = ()
+    initial_state: tuple[float, ...] = ()
+    batch: int | None = 1
+    period_s: float | None = None
+    dtype: str = "float32"
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    sha256: str | None = None
+    golden: Golden | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.inputs or not self.outputs:
+            raise ArtifactError("contract: at least one input and one output are needed")
+        if len(self.initial_state) != self.hidden_size:
+            raise ArtifactError(
+                f"contract: the state slots hold {self.hidden_size} elements but initial_state has "
+                f"{len(self.initial_state)}"
+            )
+        if not all(math.isfinite(value) for value in self.initial_state):
+            raise ArtifactError("contract: initial_state has an element that is not finite")
+        if self.batch is not None and self.batch < 1:
+            raise ArtifactError(f"contract: batch must be at least 1 (or None for any), not {self.batch}")
+        if self.period_s is not None and not (math.isfinite(self.period_s) and self.period_s > 0.0):
+            raise ArtifactError(f"contract: period_s must be positive and finite, not {self.period_s}")
+        if self.dtype != "float32":
+            raise ArtifactError(f"contract: dtype '{self.dtype}' is not supported; export float32")
+        if self.golden is not None and (
+            self.golden.observation.shape[2] != self.observation_size
+            or self.golden.outputs.shape[2] != self.output_size
+        ):
+            raise ArtifactError(
+                f"contract: the golden trajectory has {self.golden.observation.shape[2]} observation and "
+                f"{self.golden.outputs.shape[2]} output elements; the contract says {self.observation_size} "
+                f"and {self.output_size}"
+            )
+
+    @property
+    def observation_size(self) -> int:
+        """Number of elements of one observation vector."""
+        return sum(spec.size for spec in self.inputs)
+
+    @property
+    def action_size(self) -> int:
+        """Number of elements of one action vector."""
+        return self.outputs[0].size
+
+    @property
+    def output_size(self) -> int:
+        """Number of elements of all outputs together, action included."""
+        return sum(spec.size for spec in self.outputs)
+
+    @property
+    def hidden_size(self) -> int:
+        """Number of elements of the flat hidden vector."""
+        return sum(slot.size for slot in self.state)
+
+    def to_json(self) -> str:
+        """Writes the contract as strict JSON that `from_json` reads back without loss."""
+        document: dict[str, Any] = {
+            "format": FORMAT,
+            "inputs": [_tensor_to_json(spec) for spec in self.inputs],
+            "outputs": [_tensor_to_json(spec) for spec in self.outputs],
+            "state": [{"name": slot.name, "shape": list(slot.shape)} for slot in self.state],
+            "initial_state": list(self.initial_state),
+            "batch": self.batch,
+            "period_s": self.period_s,
+            "dtype": self.dtype,
+            "provenance": dict(self.provenance),
+            "sha256": self.sha256,
+            "golden": None if self.golden is None else _golden_to_json(self.golden),
+        }
+        return json.dumps(document, allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ArtifactError: the text is no JSON, a field is missing or of the wrong kind, or the format is newer
+                than this version of ganglion.
+        """
+        try:
+            document = json.loads(text, parse_constant=_refuse_constant)
+        except ValueError as error:
+            raise ArtifactError(f"contract: not valid JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise ArtifactError("contract: the JSON document is not an object")
+        found = document.get("format")
+        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+            raise ArtifactError(f"contract: format number is {found!r}; a positive integer is needed")
+        if found > FORMAT:
+            raise ArtifactError(
+                f"contract: format {found} is newer than format {FORMAT}, the newest this version of ganglion "
+                "reads; install a newer ganglion, or export the policy again with this one"
+            )
+        try:
+            golden = document["golden"]
+            return cls(
+                inputs=tuple(_tensor_from_json(spec) for spec in document["inputs"]),
+                outputs=tuple(_tensor_from_json(spec) for spec in document["outputs"]),
+                state=tuple(StateSlot(str(s["name"]), tuple(int(n) for n in s["shape"])) for s in document["state"]),
+                initial_state=tuple(float(value) for value in document["initial_state"]),
+                batch=None if document["batch"] is None else int(document["batch"]),
+                period_s=None if document["period_s"] is None else float(document["period_s"]),
+                dtype=str(document["dtype"]),
+                provenance={str(key): str(value) for key, value in document["provenance"].items()},
+                sha256=None if document["sha256"] is None else str(document["sha256"]),
+                golden=None if golden is None else _golden_from_json(golden),
+            )
+        except KeyError as error:
+            raise ArtifactError(f"contract: field {error} is missing") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(f"contract: a field has the wrong kind of value: {error}") from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not allowed")
+
+
+def _tensor_to_json(spec: TensorSpec) -> dict[str, Any]:
+    # JSON has no infinity: an unbounded element is null.
+    return {
+        "name": spec.name,
+        "size": spec.size,
+        "element_names": list(spec.element_names),
+        "units": list(spec.units),
+        "low": [value if math.isfinite(value) else None for value in spec.low],
+        "high": [value if math.isfinite(value) else None for value in spec.high],
+    }
+
+
+def _tensor_from_json(document: Mapping[str, Any]) -> TensorSpec:
+    return TensorSpec(
+        name=str(document["name"]),
+        size=int(document["size"]),
+        element_names=tuple(str(name) for name in document["element_names"]),
+        units=tuple(str(unit) for unit in document["units"]),
+        low=tuple(-math.inf if value is None else float(value) for value in document["low"]),
+        high=tuple(math.inf if value is None else float(value) for value in document["high"]),
+    )
+
+
+def _golden_to_json(golden: Golden) -> dict[str, Any]:
+    return {
+        "steps": golden.steps,
+        "rows": golden.rows,
+        "observation": golden.observation.astype(np.float64).ravel().tolist(),
+        "reset": golden.reset.astype(int).ravel().tolist(),
+        "outputs": golden.outputs.astype(np.float64).ravel().tolist(),
+        "tolerance": golden.tolerance,
+    }
+
+
+def _golden_from_json(document: Mapping[str, Any]) -> Golden:
+    steps, rows = int(document["steps"]), int(document["rows"])
+    if steps < 1 or rows < 1:
+        raise ArtifactError(f"golden: {steps} steps of {rows} rows; at least one of each is needed")
+
+    def array(key: str) -> NDArray[np.float32]:
+        values: Sequence[float] = document[key]
+        if len(values) == 0 or len(values) % (steps * rows) != 0:
+            raise ArtifactError(f"golden: {len(values)} {key} values do not fill {steps} steps of {rows} rows")
+        return np.asarray(values, dtype=np.float32).reshape(steps, rows, -1)
+
+    reset = array("reset")
+    if reset.shape[2] != 1:
+        raise ArtifactError(f"golden: {reset.size} reset flags for {steps} steps of {rows} rows")
+    return Golden(
+        observation=array("observation"),
+        reset=reset[:, :, 0] != 0.0,
+        outputs=array("outputs"),
+        tolerance=float(document["tolerance"]),
+    )

@@ -1,0 +1,99 @@
+"""Which engines this machine can run, and where their libraries are. Imports neither torch nor onnxruntime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from ganglion.errors import EngineUnavailableError
+from ganglion.runtime.libtorch_build import build_libtorch_engine
+
+_CPU_FEATURES = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "asimd", "asimddp")
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """One engine and whether it can run here.
+
+    Attributes:
+        name: `"native"`, `"onnxruntime"` or `"libtorch"`.
+        usable: true when `ganglion.load` can use it.
+        version: version of the third-party package, or None.
+        library: the shared library that is opened, or None where there is none to open (yet).
+        reason: what is missing and what to do, or how the library was found.
+    """
+
+    name: str
+    usable: bool
+    version: str | None
+    library: Path | None
+    reason: str
+
+
+def engines(*, build: bool = True) -> list[EngineInfo]:
+    """Looks at every engine. With `build`, the LibTorch engine is built where torch is there and the engine is not."""
+    return [_native(), _onnxruntime(), _libtorch(build)]
+
+
+def cpu_features() -> list[str]:
+    """Returns the vector extensions of this CPU that matter to engines, in the kernel's spelling."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return []
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            found = set(value.split())
+            return [feature for feature in _CPU_FEATURES if feature in found]
+    return []
+
+
+def onnxruntime_library() -> Path | None:
+    """Returns the library inside the installed onnxruntime wheel, or None."""
+    package = _package_folder("onnxruntime")
+    if package is None:
+        return None
+    found = sorted((package / "capi").glob("libonnxruntime.so*"))
+    return found[0] if found else None
+
+
+def libtorch_library_for(path: Path) -> Path | None:
+    """Returns the LibTorch engine if `path` needs one and torch is installed; builds it at the first call.
+
+    Raises:
+        EngineUnavailableError: torch is installed but the engine cannot be built.
+    """
+    torch = _package_folder("torch")
+    return build_libtorch_engine(torch) if path.suffix == ".pt" and torch is not None else None
+
+
+def _native() -> EngineInfo:
+    return EngineInfo("native", False, None, None, "not in this version of ganglion; it comes with the .ganglion format")
+
+
+def _onnxruntime() -> EngineInfo:
+    library = onnxruntime_library()
+    if library is None:
+        return EngineInfo("onnxruntime", False, None, None, "not installed; pip install 'ganglion[onnx]'")
+    return EngineInfo("onnxruntime", True, metadata.version("onnxruntime"), library, "from the onnxruntime wheel")
+
+
+def _libtorch(build: bool) -> EngineInfo:
+    torch = _package_folder("torch")
+    if torch is None:
+        return EngineInfo("libtorch", False, None, None, "torch is not installed; pip install 'ganglion[torch]'")
+    version = metadata.version("torch")
+    try:
+        library = build_libtorch_engine(torch, build=build)
+    except EngineUnavailableError as error:
+        return EngineInfo("libtorch", False, version, None, str(error))
+    return EngineInfo("libtorch", True, version, library, f"built against torch {version}")
+
+
+def _package_folder(name: str) -> Path | None:
+    spec = util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0])

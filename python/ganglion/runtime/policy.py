@@ -1,0 +1,263 @@
+"""`load`, `inspect` and `Policy`: names, shapes and messages around the C++ runtime `ganglion._core`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ganglion import _core
+from ganglion.contract import Contract
+from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError, ParityError, StepError
+from ganglion.runtime.engines import libtorch_library_for, onnxruntime_library
+
+SelfTest = _core.SelfTest
+
+EngineName = Literal["automatic", "native", "onnxruntime", "libtorch"]
+
+_STEP_MESSAGES = {
+    "non_finite_observation": "the observation has a NaN or infinite element; the action and the state were kept",
+    "non_finite_action": "the policy produced a NaN or infinite action or state; the action and the state were kept",
+    "engine_failure": "the engine reported an error; the action and the state were kept",
+}
+
+
+@contextmanager
+def _core_errors() -> Iterator[None]:
+    """Turns a `ganglion::Error` into the exception that names its kind."""
+    try:
+        yield
+    except _core.Error as error:
+        code, message = error.args
+        if code == "engine_unavailable":
+            raise EngineUnavailableError(message) from error
+        if code in ("bad_option", "engine_failure"):
+            raise GanglionError(message) from error
+        raise ArtifactError(message) from error
+
+
+def _options(
+    path: Path,
+    engine: str,
+    threads: int,
+    warmup_steps: int,
+    batch: int | None,
+    onnxruntime: str | PathLike[str] | None,
+    libtorch: str | PathLike[str] | None,
+) -> _core.LoadOptions:
+    if engine not in _core.Engine.__members__:
+        raise ValueError(f"engine '{engine}' is not one of {', '.join(_core.Engine.__members__)}")
+    if batch is not None and batch < 1:
+        raise ValueError(f"batch must be at least 1, not {batch}")
+    return _core.LoadOptions(
+        engine=_core.Engine.__members__[engine],
+        threads=threads,
+        warmup_steps=warmup_steps,
+        batch=0 if batch is None else batch,
+        onnxruntime_library=Path(onnxruntime or onnxruntime_library() or ""),
+        libtorch_library=Path(libtorch or libtorch_library_for(path) or ""),
+    )
+
+
+def load(
+    path: str | PathLike[str],
+    *,
+    engine: EngineName = "automatic",
+    threads: int = 1,
+    warmup_steps: int = 20,
+    self_test: bool = True,
+    batch: int | None = None,
+    onnxruntime_library: str | PathLike[str] | None = None,
+    libtorch_library: str | PathLike[str] | None = None,
+) -> Policy:
+    """Opens an artifact in the C++ runtime.
+
+    Args:
+        path: `.onnx` or `.pt` file; one without a contract is recognised by the names that rsl_rl and Isaac Lab use.
+        engine: which library runs it; `"automatic"` picks by the kind of file.
+        threads: threads inside one step.
+        warmup_steps: steps run at load; they leave no trace in the state.
+        self_test: replay the golden trajectory and refuse a file that misses it.
+        batch: rows of one step for an artifact that takes any number; None is what the contract says, else 1.
+        onnxruntime_library: the `libonnxruntime.so` to open; None finds the one of the onnxruntime wheel.
+        libtorch_library: the `libganglion_libtorch.so` to open; None builds it against the installed torch, once.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, of a newer format, or changed after export.
+        EngineUnavailableError: the engine is not installed; the message names the extra to install.
+        ParityError: the golden trajectory was missed; `report` is the `SelfTest`.
+        GanglionError: an option does not fit the artifact, or the engine refused its program.
+    """
+    path = Path(path)
+    options = _options(path, engine, threads, warmup_steps, batch, onnxruntime_library, libtorch_library)
+    with _core_errors():
+        policy = Policy(_core.Policy.load(path, options))
+    if self_test:
+        result = policy.self_test()
+        if not result.ok:
+            raise ParityError(f"'{path}': {result.message}", result)
+    return policy
+
+
+def inspect(path: str | PathLike[str]) -> Contract:
+    """Returns the contract of an artifact.
+
+    Reads no weights where the file carries a contract; any other file is opened with its engine and described by what
+    its inputs and outputs are called.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, of a newer format, or its state cannot be recognised.
+        EngineUnavailableError: the file carries no contract and its engine is not installed.
+    """
+    path = Path(path)
+    with _core_errors():
+        # A file with a contract needs no engine, so none is looked for (or built) before the first attempt fails.
+        options = _options(path, "automatic", 1, 0, None, None, "unused")
+        try:
+            text = _core.inspect_json(path, options)
+        except _core.Error as error:
+            if error.args[0] != "engine_unavailable":
+                raise
+            text = _core.inspect_json(path, _options(path, "automatic", 1, 0, None, None, None))
+    return Contract.from_json(text)
+
+
+class Policy:
+    """A loaded policy that owns its hidden state. Made by `ganglion.load`; one thread at a time.
+
+    Shapes: with a batch of one row, observations are `[n]` (or `[1, n]`), actions `[m]` (or `[1, m]`) and states
+    `[hidden_size]`; with `B` rows they are `[B, n]`, `[B, m]` and `[B, hidden_size]`. Everything is float32.
+    """
+
+    def __init__(self, core: _core.Policy) -> None:
+        self._core = core
+        self._contract = Contract.from_json(core.contract_json())
+        self._batch = core.batch
+        self._observation_shapes = self._shapes(self._contract.observation_size)
+        self._action_size = self._contract.action_size
+
+    def step(self, observation: ArrayLike, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Runs one control step and returns the action.
+
+        Args:
+            observation: `[n]` or `[batch, n]`. A float32 C-contiguous array is read in place; any other array of real
+                numbers is converted to one first.
+            out: float32, C-contiguous, writeable array of the action's shape to write to; with it and a float32
+                observation nothing is allocated. None returns a new array.
+
+        Raises:
+            StepError: the step was refused; `out` and the state kept their old values.
+            ValueError, TypeError: `out` is not such an array.
+        """
+        array = self._float32(observation, self._observation_shapes, "observation")
+        shape = (*array.shape[:-1], self._action_size)
+        if out is None:
+            out = np.empty(shape, np.float32)
+        elif not isinstance(out, np.ndarray) or out.dtype != np.float32:
+            raise TypeError(f"out must be a float32 array, not {getattr(out, 'dtype', type(out).__name__)}")
+        elif out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
+            raise ValueError(f"out must be a C-contiguous, writeable array of shape {shape}; it has shape {out.shape}")
+        self._check(self._core.step(array, out))
+        return out
+
+    def reset(self, rows: ArrayLike | None = None) -> None:
+        """Restores the initial state of all rows, or of those where `rows` (`[batch]`, bool) is true.
+
+        Raises:
+            StepError: `rows` is not one flag for each batch row.
+        """
+        if rows is None:
+            self._core.reset()
+            return
+        flags = np.asarray(rows)
+        if flags.dtype != np.bool_ or flags.shape != (self._batch,):
+            raise StepError("bad_size", f"rows must be {self._batch} bools; got {flags.dtype} of shape {flags.shape}")
+        self._check(self._core.reset_rows(np.ascontiguousarray(flags).view(np.uint8)))
+
+    def state(self) -> NDArray[np.float32]:
+        """Returns a copy of the hidden state, `[hidden_size]` or `[batch, hidden_size]`."""
+        return self._core.state().reshape(self._shapes(self._contract.hidden_size)[0])
+
+    def set_state(self, state: ArrayLike) -> None:
+        """Takes over a hidden state of the shape that `state()` returns.
+
+        Raises:
+            StepError: wrong shape, or an element is not finite; the state was kept.
+        """
+        array = self._float32(state, self._shapes(self._contract.hidden_size), "state")
+        if not np.isfinite(array).all():
+            raise StepError("non_finite_observation", "the state has a NaN or infinite element; the old one was kept")
+        self._check(self._core.set_state(array))
+
+    def output(self, which: int | str) -> NDArray[np.float32]:
+        """Returns a copy of one output of the last good step, by index or name; output 0 is the action.
+
+        Raises:
+            KeyError: there is no such output.
+            GanglionError: no step has been run yet.
+        """
+        names = [spec.name for spec in self._contract.outputs]
+        index = names.index(which) if which in names else which
+        if not isinstance(index, int) or not 0 <= index < len(names):
+            raise KeyError(f"output {which!r}: the outputs are {names}")
+        values = self._core.output(index)
+        if values.size == 0:
+            raise GanglionError("no step has been run yet, so there are no outputs")
+        return values.reshape(self._shapes(self._contract.outputs[index].size)[0])
+
+    def self_test(self) -> SelfTest:
+        """Replays the golden trajectory on a copy of the state."""
+        return self._core.self_test()
+
+    def clone(self) -> Policy:
+        """Returns a second policy with the same weights and a copy of the state."""
+        return Policy(self._core.clone())
+
+    @property
+    def contract(self) -> Contract:
+        """What goes in, what comes out, which state, at what period."""
+        return self._contract
+
+    @property
+    def batch(self) -> int:
+        """Rows of one step."""
+        return self._batch
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine that runs the steps."""
+        return self._core.engine.name
+
+    @property
+    def realtime_safe(self) -> bool:
+        """True when a step makes no heap allocation, takes no lock and makes no system call."""
+        return self._core.realtime_safe
+
+    def __repr__(self) -> str:
+        return (
+            f"<ganglion.Policy on {self.engine}: {self._contract.observation_size} observation elements, "
+            f"{self._action_size} action elements, {self._contract.hidden_size} state elements, batch {self._batch}>"
+        )
+
+    def _shapes(self, size: int) -> tuple[tuple[int, ...], ...]:
+        return ((size,), (1, size)) if self._batch == 1 else ((self._batch, size),)
+
+    @staticmethod
+    def _float32(values: ArrayLike, shapes: tuple[tuple[int, ...], ...], what: str) -> NDArray[np.float32]:
+        array: NDArray[Any] = np.asarray(values)
+        if array.shape not in shapes:
+            raise StepError("bad_size", f"the {what} has shape {array.shape}; {' or '.join(map(str, shapes))} is needed")
+        if array.dtype.kind not in "fiu":
+            raise StepError("bad_size", f"the {what} holds {array.dtype}; real numbers are needed")
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the step refuses
+            return np.ascontiguousarray(array, np.float32)
+
+    @staticmethod
+    def _check(status: _core.Status) -> None:
+        if status != _core.Status.ok:
+            raise StepError(status.name, _STEP_MESSAGES.get(status.name, "a buffer has the wrong size"))
