@@ -1,0 +1,388 @@
+"""The command `ganglion`: export, inspect, verify, bench, doctor.
+
+Every command prints tables on standard output, or with `--json` exactly one JSON document; progress and errors go to
+standard error. The exit status is 0 for a good verdict, 1 for a bad one or an error, 2 for a wrong command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ganglion._doctor import diagnose
+from ganglion.errors import GanglionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import RenderableType
+
+    from ganglion.contract import Contract
+
+_ENGINES = ("native", "onnxruntime", "libtorch")
+_SOURCE_HELP = (
+    "where the policy comes from: file.py or file.py:attribute (default: 'policy' or 'load_policy'; run like an "
+    "import), module:attribute, or a checkpoint written by save_checkpoint. The attribute is a policy, a pair "
+    "(policy, contract), or a function that returns one of these"
+)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a command found: the same for a reader and for a program."""
+
+    document: dict[str, Any]
+    tables: tuple[RenderableType, ...]
+    ok: bool = True
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: arguments without the program name; None takes those of the process.
+
+    Returns:
+        The exit status: 0 for a good verdict, 1 for a bad one or an error.
+
+    Raises:
+        SystemExit: with status 2 for a wrong command line, 0 after `--help` and `--version`.
+    """
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], _Outcome] = arguments.command
+    try:
+        # A script that yields a policy, or a library below us, may print; standard output belongs to the result.
+        with contextlib.redirect_stdout(sys.stderr):
+            outcome = command(arguments)
+    except (GanglionError, OSError, ValueError) as error:
+        if arguments.traceback:
+            raise
+        return _fail(error, arguments.json)
+    except KeyboardInterrupt:
+        return 130
+    try:
+        _print(outcome, arguments.json)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; what is still buffered must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0 if outcome.ok else 1
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leaves it to `main`, which answers a closed pipe in the same way for tables and for JSON."""
+        raise  # what rich has just caught
+
+
+def _print(outcome: _Outcome, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(outcome.document, allow_nan=False))
+        return
+    console = _Console()
+    for table in outcome.tables:
+        # A sentence or a path stays one line, to be copied or searched for.
+        console.print(table, soft_wrap=isinstance(table, Text))
+
+
+def _fail(error: Exception, as_json: bool) -> int:
+    message = " ".join(str(error).split())
+    print(f"ganglion: error: {message}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"ok": False, "error": {"type": type(error).__name__, "message": message}}))
+    # The functions behind the commands raise a bare ValueError for arguments that do not fit together.
+    return 2 if isinstance(error, ValueError) else 1
+
+
+def _export(arguments: argparse.Namespace) -> _Outcome:
+    from ganglion._source import load_source
+
+    with _status("loading the policy"):
+        source = load_source(arguments.source)
+    from ganglion.export import export
+
+    contract = source.contract
+    if contract is not None and arguments.batch is not None:
+        contract = dataclasses.replace(contract, batch=_batch(arguments))
+    with _status(f"exporting {arguments.output}"):
+        written = export(
+            source.policy,
+            arguments.output,
+            contract=contract,
+            batch=1 if arguments.batch is None else _batch(arguments),
+            golden_steps=arguments.golden_steps,
+            tolerance=arguments.tolerance,
+        )
+    size = Path(arguments.output).stat().st_size
+    document = {"ok": True, "file": arguments.output, "bytes": size, "contract": _contract_document(written)}
+    return _Outcome(document, (Text(f"{arguments.output}: {size:,} bytes", style="bold"), *_contract_tables(written)))
+
+
+def _inspect(arguments: argparse.Namespace) -> _Outcome:
+    from ganglion import runtime
+
+    contract: Contract = runtime.inspect(arguments.file)
+    document = {"ok": True, "file": arguments.file, "contract": _contract_document(contract)}
+    return _Outcome(document, (Text(arguments.file, style="bold"), *_contract_tables(contract)))
+
+
+def _verify(arguments: argparse.Namespace) -> _Outcome:
+    from ganglion.verify import verify
+
+    policy = None
+    if arguments.policy is not None:
+        from ganglion._source import load_source
+
+        with _status("loading the policy"):
+            policy = load_source(arguments.policy).policy
+    with _progress() as progress:
+        report = verify(
+            arguments.file,
+            policy,
+            seed=arguments.seed,
+            tolerance=arguments.tolerance,
+            recording=arguments.recording,
+            engines=arguments.engine,
+            batch=arguments.batch,
+            progress=progress,
+            **({} if arguments.steps is None else {"steps": arguments.steps}),
+        )
+    if arguments.report is not None:
+        report.save(arguments.report)
+    return _Outcome(json.loads(report.to_json()), (report,), report.ok)
+
+
+def _bench(arguments: argparse.Namespace) -> _Outcome:
+    from ganglion.verify import bench
+
+    with _status("measuring"):
+        report = bench(arguments.files, engines=arguments.engine or (), steps=arguments.steps, rounds=arguments.rounds)
+    table = Table(
+        "file", "engine", title=Text(f"one step, microseconds, on {report.cpu}"), title_justify="left", box=SIMPLE_HEAD
+    )
+    for heading in ("p50", "p99", "p99.9", "max", "allocations"):
+        table.add_column(heading, justify="right")
+    for row in report.results:
+        times = (f"{value:.2f}" for value in (row.p50_us, row.p99_us, row.p999_us, row.max_us))
+        allocations = "-" if row.allocations_per_step is None else f"{row.allocations_per_step:g}"
+        table.add_row(Text(row.file), Text(row.engine), *times, allocations)
+    return _Outcome({"ok": True} | dataclasses.asdict(report), (table,))
+
+
+def _doctor(arguments: argparse.Namespace) -> _Outcome:
+    del arguments
+    with _status("looking at the engines"):
+        diagnosis = diagnose()
+    engines = Table("engine", "", "version", "note", title="Engines", title_justify="left", box=SIMPLE_HEAD)
+    for engine in diagnosis.engines:
+        state = Text("usable", style="green") if engine.usable else Text("not usable", style="yellow")
+        engines.add_row(Text(engine.name), state, Text(engine.version or "-"), Text(engine.reason))
+    versions = Table("package", "version", title="Versions", title_justify="left", box=SIMPLE_HEAD)
+    for package, version in diagnosis.versions.items():
+        versions.add_row(Text(package), Text(version or "not installed", style="" if version else "dim"))
+    notes = [Text(f"{engine.name}: {engine.library}") for engine in diagnosis.engines if engine.library is not None]
+    notes.append(Text(f"{diagnosis.platform}; CPU features: {', '.join(diagnosis.cpu_features) or 'none found'}"))
+    if diagnosis.problem is not None:
+        notes.append(Text(diagnosis.problem, style="bold red"))
+    elif not diagnosis.ok:
+        notes.append(Text("no engine is usable: pip install 'ganglion[onnx]' or 'ganglion[torch]'", style="bold red"))
+    document = {"ok": diagnosis.ok} | dataclasses.asdict(diagnosis)
+    for engine in document["engines"]:
+        engine["library"] = None if engine["library"] is None else str(engine["library"])
+    return _Outcome(document, (engines, versions, *notes), diagnosis.ok)
+
+
+def _contract_document(contract: Contract) -> dict[str, Any]:
+    """The contract as in the file, with the size of the golden trajectory in place of its numbers."""
+    document: dict[str, Any] = json.loads(dataclasses.replace(contract, golden=None).to_json())
+    golden = contract.golden
+    if golden is not None:
+        document["golden"] = {"steps": golden.steps, "rows": golden.rows, "tolerance": golden.tolerance}
+    return document
+
+
+def _contract_tables(contract: Contract) -> tuple[Table, ...]:
+    from ganglion.verify.describe import ELEMENT_COLUMNS, contract_facts, element_rows
+
+    facts = Table.grid(padding=(0, 2))
+    for label, value in contract_facts(contract):
+        facts.add_row(Text(label, style="dim"), Text(value, overflow="fold"))
+    tables = [facts]
+    for kind, specs in (("Input", contract.inputs), ("Output", contract.outputs)):
+        for spec in specs:
+            table = Table(
+                *ELEMENT_COLUMNS, title=Text(f"{kind} {spec.name} [{spec.size}]"), title_justify="left", box=SIMPLE_HEAD
+            )
+            for row in element_rows(spec):
+                table.add_row(*map(Text, row))
+            tables.append(table)
+    return tuple(tables)
+
+
+@contextlib.contextmanager
+def _status(what: str) -> Iterator[None]:
+    console = Console(stderr=True)
+    with console.status(Text(what)) if console.is_terminal else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tick(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        yield tick
+
+
+def _batch(arguments: argparse.Namespace) -> int | None:
+    return None if arguments.batch == "any" else int(arguments.batch)
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"'{text}' is not an integer of at least {least}")
+        return value
+
+    return parse
+
+
+def _tolerance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0.0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
+    return value
+
+
+def _batch_or_any(text: str) -> int | str:
+    return "any" if text == "any" else _at_least(1)(text)
+
+
+def _report_path(text: str) -> str:
+    if Path(text).suffix not in (".html", ".json"):
+        raise argparse.ArgumentTypeError(f"'{text}': a report ends in .html or .json")
+    return text
+
+
+class _Version(argparse.Action):
+    """Prints the version; unlike argparse's own action, looks for it only when asked."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        import ganglion
+
+        print(f"ganglion {ganglion.__version__}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print exactly one JSON document on standard output")
+    common.add_argument("--traceback", action="store_true", help="on an error, show where in the code it was raised")
+    parser = argparse.ArgumentParser(
+        prog="ganglion",
+        description="Takes a recurrent policy trained in Python to a C++ control loop, and proves that both agree.",
+        epilog="exit status: 0 good verdict, 1 bad verdict or error, 2 wrong command line",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and leave")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], _Outcome], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, parents=[common], help=text, description=f"{text[0].upper()}{text[1:]}.")
+        added.set_defaults(command=command)
+        return added
+
+    export = add("export", _export, "write a policy to one file, checked against the policy before it appears")
+    export.add_argument("source", metavar="SOURCE", help=_SOURCE_HELP)
+    export.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; .onnx or .pt picks the form")
+    export.add_argument("--batch", type=_batch_or_any, metavar="N|any", help="rows of one step (default: 1)")
+    export.add_argument(
+        "--golden-steps",
+        type=_at_least(1),
+        default=64,
+        metavar="N",
+        help="steps of the run that is recorded in the file and replayed at every load (default: %(default)s)",
+    )
+    export.add_argument(
+        "--tolerance",
+        type=_tolerance,
+        default=1e-5,
+        metavar="X",
+        help="largest accepted |file - policy| / max(1, |policy|) (default: %(default)g)",
+    )
+
+    inspect = add("inspect", _inspect, "show the contract of a file: inputs, outputs, state, period, digest")
+    inspect.add_argument("file", metavar="FILE")
+
+    verify = add("verify", _verify, "run one long trajectory through every implementation and compare them")
+    verify.add_argument("file", metavar="FILE", help="an exported .onnx or .pt file")
+    verify.add_argument(
+        "--policy", metavar="SOURCE", help=f"the reference (default: the file in Python); {_SOURCE_HELP}"
+    )
+    trajectory = verify.add_mutually_exclusive_group()
+    trajectory.add_argument("--steps", type=_at_least(1), metavar="N", help="length of the trajectory (default: 2000)")
+    trajectory.add_argument(
+        "--recording",
+        metavar="RUN.npz",
+        help="recorded arrays 'observation' [T, n] or [T, batch, n] and, if there "
+        "were resets, 'reset' [T] or [T, batch], in place of a drawn trajectory",
+    )
+    verify.add_argument(
+        "--seed", type=_at_least(0), default=0, metavar="S", help="of the drawn trajectory (default: 0)"
+    )
+    verify.add_argument(
+        "--tolerance",
+        type=_tolerance,
+        default=1e-5,
+        metavar="X",
+        help="largest accepted |found - expected| / max(1, |expected|) (default: %(default)g)",
+    )
+    verify.add_argument(
+        "--engine",
+        action="append",
+        choices=_ENGINES,
+        help="engine of the C++ runtime that must run; can be given "
+        "again (default: every one that opens the file and is installed)",
+    )
+    verify.add_argument("--batch", type=_at_least(1), metavar="N", help="rows, for a file that takes any number")
+    verify.add_argument(
+        "--report", type=_report_path, metavar="OUT", help="also write a report: .html (plots) or .json"
+    )
+
+    bench = add("bench", _bench, "measure the latency of a step in the C++ runtime, engines interleaved")
+    bench.add_argument("files", nargs="+", metavar="FILE")
+    bench.add_argument(
+        "--engine", action="append", choices=_ENGINES, help="only this engine; can be given again (default: all)"
+    )
+    bench.add_argument("--steps", type=_at_least(1), metavar="N", help="timed steps per round")
+    bench.add_argument("--rounds", type=_at_least(1), metavar="R", help="rounds; in each, every engine has its turn")
+
+    add("doctor", _doctor, "show which engines are usable, library files, CPU features and versions")
+    return parser

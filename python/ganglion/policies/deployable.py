@@ -1,0 +1,103 @@
+"""A policy together with everything that stands between it and the robot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ganglion.policies.action_map import ActionMap
+from ganglion.policies.base import RecurrentPolicy
+from ganglion.policies.normalizer import ObservationNormalizer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.nn.utils.rnn import PackedSequence
+
+    from ganglion.contract import StateSlot, TensorSpec
+
+
+class DeployablePolicy(RecurrentPolicy):
+    """Puts an observation normaliser before, and an action map behind, any recurrent policy.
+
+    The whole is a recurrent policy again, takes raw observations and returns commands, and is exported as one function.
+    Only the first output (the action) is mapped; further outputs and the hidden state pass through.
+
+    Args:
+        policy: the policy inside.
+        observation_normalizer: applied to the observation, or None.
+        action_map: applied to the action, or None.
+
+    Raises:
+        TypeError: an argument is not of the class it should be.
+        ValueError: the sizes of the parts do not fit.
+    """
+
+    def __init__(
+        self,
+        policy: RecurrentPolicy,
+        observation_normalizer: ObservationNormalizer | None = None,
+        action_map: ActionMap | None = None,
+    ) -> None:
+        if not isinstance(policy, RecurrentPolicy):
+            raise TypeError(f"DeployablePolicy: policy must be a RecurrentPolicy, not {type(policy).__name__}")
+        _check_part("observation_normalizer", observation_normalizer, ObservationNormalizer, policy.input_specs)
+        _check_part("action_map", action_map, ActionMap, policy.output_specs[:1])
+        super().__init__(policy.env_spec)
+        self.policy = policy
+        self.observation_normalizer = observation_normalizer
+        self.action_map = action_map
+        # The parts compute with the tensors of the policy, so they live where it lives.
+        reference = policy._reference()
+        for part in (observation_normalizer, action_map):
+            if part is not None:
+                part.to(device=reference.device, dtype=reference.dtype)
+
+    @property
+    def state_layout(self) -> tuple[StateSlot, ...]:
+        """The slots of the policy inside."""
+        return self.policy.state_layout
+
+    @property
+    def input_specs(self) -> tuple[TensorSpec, ...]:
+        """The inputs of the policy inside; bounds are those before normalisation."""
+        return self.policy.input_specs
+
+    @property
+    def output_specs(self) -> tuple[TensorSpec, ...]:
+        """The outputs of the policy inside."""
+        return self.policy.output_specs
+
+    def init_hidden(self, batch_size: int | None = None) -> Tensor:
+        """Returns the initial state of the policy inside."""
+        return self.policy.init_hidden(batch_size)
+
+    def init_param(self, init_values: Tensor | None = None, **kwargs: Any) -> None:
+        """Sets the parameters of the policy inside; normaliser and action map stay as they are."""
+        self.policy.init_param(init_values, **kwargs)
+
+    def forward(self, obs: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Runs one step from raw observation to command; see `RecurrentPolicy.forward`."""
+        action, *others = self.policy(self._normalize(obs), hidden)
+        return (self._map(action), *others)
+
+    def _evaluate_packed(self, packed: PackedSequence, hidden: Tensor) -> tuple[Tensor, ...]:
+        normalized = packed._replace(data=self._normalize(packed.data))
+        action, *others = self.policy._evaluate_packed(normalized, hidden)
+        return (self._map(action), *others)
+
+    def _normalize(self, obs: Tensor) -> Tensor:
+        return obs if self.observation_normalizer is None else self.observation_normalizer(obs)
+
+    def _map(self, action: Tensor) -> Tensor:
+        return action if self.action_map is None else self.action_map(action)
+
+
+def _check_part(
+    label: str, part: nn.Module | None, kind: type[ObservationNormalizer | ActionMap], specs: tuple[TensorSpec, ...]
+) -> None:
+    if part is None:
+        return
+    if not isinstance(part, kind):
+        raise TypeError(f"DeployablePolicy: {label} must be of class {kind.__name__}, not {type(part).__name__}")
+    size = sum(spec.size for spec in specs)
+    if part.size != size:
+        raise ValueError(f"DeployablePolicy: {label} has {part.size} elements but the policy has {size}")

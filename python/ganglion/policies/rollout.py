@@ -1,0 +1,105 @@
+"""The recorded steps that `RecurrentPolicy.evaluate` runs again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """One or more sub-rollouts (episodes), concatenated along the first axis.
+
+    Attributes:
+        observations: `[sum T_i, observation_size]`, or `[sum (T_i + 1), observation_size]` where every sub-rollout
+            also holds the observation after its last step.
+        lengths: `[number of sub-rollouts]`, integer; the number of steps `T_i` of each.
+        hidden_states: `[sum T_i, hidden_size]` (or one more each, like `observations`) flat hidden vectors, each the
+            one that the policy was given at that step; None to start every sub-rollout from the initial state.
+
+    Raises:
+        TypeError: a field is no torch tensor, or `lengths` is not integer.
+        ValueError: shapes do not fit `lengths`, or a length is below 1.
+    """
+
+    observations: Tensor
+    lengths: Tensor
+    hidden_states: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        _check_tensor("observations", self.observations)
+        _check_tensor("lengths", self.lengths)
+        if self.lengths.is_floating_point() or self.lengths.is_complex() or self.lengths.dtype == torch.bool:
+            raise TypeError(f"rollout: lengths must be integers, not {self.lengths.dtype}")
+        if self.lengths.ndim != 1 or self.lengths.numel() == 0 or int(self.lengths.min()) < 1:
+            raise ValueError(f"rollout: lengths must be a vector of step counts of at least 1, not {self.lengths}")
+        self._check_rows("observations", self.observations)
+        if self.hidden_states is not None:
+            _check_tensor("hidden_states", self.hidden_states)
+            self._check_rows("hidden_states", self.hidden_states)
+
+    @classmethod
+    def of(cls, data: Any, hidden_states_name: str = "hidden_states") -> Rollout:
+        """Takes a rollout out of any mapping or object that has the fields.
+
+        Args:
+            data: holds `observations` and one of `lengths`, `rollout_lengths` or `rollout_bounds` (the first step of
+                every sub-rollout and, last, the total: `[0, T_0, T_0 + T_1, ...]`); lengths and bounds may be any
+                sequence of integers. A `Rollout`, an episode batch or a dictionary will do.
+            hidden_states_name: name of the field with the hidden states; it may be absent.
+
+        Raises:
+            TypeError: the tensors are not torch tensors.
+            ValueError: a field is missing or does not fit the others, or `data.continuous` is False (its steps are
+                not in the order of time).
+        """
+        if _field(data, "continuous") is False:
+            raise ValueError("rollout: the steps are not continuous in time; evaluate() needs whole sub-rollouts")
+        lengths = _field(data, "lengths")
+        if lengths is None:
+            lengths = _field(data, "rollout_lengths")
+        if lengths is None and (bounds := _field(data, "rollout_bounds")) is not None:
+            lengths = torch.as_tensor(bounds).diff()
+        observations = _field(data, "observations")
+        if observations is None or lengths is None:
+            raise ValueError(f"rollout: {type(data).__name__} needs the fields 'observations' and 'lengths'")
+        return cls(observations, torch.as_tensor(lengths), _field(data, hidden_states_name))
+
+    def split_observations(self) -> list[Tensor]:
+        """Returns one `[T_i, observation_size]` tensor per sub-rollout, without final observations."""
+        lengths = self.lengths.tolist()
+        extra = self._extra(self.observations)
+        chunks = torch.split(self.observations, [length + extra for length in lengths])
+        return [chunk[:length] for chunk, length in zip(chunks, lengths, strict=True)]
+
+    def first_hidden_states(self) -> Tensor | None:
+        """Returns the `[number of sub-rollouts, hidden_size]` states of the first steps, where they were stored."""
+        if self.hidden_states is None:
+            return None
+        ends = (self.lengths + self._extra(self.hidden_states)).cumsum(0)
+        starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+        return self.hidden_states[starts.to(self.hidden_states.device)]
+
+    def _extra(self, tensor: Tensor) -> int:
+        return 0 if len(tensor) == int(self.lengths.sum()) else 1
+
+    def _check_rows(self, label: str, tensor: Tensor) -> None:
+        steps = int(self.lengths.sum())
+        if tensor.ndim != 2 or len(tensor) not in (steps, steps + len(self.lengths)):
+            raise ValueError(
+                f"rollout: {label} has shape {tuple(tensor.shape)}; lengths ask for {steps} rows, or "
+                f"{steps + len(self.lengths)} with the final one of every sub-rollout"
+            )
+
+
+def _field(data: Any, name: str) -> Any:
+    return data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
+
+
+def _check_tensor(label: str, value: Any) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"rollout: {label} must be a torch.Tensor, not {type(value).__name__}; convert it first")

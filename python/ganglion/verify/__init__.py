@@ -1,0 +1,166 @@
+"""Proves that the Python policy, the written file and the C++ runtime give the same numbers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganglion import runtime
+from ganglion._callable_module import make_callable as _make_callable
+from ganglion.errors import ArtifactError, EngineUnavailableError
+from ganglion.verify.bench import Latency, LatencyReport, bench
+from ganglion.verify.parity import Comparison, Divergence, TensorComparison, compare
+from ganglion.verify.report import NotRun, ParityReport
+from ganglion.verify.runners import Run, RuntimeStepper, file_steppers, one_thread, policy_stepper, run
+from ganglion.verify.trajectory import Trajectory, draw_trajectory, load_recording
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable
+
+    from ganglion.contract import Contract
+    from ganglion.runtime.policy import EngineName
+    from ganglion.verify.runners import Stepper
+
+__all__ = [
+    "Comparison",
+    "Divergence",
+    "Latency",
+    "LatencyReport",
+    "NotRun",
+    "ParityReport",
+    "Run",
+    "TensorComparison",
+    "Trajectory",
+    "bench",
+    "draw_trajectory",
+    "load_recording",
+    "verify",
+]
+
+_ENGINES_BY_SUFFIX: dict[str, tuple[EngineName, ...]] = {".onnx": ("onnxruntime",), ".pt": ("libtorch",)}
+
+_ROWS_WHERE_ANY = 4  # enough rows for a reset that takes some and leaves some
+
+
+def verify(
+    path: str | os.PathLike[str],
+    policy: Any | None = None,
+    *,
+    steps: int = 2000,
+    seed: int = 0,
+    tolerance: float = 1e-5,
+    recording: str | os.PathLike[str] | None = None,
+    engines: Iterable[str] | None = None,
+    batch: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> ParityReport:
+    """Runs one long trajectory through every implementation of a policy and compares them.
+
+    Args:
+        path: the artifact, `.onnx` or `.pt`.
+        policy: the Python policy that it was exported from; the reference where given, else the reference is the
+            file in its own Python engine.
+        steps: length of the drawn trajectory; a recording is always run whole.
+        seed: of the drawn trajectory.
+        tolerance: largest accepted `|found - expected| / max(1, |expected|)`.
+        recording: a recorded run (`.npz`, see `load_recording`) in place of drawn observations.
+        engines: engines of the C++ runtime that must run; None takes every one that can open the file, and one
+            that is not installed is then listed in `report.not_run`.
+        batch: number of rows, for a file that takes any number (default 4, or that of the recording).
+        progress: called with (implementation, steps done, steps in all).
+
+    Returns:
+        the report; `report.ok` is the verdict.
+
+    Raises:
+        ArtifactError: the file or the recording cannot be used, or the policy has other sizes than the contract.
+        EngineUnavailableError: an engine in `engines` is not usable, or no reference can run.
+        ValueError: an argument is out of its range.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    if not (math.isfinite(tolerance) and tolerance > 0.0):
+        raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
+    contract: Contract = runtime.inspect(path)
+    if policy is not None:
+        _check_sizes(policy, contract, path)
+    rows = _rows(contract, batch, path)
+    if recording is not None:
+        trajectory = load_recording(recording, observation_size=contract.observation_size, batch=rows)
+    else:
+        trajectory = draw_trajectory(contract, steps=steps, batch=rows or _ROWS_WHERE_ANY, seed=seed)
+
+    steppers, not_run = _steppers(path, policy, contract, engines, trajectory.batch)
+    if not steppers or (policy is None and isinstance(steppers[0], RuntimeStepper)):
+        reasons = "; ".join(f"{left_out.engine}: {left_out.reason}" for left_out in not_run)
+        raise EngineUnavailableError(f"{path}: nothing to compare with: give the Python policy, or install: {reasons}")
+
+    def execute(stepper: Stepper) -> Run:
+        tick = None if progress is None else lambda done: progress(stepper.name, done, trajectory.steps)
+        return run(stepper, contract, trajectory, tick)
+
+    with one_thread():
+        reference, *others = (execute(stepper) for stepper in steppers)
+    return ParityReport(
+        artifact=str(path),
+        contract=contract,
+        tolerance=tolerance,
+        trajectory=trajectory,
+        reference=reference,
+        runs=tuple(others),
+        comparisons=tuple(compare(reference, other, contract, tolerance=tolerance) for other in others),
+        not_run=tuple(not_run),
+    )
+
+
+def _steppers(
+    path: str | os.PathLike[str], policy: Any | None, contract: Contract, engines: Iterable[str] | None, batch: int
+) -> tuple[list[Stepper], list[NotRun]]:
+    """Everything that can run the file, the reference first, and what cannot."""
+    steppers: list[Stepper] = [] if policy is None else [policy_stepper(policy, batch=batch)]
+    not_run: list[NotRun] = []
+    try:
+        steppers += file_steppers(path, contract, batch=batch)
+    except EngineUnavailableError as error:
+        not_run.append(NotRun("the file in Python", str(error)))
+    able = _ENGINES_BY_SUFFIX[Path(path).suffix]
+    asked = set(able if engines is None else engines)
+    if not asked <= set(able):
+        raise ValueError(f"engine '{min(asked - set(able))}' does not open {path}; {', '.join(able)} does")
+    for engine in able:
+        if engine not in asked:
+            continue
+        try:
+            steppers.append(RuntimeStepper(path, engine=engine, batch=batch))
+        except EngineUnavailableError as error:
+            if engines is not None:
+                raise
+            not_run.append(NotRun(f"C++ {engine}", str(error)))
+    return steppers, not_run
+
+
+def _rows(contract: Contract, batch: int | None, path: str | os.PathLike[str]) -> int | None:
+    if batch is not None and batch < 1:
+        raise ValueError(f"batch must be at least 1, not {batch}")
+    if contract.batch is not None and batch not in (None, contract.batch):
+        raise ValueError(f"{path}: exported for batch {contract.batch}; batch {batch} cannot be asked for")
+    return contract.batch if batch is None else batch
+
+
+def _check_sizes(policy: Any, contract: Contract, path: str | os.PathLike[str]) -> None:
+    for label, of_policy, of_file in (
+        ("observation", sum(spec.size for spec in policy.input_specs), contract.observation_size),
+        ("action", policy.output_specs[0].size, contract.action_size),
+        ("output", sum(spec.size for spec in policy.output_specs), contract.output_size),
+        ("hidden state", policy.hidden_size, contract.hidden_size),
+    ):
+        if of_policy != of_file:
+            raise ArtifactError(
+                f"{path}: not a file of this policy: {label} has {of_policy} elements in the policy and {of_file} in "
+                "the file"
+            )
+
+
+_make_callable(__name__)

@@ -1,0 +1,117 @@
+"""Latency of a step in the C++ runtime, measured by the `ganglion-bench` program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganglion import runtime
+from ganglion.errors import EngineUnavailableError, GanglionError
+from ganglion.runtime.libtorch_build import package_data
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Latency of one file on one engine.
+
+    Attributes:
+        file: the artifact.
+        engine: engine of the C++ runtime.
+        steps: timed steps in all.
+        rounds: rounds that they were done in; the files take turns.
+        p50_us: median time of a step, in microseconds.
+        p99_us: 99 % of the steps took at most this long, in microseconds.
+        p999_us: 99.9 % of the steps took at most this long, in microseconds.
+        max_us: the slowest step, in microseconds.
+        allocations_per_step: heap allocations per step, or None where they were not counted.
+    """
+
+    file: str
+    engine: str
+    steps: int
+    rounds: int
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    max_us: float
+    allocations_per_step: float | None
+
+
+@dataclass(frozen=True)
+class LatencyReport:
+    """What one run of `ganglion-bench` measured.
+
+    Attributes:
+        version: version of the program.
+        cpu: name of the processor.
+        results: one entry per file and engine.
+    """
+
+    version: str
+    cpu: str
+    results: tuple[Latency, ...]
+
+
+def bench(
+    files: Sequence[str | os.PathLike[str]],
+    *,
+    engines: Sequence[str] = (),
+    steps: int | None = None,
+    rounds: int | None = None,
+) -> LatencyReport:
+    """Measures the latency of every file in one run, file by file and engine by engine in interleaved rounds.
+
+    Args:
+        files: artifacts.
+        engines: engines that every file is measured on; empty takes for each file the engine that fits it.
+        steps: timed steps per round; None leaves it to the program.
+        rounds: rounds; None leaves it to the program.
+
+    Raises:
+        EngineUnavailableError: the program is not part of this installation, or an engine is not usable.
+        GanglionError: the program failed; the message is its own.
+    """
+    # Looking at LibTorch may build its engine, which takes a while; only a file that needs it is worth that.
+    needs_libtorch = any(Path(file).suffix == ".pt" for file in files)
+    known = {info.name: info for info in runtime.engines(build=needs_libtorch)}
+    for engine in engines:
+        if engine not in known:
+            raise ValueError(f"no engine '{engine}'; known: {', '.join(known)}")
+        if not known[engine].usable:
+            raise EngineUnavailableError(f"engine '{engine}' is not usable: {known[engine].reason}")
+    program = package_data() / "bin" / "ganglion-bench"
+    if not program.is_file():
+        raise EngineUnavailableError("ganglion-bench is not part of this installation; install ganglion with pip")
+    command = [str(program), "--json"]
+    for option, value in (("--steps", steps), ("--rounds", rounds)):
+        command += [] if value is None else [option, str(value)]
+    for engine in engines:
+        command += ["--engine", engine]
+    # The program knows nothing of Python: it is told where the wheels keep their libraries.
+    for name, info in known.items():
+        if info.usable and info.library is not None:
+            command += [f"--{name}", str(info.library)]
+    # A path that begins with a dash is no option.
+    paths = [f"./{file}" if str(file).startswith("-") else str(file) for file in files]
+    result = subprocess.run([*command, *paths], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        said = result.stderr.strip().removeprefix("ganglion-bench: ")
+        raise GanglionError(f"the latency cannot be measured: {said or f'exit status {result.returncode}'}")
+    return _parse(result.stdout)
+
+
+def _parse(text: str) -> LatencyReport:
+    try:
+        document: dict[str, Any] = json.loads(text)
+        names = [field.name for field in fields(Latency)]
+        results = tuple(Latency(**{name: entry[name] for name in names}) for entry in document["results"])
+        return LatencyReport(version=str(document["version"]), cpu=str(document["cpu"]), results=results)
+    except (ValueError, KeyError, TypeError) as error:
+        raise GanglionError(f"ganglion-bench gave an answer that is not understood: {error}") from error

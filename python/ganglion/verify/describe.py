@@ -1,0 +1,63 @@
+"""A contract as rows of text, for terminal tables and for the HTML page."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ganglion.contract import Contract, TensorSpec
+
+ELEMENT_COLUMNS = ("element", "name", "unit", "low", "high")
+"""Headings of `element_rows`."""
+
+
+def contract_facts(contract: Contract) -> list[tuple[str, str]]:
+    """Everything about a contract except its tensor elements, as (label, value) pairs."""
+    slots = [f"{slot.name} [{', '.join(map(str, slot.shape))}]" for slot in contract.state]
+    golden = contract.golden
+    facts = [
+        ("observation", f"{contract.observation_size} elements"),
+        ("action", f"{contract.action_size} elements"),
+        ("state", f"{', '.join(slots)}: {contract.hidden_size} elements" if slots else "none"),
+        ("initial state", "not zero" if any(contract.initial_state) else "zero"),
+        ("period", "unknown" if contract.period_s is None else _period(contract.period_s)),
+        ("batch", "any" if contract.batch is None else str(contract.batch)),
+        ("dtype", contract.dtype),
+        (
+            "golden trajectory",
+            "none"
+            if golden is None
+            else f"{golden.steps} steps, {_count(golden.rows, 'row')}, tolerance {golden.tolerance:g}",
+        ),
+        ("SHA-256", contract.sha256 or "none"),
+    ]
+    return facts + [(f"provenance: {key}", value) for key, value in contract.provenance.items()]
+
+
+def element_rows(spec: TensorSpec) -> list[tuple[str, ...]]:
+    """One row per element of a tensor, with the columns of `ELEMENT_COLUMNS`; empty text where unknown."""
+    return [
+        (
+            str(index),
+            spec.element_names[index] if spec.element_names else "",
+            spec.units[index] if spec.units else "",
+            _bound(spec.low[index]) if spec.low else "",
+            _bound(spec.high[index]) if spec.high else "",
+        )
+        for index in range(spec.size)
+    ]
+
+
+def _period(period_s: float) -> str:
+    return f"{period_s:g} s ({1.0 / period_s:g} Hz)"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _bound(value: float) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:g}"

@@ -1,0 +1,180 @@
+"""Compares two runs of one trajectory, element by element."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ganglion.contract import Contract
+    from ganglion.verify.runners import Run
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first element of a tensor that differs by more than the tolerance.
+
+    Attributes:
+        engine: which implementation differs from the reference, in words.
+        output: name of the output, or `"state"`.
+        step: first divergent step, counted from 0.
+        row: first divergent batch row of that step.
+        element: first divergent element of that row.
+        element_name: its name in the contract, or for a state its slot and index; empty where unknown.
+        expected: value of the reference.
+        found: value of the engine; NaN also where its run had stopped before.
+    """
+
+    engine: str
+    output: str
+    step: int
+    row: int
+    element: int
+    element_name: str
+    expected: float
+    found: float
+
+    def __str__(self) -> str:
+        name = f" ({self.element_name})" if self.element_name else ""
+        return (
+            f"{self.engine}: {self.output}[{self.element}]{name} differs first at step {self.step}, row {self.row}: "
+            f"expected {self.expected:.9g}, found {self.found:.9g}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TensorComparison:
+    """How far one output, or the state, is from the reference.
+
+    Attributes:
+        name: name of the output, or `"state"`.
+        max_absolute_error: largest `|found - expected|`; infinite where either value is not finite.
+        max_relative_error: largest `|found - expected| / |expected|` over elements with `|expected| > 1e-3`: below
+            that, a ratio says more about the closeness to zero than about the error.
+        error_per_step: `[steps]`, largest `|found - expected| / max(1, |expected|)` of each step; this is what the
+            tolerance is compared with.
+        first_divergence: None where every element is within the tolerance.
+    """
+
+    name: str
+    max_absolute_error: float
+    max_relative_error: float
+    error_per_step: NDArray[np.float64]
+    first_divergence: Divergence | None
+
+    @property
+    def max_error(self) -> float:
+        """The largest element of `error_per_step`."""
+        return float(self.error_per_step.max())
+
+    def growth(self, windows: int = 20) -> list[float]:
+        """The largest error in each of at most `windows` equal parts of the trajectory, in order of time."""
+        parts = np.array_split(self.error_per_step, min(windows, len(self.error_per_step)))
+        return [float(part.max()) for part in parts]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """One implementation against the reference.
+
+    Attributes:
+        engine: which implementation, in words.
+        outputs: one entry per output that both give, in contract order.
+        state: the state after each step, or None where one of the two hides it or there is none.
+        failure: why the run stopped early, or None.
+    """
+
+    engine: str
+    outputs: tuple[TensorComparison, ...]
+    state: TensorComparison | None
+    failure: str | None
+
+    @property
+    def tensors(self) -> tuple[TensorComparison, ...]:
+        """All outputs, then the state where it was compared."""
+        return self.outputs if self.state is None else (*self.outputs, self.state)
+
+    @property
+    def ok(self) -> bool:
+        """True where the run is complete and everything compared is within the tolerance."""
+        return self.failure is None and self.first_divergence is None
+
+    @property
+    def first_divergence(self) -> Divergence | None:
+        """The earliest divergence; at the same step, an output before the state."""
+        found = [tensor.first_divergence for tensor in self.tensors if tensor.first_divergence is not None]
+        return min(found, key=lambda divergence: divergence.step, default=None)
+
+
+def compare(reference: Run, candidate: Run, contract: Contract, *, tolerance: float) -> Comparison:
+    """Compares a run with the reference run of the same trajectory.
+
+    An element diverges where `|found - expected| > tolerance * max(1, |expected|)`, or where either is not finite.
+
+    Args:
+        reference: what is expected.
+        candidate: what is judged.
+        contract: names of outputs, elements and state slots.
+        tolerance: the largest accepted error.
+    """
+    outputs = tuple(
+        _compare_tensor(
+            candidate.name,
+            spec.name,
+            spec.element_names,
+            reference.outputs[spec.name],
+            candidate.outputs[spec.name],
+            tolerance,
+        )
+        for spec in contract.outputs
+        if spec.name in reference.outputs and spec.name in candidate.outputs
+    )
+    state = None
+    if reference.state is not None and candidate.state is not None and contract.hidden_size:
+        names = tuple(f"{slot.name}[{index}]" for slot in contract.state for index in range(slot.size))
+        state = _compare_tensor(candidate.name, "state", names, reference.state, candidate.state, tolerance)
+    return Comparison(candidate.name, outputs, state, candidate.failure)
+
+
+def _compare_tensor(
+    engine: str,
+    name: str,
+    element_names: tuple[str, ...],
+    expected: NDArray[np.float32],
+    found: NDArray[np.float32],
+    tolerance: float,
+) -> TensorComparison:
+    wide_expected, wide_found = expected.astype(np.float64), found.astype(np.float64)
+    finite = np.isfinite(wide_expected) & np.isfinite(wide_found)
+    magnitude = np.where(finite, np.abs(wide_expected), 1.0)
+    difference = np.full(finite.shape, np.inf)
+    np.subtract(wide_found, wide_expected, out=difference, where=finite)
+    difference = np.abs(difference)
+    scaled = difference / np.maximum(1.0, magnitude)
+    relative = np.where(magnitude > 1e-3, difference / np.maximum(magnitude, 1e-3), 0.0)
+    divergence = None
+    divergent = scaled > tolerance
+    if divergent.any():
+        # argmax of booleans is the first true one; C order puts step before row before element.
+        step, row, element = (int(i) for i in np.unravel_index(int(divergent.argmax()), divergent.shape))
+        divergence = Divergence(
+            engine=engine,
+            output=name,
+            step=step,
+            row=row,
+            element=element,
+            element_name=element_names[element] if element_names else "",
+            expected=float(expected[step, row, element]),
+            found=float(found[step, row, element]),
+        )
+    return TensorComparison(
+        name=name,
+        max_absolute_error=float(difference.max()),
+        max_relative_error=float(relative.max()),
+        error_per_step=scaled.max(axis=(1, 2)),
+        first_divergence=divergence,
+    )
