@@ -1,12 +1,12 @@
 // ganglion._core: the C++ runtime as it is, for Python. Names, shapes and messages are the business of
 // ganglion.runtime; this file only moves bytes.
 
-#include <ganglion/policy.hpp>
-#include <ganglion/version.hpp>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <ganglion/policy.hpp>
+#include <ganglion/version.hpp>
 #include <string>
 #include <vector>
 
@@ -19,9 +19,7 @@ using Flags = py::array_t<std::uint8_t, py::array::c_style>;
 
 std::span<const float> view(const Floats& array) { return {array.data(), static_cast<std::size_t>(array.size())}; }
 
-Floats copy(std::span<const float> values) {
-  return Floats(static_cast<py::ssize_t>(values.size()), values.data());
-}
+Floats copy(std::span<const float> values) { return Floats(static_cast<py::ssize_t>(values.size()), values.data()); }
 
 ganglion::LoadOptions make_options(ganglion::Engine engine, int threads, int warmup_steps, std::size_t batch,
                                    const std::filesystem::path& onnxruntime_library,
@@ -40,8 +38,7 @@ ganglion::LoadOptions make_options(ganglion::Engine engine, int threads, int war
 void bind_policy(py::module_& module) {
   using ganglion::Policy;
   py::class_<Policy>(module, "Policy", "ganglion::Policy; see ganglion.Policy.")
-      .def_static("load", &Policy::load, py::arg("path"), py::arg("options"),
-                  py::call_guard<py::gil_scoped_release>())
+      .def_static("load", &Policy::load, py::arg("path"), py::arg("options"), py::call_guard<py::gil_scoped_release>())
       .def(
           "step",
           [](Policy& policy, const Floats& observation, Floats& action) {
@@ -85,8 +82,9 @@ void bind_self_test(py::module_& module) {
       .def_readonly("median_step_us", &SelfTest::median_step_us, "Median duration of a step, microseconds.")
       .def_readonly("worst_step_us", &SelfTest::worst_step_us, "Worst duration of a step, microseconds.")
       .def_readonly("message", &SelfTest::message, "One sentence.")
-      .def("__repr__", [](const SelfTest& test) { return "SelfTest(ok=" + std::string(test.ok ? "True" : "False") +
-                                                         ", " + test.message + ")"; });
+      .def("__repr__", [](const SelfTest& test) {
+        return "SelfTest(ok=" + std::string(test.ok ? "True" : "False") + ", " + test.message + ")";
+      });
 }
 
 const char* code_name(ganglion::ErrorCode code) {

@@ -1,8 +1,8 @@
 #include "ganglion/policy.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -38,10 +38,10 @@ bool all_finite(std::span<const float> values) noexcept {
 Engine engine_for(const std::filesystem::path& path, ArtifactKind kind, Engine wanted) {
   const Engine fitting = kind == ArtifactKind::onnx ? Engine::onnxruntime : Engine::libtorch;
   if (wanted == Engine::automatic || wanted == fitting) return fitting;
-  throw Error(ErrorCode::bad_option,
-              "'" + path.string() + "': engine " + to_string(wanted) + " does not run " +
-                  (kind == ArtifactKind::onnx ? "ONNX" : "TorchScript") + " files in this version of ganglion; use " +
-                  to_string(fitting) + " or automatic");
+  throw Error(ErrorCode::bad_option, "'" + path.string() + "': engine " + to_string(wanted) + " does not run " +
+                                         (kind == ArtifactKind::onnx ? "ONNX" : "TorchScript") +
+                                         " files in this version of ganglion; use " + to_string(fitting) +
+                                         " or automatic");
 }
 
 std::shared_ptr<detail::Model> open_model(const std::filesystem::path& path, Engine engine,
@@ -105,11 +105,10 @@ class Policy::Impl {
     reset();
     Failure failure;
     const detail::ContractSignature signature(*contract_, batch);
-    session_.reset(model_->bind(signature.get(),
-                                {observation_.data(),
-                                 {state_[0].data(), state_[1].data()},
-                                 {outputs_[0].data(), outputs_[1].data()}},
-                                failure));
+    session_.reset(model_->bind(
+        signature.get(),
+        {observation_.data(), {state_[0].data(), state_[1].data()}, {outputs_[0].data(), outputs_[1].data()}},
+        failure));
     if (session_ == nullptr) raise(path_, failure);
   }
 
@@ -126,9 +125,8 @@ class Policy::Impl {
     std::fill(observation_.begin(), observation_.end(), 0.0F);
     for (int i = 0; i < steps; ++i) {
       if (!session_->run(phase_)) {
-        throw Error(ErrorCode::engine_failure,
-                    "'" + path_.string() + "': the engine " + ganglion::to_string(engine_) +
-                        " failed in a warm-up step: " + session_->last_error());
+        throw Error(ErrorCode::engine_failure, "'" + path_.string() + "': the engine " + ganglion::to_string(engine_) +
+                                                   " failed in a warm-up step: " + session_->last_error());
       }
     }
     reset();
@@ -263,7 +261,8 @@ std::string scientific(double value) {
 
 Policy Policy::load(const std::filesystem::path& path, const LoadOptions& options) {
   if (options.threads < 1 || options.warmup_steps < 0) {
-    throw Error(ErrorCode::bad_option, "'" + path.string() + "': threads must be at least 1 and warmup_steps at least 0");
+    throw Error(ErrorCode::bad_option,
+                "'" + path.string() + "': threads must be at least 1 and warmup_steps at least 0");
   }
   detail::Artifact artifact = detail::read_artifact(path);
   const Engine engine = engine_for(path, artifact.kind, options.engine);
@@ -338,8 +337,8 @@ SelfTest Policy::self_test() const {
     if (status != Status::ok) {
       result.ok = false;
       result.step = step;
-      result.message = "the self-test failed at step " + std::to_string(step) + " of the golden trajectory: " +
-                       ganglion::to_string(status);
+      result.message = "the self-test failed at step " + std::to_string(step) +
+                       " of the golden trajectory: " + ganglion::to_string(status);
       if (status == Status::engine_failure) result.message += std::string(": ") + policy.impl_->last_engine_error();
       return result;
     }
@@ -351,8 +350,8 @@ SelfTest Policy::self_test() const {
   result.worst_step_us = durations.back();
   result.message =
       result.ok ? "replayed " + std::to_string(result.steps) + " steps, largest error " + scientific(result.max_error)
-                : "the self-test missed the golden trajectory: first at step " + std::to_string(result.step) + ", row " +
-                      std::to_string(result.row) + ", output element " + std::to_string(result.element) +
+                : "the self-test missed the golden trajectory: first at step " + std::to_string(result.step) +
+                      ", row " + std::to_string(result.row) + ", output element " + std::to_string(result.element) +
                       "; the largest error is " + scientific(result.max_error) + ", the tolerance " +
                       scientific(result.tolerance) + "; export the policy again on the machine that trained it";
   return result;

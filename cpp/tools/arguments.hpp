@@ -1,8 +1,7 @@
 #pragma once
 
-#include <ganglion/policy.hpp>
-
 #include <charconv>
+#include <ganglion/policy.hpp>
 #include <stdexcept>
 #include <string>
 #include <string_view>

@@ -1,13 +1,12 @@
 // ganglion-bench: how long a step takes and how often it goes to the heap, for several files in interleaved rounds.
 
-#include <ganglion/policy.hpp>
-#include <ganglion/version.hpp>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <ganglion/policy.hpp>
+#include <ganglion/version.hpp>
 #include <iostream>
 #include <random>
 

@@ -5,12 +5,11 @@
 //   0,0.01,-0.2,...                     reset is 1 where the row is reset before the step
 // The answer is CSV with every output element (and, with --state, the hidden state) in shortest round-trip decimals.
 
-#include <ganglion/policy.hpp>
-
 #include <array>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <ganglion/policy.hpp>
 #include <iostream>
 #include <sstream>
 

@@ -33,9 +33,9 @@ struct Signature {
 /// Where a session reads and writes. Fixed addresses, owned by the facade for as long as the session lives.
 /// In phase p a session reads state[p] and writes state[1 - p] and outputs[1 - p].
 struct Buffers {
-  const float* observation;            ///< [batch, sum of input sizes]
-  std::array<float*, 2> state;         ///< [batch, hidden_size]
-  std::array<float*, 2> outputs;       ///< output after output, each [batch, size]
+  const float* observation;       ///< [batch, sum of input sizes]
+  std::array<float*, 2> state;    ///< [batch, hidden_size]
+  std::array<float*, 2> outputs;  ///< output after output, each [batch, size]
 };
 
 enum class FailureKind : std::uint8_t { none, unavailable, bad_program, bad_contract };
@@ -77,7 +77,8 @@ class Model {
   /// readings are none or several. Owned by the model.
   [[nodiscard]] virtual const Signature* infer(Failure& failure) noexcept = 0;
   /// A new session, owned by the caller; null with `failure` set where program and signature disagree.
-  [[nodiscard]] virtual Session* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept = 0;
+  [[nodiscard]] virtual Session* bind(const Signature& signature, const Buffers& buffers,
+                                      Failure& failure) noexcept = 0;
 };
 
 /// Opens a file; null with `failure` set.

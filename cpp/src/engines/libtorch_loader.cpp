@@ -10,8 +10,7 @@ namespace ganglion::detail {
 Model* open_libtorch(const std::filesystem::path& library, const char* path, int threads, Failure& failure) noexcept {
   try {
     std::string why;
-    void* address =
-        load_function(library, "GANGLION_LIBTORCH", {"libganglion_libtorch.so"}, libtorch_entry_point, why);
+    void* address = load_function(library, "GANGLION_LIBTORCH", {"libganglion_libtorch.so"}, libtorch_entry_point, why);
     if (address == nullptr) {
       failure.set(FailureKind::unavailable,
                   ("the LibTorch engine was not found (" + why +

@@ -67,8 +67,8 @@ struct Library {
 
 const Library& library_at(const std::filesystem::path& path) {
   std::string why;
-  void* address = load_function(path, "GANGLION_ONNXRUNTIME", {"libonnxruntime.so.1", "libonnxruntime.so"},
-                                "OrtGetApiBase", why);
+  void* address =
+      load_function(path, "GANGLION_ONNXRUNTIME", {"libonnxruntime.so.1", "libonnxruntime.so"}, "OrtGetApiBase", why);
   if (address == nullptr) {
     throw Refusal(FailureKind::unavailable,
                   "ONNX Runtime was not found (" + why +
@@ -78,8 +78,8 @@ const Library& library_at(const std::filesystem::path& path) {
   const auto* base = reinterpret_cast<const ort::ApiBase* (*)()>(address)();
   const void* const* table = base->get_api(ort::api_version);
   if (table == nullptr) {
-    throw Refusal(FailureKind::unavailable, std::string("ONNX Runtime ") + base->get_version() +
-                                                " is too old: version 1.17 or newer is needed");
+    throw Refusal(FailureKind::unavailable,
+                  std::string("ONNX Runtime ") + base->get_version() + " is too old: version 1.17 or newer is needed");
   }
   // Never destroyed: sessions may live in static storage and would outlast it. One per library file.
   static std::vector<std::pair<const void* const*, std::unique_ptr<const Library>>>& libraries =
@@ -129,7 +129,10 @@ class OrtSession final : public Session {
  public:
   OrtSession(const Library& library, std::shared_ptr<ort::Session> session, const std::vector<Port>& inputs,
              const std::vector<Port>& outputs, const Signature& signature, const Buffers& buffers)
-      : library_(library), session_(std::move(session)), batch_(signature.batch), buffers_(buffers),
+      : library_(library),
+        session_(std::move(session)),
+        batch_(signature.batch),
+        buffers_(buffers),
         run_options_(nullptr, library.api.ReleaseRunOptions) {
     ort::RunOptions* run_options = nullptr;
     library_.check(library_.api.CreateRunOptions(&run_options));
@@ -159,7 +162,8 @@ class OrtSession final : public Session {
   const char* last_error() const noexcept override { return error_.data(); }
 
  private:
-  /// A tensor whose file order differs from the flat order: it is copied on the way. rows[p]: its flat vector in phase p.
+  /// A tensor whose file order differs from the flat order: it is copied on the way. rows[p]: its flat vector in phase
+  /// p.
   struct Staged {
     TensorPlace place;
     std::array<float*, 2> rows;
@@ -170,8 +174,8 @@ class OrtSession final : public Session {
     const std::vector<std::int64_t> shape = concrete_shape(port, view, batch_);
     ort::Value* result = nullptr;
     library_.check(library_.api.CreateTensorWithDataAsOrtValue(library_.memory, data,
-                                                              batch_ * view.size() * sizeof(float), shape.data(),
-                                                              shape.size(), ort::element_float, &result));
+                                                               batch_ * view.size() * sizeof(float), shape.data(),
+                                                               shape.size(), ort::element_float, &result));
     values_.emplace_back(result, library_.api.ReleaseValue);
     return result;
   }
@@ -276,8 +280,7 @@ class OrtModel final : public Model {
   }
 
   Session* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept override {
-    return guarded(failure,
-                   [&] { return new OrtSession(library_, session_, inputs_, outputs_, signature, buffers); });
+    return guarded(failure, [&] { return new OrtSession(library_, session_, inputs_, outputs_, signature, buffers); });
   }
 
  private:
@@ -301,8 +304,8 @@ class OrtModel final : public Model {
       int type = 0;
       if (tensor != nullptr) library_.check(api.GetTensorElementType(tensor, &type));
       if (type != ort::element_float) {
-        throw Refusal(FailureKind::bad_program, std::string(what) + " '" + port.name +
-                                                    "' is not a float32 tensor; export the policy in float32");
+        throw Refusal(FailureKind::bad_program,
+                      std::string(what) + " '" + port.name + "' is not a float32 tensor; export the policy in float32");
       }
       std::size_t rank = 0;
       library_.check(api.GetDimensionsCount(tensor, &rank));

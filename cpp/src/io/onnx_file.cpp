@@ -38,8 +38,8 @@ Field next_field(ByteReader& reader) {
       static_cast<void>(reader.take(4));
       break;
     default:
-      throw Error(ErrorCode::bad_artifact, "the content is not an ONNX model: unknown field type at byte " +
-                                               std::to_string(reader.position()));
+      throw Error(ErrorCode::bad_artifact,
+                  "the content is not an ONNX model: unknown field type at byte " + std::to_string(reader.position()));
   }
   if (field.number == 0) throw Error(ErrorCode::bad_artifact, "the content is not an ONNX model: field number 0");
   return field;

@@ -24,8 +24,8 @@ constexpr std::size_t end_record_size = 22;
 constexpr std::size_t zip64_locator_size = 20;
 
 [[noreturn]] void refuse(const std::string& why) {
-  throw Error(ErrorCode::bad_artifact, "the TorchScript archive is truncated or damaged: " + why +
-                                           "; export or copy the file again");
+  throw Error(ErrorCode::bad_artifact,
+              "the TorchScript archive is truncated or damaged: " + why + "; export or copy the file again");
 }
 
 ByteReader reader_at(std::span<const std::byte> bytes, std::uint64_t offset) {
@@ -118,7 +118,8 @@ Members read_members(std::span<const std::byte> bytes) {
     const std::uint64_t local_name_length = local.little_endian(2);
     const std::uint64_t local_extra_length = local.little_endian(2);
     static_cast<void>(local.take(local_name_length + local_extra_length));
-    if (!members.emplace(name, Member{local.take(stored), method != 0}).second) refuse("member '" + name + "' is there twice");
+    if (!members.emplace(name, Member{local.take(stored), method != 0}).second)
+      refuse("member '" + name + "' is there twice");
   }
   return members;
 }
@@ -152,7 +153,8 @@ ContractRecord read_torchscript(std::span<const std::byte> bytes) {
     // The identifier covers the extra files too, so it changes when the contract is added.
     if (name.ends_with("/.data/serialization_id")) continue;
     std::array<std::byte, 8> length{};
-    for (std::size_t i = 0; i < 8; ++i) length[i] = static_cast<std::byte>(std::uint64_t{member.bytes.size()} >> (8 * i));
+    for (std::size_t i = 0; i < 8; ++i)
+      length[i] = static_cast<std::byte>(std::uint64_t{member.bytes.size()} >> (8 * i));
     digest.update(as_bytes(name));
     digest.update(length);
     digest.update(member.bytes);

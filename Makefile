@@ -1,0 +1,66 @@
+# make demo | test | lint | bench | setup. Everything lives in .venv and build/ inside this folder.
+
+SHELL := /bin/bash
+VENV := $(CURDIR)/.venv
+export VIRTUAL_ENV := $(VENV)
+export PATH := $(VENV)/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+PYTHON ?= python3
+
+CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.in' -o -name 'CMakeLists.txt' -o -name '*.cmake')
+CLANG_FORMAT_FILES := $(shell find cpp tests/cpp tests/consumer export_examples -name '*.[ch]pp')
+
+.PHONY: setup demo test test-cpp test-asan test-python lint format bench clean
+
+## setup: a .venv with everything pinned, the Python package (editable) and the C++ build
+setup: .venv/.installed
+	@cmake --preset dev $(if $(wildcard build/dev/CMakeCache.txt),> build/configure.log || (cat build/configure.log; false))
+	cmake --build --preset dev
+
+.venv/.requirements: requirements-dev.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+	touch $@
+
+.venv/.installed: .venv/.requirements pyproject.toml CMakeLists.txt $(CPP_FILES)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e .
+	touch $@
+
+## demo: export the shipped policy, verify it on every engine, fly it from Python and C++, write out/demo/report.html
+demo: setup
+	python export_examples/demo.py --fly-binary build/dev/export_examples/02_fly_cartpole -o out/demo
+
+## test: every C++ and Python test
+test: test-cpp test-asan test-python
+
+test-cpp: setup
+	ctest --preset dev
+
+test-asan: setup
+	cmake --preset asan > build/configure-asan.log || (cat build/configure-asan.log; false)
+	cmake --build --preset asan
+	ctest --preset asan
+
+test-python: setup
+	python -m pytest
+
+## lint: formatters in check mode, ruff, mypy --strict, clang-tidy
+lint: setup
+	ruff check python tests export_examples
+	ruff format --check python tests export_examples
+	mypy
+	clang-format --dry-run --Werror $(CLANG_FORMAT_FILES)
+	clang-tidy -p build/dev --quiet $$(find cpp -name '*.cpp' -not -path 'cpp/bindings/*')
+
+## format: apply the formatters
+format: setup
+	ruff check --fix-only -q python tests export_examples
+	ruff format -q python tests export_examples
+	clang-format -i $(CLANG_FORMAT_FILES)
+
+## bench: latency of the shipped policy on every engine
+bench: demo
+	ganglion bench out/demo/*.onnx out/demo/*.pt
+
+clean:
+	rm -rf build out .venv

@@ -1,0 +1,83 @@
+#include <ganglion/contract.hpp>
+#include <ganglion/error.hpp>
+
+#include <cmath>
+#include <limits>
+
+#include "check.hpp"
+
+namespace {
+
+using ganglion::Contract;
+using ganglion::ErrorCode;
+
+Contract example() {
+  Contract contract;
+  contract.inputs = {{"obs", 2, {"position", "angle"}, {"m", "rad"}, {-1.0, -INFINITY}, {1.0, INFINITY}}};
+  contract.outputs = {{"actions", 1, {}, {}, {}, {}}};
+  contract.state = {{"h", {1, 2}}};
+  contract.initial_state = {0.1F, -0.2F};
+  contract.batch = 1;
+  contract.period_s = 0.002;
+  contract.provenance = {{"trainer", "a \"quoted\" name"}};
+  contract.sha256 = "00";
+  contract.golden = ganglion::Golden{2, 1, {1.0F, 2.0F, 3.0F, 0.1F}, {0, 1}, {0.5F, 1e-30F}, 1e-5};
+  return contract;
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  if (at == std::string::npos) throw std::runtime_error("'" + from + "' is not in " + text);
+  return text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+TEST_CASE("a contract survives JSON without loss") {
+  const std::string text = example().to_json();
+  const Contract back = Contract::from_json(text);
+  CHECK_EQUAL(back.to_json(), text);
+  CHECK_EQUAL(back.initial_state[0], 0.1F);
+  CHECK_EQUAL(back.golden->observation[3], 0.1F);
+  CHECK_EQUAL(back.golden->outputs[1], 1e-30F);
+  CHECK(std::isinf(back.inputs[0].high[1]) && back.inputs[0].low[1] < 0.0);
+  CHECK_EQUAL(back.observation_size(), 2U);
+  CHECK_EQUAL(back.hidden_size(), 2U);
+}
+
+TEST_CASE("a newer format is refused with what to do") {
+  const std::string text = replaced(example().to_json(), "\"format\":1", "\"format\":2");
+  CHECK_ERROR(Contract::from_json(text), ErrorCode::newer_format, "install a newer ganglion");
+}
+
+TEST_CASE("damaged contracts are refused") {
+  const std::string text = example().to_json();
+  const auto damage = [&](const std::string& from, const std::string& to, const char* says) {
+    CHECK_ERROR(Contract::from_json(replaced(text, from, to)), ErrorCode::bad_artifact, says);
+  };
+  damage("\"format\":1", "\"format\":0", "format number");
+  damage("\"format\":1", "\"format\":\"1\"", "format number");
+  damage("{", "[", "damaged JSON");
+  damage("\"batch\":1", "\"batch\":-1", "batch");
+  damage("\"batch\":1", "\"batch\":0", "batch");
+  damage("\"dtype\":\"float32\"", "\"dtype\":\"float64\"", "float32");
+  damage("\"size\":2", "\"size\":99999999999", "size");
+  damage("\"size\":2", "\"size\":3", "names, units or bounds");
+  damage("\"shape\":[1,2]", "\"shape\":[1,3]", "initial_state");
+  damage("\"shape\":[1,2]", "\"shape\":[16777216,16777216]", "too large");
+  damage("\"steps\":2", "\"steps\":3", "do not fill");
+  damage("\"tolerance\":1e-05", "\"tolerance\":-1", "tolerance");
+  damage("\"reset\":[0,1]", "\"reset\":[0,\"x\"]", "damaged JSON");
+  damage("\"period_s\":0.002", "\"period_s\":-0.002", "period_s");
+  damage("\"outputs\"", "\"no_outputs\"", "damaged JSON");
+  CHECK_ERROR(Contract::from_json(replaced(text, "-0.20000000298023224", "1e60")), ErrorCode::bad_artifact, "not finite");
+}
+
+TEST_CASE("a contract cut anywhere is refused, never half-read") {
+  const std::string text = example().to_json();
+  for (std::size_t length = 0; length < text.size(); ++length) {
+    CHECK_ERROR(Contract::from_json(text.substr(0, length)), ErrorCode::bad_artifact, "contract");
+  }
+}
+
+int main() { return check::run_all(); }

@@ -1,0 +1,144 @@
+#include <ganglion/policy.hpp>
+
+#include <cstring>
+#include <fstream>
+#include <random>
+
+#include "check.hpp"
+#include "io/artifact.hpp"
+#include "io/bytes.hpp"
+#include "io/sha256.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using ganglion::ErrorCode;
+using ganglion::detail::as_bytes;
+using ganglion::detail::read_artifact;
+using ganglion::detail::read_file;
+
+const fs::path artifacts = GANGLION_ARTIFACTS;
+
+std::string hash(std::string_view text, std::size_t piece) {
+  ganglion::detail::Sha256 digest;
+  for (std::size_t at = 0; at < text.size(); at += piece) digest.update(as_bytes(text.substr(at, piece)));
+  return digest.hex_digest();
+}
+
+/// A file that is removed at the end of the test.
+class TemporaryFile {
+ public:
+  TemporaryFile(const std::string& name, std::span<const std::byte> bytes)
+      : path_(fs::temp_directory_path() / ("ganglion_io_test_" + std::to_string(std::random_device{}()) + name)) {
+    std::ofstream file(path_, std::ios::binary);
+    file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  }
+  ~TemporaryFile() { fs::remove(path_); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+void check_refused(const std::string& suffix, std::string_view content, const char* says) {
+  const TemporaryFile file(suffix, as_bytes(content));
+  CHECK_ERROR(read_artifact(file.path()), ErrorCode::bad_artifact, says);
+  // The sentence names the file.
+  CHECK_ERROR(read_artifact(file.path()), ErrorCode::bad_artifact, file.path().string());
+}
+
+}  // namespace
+
+TEST_CASE("SHA-256 gives the known answers of FIPS 180-4, in pieces of any size") {
+  const std::string two_blocks = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+  const std::string million(1'000'000, 'a');
+  for (const std::size_t piece : {1U, 7U, 64U, 65U, 1000000U}) {
+    CHECK_EQUAL(hash("", piece), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    CHECK_EQUAL(hash("abc", piece), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    CHECK_EQUAL(hash(two_blocks, piece), "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+    CHECK_EQUAL(hash(million, piece), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  }
+}
+
+TEST_CASE("contracts are read and digests hold for files that Python wrote") {
+  for (const char* name : {"lstm.onnx", "lstm.pt", "gru_batch4.onnx", "gru_batch4.pt", "rnn_any.onnx"}) {
+    const auto artifact = read_artifact(artifacts / name);
+    CHECK(artifact.contract.has_value());
+    CHECK(artifact.contract && artifact.contract->golden && artifact.contract->golden->steps >= 64);
+  }
+  CHECK(!read_artifact(artifacts / "rnn_any.onnx").contract->batch.has_value());
+  CHECK(!read_artifact(artifacts / "rsl_rl_lstm.onnx").contract.has_value());
+  CHECK(!read_artifact(artifacts / "rsl_rl_lstm.pt").contract.has_value());  // a ZIP64 archive as torch writes it
+}
+
+TEST_CASE("what is no artifact is refused with a sentence") {
+  CHECK_ERROR(read_artifact(artifacts / "missing.onnx"), ErrorCode::file_not_found, "no such file");
+  CHECK_ERROR(read_artifact(artifacts), ErrorCode::file_not_found, "is a directory");
+  check_refused(".onnx", "", "is empty");
+  check_refused(".pt", "", "is empty");
+  check_refused(".txt", "hello", "suffix '.txt'");
+  check_refused(".ganglion", "hello", "no engine for '.ganglion'");
+  check_refused(".pt", "hello", "no ZIP header");
+  check_refused(".onnx", "PK\x03\x04rest", "ZIP archive");
+  check_refused(".onnx", "hello, this is text", "ONNX model");
+  check_refused(".onnx", std::string_view("\x08\x07", 2), "no graph");  // a protobuf, but not a model
+  // The smallest ZIP: an end record and no member.
+  check_refused(".pt", "PK\x03\x04" + std::string("PK\x05\x06") + std::string(18, '\0'), "not a TorchScript one");
+}
+
+TEST_CASE("a file cut at any length is refused or read as it was, and never crashes") {
+  for (const char* name : {"lstm.onnx", "lstm.pt", "rsl_rl_lstm.pt"}) {
+    const auto bytes = read_file(artifacts / name);
+    const bool is_onnx = std::string_view(name).ends_with(".onnx");
+    std::size_t accepted = 0;
+    for (std::size_t length = 0; length < bytes.size(); length += length < 300 || length + 300 > bytes.size() ? 1 : 97) {
+      const auto part = std::span(bytes).first(length);
+      try {
+        // A model cut exactly between two top-level fields is still a model; its digest then gives it away.
+        accepted += (is_onnx ? ganglion::detail::read_onnx(part) : ganglion::detail::read_torchscript(part)).json.has_value();
+      } catch (const ganglion::Error&) {
+      }
+    }
+    CHECK_EQUAL(accepted, 0U);
+  }
+}
+
+TEST_CASE("every changed byte outside of the contract changes the digest or is refused") {
+  for (const char* name : {"lstm.onnx", "lstm.pt"}) {
+    const auto bytes = read_file(artifacts / name);
+    const bool is_onnx = std::string_view(name).ends_with(".onnx");
+    const auto read = [&](std::span<const std::byte> from) {
+      return is_onnx ? ganglion::detail::read_onnx(from) : ganglion::detail::read_torchscript(from);
+    };
+    const auto original = read(bytes);
+    std::mt19937 generator(5);
+    std::uniform_int_distribution<std::size_t> position(0, bytes.size() - 1);
+    int changed = 0;
+    for (int trial = 0; trial < 3000; ++trial) {
+      auto copy = bytes;
+      copy[position(generator)] ^= std::byte{0x10};
+      try {
+        const auto record = read(copy);
+        changed += record.sha256 != original.sha256 || record.json != original.json;
+      } catch (const ganglion::Error&) {
+        ++changed;
+      }
+    }
+    // ZIP headers hold fields that nobody reads (dates, checksums, padding); an ONNX file has none.
+    CHECK(changed > (is_onnx ? 2999 : 1500));
+  }
+}
+
+TEST_CASE("changed weights are refused by the digest, and the sentence says so") {
+  auto bytes = read_file(artifacts / "lstm.onnx");
+  const auto record = ganglion::detail::read_onnx(bytes);
+  // Any byte of the graph: it comes before the metadata.
+  bytes[bytes.size() / 4] ^= std::byte{1};
+  const TemporaryFile file(".onnx", bytes);
+  CHECK_ERROR(read_artifact(file.path()), ErrorCode::digest_mismatch, "export the policy again");
+  CHECK(record.json.has_value());
+}
+
+int main() { return check::run_all(); }

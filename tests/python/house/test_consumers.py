@@ -1,0 +1,95 @@
+"""Other people's CMake projects and plain `pip install` find everything, and nothing of ours leaks into them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ganglion.runtime.engines import onnxruntime_library
+
+ROOT = Path(__file__).parents[3]
+ARTIFACTS = ROOT / "tests" / "golden" / "artifacts"
+
+
+def run(*command: object, env: dict[str, str] | None = None) -> str:
+    result = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
+    )
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prefix")
+    run("cmake", "--install", ROOT / "build" / "dev", "--prefix", folder, "--component", "cpp")
+    return folder
+
+
+def build_and_fly(source: Path, build: Path, *options: str) -> None:
+    run("cmake", "-S", source, "-B", build, "-G", "Ninja", *options)
+    run("cmake", "--build", build)
+    env = {"GANGLION_ONNXRUNTIME": str(onnxruntime_library())}
+    said = {engine: run(build / "consumer", ARTIFACTS / f"lstm{suffix}", env=env) for engine, suffix in
+            (("onnxruntime", ".onnx"), ("libtorch", ".pt"))}  # fmt: skip
+    actions = []
+    for engine, text in said.items():
+        assert f", {engine}: " in text
+        actions.append(float(text.rsplit(" ", 1)[1]))
+    assert actions[0] == pytest.approx(actions[1], abs=1e-6)
+
+
+def test_installed_package_is_found_built_and_run(prefix: Path, tmp_path: Path) -> None:
+    build_and_fly(ROOT / "tests/consumer/installed", tmp_path, f"-DCMAKE_PREFIX_PATH={prefix}")
+    text = "".join(file.read_text() for file in (prefix / "lib").rglob("*.cmake"))
+    assert str(ROOT) not in text, "the installed package config names the source folder"
+
+
+def test_subdirectory_is_built_and_run(tmp_path: Path) -> None:
+    build_and_fly(ROOT / "tests/consumer/subdirectory", tmp_path)
+
+
+def test_installed_headers_name_no_third_party(prefix: Path) -> None:
+    headers = sorted((prefix / "include/ganglion").glob("*.hpp"))
+    assert {header.name for header in headers} >= {"policy.hpp", "contract.hpp", "status.hpp", "error.hpp"}
+    for header in headers:
+        for line in header.read_text().splitlines():
+            if line.startswith("#include"):
+                name = line.split()[1].strip('<>"')
+                assert name.startswith("ganglion/") or "." not in name, f"{header.name} includes {name}"
+
+
+def test_wheel_works_with_numpy_and_rich_alone(tmp_path: Path) -> None:
+    """A robot: a fresh environment with the wheel, numpy and rich; the engine's library comes by path."""
+    wheels = tmp_path / "wheels"
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", ROOT, "-w", wheels)
+    (wheel,) = wheels.glob("ganglion-*.whl")
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    python = tmp_path / "venv/bin/python"
+    run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel)
+    script = """
+import sys, ganglion, numpy
+onnx, pt, library = sys.argv[1:]
+pilot = ganglion.load(onnx, onnxruntime_library=library)
+print(pilot.step(numpy.zeros(3, numpy.float32)).shape, ganglion.__version__)
+assert not {"torch", "onnxruntime", "gymnasium"} & set(sys.modules)
+for suffix, extra in ((onnx, "ganglion[onnx]"), (pt, "ganglion[torch]")):
+    try:
+        ganglion.load(suffix)
+    except ganglion.EngineUnavailableError as error:
+        assert extra in str(error), error
+    else:
+        raise AssertionError("an engine that is not installed was found")
+"""
+    text = run(python, "-c", script, ARTIFACTS / "lstm.onnx", ARTIFACTS / "lstm.pt", onnxruntime_library())
+    assert text.startswith("(2,)")
+    installed = tmp_path / "venv/lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    names = {file.name for file in (installed / "ganglion").iterdir()}
+    assert {"py.typed", "_core.pyi", "bin", "libtorch_engine"} <= names
+    assert "def step(" in (installed / "ganglion/_core.pyi").read_text()
+    help_text = run(tmp_path / "venv/bin/ganglion", "inspect", ARTIFACTS / "lstm.onnx", "--json")
+    assert '"sha256"' in help_text

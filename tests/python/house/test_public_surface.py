@@ -1,0 +1,82 @@
+"""What users may rely on is listed once, documented, and nothing else looks public."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import ganglion
+
+SURFACE = {
+    "ArtifactError",
+    "Contract",
+    "EngineUnavailableError",
+    "ExportError",
+    "GanglionError",
+    "Golden",
+    "ParityError",
+    "ParityReport",
+    "Policy",
+    "StateSlot",
+    "StepError",
+    "TensorSpec",
+    "UnsupportedModuleError",
+    "export",
+    "inspect",
+    "load",
+    "verify",
+}
+ROOMS = {"cli", "contract", "errors", "export", "policies", "runtime", "verify"}
+PACKAGE = Path(ganglion.__file__).parent
+
+
+def test_the_surface_is_this() -> None:
+    assert set(ganglion.__all__) == SURFACE
+    assert set(dir(ganglion)) == SURFACE | {"__version__"}
+
+
+def test_everything_public_is_documented() -> None:
+    for name in ganglion.__all__:
+        thing = getattr(ganglion, name)
+        assert inspect.getdoc(thing), f"ganglion.{name} has no docstring"
+        if not inspect.isclass(thing):
+            continue
+        for member, value in vars(thing).items():
+            if member.startswith("_") or not (inspect.isfunction(value) or isinstance(value, (property, classmethod))):
+                continue
+            assert inspect.getdoc(getattr(thing, member)), f"ganglion.{name}.{member} has no docstring"
+
+
+def test_nothing_else_looks_public() -> None:
+    public = {path.stem for path in PACKAGE.iterdir() if not path.stem.startswith(("_", "."))} - {"py"}
+    assert public == ROOMS
+
+
+def test_each_room_lists_what_it_gives() -> None:
+    for room in sorted(ROOMS - {"cli", "contract", "errors"}):
+        module = __import__(f"ganglion.{room}", fromlist=["__all__"])
+        for name in module.__all__:
+            assert inspect.getdoc(getattr(module, name)), f"ganglion.{room}.{name} has no docstring"
+
+
+def test_import_brings_in_no_framework() -> None:
+    script = (
+        "import sys, ganglion, ganglion.runtime\n"
+        "heavy = {'torch', 'onnxruntime', 'onnx', 'gymnasium', 'matplotlib', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_export_and_verify_are_functions_and_packages() -> None:
+    script = (
+        "import ganglion.export.stateful\n"
+        "import ganglion.verify.parity\n"
+        "import ganglion\n"
+        "assert callable(ganglion.export) and callable(ganglion.verify)\n"
+        "from ganglion import export, verify\n"
+        "assert callable(export) and callable(verify)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,73 @@
+"""The programs that come with the package: ganglion-run and ganglion-bench."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ganglion.runtime import engines
+from ganglion.runtime.libtorch_build import package_data
+
+ARTIFACTS = Path(__file__).parents[2] / "golden" / "artifacts"
+
+
+def tool(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    libraries = [word for info in engines() if info.library for word in (f"--{info.name}", str(info.library))]
+    command = [str(package_data() / "bin" / name), *libraries, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["rsl_rl_lstm.onnx", "rsl_rl_gru.onnx", "rsl_rl_lstm.pt"])
+def test_run_replays_a_recording(tmp_path: Path, name: str) -> None:
+    recorded = np.loadtxt(ARTIFACTS / f"{name.split('.')[0]}.csv", delimiter=",", skiprows=1)
+    trajectory, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    header = "reset," + ",".join(f"obs_{i}" for i in range(5))
+    np.savetxt(trajectory, recorded[:, :6], delimiter=",", header=header, comments="", fmt="%.9g")
+    result = tool("ganglion-run", "--state", ARTIFACTS / name, trajectory, output)
+    assert result.returncode == 0, result.stderr
+    assert output.read_text().startswith("actions_0,actions_1,state_0,")
+    found = np.loadtxt(output, delimiter=",", skiprows=1)
+    assert np.abs(found[:, :2] - recorded[:, 6:]).max() < 1e-6
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("reset,a,b,c\n0,1,2\n", "line 2, has fewer than 4 numbers"),
+        ("reset,a,b,c\n0,1,2,3\n0,1,2,3,4\n", "line 3, has more than 4 numbers"),
+        ("reset,a,b,c\n0,1,x,3\n", "line 2, has something that is not a number"),
+        ("reset,a,b,c\n0,1,nan,3\n", "non_finite_observation"),
+    ],
+)
+def test_run_refuses_damaged_trajectories(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "in.csv").write_text(content)
+    result = tool("ganglion-run", ARTIFACTS / "lstm.onnx", tmp_path / "in.csv", tmp_path / "out.csv")
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_bench_measures_interleaved_and_counts_the_heap() -> None:
+    result = tool("ganglion-bench", "--json", "--steps", 200, "--rounds", 2, ARTIFACTS / "lstm.onnx", ARTIFACTS / "lstm.pt")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert [entry["engine"] for entry in document["results"]] == ["onnxruntime", "libtorch"]
+    for entry in document["results"]:
+        assert entry["steps"] == 400
+        assert 0 < entry["p50_us"] <= entry["p99_us"] <= entry["p999_us"] <= entry["max_us"]
+        # Both libraries are known to allocate in every step; a hook that sees nothing is a broken hook.
+        assert entry["allocations_per_step"] > 1
+    table = tool("ganglion-bench", "--steps", 50, "--rounds", 1, ARTIFACTS / "lstm.onnx")
+    assert "p99.9 us" in table.stdout and "onnxruntime" in table.stdout
+
+
+def test_wrong_command_lines_exit_with_2() -> None:
+    assert tool("ganglion-bench").returncode == 2
+    assert tool("ganglion-bench", "--steps", "many", "x.onnx").returncode == 2
+    assert tool("ganglion-run", "x.onnx").returncode == 2
+    assert tool("ganglion-bench", ARTIFACTS / "missing.onnx").returncode == 1
