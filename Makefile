@@ -24,6 +24,8 @@ setup: .venv/.installed
 
 .venv/.installed: .venv/.requirements pyproject.toml CMakeLists.txt $(CPP_FILES)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e .
+	# An editable install keeps what is built elsewhere; mypy and editors look for the stubs beside the sources.
+	cp $$(python -c "from ganglion.runtime.libtorch_build import package_data as d; print(d())")/_core.pyi python/ganglion/
 	touch $@
 
 ## demo: export the shipped policy, verify it on every engine, fly it from Python and C++, write out/demo/report.html

@@ -106,10 +106,12 @@ class FunctionalSession final : public Session {
     for (const TensorView& view : signature.state) hidden_size_ += view.size();
     for (const TensorView& view : signature.outputs) output_sizes_.push_back(signature.batch * view.size());
     const auto hidden_size = static_cast<std::int64_t>(hidden_size_);
-    observation_ = borrow(buffers.observation, {batch, observation_size});
-    for (std::size_t phase = 0; phase < 2; ++phase) {
-      hidden_[phase] = borrow(buffers.state[phase], {batch, hidden_size});
-    }
+    // One row goes in without its batch axis: the program then takes its shorter path.
+    const auto shape = [batch](std::int64_t size) {
+      return batch == 1 ? std::vector<std::int64_t>{size} : std::vector<std::int64_t>{batch, size};
+    };
+    observation_ = borrow(buffers.observation, shape(observation_size));
+    for (std::size_t phase = 0; phase < 2; ++phase) hidden_[phase] = borrow(buffers.state[phase], shape(hidden_size));
   }
 
   bool run(std::size_t phase) noexcept override {

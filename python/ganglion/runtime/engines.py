@@ -70,7 +70,9 @@ def libtorch_library_for(path: Path) -> Path | None:
 
 
 def _native() -> EngineInfo:
-    return EngineInfo("native", False, None, None, "not in this version of ganglion; it comes with the .ganglion format")
+    return EngineInfo(
+        "native", False, None, None, "not in this version of ganglion; it comes with the .ganglion format"
+    )
 
 
 def _onnxruntime() -> EngineInfo:

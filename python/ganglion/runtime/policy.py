@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from ganglion import _core
 from ganglion.contract import Contract
 from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError, ParityError, StepError
 from ganglion.runtime.engines import libtorch_library_for, onnxruntime_library
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+
+    from numpy.typing import ArrayLike, NDArray
 
 SelfTest = _core.SelfTest
 
@@ -251,7 +254,9 @@ class Policy:
     def _float32(values: ArrayLike, shapes: tuple[tuple[int, ...], ...], what: str) -> NDArray[np.float32]:
         array: NDArray[Any] = np.asarray(values)
         if array.shape not in shapes:
-            raise StepError("bad_size", f"the {what} has shape {array.shape}; {' or '.join(map(str, shapes))} is needed")
+            raise StepError(
+                "bad_size", f"the {what} has shape {array.shape}; {' or '.join(map(str, shapes))} is needed"
+            )
         if array.dtype.kind not in "fiu":
             raise StepError("bad_size", f"the {what} holds {array.dtype}; real numbers are needed")
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the step refuses

@@ -9,7 +9,6 @@ from torch import nn
 
 from ganglion.export.simplify import capture
 
-
 torch.set_num_threads(1)
 
 

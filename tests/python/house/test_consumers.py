@@ -15,9 +15,14 @@ ROOT = Path(__file__).parents[3]
 ARTIFACTS = ROOT / "tests" / "golden" / "artifacts"
 
 
+# CMake looks for the Python packages that carry headers in the interpreter that is first on the path.
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
 def run(*command: object, env: dict[str, str] | None = None) -> str:
+    environment = {**os.environ, "PATH": PATH, **(env or {})}
     result = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
+        [str(part) for part in command], capture_output=True, text=True, check=False, env=environment
     )
     assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     return result.stdout

@@ -74,7 +74,9 @@ def test_export_targets_do_not_know_each_other() -> None:
 
 
 def cpp_files() -> list[Path]:
-    return sorted(path for path in CPP.rglob("*.[ch]pp") if any(str(path.relative_to(CPP)).startswith(r) for r in CPP_WALLS))
+    return sorted(
+        path for path in CPP.rglob("*.[ch]pp") if any(str(path.relative_to(CPP)).startswith(r) for r in CPP_WALLS)
+    )
 
 
 @pytest.mark.parametrize("path", cpp_files(), ids=lambda path: str(path.relative_to(CPP)))

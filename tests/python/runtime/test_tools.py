@@ -53,7 +53,9 @@ def test_run_refuses_damaged_trajectories(tmp_path: Path, content: str, says: st
 
 
 def test_bench_measures_interleaved_and_counts_the_heap() -> None:
-    result = tool("ganglion-bench", "--json", "--steps", 200, "--rounds", 2, ARTIFACTS / "lstm.onnx", ARTIFACTS / "lstm.pt")
+    result = tool(
+        "ganglion-bench", "--json", "--steps", 200, "--rounds", 2, ARTIFACTS / "lstm.onnx", ARTIFACTS / "lstm.pt"
+    )
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     assert [entry["engine"] for entry in document["results"]] == ["onnxruntime", "libtorch"]

@@ -1,0 +1,143 @@
+"""From a trained policy to one file that runs without Python: `export` picks the target by the suffix."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganglion._callable_module import make_callable as _make_callable
+from ganglion.errors import EngineUnavailableError, ExportError
+
+try:
+    import torch
+except ImportError as error:
+    raise EngineUnavailableError(f"exporting a policy needs torch ({error}); install ganglion[torch]") from error
+
+from ganglion.export import golden as _golden
+from ganglion.export.files import check_target as _check_target
+from ganglion.export.preparation import check_step as _check_step
+from ganglion.export.preparation import prepare as _prepare
+from ganglion.export.preparation import undisturbed as _undisturbed
+from ganglion.export.stateful import StatefulRecurrentNetwork
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from ganglion.contract import Contract
+
+__all__ = ["StatefulRecurrentNetwork", "export"]
+
+_NATIVE_SUFFIXES = (".ganglion", ".hpp")
+
+
+def export(
+    policy: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    contract: Contract | None = None,
+    batch: int | None = 1,
+    golden_steps: int = _golden.MINIMUM_STEPS,
+    tolerance: float = 1e-5,
+    seed: int = 0,
+) -> Contract:
+    """Writes a policy to one file and proves the file before it appears under its name.
+
+    The policy may be in training mode, on any device, of any floating type; it is copied, and neither it nor any
+    random state changes. The file holds float32 weights, the contract and a golden trajectory recorded from the
+    Python policy. The file is run against that trajectory; one that differs is never left behind, and an older file of
+    that name stays as it was.
+
+    Args:
+        policy: a `RecurrentPolicy`.
+        path: target file; its suffix picks the format: `.onnx` or `.pt`.
+        contract: names, units, bounds, period, batch, initial state and provenance to write instead of
+            `policy.contract(batch=batch)`; must agree with the sizes of the policy.
+        batch: number of rows of one step, or None for any number; ignored where a contract is given.
+        golden_steps: steps of the golden trajectory, at least 64.
+        tolerance: largest accepted `|file - policy| / max(1, |policy|)`, here and at every later load.
+        seed: seed of the observations of the golden trajectory.
+
+    Returns:
+        The contract as written, with its digest and golden trajectory.
+
+    Raises:
+        ExportError: unknown suffix, missing folder, contract that does not fit, or a file that differs.
+        UnsupportedModuleError: a module inside the policy cannot be exported; names its path.
+        EngineUnavailableError: `.onnx` needs packages that are not installed.
+        TypeError: `policy` is not a `RecurrentPolicy`.
+        ValueError: `golden_steps` or `tolerance` out of range.
+    """
+    target = Path(path)
+    write = _writer(target)
+    _check_target(target)
+    if golden_steps < _golden.MINIMUM_STEPS:
+        raise ValueError(f"golden_steps must be at least {_golden.MINIMUM_STEPS}, not {golden_steps}")
+    if not (math.isfinite(tolerance) and tolerance > 0.0):
+        raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
+    with _undisturbed():
+        prepared: Any = _prepare(policy)
+        own = prepared.contract(batch=batch)
+        contract = own if contract is None else contract
+        _check_contract(contract, own)
+        rows = contract.batch or 2
+        hidden = torch.tensor(contract.initial_state, dtype=torch.float32).repeat(rows, 1)
+        sizes = (*(spec.size for spec in contract.outputs), contract.hidden_size)
+        _check_step(prepared, (torch.zeros(rows, contract.observation_size), hidden), sizes)
+        contract = dataclasses.replace(
+            contract,
+            provenance={**_provenance(prepared), **contract.provenance},
+            golden=_golden.record(prepared, contract, steps=golden_steps, seed=seed, tolerance=tolerance),
+        )
+        return write(prepared, contract, target)
+
+
+def _writer(target: Path) -> Callable[[nn.Module, Contract, Path], Contract]:
+    # Imported here: each target needs only its own packages.
+    if target.suffix == ".pt":
+        from ganglion.export import torchscript
+
+        return torchscript.write
+    if target.suffix == ".onnx":
+        from ganglion.export import onnx
+
+        return onnx.write
+    if target.suffix in _NATIVE_SUFFIXES:
+        raise ExportError(
+            f"'{target.name}': {target.suffix} files come with the native engine, which this version does not have "
+            "yet; use .onnx or .pt"
+        )
+    raise ExportError(f"'{target.name}': unknown suffix '{target.suffix}'; use .onnx (ONNX) or .pt (TorchScript)")
+
+
+def _check_contract(given: Contract, own: Contract) -> None:
+    checks = {
+        "observation elements": (given.observation_size, own.observation_size),
+        "output sizes": ([spec.size for spec in given.outputs], [spec.size for spec in own.outputs]),
+        "state shapes": ([slot.shape for slot in given.state], [slot.shape for slot in own.state]),
+    }
+    for what, (said, actual) in checks.items():
+        if said != actual:
+            raise ExportError(f"the contract does not fit the policy: {what}: contract {said}, policy {actual}")
+
+
+def _provenance(policy: nn.Module) -> dict[str, str]:
+    kind = type(policy)
+    found = {
+        "policy": f"{kind.__module__}.{kind.__qualname__}",
+        "torch": torch.__version__,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # raised in a source tree
+        found["ganglion"] = importlib.metadata.version("ganglion")
+    return found
+
+
+_make_callable(__name__)

@@ -1,0 +1,160 @@
+"""The golden trajectory: a short recorded run of the Python policy that every later load replays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ganglion.contract import Contract, Golden
+from ganglion.errors import ArtifactError, ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+MINIMUM_STEPS = 64
+"""Fewest steps of a golden trajectory: long enough for an error in the recurrence to grow."""
+
+_MAXIMUM_ROWS = 3
+_LARGEST_BOUND = 1e6
+_CORNER_PROBABILITY = 0.1
+
+
+def draw_observations(contract: Contract, steps: int, rows: int, seed: int) -> NDArray[np.float32]:
+    """Draws observations that cover the bounds of the contract.
+
+    Elements with two finite bounds are uniform between them, with one step in ten exactly on a bound; elements with
+    one bound are half-normal from it; elements without bounds (or with bounds beyond 1e6, which gymnasium uses for
+    "none") are standard normal.
+
+    Args:
+        contract: the contract whose inputs give the bounds.
+        steps: number of steps.
+        rows: number of batch rows.
+        seed: seed of the draw; global random state is not used.
+
+    Returns:
+        `[steps, rows, observation_size]`, float32.
+    """
+    generator = np.random.default_rng(seed)
+    low = np.concatenate([spec.low or (-np.inf,) * spec.size for spec in contract.inputs])
+    high = np.concatenate([spec.high or (np.inf,) * spec.size for spec in contract.inputs])
+    has_low, has_high = np.abs(low) <= _LARGEST_BOUND, np.abs(high) <= _LARGEST_BOUND
+    low, high = np.where(has_low, low, 0.0), np.where(has_high, high, 0.0)
+    shape = (steps, rows, contract.observation_size)
+    normal = generator.standard_normal(shape)
+    position = generator.random(shape)
+    corner = generator.random(shape) < _CORNER_PROBABILITY
+    position = np.where(corner, np.round(position), position)
+    between = low + position * (high - low)
+    one_sided = np.where(has_low, low + np.abs(normal), high - np.abs(normal))
+    drawn = np.where(has_low & has_high, between, np.where(has_low | has_high, one_sided, normal))
+    return drawn.astype(np.float32)
+
+
+def record(policy: nn.Module, contract: Contract, *, steps: int, seed: int, tolerance: float) -> Golden:
+    """Records the golden trajectory of a prepared policy.
+
+    Row `r` is reset at step `steps // 2 + r`, so that replaying it checks the reset of single rows too.
+
+    Args:
+        policy: a prepared policy in eval mode on the CPU.
+        contract: gives sizes, bounds, batch and initial state.
+        steps: number of steps, at least `MINIMUM_STEPS`.
+        seed: seed of the observations.
+        tolerance: largest accepted `|difference| / max(1, |recorded|)` of a replay.
+
+    Raises:
+        ExportError: the policy gives an output that is not finite.
+    """
+    rows = min(contract.batch or _MAXIMUM_ROWS, _MAXIMUM_ROWS)
+    observation = draw_observations(contract, steps, rows, seed)
+    reset = np.zeros((steps, rows), dtype=np.bool_)
+    reset[steps // 2 + np.arange(rows), np.arange(rows)] = True
+
+    def step(observation: NDArray[np.float32], hidden: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        result = policy(torch.from_numpy(observation), torch.from_numpy(hidden))
+        return [tensor.numpy() for tensor in result]
+
+    outputs = _run(step, contract, observation, reset)
+    finite = np.isfinite(outputs).all(axis=(1, 2))
+    if not finite.all():
+        raise ExportError(
+            f"the policy gives an output that is not finite at step {int(np.argmin(finite))} of the golden "
+            "trajectory; look for NaN weights, or narrow the bounds of the observation space"
+        )
+    try:
+        return Golden(observation=observation, reset=reset, outputs=outputs, tolerance=tolerance)
+    except ArtifactError as error:
+        raise ExportError(f"the golden trajectory cannot be stored: {error}") from error
+
+
+def replay(step: Callable[..., Sequence[NDArray[np.float32]]], contract: Contract, what: str, rows: int) -> None:
+    """Replays the golden trajectory of `contract` and compares.
+
+    Args:
+        step: `(observation [rows, n], hidden [rows, hidden_size]) -> (outputs..., new hidden)`, all float32 arrays.
+        contract: with its golden trajectory.
+        what: name of the tested thing for the message.
+        rows: number of rows that `step` is called with; row `r` replays the recorded row `r % golden.rows`.
+
+    Raises:
+        ExportError: an output differs by more than the tolerance; names step, row, element and difference.
+    """
+    golden = contract.golden
+    assert golden is not None
+    recorded_row = np.arange(rows) % golden.rows
+    outputs = _run(step, contract, golden.observation[:, recorded_row], golden.reset[:, recorded_row])
+    compare(outputs, contract, what)
+
+
+def compare(outputs: NDArray[np.float32], contract: Contract, what: str) -> None:
+    """Compares outputs `[steps, rows, output_size]` with the golden trajectory of `contract`.
+
+    Raises:
+        ExportError: see `replay`.
+    """
+    golden = contract.golden
+    assert golden is not None
+    recorded = golden.outputs[:, np.arange(outputs.shape[1]) % golden.rows].astype(np.float64)
+    difference = np.abs(outputs.astype(np.float64) - recorded) / np.maximum(1.0, np.abs(recorded))
+    # Not "difference > tolerance": a NaN must count as a difference.
+    differs = ~(difference <= golden.tolerance)
+    if not differs.any():
+        return
+    step, row, element = (int(index) for index in np.argwhere(differs)[0])
+    name, position = _output_element(contract, element)
+    raise ExportError(
+        f"{what} differs from the Python policy: first at step {step}, row {row}, output '{name}' element {position}: "
+        f"{outputs[step, row, element]:.9g} instead of {recorded[step, row, element]:.9g} (relative difference "
+        f"{difference[step, row, element]:.3g}, tolerance {golden.tolerance:.3g}; largest anywhere "
+        f"{np.max(difference):.3g}). Nothing was written"
+    )
+
+
+def _run(
+    step: Callable[..., Sequence[NDArray[np.float32]]],
+    contract: Contract,
+    observation: NDArray[np.float32],
+    reset: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    initial = np.asarray(contract.initial_state, dtype=np.float32)
+    hidden = np.tile(initial, (observation.shape[1], 1))
+    outputs = []
+    for observed, flags in zip(observation, reset, strict=True):
+        hidden = np.where(flags[:, None], initial, hidden)
+        *current, hidden = step(np.ascontiguousarray(observed), hidden)
+        outputs.append(np.concatenate(current, axis=1))
+    return np.stack(outputs)
+
+
+def _output_element(contract: Contract, element: int) -> tuple[str, int]:
+    for spec in contract.outputs:
+        if element < spec.size:
+            return spec.name, element
+        element -= spec.size
+    raise IndexError(element)
