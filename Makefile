@@ -60,9 +60,9 @@ format: setup
 	ruff format -q python tests export_examples
 	clang-format -i $(CLANG_FORMAT_FILES)
 
-## bench: latency of the shipped policy on every engine
-bench: demo
-	ganglion bench out/demo/*.onnx out/demo/*.pt
+## bench: latency of a step, native against ONNX Runtime, LibTorch and a read of the weights; cpp/bench/RESULTS.md
+bench: setup
+	python cpp/bench/run.py
 
 clean:
 	rm -rf build out .venv

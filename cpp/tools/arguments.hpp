@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <ganglion/policy.hpp>
+#include <iostream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -28,14 +29,29 @@ class Arguments {
     return take();
   }
 
-  [[nodiscard]] int count_of(const std::string& option) {
+  [[nodiscard]] int count_of(const std::string& option, int least = 1) {
     const std::string text = value_of(option);
     int value = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (code != std::errc{} || end != text.data() + text.size() || value < 1) {
-      throw UsageError("option " + option + " needs a whole number of at least 1, not '" + text + "'");
+    if (code != std::errc{} || end != text.data() + text.size() || value < least) {
+      throw UsageError("option " + option + " needs a whole number of at least " + std::to_string(least) + ", not '" +
+                       text + "'");
     }
     return value;
+  }
+
+  /// Takes the value of an option that every tool knows and that goes into the load options; false for any other.
+  [[nodiscard]] bool take_load_option(const std::string& option, LoadOptions& options) {
+    if (option == "--batch") {
+      options.batch = static_cast<std::size_t>(count_of(option));
+    } else if (option == "--onnxruntime") {
+      options.onnxruntime_library = value_of(option);
+    } else if (option == "--libtorch") {
+      options.libtorch_library = value_of(option);
+    } else {
+      return false;
+    }
+    return true;
   }
 
   [[nodiscard]] Engine engine_of(const std::string& option) {
@@ -50,5 +66,20 @@ class Arguments {
   std::vector<std::string> values_;
   std::size_t next_ = 0;
 };
+
+/// The frame of a tool's main: 0 for success, 2 with the usage for a wrong command line, 1 for any other failure.
+template <typename Run>
+int run_tool(const char* name, const char* usage, const Run& run) {
+  try {
+    run();
+    return 0;
+  } catch (const UsageError& error) {
+    std::cerr << name << ": " << error.what() << '\n' << usage;
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << name << ": " << error.what() << '\n';
+    return 1;
+  }
+}
 
 }  // namespace ganglion::tools

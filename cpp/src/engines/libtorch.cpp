@@ -10,6 +10,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engines/engine.hpp"
@@ -43,7 +44,7 @@ at::Tensor borrow(const float* data, at::IntArrayRef shape) {
 }
 
 void copy_out(const at::Tensor& from, float* to, std::size_t count, const char* what) {
-  if (static_cast<std::size_t>(from.numel()) != count) {
+  if (std::cmp_not_equal(from.numel(), count)) {
     throw std::runtime_error(std::string(what) + " has " + std::to_string(from.numel()) + " elements instead of " +
                              std::to_string(count));
   }
@@ -52,6 +53,22 @@ void copy_out(const at::Tensor& from, float* to, std::size_t count, const char* 
 }
 
 bool has_step(const torch::jit::Module& module) { return module.find_method("step").has_value(); }
+
+/// Runs the body of a step with `threads` threads and no gradients; false with the sentence kept where it throws.
+template <typename Body>
+bool run_guarded(int threads, Sentence& error, const Body& body) noexcept {
+  try {
+    const c10::InferenceMode inference;
+    const ThreadCount scope(threads);
+    body();
+    return true;
+  } catch (const std::exception& exception) {
+    error.set(exception.what());
+  } catch (...) {
+    error.set("an exception of unknown type");
+  }
+  return false;
+}
 
 /// Names of the buffers that a step changes and reset() restores: the state of a module that keeps it inside.
 std::vector<std::string> find_state_buffers(torch::jit::Module& module, const at::Tensor& observation) {
@@ -115,9 +132,7 @@ class FunctionalSession final : public Session {
   }
 
   bool run(std::size_t phase) noexcept override {
-    try {
-      const c10::InferenceMode inference;
-      const ThreadCount threads(threads_);
+    return run_guarded(threads_, error_, [&] {
       const IValue result = method_({observation_, hidden_[phase]});
       const auto& elements = result.toTupleRef().elements();
       if (elements.size() != output_sizes_.size() + 1) {
@@ -131,16 +146,10 @@ class FunctionalSession final : public Session {
       }
       copy_out(elements.back().toTensor(), buffers_.state[1 - phase], signature_.batch * hidden_size_,
                "the hidden state of step()");
-      return true;
-    } catch (const std::exception& error) {
-      std::snprintf(error_.data(), error_.size(), "%s", error.what());
-    } catch (...) {
-      std::snprintf(error_.data(), error_.size(), "an exception of unknown type");
-    }
-    return false;
+    });
   }
 
-  const char* last_error() const noexcept override { return error_.data(); }
+  [[nodiscard]] const char* last_error() const noexcept override { return error_.c_str(); }
 
  private:
   torch::jit::Method method_;
@@ -151,7 +160,7 @@ class FunctionalSession final : public Session {
   std::vector<std::size_t> output_sizes_;
   at::Tensor observation_;
   std::array<at::Tensor, 2> hidden_;
-  std::array<char, 1024> error_{};
+  Sentence error_;
 };
 
 /// Runs forward(obs) of a module that keeps its state in buffers, as a function: the state is put into the buffers
@@ -167,9 +176,7 @@ class BufferSession final : public Session {
   }
 
   bool run(std::size_t phase) noexcept override {
-    try {
-      const c10::InferenceMode inference;
-      const ThreadCount threads(threads_);
+    return run_guarded(threads_, error_, [&] {
       const float* from = buffers_.state[phase];
       for (const std::string& name : names_) {
         const at::Tensor buffer = buffer_at(module_, name);
@@ -184,16 +191,10 @@ class BufferSession final : public Session {
         copy_out(buffer, to, static_cast<std::size_t>(buffer.numel()), "a state buffer");
         to += buffer.numel();
       }
-      return true;
-    } catch (const std::exception& error) {
-      std::snprintf(error_.data(), error_.size(), "%s", error.what());
-    } catch (...) {
-      std::snprintf(error_.data(), error_.size(), "an exception of unknown type");
-    }
-    return false;
+    });
   }
 
-  const char* last_error() const noexcept override { return error_.data(); }
+  [[nodiscard]] const char* last_error() const noexcept override { return error_.c_str(); }
 
  private:
   torch::jit::Module module_;
@@ -202,7 +203,7 @@ class BufferSession final : public Session {
   Buffers buffers_;
   at::Tensor observation_;
   std::size_t output_size_ = 0;
-  std::array<char, 1024> error_{};
+  Sentence error_;
 };
 
 class TorchModel final : public Model {
@@ -298,7 +299,7 @@ class TorchModel final : public Model {
     if (found.empty()) {
       throw std::runtime_error("no observation size was found that forward(obs) accepts: " + last_error);
     }
-    observation_shape_ = found;
+    observation_shape_ = std::move(found);
   }
 
   int threads_;

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ganglion import runtime
 from ganglion._callable_module import make_callable as _make_callable
 from ganglion.errors import ArtifactError, EngineUnavailableError
-from ganglion.verify.bench import Latency, LatencyReport, bench
+from ganglion.verify.bench import Latency, LatencyReport, WeightFloor, bench
 from ganglion.verify.parity import Comparison, Divergence, TensorComparison, compare
 from ganglion.verify.report import NotRun, ParityReport
 from ganglion.verify.runners import Run, RuntimeStepper, file_steppers, one_thread, policy_stepper, run
@@ -33,6 +33,7 @@ __all__ = [
     "Run",
     "TensorComparison",
     "Trajectory",
+    "WeightFloor",
     "bench",
     "draw_trajectory",
     "load_recording",
