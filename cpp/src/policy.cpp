@@ -28,11 +28,21 @@ bool all_finite(std::span<const float> values) noexcept {
   return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
 }
 
+ErrorCode code_of(FailureKind kind) {
+  switch (kind) {
+    case FailureKind::unavailable:
+      return ErrorCode::engine_unavailable;
+    case FailureKind::bad_contract:
+      return ErrorCode::bad_contract;
+    case FailureKind::none:
+    case FailureKind::bad_program:
+      break;
+  }
+  return ErrorCode::engine_failure;
+}
+
 [[noreturn]] void raise(const std::filesystem::path& path, const Failure& failure) {
-  const ErrorCode code = failure.kind == FailureKind::unavailable    ? ErrorCode::engine_unavailable
-                         : failure.kind == FailureKind::bad_contract ? ErrorCode::bad_contract
-                                                                     : ErrorCode::engine_failure;
-  throw Error(code, "'" + path.string() + "': " + failure.text.data());
+  throw Error(code_of(failure.kind), "'" + path.string() + "': " + failure.sentence.c_str());
 }
 
 Engine engine_for(const std::filesystem::path& path, ArtifactKind kind, Engine wanted) {
@@ -253,7 +263,7 @@ void compare(const Policy& policy, const GoldenStep& at, SelfTest& result) {
 
 std::string scientific(double value) {
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.3g", value);
+  static_cast<void>(std::snprintf(text.data(), text.size(), "%.3g", value));
   return text.data();
 }
 

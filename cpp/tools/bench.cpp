@@ -53,7 +53,7 @@ Options parse(Arguments arguments) {
       options.load.onnxruntime_library = arguments.value_of(argument);
     } else if (argument == "--libtorch") {
       options.load.libtorch_library = arguments.value_of(argument);
-    } else if (argument.starts_with("-")) {
+    } else if (argument.starts_with('-')) {
       throw UsageError("option " + argument + " is not known");
     } else {
       options.files.push_back(argument);
@@ -191,6 +191,7 @@ void bench(Options options) {
     for (Contender& contender : contenders) contender.run(options.steps);
   }
   std::vector<Contender::Result> results;
+  results.reserve(contenders.size());
   for (Contender& contender : contenders) results.push_back(contender.result());
   options.json ? print_json(options, results) : print_table(results);
 }

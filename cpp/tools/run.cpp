@@ -46,7 +46,7 @@ Options parse(Arguments arguments) {
       options.load.onnxruntime_library = arguments.value_of(argument);
     } else if (argument == "--libtorch") {
       options.load.libtorch_library = arguments.value_of(argument);
-    } else if (argument.starts_with("-")) {
+    } else if (argument.starts_with('-')) {
       throw UsageError("option " + argument + " is not known");
     } else {
       options.paths.push_back(argument);

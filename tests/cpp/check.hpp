@@ -31,7 +31,8 @@ struct Registration {
 inline void report(bool good, const char* expression, const char* file, int line, const std::string& detail = {}) {
   if (good) return;
   ++failures;
-  std::cerr << file << ':' << line << ": failed: " << expression << (detail.empty() ? "" : "  (" + detail + ")") << '\n';
+  std::cerr << file << ':' << line << ": failed: " << expression << (detail.empty() ? "" : "  (" + detail + ")")
+            << '\n';
 }
 
 /// The exception of type E that `action` throws, or none.
@@ -64,23 +65,22 @@ inline int run_all() {
 }  // namespace check
 
 #define CHECK(expression) ::check::report(static_cast<bool>(expression), #expression, __FILE__, __LINE__)
-#define CHECK_EQUAL(found, expected)                                                                            \
-  ::check::report((found) == (expected), #found " == " #expected, __FILE__, __LINE__)
+#define CHECK_EQUAL(found, expected) ::check::report((found) == (expected), #found " == " #expected, __FILE__, __LINE__)
 /// Checks that `action` throws a ganglion::Error with this code whose sentence contains `part`.
-#define CHECK_ERROR(action, error_code, part)                                                                   \
-  do {                                                                                                          \
-    const auto errors_ = ::check::caught<ganglion::Error>([&] { static_cast<void>(action); });                  \
-    ::check::report(!errors_.empty(), #action " throws", __FILE__, __LINE__);                                   \
-    if (!errors_.empty()) {                                                                                     \
-      ::check::report(errors_[0].code() == (error_code), #action " throws " #error_code, __FILE__, __LINE__,    \
-                      errors_[0].what());                                                                       \
-      ::check::report(::check::contains(errors_[0].what(), part), #action " says " #part, __FILE__, __LINE__,   \
-                      errors_[0].what());                                                                       \
-    }                                                                                                           \
+#define CHECK_ERROR(action, error_code, part)                                                                 \
+  do {                                                                                                        \
+    const auto errors_ = ::check::caught<ganglion::Error>([&] { static_cast<void>(action); });                \
+    ::check::report(!errors_.empty(), #action " throws", __FILE__, __LINE__);                                 \
+    if (!errors_.empty()) {                                                                                   \
+      ::check::report(errors_[0].code() == (error_code), #action " throws " #error_code, __FILE__, __LINE__,  \
+                      errors_[0].what());                                                                     \
+      ::check::report(::check::contains(errors_[0].what(), part), #action " says " #part, __FILE__, __LINE__, \
+                      errors_[0].what());                                                                     \
+    }                                                                                                         \
   } while (false)
 #define CHECK_JOIN_(a, b) a##b
 #define CHECK_JOIN(a, b) CHECK_JOIN_(a, b)
-#define TEST_CASE(name)                                                                                         \
-  static void CHECK_JOIN(test_case_, __LINE__)();                                                               \
+#define TEST_CASE(name)                                                                                           \
+  static void CHECK_JOIN(test_case_, __LINE__)();                                                                 \
   static const ::check::Registration CHECK_JOIN(registration_, __LINE__)(name, CHECK_JOIN(test_case_, __LINE__)); \
   static void CHECK_JOIN(test_case_, __LINE__)()

@@ -1,7 +1,6 @@
+#include <cmath>
 #include <ganglion/contract.hpp>
 #include <ganglion/error.hpp>
-
-#include <cmath>
 #include <limits>
 
 #include "check.hpp"
@@ -70,7 +69,8 @@ TEST_CASE("damaged contracts are refused") {
   damage("\"reset\":[0,1]", "\"reset\":[0,\"x\"]", "damaged JSON");
   damage("\"period_s\":0.002", "\"period_s\":-0.002", "period_s");
   damage("\"outputs\"", "\"no_outputs\"", "damaged JSON");
-  CHECK_ERROR(Contract::from_json(replaced(text, "-0.20000000298023224", "1e60")), ErrorCode::bad_artifact, "not finite");
+  CHECK_ERROR(Contract::from_json(replaced(text, "-0.20000000298023224", "1e60")), ErrorCode::bad_artifact,
+              "not finite");
 }
 
 TEST_CASE("a contract cut anywhere is refused, never half-read") {

@@ -1,7 +1,6 @@
-#include <ganglion/policy.hpp>
-
 #include <cstring>
 #include <fstream>
+#include <ganglion/policy.hpp>
 #include <random>
 
 #include "check.hpp"
@@ -93,11 +92,13 @@ TEST_CASE("a file cut at any length is refused or read as it was, and never cras
     const auto bytes = read_file(artifacts / name);
     const bool is_onnx = std::string_view(name).ends_with(".onnx");
     std::size_t accepted = 0;
-    for (std::size_t length = 0; length < bytes.size(); length += length < 300 || length + 300 > bytes.size() ? 1 : 97) {
+    for (std::size_t length = 0; length < bytes.size();
+         length += length < 300 || length + 300 > bytes.size() ? 1 : 97) {
       const auto part = std::span(bytes).first(length);
       try {
         // A model cut exactly between two top-level fields is still a model; its digest then gives it away.
-        accepted += (is_onnx ? ganglion::detail::read_onnx(part) : ganglion::detail::read_torchscript(part)).json.has_value();
+        accepted +=
+            (is_onnx ? ganglion::detail::read_onnx(part) : ganglion::detail::read_torchscript(part)).json.has_value();
       } catch (const ganglion::Error&) {
       }
     }

@@ -1,9 +1,9 @@
 // Compares our positions in ONNX Runtime's function table with the official header. Nothing here runs: it compiles or
 // it does not.
 
-#include "engines/onnxruntime_api.hpp"
-
 #include <onnxruntime_c_api.h>
+
+#include "engines/onnxruntime_api.hpp"
 
 #define GANGLION_ORT_COMPARE(name, slot, result, ...) \
   static_assert(offsetof(OrtApi, name) == (slot) * sizeof(void*), "OrtApi::" #name " is at another position");

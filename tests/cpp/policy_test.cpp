@@ -1,11 +1,10 @@
 // The rules of Policy on one engine, which is named on the command line.
 
-#include <ganglion/policy.hpp>
-
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <ganglion/policy.hpp>
 #include <limits>
 #include <sstream>
 
@@ -152,7 +151,8 @@ TEST_CASE("a batch equals its rows, and a masked reset touches only its rows") {
   other.reset();
   Floats observation(12);
   for (std::size_t row = 0; row < 4; ++row) {
-    for (std::size_t i = 0; i < 3; ++i) observation[3 * row + i] = 0.2F * static_cast<float>(row) - 0.1F * static_cast<float>(i);
+    for (std::size_t i = 0; i < 3; ++i)
+      observation[3 * row + i] = 0.2F * static_cast<float>(row) - 0.1F * static_cast<float>(i);
   }
   Floats together(4 * actions);
   CHECK_EQUAL(other.step(observation, together), Status::ok);

@@ -1,8 +1,7 @@
 // Clones share weights: many of them step at once in threads of their own, and agree. Run under ThreadSanitizer too.
 
-#include <ganglion/policy.hpp>
-
 #include <cstdlib>
+#include <ganglion/policy.hpp>
 #include <thread>
 
 #include "check.hpp"

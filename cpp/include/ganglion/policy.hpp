@@ -25,9 +25,9 @@ struct LoadOptions {
   bool self_test = true;              ///< replay the golden trajectory and refuse a file that misses it
   std::size_t batch = 0;              ///< rows for an artifact that takes any number; 0: what the contract says, else 1
   /// libonnxruntime to open. Empty: the environment variable GANGLION_ONNXRUNTIME, then the loader's path.
-  std::filesystem::path onnxruntime_library;
+  std::filesystem::path onnxruntime_library{};
   /// libganglion_libtorch to open. Empty: the environment variable GANGLION_LIBTORCH, then the loader's path.
-  std::filesystem::path libtorch_library;
+  std::filesystem::path libtorch_library{};
 };
 
 /// The outcome of a replay of the golden trajectory.

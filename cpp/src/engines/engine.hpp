@@ -40,14 +40,24 @@ struct Buffers {
 
 enum class FailureKind : std::uint8_t { none, unavailable, bad_program, bad_contract };
 
+/// A sentence that is kept without going to the heap; cut where it is too long.
+class Sentence {
+ public:
+  void set(const char* text) noexcept { static_cast<void>(std::snprintf(text_.data(), text_.size(), "%s", text)); }
+  [[nodiscard]] const char* c_str() const noexcept { return text_.data(); }
+
+ private:
+  std::array<char, 1024> text_{};
+};
+
 /// An error that crosses the wall: no exception does.
 struct Failure {
   FailureKind kind = FailureKind::none;
-  std::array<char, 1024> text{};
+  Sentence sentence;
 
-  void set(FailureKind new_kind, const char* sentence) noexcept {
+  void set(FailureKind new_kind, const char* text) noexcept {
     kind = new_kind;
-    std::snprintf(text.data(), text.size(), "%s", sentence);
+    sentence.set(text);
   }
 };
 

@@ -10,6 +10,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engines/engine.hpp"
@@ -43,7 +44,7 @@ at::Tensor borrow(const float* data, at::IntArrayRef shape) {
 }
 
 void copy_out(const at::Tensor& from, float* to, std::size_t count, const char* what) {
-  if (static_cast<std::size_t>(from.numel()) != count) {
+  if (std::cmp_not_equal(from.numel(), count)) {
     throw std::runtime_error(std::string(what) + " has " + std::to_string(from.numel()) + " elements instead of " +
                              std::to_string(count));
   }
@@ -133,14 +134,14 @@ class FunctionalSession final : public Session {
                "the hidden state of step()");
       return true;
     } catch (const std::exception& error) {
-      std::snprintf(error_.data(), error_.size(), "%s", error.what());
+      error_.set(error.what());
     } catch (...) {
-      std::snprintf(error_.data(), error_.size(), "an exception of unknown type");
+      error_.set("an exception of unknown type");
     }
     return false;
   }
 
-  const char* last_error() const noexcept override { return error_.data(); }
+  [[nodiscard]] const char* last_error() const noexcept override { return error_.c_str(); }
 
  private:
   torch::jit::Method method_;
@@ -151,7 +152,7 @@ class FunctionalSession final : public Session {
   std::vector<std::size_t> output_sizes_;
   at::Tensor observation_;
   std::array<at::Tensor, 2> hidden_;
-  std::array<char, 1024> error_{};
+  Sentence error_;
 };
 
 /// Runs forward(obs) of a module that keeps its state in buffers, as a function: the state is put into the buffers
@@ -186,14 +187,14 @@ class BufferSession final : public Session {
       }
       return true;
     } catch (const std::exception& error) {
-      std::snprintf(error_.data(), error_.size(), "%s", error.what());
+      error_.set(error.what());
     } catch (...) {
-      std::snprintf(error_.data(), error_.size(), "an exception of unknown type");
+      error_.set("an exception of unknown type");
     }
     return false;
   }
 
-  const char* last_error() const noexcept override { return error_.data(); }
+  [[nodiscard]] const char* last_error() const noexcept override { return error_.c_str(); }
 
  private:
   torch::jit::Module module_;
@@ -202,7 +203,7 @@ class BufferSession final : public Session {
   Buffers buffers_;
   at::Tensor observation_;
   std::size_t output_size_ = 0;
-  std::array<char, 1024> error_{};
+  Sentence error_;
 };
 
 class TorchModel final : public Model {
@@ -298,7 +299,7 @@ class TorchModel final : public Model {
     if (found.empty()) {
       throw std::runtime_error("no observation size was found that forward(obs) accepts: " + last_error);
     }
-    observation_shape_ = found;
+    observation_shape_ = std::move(found);
   }
 
   int threads_;

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engines/inferred_signature.hpp"
@@ -29,7 +30,7 @@ class Refusal : public std::runtime_error {
 };
 
 template <typename Function>
-auto guarded(Failure& failure, Function&& function) noexcept -> decltype(function()) {
+auto guarded(Failure& failure, const Function& function) noexcept -> decltype(function()) {
   try {
     return function();
   } catch (const Refusal& refusal) {
@@ -85,7 +86,7 @@ const Library& library_at(const std::filesystem::path& path) {
   static std::vector<std::pair<const void* const*, std::unique_ptr<const Library>>>& libraries =
       *new std::vector<std::pair<const void* const*, std::unique_ptr<const Library>>>();
   static std::mutex& mutex = *new std::mutex();
-  const std::lock_guard lock(mutex);
+  const std::scoped_lock lock(mutex);
   for (const auto& [known, library] : libraries) {
     if (known == table) return *library;
   }
@@ -111,7 +112,7 @@ std::vector<std::int64_t> concrete_shape(const Port& port, const TensorView& vie
     fits = false;
     std::size_t before = 1;
     for (const std::int64_t axis : shape) {
-      fits |= before == view.outer && static_cast<std::size_t>(axis) == batch;
+      fits |= before == view.outer && std::cmp_equal(axis, batch);
       before *= static_cast<std::size_t>(axis);
     }
   }
@@ -151,7 +152,7 @@ class OrtSession final : public Session {
     for (const Staged& staged : staged_inputs_) gather(staged.place, batch_, staged.rows[phase], staged.tensor);
     ort::Status* status = library_.api.RunWithBinding(session_.get(), run_options_.get(), bindings_[phase].get());
     if (status != nullptr) {
-      std::snprintf(error_.data(), error_.size(), "%s", library_.api.GetErrorMessage(status));
+      error_.set(library_.api.GetErrorMessage(status));
       library_.api.ReleaseStatus(status);
       return false;
     }
@@ -159,7 +160,7 @@ class OrtSession final : public Session {
     return true;
   }
 
-  const char* last_error() const noexcept override { return error_.data(); }
+  [[nodiscard]] const char* last_error() const noexcept override { return error_.c_str(); }
 
  private:
   /// A tensor whose file order differs from the flat order: it is copied on the way. rows[p]: its flat vector in phase
@@ -180,7 +181,7 @@ class OrtSession final : public Session {
     return result;
   }
 
-  const Port& port(const std::vector<Port>& ports, const std::string& name, const char* what) const {
+  static const Port& port(const std::vector<Port>& ports, const std::string& name, const char* what) {
     const auto found = std::find_if(ports.begin(), ports.end(), [&name](const Port& p) { return p.name == name; });
     if (found == ports.end()) {
       throw Refusal(FailureKind::bad_contract,
@@ -200,7 +201,7 @@ class OrtSession final : public Session {
       return;
     }
     float* tensor = staging_.emplace_back(std::make_unique<float[]>(batch_ * view.size())).get();
-    ort::Value* bound = value(tensor, port, view);
+    const ort::Value* bound = value(tensor, port, view);
     for (const auto& binding : bindings_) library_.check(bind(binding.get(), port.name.c_str(), bound));
     staged.push_back({place, rows, tensor});
   }
@@ -249,7 +250,7 @@ class OrtSession final : public Session {
   std::vector<std::unique_ptr<float[]>> staging_;
   std::vector<Staged> staged_inputs_;
   std::vector<Staged> staged_outputs_;
-  std::array<char, 1024> error_{};
+  Sentence error_;
 };
 
 class OrtModel final : public Model {

@@ -41,7 +41,7 @@ inline void scatter(const TensorPlace& place, std::size_t batch, const float* te
 
 /// Calls `visit(view, place)` for every tensor of a flat vector, in order.
 template <typename Visit>
-void for_each_place(std::span<const TensorView> views, Visit&& visit) {
+void for_each_place(std::span<const TensorView> views, const Visit& visit) {
   std::size_t stride = 0;
   for (const TensorView& view : views) stride += view.size();
   std::size_t offset = 0;

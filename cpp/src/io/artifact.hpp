@@ -15,7 +15,7 @@ enum class ArtifactKind : std::uint8_t { onnx, torchscript };
 
 /// What a file says of itself, before any engine has seen it.
 struct Artifact {
-  ArtifactKind kind;
+  ArtifactKind kind = ArtifactKind::onnx;
   std::optional<Contract> contract;  ///< none in a file of another exporter
 };
 
