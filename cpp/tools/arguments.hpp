@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <ganglion/policy.hpp>
+#include <iostream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -38,6 +39,20 @@ class Arguments {
     return value;
   }
 
+  /// Takes the value of an option that every tool knows and that goes into the load options; false for any other.
+  [[nodiscard]] bool take_load_option(const std::string& option, LoadOptions& options) {
+    if (option == "--batch") {
+      options.batch = static_cast<std::size_t>(count_of(option));
+    } else if (option == "--onnxruntime") {
+      options.onnxruntime_library = value_of(option);
+    } else if (option == "--libtorch") {
+      options.libtorch_library = value_of(option);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
   [[nodiscard]] Engine engine_of(const std::string& option) {
     const std::string name = value_of(option);
     for (const Engine engine : {Engine::automatic, Engine::native, Engine::onnxruntime, Engine::libtorch}) {
@@ -50,5 +65,20 @@ class Arguments {
   std::vector<std::string> values_;
   std::size_t next_ = 0;
 };
+
+/// The frame of a tool's main: 0 for success, 2 with the usage for a wrong command line, 1 for any other failure.
+template <typename Run>
+int run_tool(const char* name, const char* usage, const Run& run) {
+  try {
+    run();
+    return 0;
+  } catch (const UsageError& error) {
+    std::cerr << name << ": " << error.what() << '\n' << usage;
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << name << ": " << error.what() << '\n';
+    return 1;
+  }
+}
 
 }  // namespace ganglion::tools

@@ -39,20 +39,15 @@ Options parse(Arguments arguments) {
   Options options;
   while (!arguments.empty()) {
     const std::string argument = arguments.take();
+    if (arguments.take_load_option(argument, options.load)) continue;
     if (argument == "--json") {
       options.json = true;
     } else if (argument == "--steps") {
       options.steps = arguments.count_of(argument);
     } else if (argument == "--rounds") {
       options.rounds = arguments.count_of(argument);
-    } else if (argument == "--batch") {
-      options.load.batch = static_cast<std::size_t>(arguments.count_of(argument));
     } else if (argument == "--engine") {
       options.engines.push_back(arguments.engine_of(argument));
-    } else if (argument == "--onnxruntime") {
-      options.load.onnxruntime_library = arguments.value_of(argument);
-    } else if (argument == "--libtorch") {
-      options.load.libtorch_library = arguments.value_of(argument);
     } else if (argument.starts_with('-')) {
       throw UsageError("option " + argument + " is not known");
     } else {
@@ -199,14 +194,5 @@ void bench(Options options) {
 }  // namespace
 
 int main(int count, char** values) {
-  try {
-    bench(parse(Arguments(count, values)));
-    return 0;
-  } catch (const UsageError& error) {
-    std::cerr << "ganglion-bench: " << error.what() << '\n' << usage;
-    return 2;
-  } catch (const std::exception& error) {
-    std::cerr << "ganglion-bench: " << error.what() << '\n';
-    return 1;
-  }
+  return ganglion::tools::run_tool("ganglion-bench", usage, [&] { bench(parse(Arguments(count, values))); });
 }

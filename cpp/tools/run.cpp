@@ -36,16 +36,11 @@ Options parse(Arguments arguments) {
   Options options;
   while (!arguments.empty()) {
     const std::string argument = arguments.take();
+    if (arguments.take_load_option(argument, options.load)) continue;
     if (argument == "--engine") {
       options.load.engine = arguments.engine_of(argument);
-    } else if (argument == "--batch") {
-      options.load.batch = static_cast<std::size_t>(arguments.count_of(argument));
     } else if (argument == "--state") {
       options.state = true;
-    } else if (argument == "--onnxruntime") {
-      options.load.onnxruntime_library = arguments.value_of(argument);
-    } else if (argument == "--libtorch") {
-      options.load.libtorch_library = arguments.value_of(argument);
     } else if (argument.starts_with('-')) {
       throw UsageError("option " + argument + " is not known");
     } else {
@@ -182,14 +177,5 @@ void run(const Options& options) {
 }  // namespace
 
 int main(int count, char** values) {
-  try {
-    run(parse(Arguments(count, values)));
-    return 0;
-  } catch (const UsageError& error) {
-    std::cerr << "ganglion-run: " << error.what() << '\n' << usage;
-    return 2;
-  } catch (const std::exception& error) {
-    std::cerr << "ganglion-run: " << error.what() << '\n';
-    return 1;
-  }
+  return ganglion::tools::run_tool("ganglion-run", usage, [&] { run(parse(Arguments(count, values))); });
 }

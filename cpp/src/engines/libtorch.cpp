@@ -54,6 +54,22 @@ void copy_out(const at::Tensor& from, float* to, std::size_t count, const char* 
 
 bool has_step(const torch::jit::Module& module) { return module.find_method("step").has_value(); }
 
+/// Runs the body of a step with `threads` threads and no gradients; false with the sentence kept where it throws.
+template <typename Body>
+bool run_guarded(int threads, Sentence& error, const Body& body) noexcept {
+  try {
+    const c10::InferenceMode inference;
+    const ThreadCount scope(threads);
+    body();
+    return true;
+  } catch (const std::exception& exception) {
+    error.set(exception.what());
+  } catch (...) {
+    error.set("an exception of unknown type");
+  }
+  return false;
+}
+
 /// Names of the buffers that a step changes and reset() restores: the state of a module that keeps it inside.
 std::vector<std::string> find_state_buffers(torch::jit::Module& module, const at::Tensor& observation) {
   const auto reset = module.find_method("reset");
@@ -116,9 +132,7 @@ class FunctionalSession final : public Session {
   }
 
   bool run(std::size_t phase) noexcept override {
-    try {
-      const c10::InferenceMode inference;
-      const ThreadCount threads(threads_);
+    return run_guarded(threads_, error_, [&] {
       const IValue result = method_({observation_, hidden_[phase]});
       const auto& elements = result.toTupleRef().elements();
       if (elements.size() != output_sizes_.size() + 1) {
@@ -132,13 +146,7 @@ class FunctionalSession final : public Session {
       }
       copy_out(elements.back().toTensor(), buffers_.state[1 - phase], signature_.batch * hidden_size_,
                "the hidden state of step()");
-      return true;
-    } catch (const std::exception& error) {
-      error_.set(error.what());
-    } catch (...) {
-      error_.set("an exception of unknown type");
-    }
-    return false;
+    });
   }
 
   [[nodiscard]] const char* last_error() const noexcept override { return error_.c_str(); }
@@ -168,9 +176,7 @@ class BufferSession final : public Session {
   }
 
   bool run(std::size_t phase) noexcept override {
-    try {
-      const c10::InferenceMode inference;
-      const ThreadCount threads(threads_);
+    return run_guarded(threads_, error_, [&] {
       const float* from = buffers_.state[phase];
       for (const std::string& name : names_) {
         const at::Tensor buffer = buffer_at(module_, name);
@@ -185,13 +191,7 @@ class BufferSession final : public Session {
         copy_out(buffer, to, static_cast<std::size_t>(buffer.numel()), "a state buffer");
         to += buffer.numel();
       }
-      return true;
-    } catch (const std::exception& error) {
-      error_.set(error.what());
-    } catch (...) {
-      error_.set("an exception of unknown type");
-    }
-    return false;
+    });
   }
 
   [[nodiscard]] const char* last_error() const noexcept override { return error_.c_str(); }
