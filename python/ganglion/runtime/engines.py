@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -51,7 +52,9 @@ def cpu_features() -> list[str]:
 
 
 def onnxruntime_library() -> Path | None:
-    """Returns the library inside the installed onnxruntime wheel, or None."""
+    """Returns the library that `GANGLION_ONNXRUNTIME` names, else that of the onnxruntime wheel, or None."""
+    if named := os.environ.get("GANGLION_ONNXRUNTIME"):
+        return Path(named)
     package = _package_folder("onnxruntime")
     if package is None:
         return None
@@ -60,13 +63,19 @@ def onnxruntime_library() -> Path | None:
 
 
 def libtorch_library_for(path: Path) -> Path | None:
-    """Returns the LibTorch engine if `path` needs one and torch is installed; builds it at the first call.
+    """Returns the LibTorch engine if `path` needs one: the one that `GANGLION_LIBTORCH` names, else one built once.
+
+    None where `path` needs none, or torch is not installed.
 
     Raises:
         EngineUnavailableError: torch is installed but the engine cannot be built.
     """
+    if path.suffix != ".pt":
+        return None
+    if named := os.environ.get("GANGLION_LIBTORCH"):
+        return Path(named)
     torch = _package_folder("torch")
-    return build_libtorch_engine(torch) if path.suffix == ".pt" and torch is not None else None
+    return None if torch is None else build_libtorch_engine(torch)
 
 
 def _native() -> EngineInfo:
@@ -79,10 +88,14 @@ def _onnxruntime() -> EngineInfo:
     library = onnxruntime_library()
     if library is None:
         return EngineInfo("onnxruntime", False, None, None, "not installed; pip install 'ganglion[onnx]'")
+    if os.environ.get("GANGLION_ONNXRUNTIME"):
+        return EngineInfo("onnxruntime", library.exists(), None, library, "named by GANGLION_ONNXRUNTIME")
     return EngineInfo("onnxruntime", True, metadata.version("onnxruntime"), library, "from the onnxruntime wheel")
 
 
 def _libtorch(build: bool) -> EngineInfo:
+    if named := os.environ.get("GANGLION_LIBTORCH"):
+        return EngineInfo("libtorch", Path(named).exists(), None, Path(named), "named by GANGLION_LIBTORCH")
     torch = _package_folder("torch")
     if torch is None:
         return EngineInfo("libtorch", False, None, None, "torch is not installed; pip install 'ganglion[torch]'")

@@ -62,8 +62,9 @@ def _options(
         threads=threads,
         warmup_steps=warmup_steps,
         batch=0 if batch is None else batch,
-        onnxruntime_library=Path(onnxruntime or onnxruntime_library() or ""),
-        libtorch_library=Path(libtorch or libtorch_library_for(path) or ""),
+        # Text, because an empty Path would be the folder ".".
+        onnxruntime_library=str(onnxruntime or onnxruntime_library() or ""),
+        libtorch_library=str(libtorch or libtorch_library_for(path) or ""),
     )
 
 
@@ -87,8 +88,10 @@ def load(
         warmup_steps: steps run at load; they leave no trace in the state.
         self_test: replay the golden trajectory and refuse a file that misses it.
         batch: rows of one step for an artifact that takes any number; None is what the contract says, else 1.
-        onnxruntime_library: the `libonnxruntime.so` to open; None finds the one of the onnxruntime wheel.
-        libtorch_library: the `libganglion_libtorch.so` to open; None builds it against the installed torch, once.
+        onnxruntime_library: the `libonnxruntime.so` to open; None takes the one that the environment variable
+            `GANGLION_ONNXRUNTIME` names, else the one of the onnxruntime wheel, else the one that the loader finds.
+        libtorch_library: the `libganglion_libtorch.so` to open; None takes the one that the environment variable
+            `GANGLION_LIBTORCH` names, else builds one against the installed torch, once.
 
     Raises:
         ArtifactError: the file is missing, damaged, of a newer format, or changed after export.
