@@ -1,9 +1,8 @@
 // A controller of somebody else's: built once against an installed ganglion, once with ganglion as a subdirectory.
 
+#include <cstdio>
 #include <ganglion/policy.hpp>
 #include <ganglion/version.hpp>
-
-#include <cstdio>
 #include <vector>
 
 int main(int count, char** values) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ganglion.policies.action_map import ActionMap
 from ganglion.policies.base import Policy, RecurrentPolicy
+from ganglion.policies.checkpoint import load_checkpoint, save_checkpoint
 from ganglion.policies.deployable import DeployablePolicy
 from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.normalizer import ObservationNormalizer
@@ -31,4 +32,6 @@ __all__ = [
     "Rollout",
     "default_pack_hidden",
     "default_unpack_hidden",
+    "load_checkpoint",
+    "save_checkpoint",
 ]

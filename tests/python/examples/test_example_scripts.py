@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ganglion
-from ganglion.policies.checkpoint import load_checkpoint
+from ganglion.policies import load_checkpoint
 
 ARTIFACTS = {"onnxruntime": "policy.onnx", "libtorch": "policy.pt"}
 

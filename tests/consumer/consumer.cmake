@@ -1,5 +1,11 @@
+# What both ways of consuming ganglion share: one program, and no flag of ours in it.
+add_executable(consumer "${CMAKE_CURRENT_LIST_DIR}/main.cpp")
+target_link_libraries(consumer PRIVATE ganglion::ganglion)
+if(TARGET ganglion::libtorch)
+  target_link_libraries(consumer PRIVATE ganglion::libtorch)
+endif()
+
 # Nothing but the C++ standard and the include folder may come to a consumer of our targets.
-set(allowed_features cxx_std_20)
 foreach(target IN ITEMS ganglion::ganglion ganglion::libtorch)
   if(NOT TARGET ${target})
     continue()

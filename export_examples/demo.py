@@ -1,0 +1,380 @@
+"""The whole path on one page: export the trained policy, prove the files equal, fly them from Python and from C++.
+
+    python export_examples/demo.py --fly-binary build/.../02_fly_cartpole -o out/demo
+
+writes the artifacts, one CSV per flight, `cartpole.png` and `report.html` to the folder, prints a table, and answers 0
+only where every pole stayed up and every file is equal to the PyTorch policy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cartpole
+import cartpole_policy
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import ganglion
+import ganglion.runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cartpole import Trace
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from ganglion import ParityReport
+    from ganglion.policies import RecurrentPolicy
+    from ganglion.runtime.policy import EngineName
+
+ENGINES: dict[EngineName, str] = {"onnxruntime": "policy.onnx", "libtorch": "policy.pt"}
+"""Each engine with the file that it runs."""
+TOLERANCE_RAD = 1e-5
+"""Largest accepted difference of a pole angle to the PyTorch flight, at any time of any flight."""
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#000000")
+_WIDTHS = (7.0, 5.2, 3.6, 2.2, 0.8)
+_STAGES = 4 * len(ENGINES) + 3
+
+
+@dataclass(frozen=True)
+class Flight:
+    """One set of flights of the same starts.
+
+    Attributes:
+        engine: what computed the policy.
+        language: what the control loop was written in.
+        trace: what happened.
+        difference: `[n]` absolute difference of the pole angle to that of the PyTorch flight, rad.
+    """
+
+    engine: str
+    language: str
+    trace: Trace
+    difference: NDArray[np.float64]
+
+    @property
+    def label(self) -> str:
+        """Engine and language in a few words."""
+        return f"{self.engine} from {self.language}"
+
+    @property
+    def ok(self) -> bool:
+        """True where every pole stayed up, as close to the PyTorch flight as it should."""
+        return self.trace.balanced and float(self.difference.max()) <= TOLERANCE_RAD
+
+    def cells(self) -> tuple[str, ...]:
+        """The row of this flight in the tables; `FLIGHT_HEADINGS` names the columns."""
+        microseconds = self.trace.step_ns / 1000.0
+        return (
+            self.engine,
+            self.language,
+            "yes" if self.trace.balanced else "NO",
+            f"{self.trace.worst_angle:.4f}",
+            f"{self.difference.max():.1e}",
+            f"{np.median(microseconds):.1f}",
+            f"{np.percentile(microseconds, 99.0):.1f}",
+        )
+
+
+FLIGHT_HEADINGS = (
+    "engine",
+    "language",
+    "balanced",
+    "worst (rad)",
+    "off PyTorch (rad)",
+    "median (us)",
+    "p99 (us)",
+)
+
+
+class Demo:
+    """Does the work, stage by stage, and shows where it is."""
+
+    def __init__(self, fly_binary: Path, folder: Path, progress: Progress) -> None:
+        self._fly_binary = fly_binary
+        self._folder = folder
+        self._progress = progress
+        self._task = progress.add_task("starting", total=_STAGES)
+        self._model = cartpole.load_model()
+        self._starts = cartpole.read_starts(cartpole.STARTS_FILE)
+
+    def stage(self, what: str) -> None:
+        """Shows what is going on from now on."""
+        if self._progress.tasks[self._task].description != "starting":
+            self._progress.advance(self._task)
+        self._progress.update(self._task, description=what)
+
+    def export(self, policy: RecurrentPolicy) -> None:
+        """Writes one file per engine."""
+        for name in ENGINES.values():
+            self.stage(f"exporting {name}")
+            ganglion.export(policy, self._folder / name, contract=cartpole_policy.cartpole_contract(policy))
+
+    def verify(self, policy: RecurrentPolicy) -> list[ParityReport]:
+        """Runs every file against the policy, on every engine that takes it."""
+        reports = []
+        for name in ENGINES.values():
+            self.stage(f"verifying {name}")
+            reports.append(ganglion.verify(self._folder / name, policy))
+            reports[-1].save(self._folder / f"verify_{Path(name).suffix[1:]}.html")
+        return reports
+
+    def fly(self, policy: RecurrentPolicy) -> tuple[list[Flight], Trace]:
+        """Flies everything from the same starts.
+
+        Returns:
+            The flights, that of the PyTorch policy first, and the trace of the policy without its memory.
+        """
+        reference = self._fly_torch(policy, "pytorch", erase_memory=False)
+        flights = [Flight("pytorch", "Python", reference, np.zeros(len(reference.pole_angle)))]
+        for language, fly in (("Python", self._fly_from_python), ("C++", self._fly_from_cpp)):
+            for engine, name in ENGINES.items():
+                self.stage(f"flying {name} with {engine} from {language}")
+                trace = fly(engine, self._folder / name)
+                difference = np.abs(trace.pole_angle - reference.pole_angle)
+                flights.append(Flight(engine, language, trace, difference))
+        return flights, self._fly_torch(policy, "pytorch_memory_erased", erase_memory=True)
+
+    def _fly_torch(self, policy: RecurrentPolicy, name: str, *, erase_memory: bool) -> Trace:
+        self.stage(f"flying the PyTorch policy{', memory erased before each step' if erase_memory else ''}")
+        controller = cartpole_policy.TorchController(policy, rows=1, erase_memory=erase_memory)
+        return self._fly(lambda seen: float(controller(seen[None])[0]), controller.reset, f"python_{name}")
+
+    def _fly_from_python(self, engine: EngineName, artifact: Path) -> Trace:
+        pilot = ganglion.load(artifact, engine=engine)
+        return self._fly(lambda seen: float(pilot.step(seen)[0]), pilot.reset, f"python_{engine}")
+
+    def _fly(self, step: Callable[[NDArray[np.float32]], float], reset: Callable[[], None], name: str) -> Trace:
+        trace = cartpole.fly(self._model, step, reset, self._starts)
+        trace.save(self._folder / f"{name}.csv")
+        return trace
+
+    def _fly_from_cpp(self, engine: EngineName, artifact: Path) -> Trace:
+        out = self._folder / f"cpp_{engine}.csv"
+        out.unlink(missing_ok=True)  # never read an old flight for a new one
+        command = [str(self._fly_binary), str(artifact), str(cartpole.MODEL_FILE), str(out)]
+        options = ["--starts", str(cartpole.STARTS_FILE), "--engine", engine]
+        found = subprocess.run([*command, *options], env=cpp_environment(), capture_output=True, text=True, check=False)
+        if not out.exists():
+            raise SystemExit(f"{self._fly_binary} with {engine} wrote no flight:\n{found.stdout}{found.stderr}")
+        return cartpole.Trace.load(out)
+
+
+def cpp_environment() -> dict[str, str]:
+    """The environment, with the engine libraries that the Python package found handed to the C++ program."""
+    libraries = {engine.name: str(engine.library) for engine in ganglion.runtime.engines() if engine.library}
+    variables = {"GANGLION_ONNXRUNTIME": "onnxruntime", "GANGLION_LIBTORCH": "libtorch"}
+    found = {variable: libraries[name] for variable, name in variables.items() if name in libraries}
+    return {**found, **os.environ}
+
+
+def _until_fall(trace: Trace) -> NDArray[np.float64]:
+    """Pole angles, not-a-number from every fall to the next reset."""
+    fallen = (np.abs(trace.pole_angle) > cartpole.FALLEN_ANGLE_RAD) | (
+        np.abs(trace.observation[:, 0]) > cartpole.RAIL_END_M
+    )
+    leg = np.floor(trace.time_s / (cartpole.FLIGHT_S / 2.0)) + 2 * trace.flight
+    angle = trace.pole_angle.copy()
+    for index in np.unique(leg):
+        rows = leg == index
+        angle[rows] = np.where(np.cumsum(fallen[rows]) > 0, np.nan, angle[rows])
+    return angle
+
+
+def _draw_angles(axes: Axes, flights: list[Flight], erased: Trace, index: int) -> None:
+    rows = erased.flight == index
+    axes.plot(
+        erased.time_s[rows],
+        np.degrees(_until_fall(erased)[rows]),
+        color="#c0392b",
+        linewidth=1.0,
+        label="PyTorch, memory erased before each step",
+    )
+    # The lines lie on top of each other; each is thinner than the one below, so that all of them can be seen.
+    for flight, color, width in zip(flights, _COLORS, _WIDTHS, strict=True):
+        angle = np.degrees(flight.trace.pole_angle[rows])
+        axes.plot(flight.trace.time_s[rows], angle, color=color, linewidth=width, label=flight.label)
+    axes.axvline(cartpole.FLIGHT_S / 2.0, color="0.5", linewidth=0.8, linestyle=":")
+    axes.set_ylim(-25.0, 25.0)
+    axes.set_xlim(0.0, cartpole.FLIGHT_S)
+    axes.set_ylabel("pole angle (deg)")
+
+
+def _draw_differences(axes: Axes, flights: list[Flight], index: int) -> None:
+    for flight, color, width in list(zip(flights, _COLORS, _WIDTHS, strict=True))[1:]:
+        rows = flight.trace.flight == index
+        difference = np.where(flight.difference[rows] > 0.0, flight.difference[rows], np.nan)  # no zero on a log axis
+        axes.plot(flight.trace.time_s[rows], difference, color=color, linewidth=0.6 * width)
+    axes.axhline(TOLERANCE_RAD, color="0.3", linewidth=0.9, linestyle="--")
+    axes.annotate("tolerance", (0.2, TOLERANCE_RAD), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.3")
+    axes.set_ylim(1e-12, 1e-4)
+    axes.set_yscale("log")
+    axes.set_xlim(0.0, cartpole.FLIGHT_S)
+    axes.set_ylabel("difference to PyTorch (rad)")
+    axes.set_xlabel("time (s)")
+
+
+def draw_overlay(flights: list[Flight], erased: Trace) -> Figure:
+    """The first flight: pole angles of everything on top of each other, and how far they are apart."""
+    figure = Figure(figsize=(10.0, 6.2), layout="constrained")
+    above, below = figure.subplots(2, 1, height_ratios=(3, 2), sharex=True)
+    _draw_angles(above, flights, erased, index=0)
+    middle = cartpole.FLIGHT_S / 2.0
+    above.text(middle - 0.2, -22.0, "reset of cart and policy", ha="right", fontsize=9, color="0.35")
+    above.set_title("One policy, five ways to run it: the pole at 500 Hz", loc="left")
+    _draw_differences(below, flights, index=0)
+    figure.legend(*above.get_legend_handles_labels(), ncols=3, fontsize=9, loc="outside lower center", frameon=False)
+    return figure
+
+
+def draw_all(flights: list[Flight], erased: Trace) -> Figure:
+    """Pole angles and differences of every start."""
+    count = int(erased.flight.max()) + 1
+    figure = Figure(figsize=(10.0, 3.0 * count), layout="constrained")
+    rows = figure.subplots(count, 2, squeeze=False, sharex=True)
+    for index, (left, right) in enumerate(rows):
+        _draw_angles(left, flights, erased, index)
+        _draw_differences(right, flights, index)
+        left.set_title(f"flight {index + 1}", loc="left", fontsize=10)
+    figure.legend(*rows[0, 0].get_legend_handles_labels(), ncols=3, fontsize=9, loc="outside lower center")
+    return figure
+
+
+def _as_image(figure: Figure, alternative: str) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<img alt="{html.escape(alternative)}" src="data:image/png;base64,{data}">'
+
+
+def _as_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    def line(cells: tuple[str, ...], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "\n".join(line(cells, "td") for cells in rows)
+    return f"<table>\n<thead>{line(headings, 'th')}</thead>\n<tbody>\n{body}\n</tbody></table>"
+
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
+table { border-collapse: collapse; margin: 0.6rem 0; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: 0.25rem 0.9rem 0.25rem 0; border-bottom: 1px solid #ddd; }
+img { max-width: 100%; height: auto; }
+.good { color: #1a7f37; font-weight: 600; } .bad { color: #b42318; font-weight: 600; }
+"""
+
+
+def render_report(flights: list[Flight], erased: Trace, reports: list[ParityReport]) -> str:
+    """The HTML page; it needs no other file."""
+    good = all(flight.ok for flight in flights) and all(report.ok for report in reports)
+    verdict = (
+        "Every pole stayed up, and every file is equal to the PyTorch policy."
+        if good
+        else "Something is not as it should be; see below."
+    )
+    seconds = f"{cartpole.FLIGHT_S:g}"
+    parts = [
+        "<!doctype html>",
+        f'<html lang="en"><head><meta charset="utf-8"><title>ganglion demo</title><style>{_STYLE}</style></head><body>',
+        "<h1>A trained policy, exported, proven equal and flown</h1>",
+        f'<p class="{"good" if good else "bad"}">{verdict}</p>',
+        "<p>An LSTM policy balances a pole on a cart in MuJoCo at 500 Hz. It sees positions only, so how fast cart and "
+        f"pole move has to come from its memory. All rows below start alike; each flight lasts {seconds} s, with "
+        "a reset of cart and policy half-way.</p>",
+        _as_table(FLIGHT_HEADINGS, [flight.cells() for flight in flights]),
+        f"<p>Accepted difference of the pole angle: {TOLERANCE_RAD:g} rad. The same policy with its memory erased "
+        f"before each step: {'balanced' if erased.balanced else 'does not balance'}.</p>",
+        "<h2>The first flight</h2>",
+        _as_image(draw_overlay(flights, erased), "pole angle over time, all engines overlaid"),
+        "<h2>All flights</h2>",
+        _as_image(draw_all(flights, erased), "pole angle and difference to PyTorch over time, every start"),
+        "<h2>Verification</h2>",
+    ]
+    for report in reports:
+        rows = [
+            (
+                comparison.engine,
+                tensor.name,
+                f"{tensor.max_absolute_error:.1e}",
+                f"{tensor.max_relative_error:.1e}",
+                "equal" if tensor.first_divergence is None else str(tensor.first_divergence),
+            )
+            for comparison in report.comparisons
+            for tensor in comparison.tensors
+        ]
+        parts += [
+            f"<h3>{html.escape(Path(report.artifact).name)}</h3>",
+            f'<p class="{"good" if report.ok else "bad"}">{html.escape(report.verdict)}</p>',
+            _as_table(("implementation", "tensor", "max absolute error", "max relative error", "verdict"), rows),
+        ]
+    return "\n".join([*parts, "</body></html>", ""])
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".part.{path.name}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Runs the demo."""
+    parser = argparse.ArgumentParser(description="Export, verify and fly the cart-pole policy.")
+    parser.add_argument("--fly-binary", type=Path, required=True, help="the built 02_fly_cartpole")
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/demo"), help="folder for everything written")
+    arguments = parser.parse_args()
+    if not arguments.fly_binary.is_file():
+        parser.error(f"{arguments.fly_binary}: no such program; build export_examples first (make demo does)")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    console = Console()
+
+    policy, _ = cartpole_policy.load_policy()
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        demo = Demo(arguments.fly_binary.resolve(), arguments.output.resolve(), progress)
+        demo.export(policy)
+        reports = demo.verify(policy)
+        flights, erased = demo.fly(policy)
+        demo.stage("drawing the report")
+        page = arguments.output / "report.html"
+        _write(page, lambda path: path.write_text(render_report(flights, erased, reports), encoding="utf-8"))
+        picture = draw_overlay(flights, erased)
+        _write(arguments.output / "cartpole.png", lambda path: picture.savefig(path, format="png", dpi=110))
+
+    for report in reports:
+        console.print(report)
+    table = Table(
+        box=SIMPLE_HEAD, title=f"{len(cartpole.read_starts(cartpole.STARTS_FILE))} starts, {cartpole.FLIGHT_S:g} s each"
+    )
+    for heading in FLIGHT_HEADINGS:
+        table.add_column(heading, justify="left" if heading in FLIGHT_HEADINGS[:3] else "right")
+    for flight in flights:
+        table.add_row(*flight.cells(), style=None if flight.ok else "bold red")
+    console.print(table)
+    console.print(f"the same policy, memory erased before each step: {'balanced' if erased.balanced else 'falls'}")
+    console.print(f"report: {page}")
+    sys.exit(0 if all(flight.ok for flight in flights) and all(report.ok for report in reports) else 1)
+
+
+if __name__ == "__main__":
+    main()
