@@ -9,6 +9,8 @@
 
 namespace ganglion {
 
+const char* native_instruction_set() noexcept { return native::kernels_for(native::Isa::automatic)->name; }
+
 class NativePolicy::Impl {
  public:
   Impl(std::string name, std::shared_ptr<const Contract> contract, std::shared_ptr<const native::Model> model,
@@ -46,7 +48,6 @@ class NativePolicy::Impl {
 
   [[nodiscard]] native::Loop& loop() noexcept GANGLION_NONBLOCKING { return loop_; }
   [[nodiscard]] const Contract& contract() const noexcept GANGLION_NONBLOCKING { return *contract_; }
-  [[nodiscard]] const char* instruction_set() const noexcept GANGLION_NONBLOCKING { return model_->kernels().name; }
 
  private:
   std::string name_;
@@ -118,8 +119,6 @@ Status NativePolicy::set_state(std::span<const float> state) noexcept GANGLION_N
 const Contract& NativePolicy::contract() const noexcept GANGLION_NONBLOCKING { return impl_->contract(); }
 
 std::size_t NativePolicy::batch() const noexcept GANGLION_NONBLOCKING { return impl_->loop().batch(); }
-
-const char* NativePolicy::instruction_set() const noexcept GANGLION_NONBLOCKING { return impl_->instruction_set(); }
 
 SelfTest NativePolicy::self_test() const {
   NativePolicy policy = clone();

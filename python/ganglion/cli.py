@@ -158,14 +158,14 @@ def _compile(arguments: argparse.Namespace) -> _Outcome:
             contract = file.write(output, program, contract)
     before, after = Path(arguments.file).stat().st_size, output.stat().st_size
     error = contract.provenance.get("weights_error")
-    reached = f"{arguments.weights} weights" + ("" if error is None else f", worst error {error}")
+    reached = f"{program.scheme} weights" + ("" if error is None else f", worst error {error}")
     operations = [op.kind for op in program.ops if op.kind != "gather"]
     document = {
         "ok": True,
         "file": arguments.output,
         "bytes_before": before,
         "bytes": after,
-        "weights": arguments.weights,
+        "weights": program.scheme,
         "weights_error": None if error is None else float(error),
         "operations": operations,
         "contract": _contract_document(contract),
@@ -338,9 +338,10 @@ def _native_path(text: str) -> str:
 def _add_weights(parser: argparse.ArgumentParser, tolerance: str) -> None:
     parser.add_argument(
         "--weights",
-        choices=("float32", "float16", "int8"),
+        choices=("float32", "float16", "int8", "int8x16", "int8x8"),
         default="float32",
-        help="how the native engine stores the weights (default: %(default)s)",
+        help="how the native engine stores the weights (default: %(default)s); int8 takes the fastest scheme that holds the "
+        "tolerance, with inputs of products rounded to 8 bits (int8x8), to 16 bits (int8x16) or not at all",
     )
     parser.add_argument(
         tolerance,

@@ -26,6 +26,10 @@ struct NativeOptions {
   bool lock_memory = false;  ///< mlock weights and buffers; refuses to load where the system does not allow it
 };
 
+/// The kernels that the native engine uses on this CPU: "baseline", "avx2", "avx512", "avx512_vnni" or "neon"; a string
+/// with static storage.
+[[nodiscard]] const char* native_instruction_set() noexcept;
+
 /// A policy on the native engine. Movable, not copyable; one thread at a time.
 ///
 /// Set-up functions may allocate and throw `Error`. Everything marked GANGLION_NONBLOCKING takes no heap, no lock and
@@ -66,8 +70,6 @@ class NativePolicy final {
 
   [[nodiscard]] const Contract& contract() const noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] std::size_t batch() const noexcept GANGLION_NONBLOCKING;
-  /// The kernels in use: "baseline", "avx2", "avx512", "avx512_vnni" or "neon".
-  [[nodiscard]] const char* instruction_set() const noexcept GANGLION_NONBLOCKING;
 
   /// Replays the golden trajectory on a copy of the state. Allocates: not for the loop.
   [[nodiscard]] SelfTest self_test() const;

@@ -77,7 +77,6 @@ class Builder {
     model->convolutions_ = std::move(convolutions_);
     resolve(*model);
     model->steps_ = std::move(steps_);
-    model->kernels_ = &kernels_;
     model->arena_floats_ = plan_.arena_floats;
     model->lock_memory_ = lock_memory;
     if (lock_memory && !model->memory_.lock()) return nullptr;

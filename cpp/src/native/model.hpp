@@ -35,7 +35,6 @@ class Model {
 
   [[nodiscard]] const std::vector<PlannedStep>& steps() const noexcept { return steps_; }
   [[nodiscard]] const Memory& memory() const noexcept { return memory_; }
-  [[nodiscard]] const KernelTable& kernels() const noexcept { return *kernels_; }
   [[nodiscard]] std::size_t arena_floats() const noexcept { return arena_floats_; }
   [[nodiscard]] bool lock_memory() const noexcept { return lock_memory_; }
 
@@ -44,7 +43,6 @@ class Model {
   std::vector<PlannedStep> steps_;
   std::vector<Conv1d> convolutions_;
   Memory memory_;
-  const KernelTable* kernels_ = nullptr;
   std::size_t arena_floats_ = 0;
   bool lock_memory_ = false;
 };

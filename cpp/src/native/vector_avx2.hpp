@@ -14,9 +14,10 @@ struct Vector {
 inline Vector set(float x) { return {_mm256_set1_ps(x)}; }
 inline Vector load(const float* p) { return {_mm256_loadu_ps(p)}; }
 inline void store(float* p, Vector a) { _mm256_storeu_ps(p, a.v); }
+/// Eight set lanes, then eight clear ones. Not a static of `first`: a nonblocking function may have none.
+alignas(32) constexpr std::int32_t lane_bits[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 inline __m256i first(std::size_t n) {
-  alignas(32) static constexpr std::int32_t bits[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bits + 8 - n));
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane_bits + 8 - n));
 }
 inline Vector load_first(const float* p, std::size_t n) { return {_mm256_maskload_ps(p, first(n))}; }
 inline void store_first(float* p, Vector a, std::size_t n) { _mm256_maskstore_ps(p, first(n), a.v); }

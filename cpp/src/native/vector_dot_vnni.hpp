@@ -54,7 +54,8 @@ inline void quantise(const Step& step, std::size_t operands) {
     const bool finite = largest < __builtin_inff();
     *base = finite ? largest / steps : __builtin_nanf("");
     if (narrow) *base *= 1.0F / 256.0F;
-    const float inverse = finite && largest > 0.0F ? steps / largest : 0.0F;
+    // Inputs as small as that add nothing, and their inverse would overflow.
+    const float inverse = finite && largest > 1e-30F ? steps / largest : 0.0F;
     auto* low = reinterpret_cast<std::uint8_t*>(base) + integer_line;
     auto* high = low + (step.columns * sizeof(float) - integer_line) / 2;
     for (std::size_t i = 0; i < operands; ++i) {

@@ -37,7 +37,9 @@ def compile_onnx(
             outputs, fixed sizes but for the batch axis, one time step.
         contract: what goes in and comes out; None takes the contract in the model, or recognises one by the names of
             rsl_rl and Isaac Lab (`obs, h_in, c_in -> actions, h_out, c_out`; any pair `<slot>_in`, `<slot>_out`).
-        weights: how to store the weights: `"float32"`, `"float16"` or `"int8"`.
+        weights: how to store the weights: `"float32"`, `"float16"` or `"int8"`. `"int8"` takes the fastest scheme that
+            holds the tolerance: inputs rounded to 8 bits (`"int8x8"`), to 16 bits (`"int8x16"`) or not at all; the first
+            two can also be asked for by name.
         tolerance: largest accepted |difference| that smaller weights make in any output over the golden trajectory and
             the recording; 0.01 if None. Says nothing about float32.
         recording: observations `[steps, rows, n]` and resets `[steps, rows]` of a run to measure that with as well.

@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     _Tensors = Mapping[str, Array]
 
 
+_STEPS = {"int8x16": 32767, "int8x8": 127}
+"""Steps of the largest magnitude of an input that is rounded to integers of 16 or 8 bits."""
+
+
 class Interpreter:
     """A program that is ready to run; keeps no state.
 
-    Weights that are stored small are expanded once, here: this is the arithmetic of a scheme with float32 activations.
+    Weights that are stored small are expanded once, here. In the schemes `int8x16` and `int8x8` the inputs of products
+    are rounded as executors with integer products do.
 
     Args:
         program: the program.
@@ -89,11 +94,22 @@ def _expanded(op: Op, program: Program) -> _Tensors:
         weight = tensors["weight"].astype(np.float32)
         scale = tensors.pop("scale", None)
         tensors["weight"] = weight if scale is None else weight * scale[:, None]
+        if scale is not None and program.scheme in _STEPS:
+            tensors["steps"] = np.array(_STEPS[program.scheme], np.float32)
     return tensors
 
 
+def _rounded(x: Array, tensors: _Tensors) -> Array:
+    """The input of a product: the largest magnitude of each row is that many steps."""
+    if "steps" not in tensors:
+        return x
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    inverse = np.where(largest > 0, tensors["steps"] / largest, np.float32(0))
+    return np.rint(x * inverse) * (largest / tensors["steps"])
+
+
 def _affine(values: list[Array], tensors: _Tensors, attributes: Mapping[str, Any]) -> list[Array]:
-    y = values[0] @ tensors["weight"].T + tensors.get("bias", np.float32(0))
+    y = _rounded(values[0], tensors) @ tensors["weight"].T + tensors.get("bias", np.float32(0))
     if "activation" in attributes:
         y = _activation(y, attributes["activation"])
     return [y]
@@ -101,7 +117,7 @@ def _affine(values: list[Array], tensors: _Tensors, attributes: Mapping[str, Any
 
 def _lstm(values: list[Array], tensors: _Tensors, _: Mapping[str, Any]) -> list[Array]:
     x, h, c = values
-    gates = np.concatenate((x, h), axis=1) @ tensors["weight"].T + tensors.get("bias", np.float32(0))
+    gates = _rounded(np.concatenate((x, h), axis=1), tensors) @ tensors["weight"].T + tensors.get("bias", np.float32(0))
     i, f, g, o = np.split(gates, 4, axis=1)
     c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
     return [_sigmoid(o) * np.tanh(c), c]
@@ -111,15 +127,16 @@ def _gru(values: list[Array], tensors: _Tensors, attributes: Mapping[str, Any]) 
     x, h = values
     from_x, from_h = np.split(tensors["weight"], [x.shape[1]], axis=1)
     hidden = h.shape[1]
-    gates = x @ from_x.T + tensors.get("bias", np.float32(0))
+    rounded_x, rounded_h = np.split(_rounded(np.concatenate(values, axis=1), tensors), [x.shape[1]], axis=1)
+    gates = rounded_x @ from_x.T + tensors.get("bias", np.float32(0))
     recurrent_bias = tensors.get("recurrent_bias", np.float32(0))
-    rz = _sigmoid(gates[:, : 2 * hidden] + h @ from_h[: 2 * hidden].T)
+    rz = _sigmoid(gates[:, : 2 * hidden] + rounded_h @ from_h[: 2 * hidden].T)
     r, z = np.split(rz, 2, axis=1)
     new, from_h = gates[:, 2 * hidden :], from_h[2 * hidden :]
     if attributes["linear_before_reset"]:
-        n = np.tanh(new + r * (h @ from_h.T + recurrent_bias))
+        n = np.tanh(new + r * (rounded_h @ from_h.T + recurrent_bias))
     else:
-        n = np.tanh(new + (r * h) @ from_h.T + recurrent_bias)
+        n = np.tanh(new + _rounded(r * h, tensors) @ from_h.T + recurrent_bias)
     return [(1 - z) * n + z * h]
 
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 """The newest program format that this version reads and the one that it writes."""
 
-SCHEMES = ("float32", "float16", "int8")
-"""How the weights of a program may be stored; activations are float32 in all of them."""
+SCHEMES = ("float32", "float16", "int8", "int8x16", "int8x8")
+"""How the weights of a program may be stored. `int8x16` and `int8x8`: int8 weights that meet inputs rounded to 16 or 8
+bits on processors with integer products, and float32 inputs on others; float32 inputs in all other schemes."""
 
 
 @dataclass(frozen=True)

@@ -217,12 +217,15 @@ def big_lstm():
     return recurrent("LSTM", seed=3)
 
 
-@pytest.mark.parametrize(("weights", "dtype", "most"), [("float16", np.float16, 5e-3), ("int8", np.int8, 5e-2)])
+@pytest.mark.parametrize(
+    ("weights", "dtype", "most"),
+    [("float16", np.float16, 5e-3), ("int8x16", np.int8, 5e-2), ("int8x8", np.int8, 1e-1)],
+)
 def test_weights_are_stored_small(weights, dtype, most):
     reference, plain = compile_onnx(big_lstm())
     program, contract = compile_onnx(big_lstm(), weights=weights, tolerance=0.1)
     assert program.scheme == weights and program.tensors["lstm0.weight"].dtype == dtype
-    assert ("scale" in program.ops[0].tensors) == (weights == "int8")
+    assert ("scale" in program.ops[0].tensors) == (weights != "float16")
     assert plain.golden is not None and contract.golden is not None
     error = worst_error(program, reference, plain, [(plain.golden.observation, plain.golden.reset)])
     assert 0 < error < most
@@ -237,6 +240,28 @@ def test_weights_are_stored_small(weights, dtype, most):
 def test_a_tolerance_that_is_missed_is_refused_with_what_was_reached(weights):
     with pytest.raises(ExportError, match=rf"{weights} weights change an output by up to \d\.\d\de-\d\d"):
         compile_onnx(big_lstm(), weights=weights, tolerance=1e-7)
+
+
+def test_int8_takes_the_fastest_scheme_that_holds_the_tolerance():
+    errors = {}
+    for scheme in ("int8x8", "int8x16"):
+        _, contract = compile_onnx(big_lstm(), weights=scheme, tolerance=1.0)
+        errors[scheme] = float(contract.provenance["weights_error"])
+    assert errors["int8x16"] < errors["int8x8"]
+    for tolerance, scheme in ((errors["int8x8"] * 1.1, "int8x8"), (errors["int8x16"] * 1.1, "int8x16")):
+        program, contract = compile_onnx(big_lstm(), weights="int8", tolerance=tolerance)
+        assert program.scheme == contract.provenance["weights"] == scheme
+    with pytest.raises(ExportError, match=r"\(int8x8\), .* \(int8x16\), .* \(int8\)"):
+        compile_onnx(big_lstm(), weights="int8", tolerance=errors["int8x16"] / 10)
+
+
+def test_inputs_are_rounded_to_the_steps_of_the_scheme():
+    reference, _ = compile_onnx(big_lstm())
+    observation, state = np.full((3, 3), 0.37, FLOAT) * FLOAT([[1], [0], [1e-30]]), np.zeros((3, 10), FLOAT)
+    exact = Interpreter(quantised(reference, "int8")).step(observation, state)[0]
+    fine = Interpreter(quantised(reference, "int8x16")).step(observation, state)[0]
+    np.testing.assert_allclose(fine, exact, atol=1e-6)
+    assert np.isfinite(fine).all()
 
 
 def test_a_recording_counts_too():

@@ -41,6 +41,9 @@ class Grower:
         # Late ones are likely, so that the graph grows deep.
         return names[-1 - min(int(self.random.exponential(3)), len(names) - 1)]
 
+    def rest(self, name, axis):
+        return self.shapes[name][:axis] + self.shapes[name][axis + 1 :]
+
     def matrix(self, columns):
         """Any tensor as `[1, columns]`."""
         x = self.pick()
@@ -117,10 +120,8 @@ class Grower:
             return
         x = self.pick(rank=rank)
         axis = int(self.random.integers(rank))
-        fitting = [
-            name for name, shape in self.shapes.items()
-            if len(shape) == rank and all(a == b for i, (a, b) in enumerate(zip(shape, self.shapes[x], strict=True)) if i != axis)
-        ]  # fmt: skip
+        rest = self.rest(x, axis)
+        fitting = [name for name, shape in self.shapes.items() if len(shape) == rank and self.rest(name, axis) == rest]
         parts = [x, *(str(self.random.choice(fitting)) for _ in range(int(self.random.integers(1, 3))))]
         shape = list(self.shapes[x])
         shape[axis] = sum(self.shapes[name][axis] for name in parts)
@@ -171,11 +172,8 @@ class Grower:
         self.add("Where", [condition, x, self.constant(*self.shapes[x])], self.shapes[x])
 
     def model(self):
-        action = self.matrix(3)
-        self.nodes[-1].output[0] = "actions"
-        state = self.matrix(self.sizes["h_in"])
-        self.nodes.append(node("Tanh", [state], ["h_out"]))
-        del action
+        actions, state = self.matrix(3), self.matrix(self.sizes["h_in"])
+        self.nodes += [node("Identity", [actions], ["actions"]), node("Tanh", [state], ["h_out"])]
         inputs = {name: [1, size] for name, size in self.sizes.items()}
         return model(
             self.nodes,

@@ -289,7 +289,7 @@ def test_two_headers_in_one_program(tmp_path):
         '#include "double.hpp"\n#include "policy.hpp"\n'
         "int main() { return policy::Policy::self_test().ok && double_policy::Policy::self_test().ok ? 0 : 1; }\n"
     )
-    HOST.build(tmp_path, source=source)
+    HOST.build(tmp_path, "-O0", source=source)
     assert HOST.run(tmp_path).returncode == 0
 
 
