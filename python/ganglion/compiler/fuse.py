@@ -122,10 +122,12 @@ def gelu(graph: Graph, node: Node) -> Node | None:
                 continue
             for x, function in _inside_gelu(graph, value):
                 rest = list(_factors(graph, node.outputs[0], depth=2, stop=(x, factor)))
-                for expected in (x, factor):
-                    if expected in rest:
-                        rest.remove(expected)
-                if len(rest) == 1 and graph.is_number(rest[0], 0.5):
+                # All three factors: the product of two of them is an inner node of the same pattern.
+                if len(rest) != 3 or x not in rest or factor not in rest:
+                    continue
+                rest.remove(x)
+                rest.remove(factor)
+                if graph.is_number(rest[0], 0.5):
                     return _unary(function, x, node)
     return None
 
