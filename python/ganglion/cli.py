@@ -148,7 +148,11 @@ def _compile(arguments: argparse.Namespace) -> _Outcome:
     output = Path(arguments.output)
     with _status(f"compiling {arguments.file}"):
         program, contract = compile_onnx(
-            arguments.file, weights=arguments.weights, tolerance=arguments.tolerance, recording=recording
+            arguments.file,
+            weights=arguments.weights,
+            tolerance=arguments.tolerance,
+            recording=recording,
+            integer_inputs=output.suffix != ".hpp",
         )
         if output.suffix == ".hpp":
             from ganglion.export import header
@@ -340,8 +344,8 @@ def _add_weights(parser: argparse.ArgumentParser, tolerance: str) -> None:
         "--weights",
         choices=("float32", "float16", "int8", "int8x16", "int8x8"),
         default="float32",
-        help="how the native engine stores the weights (default: %(default)s); int8 takes the fastest scheme that holds the "
-        "tolerance, with inputs of products rounded to 8 bits (int8x8), to 16 bits (int8x16) or not at all",
+        help="how the native engine stores the weights (default: %(default)s); int8 takes the fastest scheme that "
+        "holds the tolerance, with inputs of products rounded to 8 bits (int8x8), to 16 bits (int8x16) or not at all",
     )
     parser.add_argument(
         tolerance,

@@ -185,7 +185,7 @@ GANGLION_INLINE void dot_cell(const Step& step, Update update) {
       sums.start();
       const auto* next = accumulate_dot<Narrow, Gates, Gates - 1>(w, in, 0, first, sums);
       accumulate_dot<Narrow, Gates, 3>(next, in, first, second, sums);
-      for (std::size_t r = 0; r < Rows; ++r) {
+        for (std::size_t r = 0; r < Rows; ++r) {
         update(row + r, unit, [&](std::size_t v) __attribute__((always_inline)) {
           // A GRU's fourth sum has the weights' scales of the third one but only its own share of the correction.
           const std::size_t gate = v < Gates ? v : Gates - 1;

@@ -10,7 +10,7 @@ from ganglion.compiler.lower import Lowered
 from ganglion.compiler.model import open_model
 from ganglion.compiler.program import Program
 from ganglion.compiler.prove import prove
-from ganglion.compiler.quantise import Run, accepted
+from ganglion.compiler.quantise import FASTEST_FIRST, Run, accepted
 from ganglion.compiler.rewrite import rewrite
 from ganglion.errors import ArtifactError, ExportError
 
@@ -29,6 +29,7 @@ def compile_onnx(
     weights: str = "float32",
     tolerance: float | None = None,
     recording: Run | None = None,
+    integer_inputs: bool = True,
 ) -> tuple[Program, Contract]:
     """Compiles an ONNX model, ours or anybody's, and proves the program before it returns.
 
@@ -38,11 +39,12 @@ def compile_onnx(
         contract: what goes in and comes out; None takes the contract in the model, or recognises one by the names of
             rsl_rl and Isaac Lab (`obs, h_in, c_in -> actions, h_out, c_out`; any pair `<slot>_in`, `<slot>_out`).
         weights: how to store the weights: `"float32"`, `"float16"` or `"int8"`. `"int8"` takes the fastest scheme that
-            holds the tolerance: inputs rounded to 8 bits (`"int8x8"`), to 16 bits (`"int8x16"`) or not at all; the first
-            two can also be asked for by name.
+            holds the tolerance: inputs rounded to 8 bits (`"int8x8"`), to 16 bits (`"int8x16"`) or not at all; the
+            first two can also be asked for by name.
         tolerance: largest accepted |difference| that smaller weights make in any output over the golden trajectory and
             the recording; 0.01 if None. Says nothing about float32.
         recording: observations `[steps, rows, n]` and resets `[steps, rows]` of a run to measure that with as well.
+        integer_inputs: whether `"int8"` may become a scheme with rounded inputs; False for executors that have none.
 
     Returns:
         The program and its contract. The contract has a golden trajectory (recorded from the graph if the model brought
@@ -62,4 +64,5 @@ def compile_onnx(
         program = finish(lowered)
     except ArtifactError as error:
         raise ExportError(f"the native engine cannot hold this model: {error}") from error
-    return accepted(program, prove(program, model), weights, tolerance, recording)
+    schemes = FASTEST_FIRST.get(weights, (weights,)) if integer_inputs else (weights,)
+    return accepted(program, prove(program, model), schemes, tolerance, recording)

@@ -28,6 +28,9 @@ _RANGES = {
 }
 
 
+_DEEPEST = 100
+
+
 def bounds(builder: Builder, value: int) -> _Interval:
     """The smallest and the largest number that any element of a value can be.
 
@@ -35,21 +38,29 @@ def bounds(builder: Builder, value: int) -> _Interval:
         builder: where the value is computed.
         value: the value.
     """
+    return _bounds(builder, value, {}, 0)
+
+
+def _bounds(builder: Builder, value: int, known: dict[int, _Interval], depth: int) -> _Interval:
     if value in builder.constants:
         elements = builder.constants[value]
         return float(elements.min()), float(elements.max())
     node = builder.producers.get(value)
-    return _ANY if node is None else _of_node(builder, node)
+    if node is None or depth > _DEEPEST:
+        return _ANY
+    if value not in known:
+        known[value] = _of_node(builder, node, known, depth + 1)
+    return known[value]
 
 
-def _of_node(builder: Builder, node: Node) -> _Interval:
+def _of_node(builder: Builder, node: Node, known: dict[int, _Interval], depth: int) -> _Interval:
     if node.kind == "argmax":
         return 0.0, float(node.attributes["columns"] - 1)
     if node.kind == "softmax":
         return 0.0, 1.0
     if node.kind not in ("unary", "binary", "where", "gather"):
         return _ANY
-    inputs = [bounds(builder, index) for index in node.inputs]
+    inputs = [_bounds(builder, index, known, depth) for index in node.inputs]
     if node.kind == "gather":
         return _union(inputs)
     if node.kind == "where":

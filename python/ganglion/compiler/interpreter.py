@@ -105,7 +105,8 @@ def _rounded(x: Array, tensors: _Tensors) -> Array:
         return x
     largest = np.abs(x).max(axis=1, keepdims=True)
     inverse = np.where(largest > 0, tensors["steps"] / largest, np.float32(0))
-    return np.rint(x * inverse) * (largest / tensors["steps"])
+    rounded: Array = np.rint(x * inverse) * (largest / tensors["steps"])
+    return rounded
 
 
 def _affine(values: list[Array], tensors: _Tensors, attributes: Mapping[str, Any]) -> list[Array]:

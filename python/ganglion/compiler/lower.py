@@ -122,20 +122,19 @@ class _Walk:
         if node.op_type in ("Shape", "Size"):
             return [self._shape(node, inputs[0])]
         if not any(isinstance(tensor, Symbol) for tensor in inputs):
-            return self._folded(node, inputs, scope)
-        attributes = {attribute.name: _python(attribute) for attribute in node.attribute}
+            return self._folded(node, inputs)
         if node.op_type not in LOWERINGS:
-            return self._expanded(node, name, inputs, attributes)
+            return self._expanded(node, name, inputs)
+        attributes = {attribute.name: _python(attribute) for attribute in node.attribute}
         site = Site(self._builder, node.op_type, name, inputs, attributes, list(node.output), self._opset, self._batch)
         result = LOWERINGS[node.op_type](site)
         return result if isinstance(result, tuple) else (result,)
 
-    def _folded(self, node: Any, inputs: list[Tensor | None], scope: _Scope) -> list[Tensor | None]:
+    def _folded(self, node: Any, inputs: list[Tensor | None]) -> list[Tensor | None]:
         from onnx.reference import ReferenceEvaluator
 
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise ExportError(f"loops and scans ({node.op_type}) are not supported; write the step out without them")
-        del scope
         evaluator = ReferenceEvaluator(node, opsets={"": self._opset})
         feeds = {key: tensor for key, tensor in zip(node.input, inputs, strict=True) if key}
         wanted = [key for key in node.output if key]
@@ -174,9 +173,7 @@ class _Walk:
             chosen.append(LOWERINGS["Where"](site))  # type: ignore[arg-type]
         return chosen
 
-    def _expanded(
-        self, node: Any, name: str, inputs: list[Tensor | None], attributes: Mapping[str, Any]
-    ) -> list[Tensor | None]:
+    def _expanded(self, node: Any, name: str, inputs: list[Tensor | None]) -> list[Tensor | None]:
         """An operator that the standard defines as a function of others."""
         found = _function(node, self._opset, inputs)
         if found is None:
@@ -185,7 +182,6 @@ class _Walk:
                 "policy, or run the .onnx file with the engine 'onnxruntime'"
             )
         body, defaults = found
-        del attributes
         scope: _Scope = dict.fromkeys(body.input)
         scope.update(zip(body.input, inputs, strict=False))
         given = defaults | {attribute.name: attribute for attribute in node.attribute}

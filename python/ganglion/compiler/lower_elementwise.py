@@ -133,13 +133,13 @@ def _prelu(site: Site) -> Tensor:
 def _arithmetic(site: Site) -> Tensor:
     operands = [site.tensor(i) for i in range(len(site.inputs))]
     kind = _kind(operands[0])
-    return reduce(lambda a, b: _binary(site, _ARITHMETIC[site.operator], a, b, kind), operands)
+    return reduce(lambda a, b: site.binary(_ARITHMETIC[site.operator], a, b, kind), operands)
 
 
 @lowers("Mean")
 def _mean(site: Site) -> Tensor:
     operands = [site.tensor(i) for i in range(len(site.inputs))]
-    total = reduce(lambda a, b: _binary(site, "add", a, b, FLOAT), operands)
+    total = reduce(lambda a, b: site.binary("add", a, b, FLOAT), operands)
     return site.binary("div", total, np.full(1, len(operands), np.float32))
 
 
@@ -151,7 +151,7 @@ def _comparison(site: Site) -> Tensor:
 @lowers("Div")
 def _div(site: Site) -> Tensor:
     a, b = site.tensor(0), site.tensor(1)
-    quotient = _binary(site, "div", a, b, FLOAT)
+    quotient = site.binary("div", a, b, FLOAT)
     # Exact for whole numbers below 2^24: the quotient is never rounded up to a whole number that it is below.
     return truncated(site, quotient) if _kind(a) == INTEGER else quotient
 
@@ -258,7 +258,3 @@ def truncated(site: Site, x: Tensor) -> Symbol:
         result = site.binary("mul", site.unary("sign", x), site.unary("floor", site.unary("abs", x)), INTEGER)
     assert isinstance(result, Symbol)
     return result
-
-
-def _binary(site: Site, function: str, a: Tensor, b: Tensor, kind: str) -> Tensor:
-    return site.binary(function, a, b, kind)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+_PAD_MODES = ("constant", "reflect", "edge", "wrap")
 
 
 def _kind(tensor: Tensor) -> str:
@@ -165,9 +164,9 @@ def _pad(site: Site) -> Tensor:
     mode = site.attribute("mode", "constant")
     if mode not in _PAD_MODES:
         raise site.refuse(f"padding mode '{mode}' is unknown")
-    address = x.address[
-        tuple(slice(-min(a, 0), size + min(b, 0)) for (a, b), size in zip(widths, x.shape, strict=True))
-    ]
+    # Negative widths crop.
+    kept = tuple(slice(-min(a, 0), size + min(b, 0)) for (a, b), size in zip(widths, x.shape, strict=True))
+    address = x.address[kept]
     widths = [(max(a, 0), max(b, 0)) for a, b in widths]
     if not any(a or b for a, b in widths):
         return site.builder.view(address, x.kind)
@@ -285,8 +284,3 @@ def _one_hot(site: Site) -> Tensor:
         return hit
     values = [site.builder.vector(hit), *(site.builder.constant(np.full(1, end, np.float32)) for end in (on, off))]
     return site.builder.symbol(site.builder.emit("where", values, [hit.address.size])[0], hit.shape)
-
-
-def all_indices(shape: Sequence[int]) -> list[tuple[int, ...]]:
-    """All indices into axes of these sizes, in C order."""
-    return list(itertools.product(*map(range, shape)))

@@ -27,7 +27,7 @@ KINDS = ("affine", "lstm", "gru", "rnn")
 """Operations whose weights are stored small."""
 
 FASTEST_FIRST = {"int8": ("int8x8", "int8x16", "int8")}
-"""What may be taken for the weights that are asked for; the first that holds the tolerance is."""
+"""Schemes that may be taken for the weights that are asked for."""
 
 DEFAULT_TOLERANCE = 1e-2
 """Largest accepted |difference| of an output where none is asked for."""
@@ -91,14 +91,14 @@ def worst_error(program: Program, reference: Program, contract: Contract, runs: 
 
 
 def accepted(
-    program: Program, contract: Contract, weights: str, tolerance: float | None, recording: Run | None
+    program: Program, contract: Contract, schemes: Sequence[str], tolerance: float | None, recording: Run | None
 ) -> tuple[Program, Contract]:
     """Stores the weights of a program small, if that costs no more than asked for.
 
     Args:
         program: a float32 program.
         contract: its contract, with a golden trajectory.
-        weights: one of `SCHEMES`; `"int8"` takes the fastest of `int8x8`, `int8x16` and `int8` that is accepted.
+        schemes: some of `SCHEMES`, the preferred one first; the first that is accepted is taken.
         tolerance: largest accepted |difference| of an output over the golden trajectory and the recording; None for
             `DEFAULT_TOLERANCE`.
         recording: a recorded run to try as well.
@@ -109,7 +109,7 @@ def accepted(
 
     Raises:
         ExportError: the error is larger; says how large.
-        ValueError: `weights`, `tolerance` or the shape of `recording` is wrong.
+        ValueError: a scheme, `tolerance` or the shape of `recording` is wrong.
     """
     tolerance = DEFAULT_TOLERANCE if tolerance is None else tolerance
     if not 0.0 < tolerance < np.inf:
@@ -119,10 +119,10 @@ def accepted(
     runs: list[Run] = [(golden.observation, golden.reset)]
     if recording is not None:
         runs.append(_checked(recording, contract))
-    if weights == "float32":
-        return program, _with_provenance(contract, weights=weights)
+    if tuple(schemes) == ("float32",):
+        return program, _with_provenance(contract, weights="float32")
     reached: dict[str, float] = {}
-    for scheme in FASTEST_FIRST.get(weights, (weights,)):
+    for scheme in schemes:
         small = quantised(program, scheme)
         error = reached[scheme] = worst_error(small, program, contract, runs)
         if error <= tolerance:
@@ -132,7 +132,7 @@ def accepted(
             return small, _with_provenance(contract, weights=scheme, weights_error=f"{error:.1e}")
     errors = ", ".join(f"{error:.2e} ({scheme})" for scheme, error in reached.items())
     raise ExportError(
-        f"{weights} weights change an output by up to {errors}, more than the tolerance of {tolerance:.2e}; allow that "
+        f"{schemes[-1]} weights change an output by up to {errors}, more than the tolerance of {tolerance:.2e}; allow that "
         "much, or use weights of more bits"
     )
 

@@ -25,7 +25,7 @@ class Port:
     @property
     def batch_axis(self) -> int | None:
         """`[batch, n]`, `[layers, batch, hidden]`, or `[n]` without a batch axis."""
-        return {1: None, 2: 0, 3: 1}.get(len(self.shape), 0)
+        return {0: None, 1: None, 2: 0, 3: 1}.get(len(self.shape), 0)
 
 
 def ports(values: Any) -> list[Port]:

@@ -55,7 +55,9 @@ def write(
         EngineUnavailableError: onnx or onnxscript is not installed.
     """
     model = build_model(policy, dataclasses.replace(contract, batch=1))
-    program, contract = compile_onnx(model, contract=contract, weights=weights, tolerance=weight_tolerance)
+    program, contract = compile_onnx(
+        model, contract=contract, weights=weights, tolerance=weight_tolerance, integer_inputs=False
+    )
     return write_program(program, contract, path)
 
 

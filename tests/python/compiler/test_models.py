@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -265,15 +266,15 @@ def test_inputs_are_rounded_to_the_steps_of_the_scheme():
 
 
 def test_a_recording_counts_too():
-    observation = np.zeros((400, 1, 3), FLOAT)
-    observation[::7] = 30.0
-    reset = np.zeros((400, 1), np.bool_)
-    _, calm = compile_onnx(big_lstm(), weights="int8", tolerance=1.0)
-    _, wild = compile_onnx(big_lstm(), weights="int8", tolerance=1.0, recording=(observation, reset))
-    assert float(wild.provenance["weights_error"]) > float(calm.provenance["weights_error"])
+    weight = np.random.default_rng(0).normal(size=(3, 2)).astype(FLOAT)
+    made = model([node("MatMul", ["obs", "w"], ["actions"])], {"obs": [1, 3]}, {"actions": [1, 2]}, constants(w=weight))
+    observation, reset = np.full((4, 1, 3), 30.0, FLOAT), np.zeros((4, 1), np.bool_)
+    _, calm = compile_onnx(made, weights="int8x16", tolerance=1.0)
+    _, wild = compile_onnx(made, weights="int8x16", tolerance=1.0, recording=(observation, reset))
+    assert float(wild.provenance["weights_error"]) > 2 * float(calm.provenance["weights_error"])
     for wrong in ((observation[:, :, :2], reset), (observation, reset[:3]), (observation * np.nan, reset)):
         with pytest.raises(ValueError, match="recorded"):
-            compile_onnx(big_lstm(), weights="int8", recording=wrong)
+            compile_onnx(made, weights="int8", recording=wrong)
 
 
 def test_rows_of_zeros_and_huge_weights():
@@ -299,3 +300,21 @@ def test_int8_is_within_half_a_step_of_each_weight():
     difference = np.abs(small.tensors["lstm0.weight"].astype(FLOAT) * scale[:, None] - weight)
     assert (difference <= 0.5001 * scale[:, None]).all()
     assert (np.abs(small.tensors["lstm0.weight"]).max(axis=1) == 127).all()
+
+
+def test_without_onnxruntime_the_reference_evaluator_is_asked(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    _, contract = compile_onnx(recurrent("GRU", batch="batch"))
+    monkeypatch.undo()
+    _, expected = compile_onnx(recurrent("GRU", batch="batch"))
+    assert contract.golden is not None and expected.golden is not None
+    np.testing.assert_allclose(contract.golden.outputs, expected.golden.outputs, atol=1e-6)
+
+
+def test_long_chains():
+    count = 3000
+    nodes = [node("Abs" if i % 2 else "Neg", [f"t{i}" if i else "obs"], [f"t{i + 1}"]) for i in range(count)]
+    nodes += [node("Cast", [f"t{count}"], ["i"], to=7), node("Cast", ["i"], ["f"], to=1)]
+    nodes += [node("Add", ["f", "f" if i == 0 else f"s{i - 1}"], [f"s{i}"]) for i in range(30)]
+    nodes += [node("Add", ["s29", "s29"], ["actions"])]
+    assert len(compare(model(nodes, {"obs": [1, 3]}, {"actions": [1, 3]}), steps=2).ops) > count

@@ -34,7 +34,6 @@ std::size_t loop(NativePolicy& policy, std::span<const float> observations, std:
     static_cast<void>(policy.output(round % 3));
     static_cast<void>(policy.contract());
     static_cast<void>(policy.batch());
-    static_cast<void>(policy.instruction_set());
 #if defined(GANGLION_PLANT_VIOLATION)
     std::vector<float> copy(action.begin(), action.end());
     good += copy.size();
@@ -61,7 +60,7 @@ void run_policy(const char* path) {
   std::vector<float> action(policy.batch() * policy.contract().action_size());
   const std::vector<std::uint8_t> rows(policy.batch(), 1);
   const std::size_t good = loop(policy, observations, action, rows);
-  std::printf("%s: %zu steps, %zu ok, %s\n", path, rounds, good, policy.instruction_set());
+  std::printf("%s: %zu of %zu steps ok; session", path, good, rounds);
 }
 
 void run_on(native::Isa isa, const char* path) {
@@ -78,7 +77,7 @@ void run_on(native::Isa isa, const char* path) {
       native::Model::make(*artifact.program, batch, *kernels, false),
       {observation.data(), {state[0].data(), state[1].data()}, {outputs[0].data(), outputs[1].data()}});
   run_session(*session);
-  std::printf("%s: %zu runs, %s\n", path, rounds, kernels->name);
+  std::printf(" %s", kernels->name);
 }
 
 }  // namespace
@@ -92,6 +91,7 @@ int main(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
       run_policy(argv[i]);
       for (const auto isa : {native::Isa::portable, native::Isa::avx2, native::Isa::avx512}) run_on(isa, argv[i]);
+      std::printf("\n");
     }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
