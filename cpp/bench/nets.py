@@ -1,8 +1,8 @@
 """The nets of the benchmark, drawn from seeds and written once for every engine and every kind of weights.
 
 Observations are of order 1 and actions not far from it, so that the error that smaller weights make can be compared
-with them. Weights are normal with a deviation of 1 / sqrt(fan-in); in recurrent layers it is 1.4 / sqrt(fan-in) from the
-input, which drives the gates, and 0.7 / sqrt(fan-in) from the hidden state, which lets the nets forget.
+with them. Weights are normal with a deviation of 1 / sqrt(fan-in); in recurrent layers it is 1.4 / sqrt(fan-in) from
+the input, which drives the gates, and 0.7 / sqrt(fan-in) from the hidden state, which lets the nets forget.
 """
 
 from __future__ import annotations

@@ -132,8 +132,8 @@ def accepted(
             return small, _with_provenance(contract, weights=scheme, weights_error=f"{error:.1e}")
     errors = ", ".join(f"{error:.2e} ({scheme})" for scheme, error in reached.items())
     raise ExportError(
-        f"{schemes[-1]} weights change an output by up to {errors}, more than the tolerance of {tolerance:.2e}; allow that "
-        "much, or use weights of more bits"
+        f"{schemes[-1]} weights change an output by up to {errors}, more than the tolerance of {tolerance:.2e}; allow "
+        "that much, or use weights of more bits"
     )
 
 

@@ -80,7 +80,8 @@ def libtorch_library_for(path: Path) -> Path | None:
 
 
 def _native() -> EngineInfo:
-    return EngineInfo("native", True, _core.__version__, None, f"built in, kernels for {_core.native_instruction_set()}")
+    reason = f"built in, kernels for {_core.native_instruction_set()}"
+    return EngineInfo("native", True, _core.__version__, None, reason)
 
 
 def _onnxruntime() -> EngineInfo:

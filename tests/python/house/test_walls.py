@@ -29,13 +29,13 @@ PYTHON_WALLS = {
     "cli": {"contract", "errors", "policies", "compiler", "export", "runtime", "verify", "_source", "_doctor"},
     "__main__": {"cli"},
 }
-# `RecurrentPolicy.script()` is wanted on the policy itself, and `load(..., engine="native")` compiles an .onnx file: both
-# import their way back at call time.
+# `RecurrentPolicy.script()` is wanted on the policy itself, and `load(..., engine="native")` compiles an .onnx file:
+# both import their way back at call time.
 ALLOWED_BACKWARDS = {("policies/base.py", "export"), ("runtime/policy.py", "compiler")}
 
 CPP_WALLS = {
     "src/io": {"ganglion", "io", "native"},
-    "src/native": {"ganglion", "native"},
+    "src/native/": {"ganglion", "native"},
     "src/engines": {"engines"},
     "include/ganglion": {"ganglion"},
     "bindings": {"ganglion"},
