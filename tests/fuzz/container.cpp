@@ -65,9 +65,10 @@ std::optional<Container> open_container(std::span<const std::byte> file) {
   if (!header.is_object() || !header.contains("__metadata__")) return std::nullopt;
   const Json metadata = header["__metadata__"];
   header.erase("__metadata__");
-  Container container{header.dump(-1, ' ', false, Json::error_handler_t::replace), {}, {},
-                      std::string(text.substr(8 + length))};
-  for (const auto& [key, to] : {std::pair("ganglion", &container.contract), std::pair("ganglion_program", &container.program)}) {
+  Container container{
+      header.dump(-1, ' ', false, Json::error_handler_t::replace), {}, {}, std::string(text.substr(8 + length))};
+  for (const auto& [key, to] :
+       {std::pair("ganglion", &container.contract), std::pair("ganglion_program", &container.program)}) {
     if (!metadata.is_object() || !metadata.contains(key) || !metadata[key].is_string()) return std::nullopt;
     *to = metadata[key].get<std::string>();
   }

@@ -1,5 +1,5 @@
-// Stands in for libFuzzer with any compiler: every file of the corpus as it is, then so many mutations of each. The same
-// run every time.
+// Stands in for libFuzzer with any compiler: every file of the corpus as it is, then so many mutations of each. The
+// same run every time.
 //
 //   fuzz_readers MUTATIONS_PER_FILE FOLDER...
 
@@ -66,7 +66,8 @@ std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t m
       data[at] = static_cast<std::uint8_t>(below(256));
       return size;
     case 2: {  // a digit becomes another one: still JSON, and often still a program
-      std::uint8_t* const digit = std::find_if(data + at, data + size, [](std::uint8_t c) { return c >= '0' && c <= '9'; });
+      std::uint8_t* const digit =
+          std::find_if(data + at, data + size, [](std::uint8_t c) { return c >= '0' && c <= '9'; });
       if (digit != data + size) *digit = static_cast<std::uint8_t>('0' + below(10));
       return size;
     }

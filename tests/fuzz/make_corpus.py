@@ -167,6 +167,7 @@ def layout() -> bytes:
     s.gather([doubled], [2, 3, 4])
     s.gather([s.constant(float("inf"), 0.0), doubled], [0, 0, 2, 2, 3, 3, 4, 4, 5, 5, 1, 7, 6, 7, 6, 5, 4, 3, 2, 1])
     s.keep(slot, s.gather([s.input, slot], [1, 7, 8]))
+    s.gather([s.input], [5, 3, 1, 4, 2, 0])
     return s.file(batch=2)
 
 

@@ -6,9 +6,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
-#include <limits>
+#include <random>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "container.hpp"
@@ -53,8 +57,8 @@ void read_contract(std::string_view text) {
   });
 }
 
-/// A rough number of multiplications in one step. A small file may honestly ask for hours of work, which would only keep
-/// the fuzzer from finding anything.
+/// A rough number of multiplications in one step. A small file may honestly ask for hours of work, which would only
+/// keep the fuzzer from finding anything.
 double work_of(const detail::GanglionFile& file) {
   double work = 0.0;
   for (const native::Value& value : file.program.values) work += static_cast<double>(value.size);
@@ -73,8 +77,7 @@ double work_of(const detail::GanglionFile& file) {
 }
 
 /// Numbers that a robot sends, and numbers that it should not.
-constexpr std::array<float, 10> samples{0.0F,     0.5F,     -1.0F,   3.0F,     -1e-3F,
-                                        1e30F,    -3e38F,   1e-41F,  16777216.F, -2.5F};
+constexpr std::array<float, 10> samples{0.0F, 0.5F, -1.0F, 3.0F, -1e-3F, 1e30F, -3e38F, 1e-41F, 16777216.F, -2.5F};
 
 std::vector<float> observation_of(std::size_t size, std::size_t step) {
   std::vector<float> observation(size);
@@ -136,14 +139,57 @@ void read_native(std::span<const std::byte> bytes) {
   });
 }
 
-/// A mutation of one part of a .ganglion file, with length and digest put right.
-std::string mutated_part(fuzz::Container container, unsigned seed) {
-  std::string* const parts[] = {&container.program, &container.program,  &container.program,
-                                &container.tensors, &container.contract, &container.data};
-  std::string& part = *parts[seed % std::size(parts)];
-  const std::size_t size = part.size();
-  part.resize(size + 64);
-  part.resize(LLVMFuzzerMutate(reinterpret_cast<std::uint8_t*>(part.data()), size, part.size()));
+using Random = std::minstd_rand;
+
+/// Replaces one number of a JSON text by one that is next to it, extreme, or somewhere else in the text. Most of what a
+/// file can lie about is a number.
+void edit_number(std::string& text, Random& random) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  std::vector<std::pair<std::size_t, std::size_t>> numbers;  // begin and length
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (!is_digit(text[i]) || (i != 0 && (std::isalpha(static_cast<unsigned char>(text[i - 1])) || text[i - 1] == '.')))
+      continue;
+    const std::size_t begin = i;
+    while (i < text.size() && is_digit(text[i])) ++i;
+    if (i - begin < 10) numbers.emplace_back(begin, i - begin);
+  }
+  if (numbers.empty()) return;
+  const auto [begin, length] = numbers[random() % numbers.size()];
+  const auto [other, other_length] = numbers[random() % numbers.size()];
+  const std::uint64_t number = std::stoull(text.substr(begin, length));
+  const std::array<std::uint64_t, 8> edits{number + 1, number - 1,  number * 2,  number + 16,
+                                           0,          1ULL << 24U, 1ULL << 32U, 1ULL << 63U};
+  const std::size_t which = random() % (2 * edits.size());
+  text.replace(begin, length, which < edits.size() ? std::to_string(edits[which]) : text.substr(other, other_length));
+}
+
+/// Replaces one element of the data as `edit_number` does.
+void edit_element(std::string& data, Random& random) {
+  if (data.size() < sizeof(std::uint32_t)) return;
+  const std::size_t at = random() % (data.size() / sizeof(std::uint32_t)) * sizeof(std::uint32_t);
+  std::uint32_t element = 0;
+  std::memcpy(&element, data.data() + at, sizeof element);
+  const std::array<std::uint32_t, 8> edits{element + 1, element - 1, element + 16, 0,
+                                           UINT32_MAX,  0x7F800000U, 0x7FC00000U,  0x7F7FFFFFU};
+  element = edits[random() % edits.size()];
+  std::memcpy(data.data() + at, &element, sizeof element);
+}
+
+/// A .ganglion file with one part changed; length and digest are put right.
+std::string mutated_part(fuzz::Container container, Random random) {
+  std::string* const texts[] = {&container.program, &container.program, &container.tensors, &container.contract};
+  const std::size_t choice = random() % 8;
+  if (choice < 4) {
+    edit_number(*texts[choice], random);
+    if (random() % 2 == 0) edit_number(*texts[random() % std::size(texts)], random);
+  } else if (choice == 4) {
+    edit_element(container.data, random);
+  } else {
+    std::string& part = choice == 5 ? container.data : *texts[random() % std::size(texts)];
+    const std::size_t size = part.size();
+    part.resize(size + 64);
+    part.resize(LLVMFuzzerMutate(reinterpret_cast<std::uint8_t*>(part.data()), size, part.size()));
+  }
   return fuzz::close_container(std::move(container));
 }
 
@@ -164,7 +210,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed) {
   if (seed % 4 != 0) {
     if (auto container = fuzz::open_container(std::as_bytes(std::span(data, size)))) {
-      const std::string file = mutated_part(*std::move(container), seed / 4);
+      const std::string file = mutated_part(*std::move(container), Random(seed));
       if (file.size() <= most) {
         std::copy(file.begin(), file.end(), data);
         return file.size();
