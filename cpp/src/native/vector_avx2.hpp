@@ -37,6 +37,8 @@ inline Mask operator<=(Vector a, Vector b) { return {_mm256_cmp_ps(a.v, b.v, _CM
 inline Mask operator==(Vector a, Vector b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
 inline Vector select(Mask m, Vector yes, Vector no) { return {_mm256_blendv_ps(no.v, yes.v, m.bits)}; }
 
+inline bool all(Mask m) { return _mm256_movemask_ps(m.bits) == 0xFF; }
+
 inline Vector magnitude(Vector a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0F), a.v)}; }
 inline Vector with_sign(Vector size, Vector sign) {
   const __m256 bit = _mm256_set1_ps(-0.0F);

@@ -32,6 +32,8 @@ inline Mask operator<=(Vector a, Vector b) { return {_mm512_cmp_ps_mask(a.v, b.v
 inline Mask operator==(Vector a, Vector b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
 inline Vector select(Mask m, Vector yes, Vector no) { return {_mm512_mask_blend_ps(m.bits, no.v, yes.v)}; }
 
+inline bool all(Mask m) { return m.bits == 0xFFFF; }
+
 inline Vector magnitude(Vector a) { return {_mm512_abs_ps(a.v)}; }
 inline Vector with_sign(Vector size, Vector sign) {
   return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(size.v), _mm512_castps_si512(sign.v),

@@ -36,18 +36,29 @@ inline void quantise_operand(const float* x, std::size_t size, __m512 inverse, b
   }
 }
 
+/// The largest lane, given the bits of floats that are not negative.
+inline float largest_of(__m512i bits) {
+  bits = _mm512_max_epi32(bits, _mm512_shuffle_i64x2(bits, bits, 0x4E));
+  bits = _mm512_max_epi32(bits, _mm512_shuffle_i64x2(bits, bits, 0xB1));
+  bits = _mm512_max_epi32(bits, _mm512_shuffle_epi32(bits, _MM_PERM_BADC));
+  bits = _mm512_max_epi32(bits, _mm512_shuffle_epi32(bits, _MM_PERM_CDAB));
+  return _mm512_cvtss_f32(_mm512_castsi512_ps(bits));
+}
+
 /// Fills the scratch from the first `operands` inputs; both have the same scale.
 inline void quantise(const Step& step, std::size_t operands) {
   const bool narrow = step.inner == 8;
   for (std::size_t row = 0; row < step.batch; ++row) {
-    Vector top = set(0.0F);
+    // The bits of magnitudes are ordered like integers, with infinity and NaN on top.
+    __m512i top = _mm512_setzero_si512();
     for (std::size_t i = 0; i < operands; ++i) {
       const float* x = step.in[i].data + row * step.in[i].stride;
       for (std::size_t k = 0; k < step.in_size[i]; k += lanes) {
-        top = maximum(magnitude(load_up_to(x + k, step.in_size[i] - k)), top);
+        const Vector size = magnitude(load_up_to(x + k, step.in_size[i] - k));
+        top = _mm512_max_epi32(top, _mm512_castps_si512(size.v));
       }
     }
-    const float largest = maximum_of(top);
+    const float largest = largest_of(top);
     const float steps = narrow ? 127.0F : 32767.0F;
     auto* const base = static_cast<float*>(step.scratch) + row * step.columns;
     // NaN and infinity must not vanish in a conversion to integers: they go on as the scale.

@@ -154,5 +154,5 @@ bool all_finite(const float* values, std::size_t size) noexcept GANGLION_NONBLOC
   std::size_t i = 0;
   for (; i + lanes <= size; i += lanes) sum = fma(load(values + i), set(0.0F), sum);
   if (i < size) sum = fma(load_first(values + i, size - i), set(0.0F), sum);
-  return sum_of(sum) == 0.0F;
+  return all(sum == set(0.0F));
 }

@@ -64,6 +64,7 @@ inline Vector select(Mask m, Vector yes, Vector no) {
 inline Vector lesser(Vector a, Vector b) { return select(a < b, a, b); }
 inline Vector greater(Vector a, Vector b) { return select(b < a, a, b); }
 
+inline bool all(Mask m) { return (m.bits[0] & m.bits[1] & m.bits[2] & m.bits[3]) != 0; }
 inline Vector magnitude(Vector a) { return from_bits(bits_of(a) & 0x7FFFFFFF); }
 inline Vector with_sign(Vector size, Vector sign) {
   return from_bits((bits_of(size) & 0x7FFFFFFF) | (bits_of(sign) & INT32_MIN));
