@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import hashlib
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.contract import Contract, StateSlot
+
+_Rows = TypeVar("_Rows", bound="int | str")
 
 METADATA_KEY = "ganglion"
 """Key of the metadata entry that holds the contract."""
@@ -152,7 +154,7 @@ def _batch_axis(slot: StateSlot) -> int:
     return 1 if len(slot.shape) == 2 else 0
 
 
-def _with_batch(slot: StateSlot, rows: int) -> tuple[int, ...]:
+def _with_batch(slot: StateSlot, rows: _Rows) -> tuple[int | _Rows, ...]:
     axis = _batch_axis(slot)
     return (*slot.shape[:axis], rows, *slot.shape[axis:])
 
@@ -242,14 +244,9 @@ def run_step(
 def _check_signature(session: Any, contract: Contract) -> None:
     rows: int | str = contract.batch or "batch"
     expected = [(spec.name, [rows, spec.size]) for spec in contract.inputs]
-    expected += [(f"{slot.name}_in", _expected_shape(slot, rows)) for slot in contract.state]
+    expected += [(f"{slot.name}_in", list(_with_batch(slot, rows))) for slot in contract.state]
     expected += [(spec.name, [rows, spec.size]) for spec in contract.outputs]
-    expected += [(f"{slot.name}_out", _expected_shape(slot, rows)) for slot in contract.state]
+    expected += [(f"{slot.name}_out", list(_with_batch(slot, rows))) for slot in contract.state]
     found = [(tensor.name, list(tensor.shape)) for tensor in (*session.get_inputs(), *session.get_outputs())]
     if found != expected:
         raise ExportError(f"the exporter changed names or shapes: expected {expected}, found {found}")
-
-
-def _expected_shape(slot: StateSlot, rows: int | str) -> list[int | str]:
-    axis = _batch_axis(slot)
-    return [*slot.shape[:axis], rows, *slot.shape[axis:]]
