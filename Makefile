@@ -8,9 +8,10 @@ export PYTHONDONTWRITEBYTECODE := 1
 PYTHON ?= python3
 
 CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.in' -o -name 'CMakeLists.txt' -o -name '*.cmake')
-CLANG_FORMAT_FILES := $(shell find cpp tests/cpp tests/consumer export_examples -name '*.[ch]pp')
+PYTHON_FOLDERS := python tests export_examples cpp/bench
+CLANG_FORMAT_FILES := $(shell find cpp python tests export_examples -name '*.[ch]pp')
 
-.PHONY: setup demo test test-cpp test-asan test-python lint format bench clean
+.PHONY: setup demo test test-cpp test-asan test-python cross fuzz rtsan lint format bench clean
 
 ## setup: a .venv with everything pinned, the Python package (editable) and the C++ build
 setup: .venv/.installed
@@ -33,7 +34,7 @@ demo: setup
 	python export_examples/demo.py --fly-binary build/dev/export_examples/02_fly_cartpole -o out/demo
 
 ## test: every C++ and Python test
-test: test-cpp test-asan test-python
+test: test-cpp test-asan cross test-python
 
 test-cpp: setup
 	ctest --preset dev
@@ -46,23 +47,50 @@ test-asan: setup
 test-python: setup
 	python -m pytest
 
+## cross: the C++ library and its tests for 64-bit ARM, run under QEMU; skips where the tools are not installed
+CROSS_TOOLS := aarch64-linux-gnu-g++ qemu-aarch64
+cross: setup
+	@if [ $$(command -v $(CROSS_TOOLS) | wc -l) = 2 ]; then set -e; \
+	cmake --preset aarch64 > build/configure-aarch64.log || (cat build/configure-aarch64.log; false); \
+	cmake --build --preset aarch64; \
+	ctest --preset aarch64; \
+	else echo "cross: skipped: $(CROSS_TOOLS) are not both on the PATH (Debian: g++-aarch64-linux-gnu qemu-user)"; fi
+
+## fuzz: the readers of files under libFuzzer for FUZZ_SECONDS; an input that breaks them stays in build/fuzz
+FUZZ_SECONDS ?= 60
+fuzz: export ASAN_OPTIONS := allow_addr2line=1
+fuzz: export UBSAN_OPTIONS := halt_on_error=1:print_stacktrace=1:allow_addr2line=1
+fuzz: setup
+	@mkdir -p build/fuzz/corpus
+	@compiler=$$(tests/newest_clang.sh fuzzer,address,undefined 15) || { \
+	echo "fuzz: no clang >= 15 with libFuzzer is on the PATH (Debian: clang-19 libclang-rt-19-dev)"; exit 1; }; \
+	CXX=$$compiler cmake --preset fuzz > build/configure-fuzz.log || (cat build/configure-fuzz.log; false)
+	cmake --build --preset fuzz
+	build/fuzz/tests/fuzz/fuzz_readers -max_total_time=$(FUZZ_SECONDS) -max_len=32768 -timeout=10 -print_pcs=0 \
+	-verbosity=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus tests/golden/fuzz_corpus
+
+## rtsan: the control loop under RealtimeSanitizer and -Wfunction-effects, with clang >= 20 or in a Debian root made for it
+rtsan: setup
+	tests/realtime/rtsan.sh
+
 ## lint: formatters in check mode, ruff, mypy --strict, clang-tidy
 lint: setup
-	ruff check python tests export_examples
-	ruff format --check python tests export_examples
+	ruff check $(PYTHON_FOLDERS)
+	ruff format --check $(PYTHON_FOLDERS)
 	mypy
 	clang-format --dry-run --Werror $(CLANG_FORMAT_FILES)
-	clang-tidy -p build/dev --quiet $$(find cpp -name '*.cpp' -not -path 'cpp/bindings/*')
+	find cpp -name '*.cpp' -not -path 'cpp/bindings/*' | xargs -P $$(nproc) -n 1 clang-tidy -p build/dev --quiet \
+	--extra-arg=-Wno-unknown-warning-option
 
 ## format: apply the formatters
 format: setup
-	ruff check --fix-only -q python tests export_examples
-	ruff format -q python tests export_examples
+	ruff check --fix-only -q $(PYTHON_FOLDERS)
+	ruff format -q $(PYTHON_FOLDERS)
 	clang-format -i $(CLANG_FORMAT_FILES)
 
-## bench: latency of the shipped policy on every engine
-bench: demo
-	ganglion bench out/demo/*.onnx out/demo/*.pt
+## bench: latency of a step, native against ONNX Runtime, LibTorch and a read of the weights; cpp/bench/RESULTS.md
+bench: setup
+	python cpp/bench/run.py
 
 clean:
 	rm -rf build out .venv

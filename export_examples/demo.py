@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from ganglion.policies import RecurrentPolicy
     from ganglion.runtime.policy import EngineName
 
-ENGINES: dict[EngineName, str] = {"onnxruntime": "policy.onnx", "libtorch": "policy.pt"}
+ENGINES: dict[EngineName, str] = {"native": "policy.ganglion", "onnxruntime": "policy.onnx", "libtorch": "policy.pt"}
 """Each engine with the file that it runs."""
 TOLERANCE_RAD = 1e-5
 """Largest accepted difference of a pole angle to the PyTorch flight, at any time of any flight."""
-_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#000000")
-_WIDTHS = (7.0, 5.2, 3.6, 2.2, 0.8)
+_COLORS = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#000000")
+_WIDTHS = (8.0, 6.6, 5.4, 4.2, 3.0, 1.8, 0.8)
 _STAGES = 4 * len(ENGINES) + 3
 
 
@@ -237,7 +237,7 @@ def draw_overlay(flights: list[Flight], erased: Trace) -> Figure:
     _draw_angles(above, flights, erased, index=0)
     middle = cartpole.FLIGHT_S / 2.0
     above.text(middle - 0.2, -22.0, "reset of cart and policy", ha="right", fontsize=9, color="0.35")
-    above.set_title("One policy, five ways to run it: the pole at 500 Hz", loc="left")
+    above.set_title("One policy, seven ways to run it: the pole at 500 Hz", loc="left")
     _draw_differences(below, flights, index=0)
     figure.legend(*above.get_legend_handles_labels(), ncols=3, fontsize=9, loc="outside lower center", frameon=False)
     return figure

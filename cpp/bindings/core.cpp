@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <ganglion/native_policy.hpp>
 #include <ganglion/policy.hpp>
 #include <ganglion/version.hpp>
 #include <string>
@@ -22,7 +23,7 @@ std::span<const float> view(const Floats& array) { return {array.data(), static_
 Floats copy(std::span<const float> values) { return Floats(static_cast<py::ssize_t>(values.size()), values.data()); }
 
 ganglion::LoadOptions make_options(ganglion::Engine engine, int threads, int warmup_steps, std::size_t batch,
-                                   const std::filesystem::path& onnxruntime_library,
+                                   bool lock_memory, const std::filesystem::path& onnxruntime_library,
                                    const std::filesystem::path& libtorch_library) {
   ganglion::LoadOptions options;
   options.engine = engine;
@@ -30,6 +31,7 @@ ganglion::LoadOptions make_options(ganglion::Engine engine, int threads, int war
   options.warmup_steps = warmup_steps;
   options.self_test = false;  // ganglion.runtime runs it, to hand the result on in its exception
   options.batch = batch;
+  options.lock_memory = lock_memory;
   options.onnxruntime_library = onnxruntime_library;
   options.libtorch_library = libtorch_library;
   return options;
@@ -38,7 +40,16 @@ ganglion::LoadOptions make_options(ganglion::Engine engine, int threads, int war
 void bind_policy(py::module_& module) {
   using ganglion::Policy;
   py::class_<Policy>(module, "Policy", "ganglion::Policy; see ganglion.Policy.")
-      .def_static("load", &Policy::load, py::arg("path"), py::arg("options"), py::call_guard<py::gil_scoped_release>())
+      .def_static("load", py::overload_cast<const std::filesystem::path&, const ganglion::LoadOptions&>(&Policy::load),
+                  py::arg("path"), py::arg("options"), py::call_guard<py::gil_scoped_release>())
+      .def_static(
+          "load_bytes",
+          [](const py::bytes& file, const std::string& name, const ganglion::LoadOptions& options) {
+            const auto bytes = std::as_bytes(std::span(std::string_view(file)));
+            const py::gil_scoped_release release;
+            return Policy::load(bytes, name, options);
+          },
+          py::arg("file"), py::arg("name"), py::arg("options"))
       .def(
           "step",
           [](Policy& policy, const Floats& observation, Floats& action) {
@@ -140,9 +151,10 @@ PYBIND11_MODULE(_core, module) {
       .value("libtorch", ganglion::Engine::libtorch);
   py::class_<ganglion::LoadOptions>(module, "LoadOptions")
       .def(py::init(&make_options), py::kw_only(), py::arg("engine"), py::arg("threads"), py::arg("warmup_steps"),
-           py::arg("batch"), py::arg("onnxruntime_library"), py::arg("libtorch_library"));
+           py::arg("batch"), py::arg("lock_memory"), py::arg("onnxruntime_library"), py::arg("libtorch_library"));
   bind_self_test(module);
   bind_policy(module);
+  module.def("native_instruction_set", &ganglion::native_instruction_set);
   module.def(
       "inspect_json",
       [](const std::filesystem::path& path, const ganglion::LoadOptions& options) {

@@ -29,12 +29,13 @@ class Arguments {
     return take();
   }
 
-  [[nodiscard]] int count_of(const std::string& option) {
+  [[nodiscard]] int count_of(const std::string& option, int least = 1) {
     const std::string text = value_of(option);
     int value = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (code != std::errc{} || end != text.data() + text.size() || value < 1) {
-      throw UsageError("option " + option + " needs a whole number of at least 1, not '" + text + "'");
+    if (code != std::errc{} || end != text.data() + text.size() || value < least) {
+      throw UsageError("option " + option + " needs a whole number of at least " + std::to_string(least) + ", not '" +
+                       text + "'");
     }
     return value;
   }

@@ -1,5 +1,9 @@
 // ganglion-bench: how long a step takes and how often it goes to the heap, for several files in interleaved rounds.
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -8,10 +12,12 @@
 #include <ganglion/policy.hpp>
 #include <ganglion/version.hpp>
 #include <iostream>
+#include <optional>
 #include <random>
 
 #include "arguments.hpp"
 #include "heap_counter.hpp"
+#include "weight_floor.hpp"
 
 namespace {
 
@@ -20,18 +26,23 @@ using ganglion::Policy;
 using ganglion::Status;
 using ganglion::tools::Arguments;
 using ganglion::tools::UsageError;
+using ganglion::tools::WeightFloor;
 
 constexpr const char* usage =
     "usage: ganglion-bench [--json] [--steps N] [--rounds R] [--batch B] [--engine E]... [--onnxruntime LIB]\n"
-    "                      [--libtorch LIB] FILE...\n"
-    "Steps every file on every engine asked for (default: the one that fits it), in R interleaved rounds of N steps.\n";
+    "                      [--libtorch LIB] [--pin CPU] [--floor BYTES]... FILE...\n"
+    "Steps every file on every engine asked for (default: the one that fits it), in R interleaved rounds of N steps.\n"
+    "--pin keeps the program on one CPU. --floor adds a contender that does nothing but read so many bytes once, with\n"
+    "the widest loads of this CPU: the least time of a step that needs so many bytes of weights.\n";
 
 struct Options {
   bool json = false;
   int steps = 2000;
   int rounds = 5;
   ganglion::LoadOptions load;
+  std::optional<int> cpu;
   std::vector<Engine> engines;
+  std::vector<std::size_t> floors;
   std::vector<std::string> files;
 };
 
@@ -48,6 +59,10 @@ Options parse(Arguments arguments) {
       options.rounds = arguments.count_of(argument);
     } else if (argument == "--engine") {
       options.engines.push_back(arguments.engine_of(argument));
+    } else if (argument == "--pin") {
+      options.cpu = arguments.count_of(argument, 0);
+    } else if (argument == "--floor") {
+      options.floors.push_back(static_cast<std::size_t>(arguments.count_of(argument, 0)));
     } else if (argument.starts_with('-')) {
       throw UsageError("option " + argument + " is not known");
     } else {
@@ -58,6 +73,30 @@ Options parse(Arguments arguments) {
   if (options.engines.empty()) options.engines.push_back(Engine::automatic);
   return options;
 }
+
+/// Durations of one contender over all rounds.
+class Times {
+ public:
+  void reserve(std::size_t count) { microseconds_.reserve(count); }
+
+  template <class Run>
+  void measure(const Run& run) {
+    const auto begin = std::chrono::steady_clock::now();
+    run();
+    const std::chrono::duration<double, std::micro> duration = std::chrono::steady_clock::now() - begin;
+    microseconds_.push_back(duration.count());
+  }
+
+  void sort() { std::sort(microseconds_.begin(), microseconds_.end()); }
+  [[nodiscard]] std::size_t count() const { return microseconds_.size(); }
+  /// Of sorted times.
+  [[nodiscard]] double percentile(double fraction) const {
+    return microseconds_[static_cast<std::size_t>(fraction * static_cast<double>(microseconds_.size() - 1))];
+  }
+
+ private:
+  std::vector<double> microseconds_;
+};
 
 /// One file on one engine: the policy, its random observations, and what was measured so far.
 class Contender {
@@ -72,8 +111,6 @@ class Contender {
     for (float& value : observations_) value = normal(generator);
   }
 
-  void reserve(std::size_t steps) { microseconds_.reserve(steps); }
-
   void run(int steps) {
     policy_.reset();
     const std::size_t size = observations_.size() / distinct_observations;
@@ -81,42 +118,21 @@ class Contender {
       const std::size_t which = static_cast<std::size_t>(i) % distinct_observations;
       const std::span<const float> observation(observations_.data() + which * size, size);
       const std::uint64_t before = ganglion::tools::heap_allocations();
-      const auto begin = std::chrono::steady_clock::now();
-      const Status status = policy_.step(observation, action_);
-      const std::chrono::duration<double, std::micro> duration = std::chrono::steady_clock::now() - begin;
+      Status status = Status::ok;
+      times_.measure([&] { status = policy_.step(observation, action_); });
       allocations_ += ganglion::tools::heap_allocations() - before;
       if (status != Status::ok) {
         throw std::runtime_error("'" + file_ + "': a step answered " + to_string(status));
       }
-      microseconds_.push_back(duration.count());
     }
   }
 
-  struct Result {
-    std::string file;
-    std::string engine;
-    std::size_t steps;
-    double p50_us;
-    double p99_us;
-    double p999_us;
-    double max_us;
-    double allocations_per_step;
-  };
-
-  [[nodiscard]] Result result() {
-    std::sort(microseconds_.begin(), microseconds_.end());
-    const auto percentile = [this](double fraction) {
-      return microseconds_[static_cast<std::size_t>(fraction * static_cast<double>(microseconds_.size() - 1))];
-    };
-    const std::size_t steps = microseconds_.size();
-    return {file_,
-            to_string(policy_.engine()),
-            steps,
-            percentile(0.5),
-            percentile(0.99),
-            percentile(0.999),
-            microseconds_.back(),
-            static_cast<double>(allocations_) / static_cast<double>(steps)};
+  [[nodiscard]] const std::string& file() const { return file_; }
+  [[nodiscard]] const char* engine() const { return to_string(policy_.engine()); }
+  [[nodiscard]] Times& times() { return times_; }
+  [[nodiscard]] const Times& times() const { return times_; }
+  [[nodiscard]] double allocations_per_step() const {
+    return static_cast<double>(allocations_) / static_cast<double>(times_.count());
   }
 
  private:
@@ -126,9 +142,37 @@ class Contender {
   Policy policy_;
   std::vector<float> observations_;
   std::vector<float> action_;
-  std::vector<double> microseconds_;
+  Times times_;
   std::uint64_t allocations_ = 0;
 };
+
+/// The weights alone, read once per step; no bytes at all show what the clock itself takes.
+class Floor {
+ public:
+  explicit Floor(std::size_t bytes) : weights_(bytes) {}
+
+  void run(int steps) {
+    for (int i = 0; i < steps; ++i) times_.measure([&] { weights_.read(); });
+  }
+
+  [[nodiscard]] std::size_t bytes() const { return weights_.bytes(); }
+  [[nodiscard]] Times& times() { return times_; }
+  [[nodiscard]] const Times& times() const { return times_; }
+
+ private:
+  WeightFloor weights_;
+  Times times_;
+};
+
+void pin_to(int cpu) {
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (cpu < CPU_SETSIZE) CPU_SET(cpu, &set);
+  if (sched_setaffinity(0, sizeof set, &set) == 0) return;
+#endif
+  throw std::runtime_error("the program cannot be kept on CPU " + std::to_string(cpu));
+}
 
 std::string cpu_name() {
   std::ifstream info("/proc/cpuinfo");
@@ -147,31 +191,59 @@ std::string quoted(const std::string& text) {
   return result + '"';
 }
 
-void print_json(const Options& options, const std::vector<Contender::Result>& results) {
+/// The members that every measurement has.
+void print_times(const Options& options, const Times& times) {
+  std::printf("\"steps\": %zu, \"rounds\": %d, \"p50_us\": %.3f, \"p99_us\": %.3f, \"p999_us\": %.3f, \"max_us\": %.3f",
+              times.count(), options.rounds, times.percentile(0.5), times.percentile(0.99), times.percentile(0.999),
+              times.percentile(1.0));
+}
+
+void print_json(const Options& options, const std::vector<Contender>& contenders, const std::vector<Floor>& floors) {
   std::printf("{\"version\": %s, \"cpu\": %s, \"results\": [", quoted(ganglion::version).c_str(),
               quoted(cpu_name()).c_str());
   const char* separator = "";
-  for (const auto& r : results) {
-    std::printf(
-        "%s\n  {\"file\": %s, \"engine\": %s, \"steps\": %zu, \"rounds\": %d, \"p50_us\": %.3f, \"p99_us\": %.3f, "
-        "\"p999_us\": %.3f, \"max_us\": %.3f, \"allocations_per_step\": %.3f}",
-        separator, quoted(r.file).c_str(), quoted(r.engine).c_str(), r.steps, options.rounds, r.p50_us, r.p99_us,
-        r.p999_us, r.max_us, r.allocations_per_step);
+  for (const Contender& contender : contenders) {
+    std::printf("%s\n  {\"file\": %s, \"engine\": %s, ", separator, quoted(contender.file()).c_str(),
+                quoted(contender.engine()).c_str());
+    print_times(options, contender.times());
+    std::printf(", \"allocations_per_step\": %.3f}", contender.allocations_per_step());
+    separator = ",";
+  }
+  std::printf("\n], \"floors\": [");
+  separator = "";
+  for (const Floor& floor : floors) {
+    std::printf("%s\n  {\"bytes\": %zu, ", separator, floor.bytes());
+    print_times(options, floor.times());
+    std::printf("}");
     separator = ",";
   }
   std::printf("\n]}\n");
 }
 
-void print_table(const std::vector<Contender::Result>& results) {
+void print_row(const char* what, const Times& times, double allocations, const std::string& file) {
+  std::printf("%-12s %10.2f %10.2f %10.2f %10.2f %12.2f  %s\n", what, times.percentile(0.5), times.percentile(0.99),
+              times.percentile(0.999), times.percentile(1.0), allocations, file.c_str());
+}
+
+void print_table(const std::vector<Contender>& contenders, const std::vector<Floor>& floors) {
   std::printf("%-12s %10s %10s %10s %10s %12s  %s\n", "engine", "p50 us", "p99 us", "p99.9 us", "max us", "heap/step",
               "file");
-  for (const auto& r : results) {
-    std::printf("%-12s %10.2f %10.2f %10.2f %10.2f %12.2f  %s\n", r.engine.c_str(), r.p50_us, r.p99_us, r.p999_us,
-                r.max_us, r.allocations_per_step, r.file.c_str());
+  for (const Contender& contender : contenders) {
+    print_row(contender.engine(), contender.times(), contender.allocations_per_step(), contender.file());
+  }
+  for (const Floor& floor : floors) {
+    print_row("(floor)", floor.times(), 0.0, std::to_string(floor.bytes()) + " bytes read once");
   }
 }
 
+/// One turn of a round for each of a list.
+template <class Contenders>
+void run_all(Contenders& contenders, int steps) {
+  for (auto& contender : contenders) contender.run(steps);
+}
+
 void bench(Options options) {
+  if (options.cpu) pin_to(*options.cpu);
   std::vector<Contender> contenders;
   for (const std::string& file : options.files) {
     for (const Engine engine : options.engines) {
@@ -179,16 +251,20 @@ void bench(Options options) {
       contenders.emplace_back(file, Policy::load(file, options.load));
     }
   }
-  for (Contender& contender : contenders) {
-    contender.reserve(static_cast<std::size_t>(options.steps) * static_cast<std::size_t>(options.rounds));
-  }
+  std::vector<Floor> floors;
+  floors.reserve(options.floors.size());
+  for (const std::size_t bytes : options.floors) floors.emplace_back(bytes);
+
+  const std::size_t count = static_cast<std::size_t>(options.steps) * static_cast<std::size_t>(options.rounds);
+  for (Contender& contender : contenders) contender.times().reserve(count);
+  for (Floor& floor : floors) floor.times().reserve(count);
   for (int round = 0; round < options.rounds; ++round) {
-    for (Contender& contender : contenders) contender.run(options.steps);
+    run_all(contenders, options.steps);
+    run_all(floors, options.steps);
   }
-  std::vector<Contender::Result> results;
-  results.reserve(contenders.size());
-  for (Contender& contender : contenders) results.push_back(contender.result());
-  options.json ? print_json(options, results) : print_table(results);
+  for (Contender& contender : contenders) contender.times().sort();
+  for (Floor& floor : floors) floor.times().sort();
+  options.json ? print_json(options, contenders, floors) : print_table(contenders, floors);
 }
 
 }  // namespace

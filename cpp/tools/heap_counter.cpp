@@ -5,16 +5,15 @@
 
 #include <dlfcn.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstddef>
 
 namespace {
 
 // malloc has no object to keep its count in.
-std::atomic<std::uint64_t> count{0};  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+thread_local std::uint64_t count = 0;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 
-void tick() noexcept { count.fetch_add(1, std::memory_order_relaxed); }
+void tick() noexcept { ++count; }
 
 }  // namespace
 
@@ -60,6 +59,6 @@ void free(void* block) noexcept { __libc_free(block); }
 
 namespace ganglion::tools {
 
-std::uint64_t heap_allocations() noexcept { return count.load(std::memory_order_relaxed); }
+std::uint64_t heap_allocations() noexcept { return count; }
 
 }  // namespace ganglion::tools

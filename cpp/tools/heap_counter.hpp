@@ -5,7 +5,7 @@
 namespace ganglion::tools {
 
 /// Heap allocations (malloc, calloc, realloc, aligned_alloc, posix_memalign, memalign; operator new uses them) made by
-/// the whole process since it started.
+/// the calling thread since it started: what other threads of a library do in the background is not part of a step.
 [[nodiscard]] std::uint64_t heap_allocations() noexcept;
 
 }  // namespace ganglion::tools

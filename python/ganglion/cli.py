@@ -1,4 +1,4 @@
-"""The command `ganglion`: export, inspect, verify, bench, doctor.
+"""The command `ganglion`: export, compile, inspect, verify, bench, doctor.
 
 Every command prints tables on standard output, or with `--json` exactly one JSON document; progress and errors go to
 standard error. The exit status is 0 for a good verdict, 1 for a bad one or an error, 2 for a wrong command line.
@@ -126,10 +126,57 @@ def _export(arguments: argparse.Namespace) -> _Outcome:
             batch=1 if arguments.batch is None else _batch(arguments),
             golden_steps=arguments.golden_steps,
             tolerance=arguments.tolerance,
+            weights=arguments.weights,
+            weight_tolerance=arguments.weight_tolerance,
         )
     size = Path(arguments.output).stat().st_size
     document = {"ok": True, "file": arguments.output, "bytes": size, "contract": _contract_document(written)}
     return _Outcome(document, (Text(f"{arguments.output}: {size:,} bytes", style="bold"), *_contract_tables(written)))
+
+
+def _compile(arguments: argparse.Namespace) -> _Outcome:
+    from ganglion.compiler import compile_onnx, file
+
+    recording = None
+    if arguments.recording is not None:
+        from ganglion.compiler.model import open_model
+        from ganglion.verify.trajectory import load_recording
+
+        size = open_model(arguments.file, None).contract.observation_size
+        run = load_recording(arguments.recording, observation_size=size, batch=None)
+        recording = run.observation, run.reset
+    output = Path(arguments.output)
+    with _status(f"compiling {arguments.file}"):
+        program, contract = compile_onnx(
+            arguments.file,
+            weights=arguments.weights,
+            tolerance=arguments.tolerance,
+            recording=recording,
+            integer_inputs=output.suffix != ".hpp",
+        )
+        if output.suffix == ".hpp":
+            from ganglion.export import header
+
+            contract = header.write_program(program, contract, output)
+        else:
+            contract = file.write(output, program, contract)
+    before, after = Path(arguments.file).stat().st_size, output.stat().st_size
+    error = contract.provenance.get("weights_error")
+    reached = f"{program.scheme} weights" + ("" if error is None else f", worst error {error}")
+    operations = [op.kind for op in program.ops if op.kind != "gather"]
+    document = {
+        "ok": True,
+        "file": arguments.output,
+        "bytes_before": before,
+        "bytes": after,
+        "weights": program.scheme,
+        "weights_error": None if error is None else float(error),
+        "operations": operations,
+        "contract": _contract_document(contract),
+    }
+    headline = f"{arguments.output}: {after:,} bytes ({arguments.file}: {before:,}), {reached}"
+    lines = (Text(headline, style="bold"), Text(f"operations: {', '.join(operations) or 'none'}"))
+    return _Outcome(document, (*lines, *_contract_tables(contract)))
 
 
 def _inspect(arguments: argparse.Namespace) -> _Outcome:
@@ -286,6 +333,28 @@ def _batch_or_any(text: str) -> int | str:
     return "any" if text == "any" else _at_least(1)(text)
 
 
+def _native_path(text: str) -> str:
+    if Path(text).suffix not in (".ganglion", ".hpp"):
+        raise argparse.ArgumentTypeError(f"'{text}': a compiled policy ends in .ganglion or .hpp")
+    return text
+
+
+def _add_weights(parser: argparse.ArgumentParser, tolerance: str) -> None:
+    parser.add_argument(
+        "--weights",
+        choices=("float32", "float16", "int8", "int8x16", "int8x8"),
+        default="float32",
+        help="how the native engine stores the weights (default: %(default)s); int8 takes the fastest scheme that "
+        "holds the tolerance, with inputs of products rounded to 8 bits (int8x8), to 16 bits (int8x16) or not at all",
+    )
+    parser.add_argument(
+        tolerance,
+        type=_tolerance,
+        metavar="X",
+        help="largest accepted |difference| that smaller weights make in any output (default: 0.01)",
+    )
+
+
 def _report_path(text: str) -> str:
     if Path(text).suffix not in (".html", ".json"):
         raise argparse.ArgumentTypeError(f"'{text}': a report ends in .html or .json")
@@ -321,7 +390,9 @@ def _parser() -> argparse.ArgumentParser:
 
     export = add("export", _export, "write a policy to one file, checked against the policy before it appears")
     export.add_argument("source", metavar="SOURCE", help=_SOURCE_HELP)
-    export.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; .onnx or .pt picks the form")
+    export.add_argument(
+        "-o", "--output", metavar="FILE", required=True, help="the file; .ganglion, .hpp, .onnx or .pt picks the form"
+    )
     export.add_argument("--batch", type=_batch_or_any, metavar="N|any", help="rows of one step (default: 1)")
     export.add_argument(
         "--golden-steps",
@@ -336,6 +407,21 @@ def _parser() -> argparse.ArgumentParser:
         default=1e-5,
         metavar="X",
         help="largest accepted |file - policy| / max(1, |policy|) (default: %(default)g)",
+    )
+
+    _add_weights(export, "--weight-tolerance")
+
+    compile_ = add("compile", _compile, "compile an .onnx file, ours or anybody's, for the native engine")
+    compile_.add_argument("file", metavar="FILE.onnx")
+    compile_.add_argument(
+        "-o", "--output", type=_native_path, metavar="FILE", required=True, help="the file; .ganglion or .hpp"
+    )
+    _add_weights(compile_, "--tolerance")
+    compile_.add_argument(
+        "--recording",
+        metavar="RUN.npz",
+        help="a recorded run ('observation', 'reset'; see verify) to measure smaller weights with, beside the golden "
+        "trajectory",
     )
 
     inspect = add("inspect", _inspect, "show the contract of a file: inputs, outputs, state, period, digest")

@@ -78,7 +78,9 @@ TEST_CASE("what is no artifact is refused with a sentence") {
   check_refused(".onnx", "", "is empty");
   check_refused(".pt", "", "is empty");
   check_refused(".txt", "hello", "suffix '.txt'");
-  check_refused(".ganglion", "hello", "no engine for '.ganglion'");
+  check_refused(".hpp", "hello", "compiled into a program");
+  check_refused(".ganglion", "hello", "truncated or damaged");
+  check_refused(".ganglion", "hello, this is text", "not a .ganglion file");
   check_refused(".pt", "hello", "no ZIP header");
   check_refused(".onnx", "PK\x03\x04rest", "ZIP archive");
   check_refused(".onnx", "hello, this is text", "ONNX model");

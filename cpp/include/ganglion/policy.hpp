@@ -9,9 +9,14 @@
 
 #include "ganglion/contract.hpp"
 #include "ganglion/error.hpp"
+#include "ganglion/self_test.hpp"
 #include "ganglion/status.hpp"
 
 namespace ganglion {
+
+namespace detail {
+struct Artifact;
+}
 
 enum class Engine : std::uint8_t { automatic, native, onnxruntime, libtorch };
 
@@ -24,24 +29,11 @@ struct LoadOptions {
   int warmup_steps = 20;              ///< steps run at load; they leave no trace in the state
   bool self_test = true;              ///< replay the golden trajectory and refuse a file that misses it
   std::size_t batch = 0;              ///< rows for an artifact that takes any number; 0: what the contract says, else 1
+  bool lock_memory = false;           ///< native: mlock weights and buffers; refuses to load where that is not allowed
   /// libonnxruntime to open. Empty: the environment variable GANGLION_ONNXRUNTIME, then the loader's path.
   std::filesystem::path onnxruntime_library{};
   /// libganglion_libtorch to open. Empty: the environment variable GANGLION_LIBTORCH, then the loader's path.
   std::filesystem::path libtorch_library{};
-};
-
-/// The outcome of a replay of the golden trajectory.
-struct SelfTest {
-  bool ok = false;
-  std::size_t steps = 0;        ///< steps replayed; 0: the artifact carries no golden trajectory
-  double max_error = 0.0;       ///< largest |difference| / max(1, |recorded|)
-  double tolerance = 0.0;       ///< accepted value of max_error
-  std::size_t step = 0;         ///< where the tolerance was first exceeded: step,
-  std::size_t row = 0;          ///< batch row,
-  std::size_t element = 0;      ///< and element in the concatenated outputs
-  double median_step_us = 0.0;  ///< median and worst duration of the replayed steps, microseconds
-  double worst_step_us = 0.0;
-  std::string message;  ///< one sentence
 };
 
 /// A loaded policy that owns its hidden state. Movable, not copyable; one thread at a time.
@@ -49,8 +41,11 @@ struct SelfTest {
 /// Set-up functions may allocate and throw `Error`. Loop verbs (step, reset, output, state, set_state) are noexcept.
 class Policy final {
  public:
-  /// Opens an artifact (.onnx, .pt). Throws `Error` on anything that is wrong with file, engine or options.
+  /// Opens an artifact (.ganglion, .onnx, .pt). Throws `Error` on anything that is wrong with file, engine or options.
   [[nodiscard]] static Policy load(const std::filesystem::path& path, const LoadOptions& options = {});
+  /// Opens a .ganglion file in memory, which may go away afterwards; `name` stands for its path in messages.
+  [[nodiscard]] static Policy load(std::span<const std::byte> file, const std::string& name,
+                                   const LoadOptions& options = {});
 
   Policy(Policy&&) noexcept;
   Policy& operator=(Policy&&) noexcept;
@@ -92,6 +87,7 @@ class Policy final {
  private:
   class Impl;
   explicit Policy(std::unique_ptr<Impl> impl) noexcept;
+  static Policy make(const std::filesystem::path& path, detail::Artifact artifact, const LoadOptions& options);
   std::unique_ptr<Impl> impl_;
 };
 

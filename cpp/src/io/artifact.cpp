@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
 #include "ganglion/error.hpp"
 #include "io/bytes.hpp"
+#include "io/ganglion_file.hpp"
 
 namespace ganglion::detail {
 
@@ -20,12 +22,13 @@ ArtifactKind kind_of(const std::filesystem::path& path) {
   const auto suffix = path.extension();
   if (suffix == ".onnx") return ArtifactKind::onnx;
   if (suffix == ".pt") return ArtifactKind::torchscript;
-  if (suffix == ".ganglion" || suffix == ".hpp") {
-    throw Error(ErrorCode::bad_artifact, "this version of ganglion has no engine for '" + suffix.string() +
-                                             "' files yet; export the policy to .onnx or .pt");
+  if (suffix == ".ganglion") return ArtifactKind::ganglion;
+  if (suffix == ".hpp") {
+    throw Error(ErrorCode::bad_artifact,
+                "a '.hpp' artifact is compiled into a program, not loaded; export the policy to .ganglion");
   }
   throw Error(ErrorCode::bad_artifact,
-              "suffix '" + suffix.string() + "' is not known; an artifact ends in .onnx or .pt");
+              "suffix '" + suffix.string() + "' is not known; an artifact ends in .ganglion, .onnx or .pt");
 }
 
 ContractRecord read_record(ArtifactKind kind, std::span<const std::byte> bytes) {
@@ -44,26 +47,53 @@ ContractRecord read_record(ArtifactKind kind, std::span<const std::byte> bytes) 
   return read_torchscript(bytes);
 }
 
+Artifact read_native(std::vector<std::byte> bytes) {
+  Artifact artifact;
+  artifact.kind = ArtifactKind::ganglion;
+  artifact.bytes = std::move(bytes);
+  GanglionFile file = read_ganglion(artifact.bytes);
+  artifact.contract = std::move(file.contract);
+  artifact.program = std::move(file.program);
+  return artifact;
+}
+
+Artifact read_foreign(ArtifactKind kind, std::span<const std::byte> bytes) {
+  Artifact artifact;
+  artifact.kind = kind;
+  const ContractRecord record = read_record(kind, bytes);
+  if (!record.json) return artifact;
+  artifact.contract = Contract::from_json(*record.json);
+  if (artifact.contract->sha256 != record.sha256) {
+    throw Error(ErrorCode::digest_mismatch,
+                "program or weights do not match the digest in the contract (SHA-256 " + record.sha256 + " found, " +
+                    artifact.contract->sha256 +
+                    " expected): the file was damaged or edited after export; export the policy again");
+  }
+  return artifact;
+}
+
+/// Runs `read` and lets its `Error` name the file.
+template <class Read>
+Artifact naming(const std::string& name, const Read& read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    throw Error(error.code(), "'" + name + "': " + error.what());
+  }
+}
+
 }  // namespace
 
 Artifact read_artifact(const std::filesystem::path& path) {
-  const std::vector<std::byte> bytes = read_file(path);
-  try {
-    Artifact artifact{kind_of(path), std::nullopt};
-    const ContractRecord record = read_record(artifact.kind, bytes);
-    if (record.json) {
-      artifact.contract = Contract::from_json(*record.json);
-      if (artifact.contract->sha256 != record.sha256) {
-        throw Error(ErrorCode::digest_mismatch,
-                    "program or weights do not match the digest in the contract (SHA-256 " + record.sha256 +
-                        " found, " + artifact.contract->sha256 +
-                        " expected): the file was damaged or edited after export; export the policy again");
-      }
-    }
-    return artifact;
-  } catch (const Error& error) {
-    throw Error(error.code(), "'" + path.string() + "': " + error.what());
-  }
+  std::vector<std::byte> bytes = read_file(path);
+  return naming(path.string(), [&] {
+    const ArtifactKind kind = kind_of(path);
+    return kind == ArtifactKind::ganglion ? read_native(std::move(bytes)) : read_foreign(kind, bytes);
+  });
+}
+
+Artifact read_artifact(std::vector<std::byte> bytes, const std::string& name) {
+  return naming(name, [&] { return read_native(std::move(bytes)); });
 }
 
 }  // namespace ganglion::detail

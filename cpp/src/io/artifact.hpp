@@ -6,21 +6,27 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "ganglion/contract.hpp"
+#include "native/program.hpp"
 
 namespace ganglion::detail {
 
-enum class ArtifactKind : std::uint8_t { onnx, torchscript };
+enum class ArtifactKind : std::uint8_t { onnx, torchscript, ganglion };
 
 /// What a file says of itself, before any engine has seen it.
 struct Artifact {
   ArtifactKind kind = ArtifactKind::onnx;
-  std::optional<Contract> contract;  ///< none in a file of another exporter
+  std::optional<Contract> contract{};        ///< none in a file of another exporter
+  std::optional<native::Program> program{};  ///< of a .ganglion file; points into `bytes`
+  std::vector<std::byte> bytes{};            ///< of a .ganglion file
 };
 
 /// Reads kind and contract of a file and checks its digest. Throws `Error` with a sentence that names the path.
 [[nodiscard]] Artifact read_artifact(const std::filesystem::path& path);
+/// A .ganglion file in memory; `name` stands for its path.
+[[nodiscard]] Artifact read_artifact(std::vector<std::byte> bytes, const std::string& name);
 
 /// The contract record of one container format and the digest of everything else in the file.
 struct ContractRecord {

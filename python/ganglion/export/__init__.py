@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import math
 from pathlib import Path
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["StatefulRecurrentNetwork", "export"]
 
-_NATIVE_SUFFIXES = (".ganglion", ".hpp")
-
 
 def export(
     policy: nn.Module,
@@ -47,6 +46,8 @@ def export(
     golden_steps: int = _golden.MINIMUM_STEPS,
     tolerance: float = 1e-5,
     seed: int = 0,
+    weights: str = "float32",
+    weight_tolerance: float | None = None,
 ) -> Contract:
     """Writes a policy to one file and proves the file before it appears under its name.
 
@@ -57,13 +58,16 @@ def export(
 
     Args:
         policy: a `RecurrentPolicy`.
-        path: target file; its suffix picks the format: `.onnx` or `.pt`.
+        path: target file; its suffix picks the format: `.ganglion`, `.onnx`, `.pt` or `.hpp` (a C++17 header).
         contract: names, units, bounds, period, batch, initial state and provenance to write instead of
             `policy.contract(batch=batch)`; must agree with the sizes of the policy.
-        batch: number of rows of one step, or None for any number; ignored where a contract is given.
+        batch: number of rows of one step, or None for any number; ignored where a contract is given, and in a header,
+            which steps one row.
         golden_steps: steps of the golden trajectory, at least 64.
         tolerance: largest accepted `|file - policy| / max(1, |policy|)`, here and at every later load.
         seed: seed of the observations of the golden trajectory.
+        weights: how a `.ganglion` file or a header stores its weights: `"float32"`, `"float16"` or `"int8"`.
+        weight_tolerance: largest accepted |difference| that smaller weights make in any output; 0.01 if None.
 
     Returns:
         The contract as written, with its digest and golden trajectory.
@@ -71,12 +75,12 @@ def export(
     Raises:
         ExportError: unknown suffix, missing folder, contract that does not fit, or a file that differs.
         UnsupportedModuleError: a module inside the policy cannot be exported; names its path.
-        EngineUnavailableError: `.onnx` needs packages that are not installed.
+        EngineUnavailableError: all but `.pt` need packages that are not installed.
         TypeError: `policy` is not a `RecurrentPolicy`.
-        ValueError: `golden_steps` or `tolerance` out of range.
+        ValueError: `golden_steps` or `tolerance` out of range, or `weights` given for a file that has no choice.
     """
     target = Path(path)
-    write = _writer(target)
+    write = _writer(target, weights, weight_tolerance)
     _check_target(target)
     if golden_steps < _golden.MINIMUM_STEPS:
         raise ValueError(f"golden_steps must be at least {_golden.MINIMUM_STEPS}, not {golden_steps}")
@@ -99,8 +103,20 @@ def export(
         return write(prepared, contract, target)
 
 
-def _writer(target: Path) -> Callable[[nn.Module, Contract, Path], Contract]:
+def _writer(
+    target: Path, weights: str, weight_tolerance: float | None
+) -> Callable[[nn.Module, Contract, Path], Contract]:
     # Imported here: each target needs only its own packages.
+    if target.suffix == ".ganglion":
+        from ganglion.export import native
+
+        return functools.partial(native.write, weights=weights, weight_tolerance=weight_tolerance)
+    if target.suffix == ".hpp":
+        from ganglion.export import header
+
+        return functools.partial(header.write, weights=weights, weight_tolerance=weight_tolerance)
+    if weights != "float32" or weight_tolerance is not None:
+        raise ValueError(f"'{target.name}': only .ganglion and .hpp files have a choice of weights")
     if target.suffix == ".pt":
         from ganglion.export import torchscript
 
@@ -109,12 +125,10 @@ def _writer(target: Path) -> Callable[[nn.Module, Contract, Path], Contract]:
         from ganglion.export import onnx
 
         return onnx.write
-    if target.suffix in _NATIVE_SUFFIXES:
-        raise ExportError(
-            f"'{target.name}': {target.suffix} files come with the native engine, which this version does not have "
-            "yet; use .onnx or .pt"
-        )
-    raise ExportError(f"'{target.name}': unknown suffix '{target.suffix}'; use .onnx (ONNX) or .pt (TorchScript)")
+    raise ExportError(
+        f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion (native engine), .onnx (ONNX), .pt "
+        "(TorchScript) or .hpp (C++ header)"
+    )
 
 
 def _check_contract(given: Contract, own: Contract) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from ganglion import _core
 from ganglion.errors import EngineUnavailableError
 from ganglion.runtime.libtorch_build import build_libtorch_engine
 
@@ -79,9 +80,8 @@ def libtorch_library_for(path: Path) -> Path | None:
 
 
 def _native() -> EngineInfo:
-    return EngineInfo(
-        "native", False, None, None, "not in this version of ganglion; it comes with the .ganglion format"
-    )
+    reason = f"built in, kernels for {_core.native_instruction_set()}"
+    return EngineInfo("native", True, _core.__version__, None, reason)
 
 
 def _onnxruntime() -> EngineInfo:

@@ -50,6 +50,7 @@ def _options(
     threads: int,
     warmup_steps: int,
     batch: int | None,
+    lock_memory: bool,
     onnxruntime: str | PathLike[str] | None,
     libtorch: str | PathLike[str] | None,
 ) -> _core.LoadOptions:
@@ -62,6 +63,7 @@ def _options(
         threads=threads,
         warmup_steps=warmup_steps,
         batch=0 if batch is None else batch,
+        lock_memory=lock_memory,
         # Text, because an empty Path would be the folder ".".
         onnxruntime_library=str(onnxruntime or onnxruntime_library() or ""),
         libtorch_library=str(libtorch or libtorch_library_for(path) or ""),
@@ -76,18 +78,21 @@ def load(
     warmup_steps: int = 20,
     self_test: bool = True,
     batch: int | None = None,
+    lock_memory: bool = False,
     onnxruntime_library: str | PathLike[str] | None = None,
     libtorch_library: str | PathLike[str] | None = None,
 ) -> Policy:
     """Opens an artifact in the C++ runtime.
 
     Args:
-        path: `.onnx` or `.pt` file; one without a contract is recognised by the names that rsl_rl and Isaac Lab use.
-        engine: which library runs it; `"automatic"` picks by the kind of file.
+        path: `.ganglion`, `.onnx` or `.pt` file; an `.onnx` or `.pt` file without a contract is recognised by the names
+            that rsl_rl and Isaac Lab use.
+        engine: what runs it; `"automatic"` picks by the kind of file. `"native"` compiles an `.onnx` file in memory.
         threads: threads inside one step.
         warmup_steps: steps run at load; they leave no trace in the state.
         self_test: replay the golden trajectory and refuse a file that misses it.
         batch: rows of one step for an artifact that takes any number; None is what the contract says, else 1.
+        lock_memory: keep the native engine's weights and buffers in RAM (mlock).
         onnxruntime_library: the `libonnxruntime.so` to open; None takes the one that the environment variable
             `GANGLION_ONNXRUNTIME` names, else the one of the onnxruntime wheel, else the one that the loader finds.
         libtorch_library: the `libganglion_libtorch.so` to open; None takes the one that the environment variable
@@ -98,16 +103,29 @@ def load(
         EngineUnavailableError: the engine is not installed; the message names the extra to install.
         ParityError: the golden trajectory was missed; `report` is the `SelfTest`.
         GanglionError: an option does not fit the artifact, or the engine refused its program.
+        ExportError: the native engine cannot run the graph of the `.onnx` file; the message names the node.
     """
     path = Path(path)
-    options = _options(path, engine, threads, warmup_steps, batch, onnxruntime_library, libtorch_library)
+    options = _options(path, engine, threads, warmup_steps, batch, lock_memory, onnxruntime_library, libtorch_library)
+    compiled = _compiled(path) if engine == "native" and path.suffix == ".onnx" else None
     with _core_errors():
-        policy = Policy(_core.Policy.load(path, options))
+        if compiled is None:
+            policy = Policy(_core.Policy.load(path, options))
+        else:
+            policy = Policy(_core.Policy.load_bytes(compiled, str(path), options))
     if self_test:
         result = policy.self_test()
         if not result.ok:
             raise ParityError(f"'{path}': {result.message}", result)
     return policy
+
+
+def _compiled(path: Path) -> bytes:
+    # The compiler needs the package onnx, which a robot that flies .ganglion files does not have.
+    from ganglion.compiler import compile_onnx
+    from ganglion.compiler.file import to_bytes
+
+    return to_bytes(*compile_onnx(path))[0]
 
 
 def inspect(path: str | PathLike[str]) -> Contract:
@@ -123,13 +141,13 @@ def inspect(path: str | PathLike[str]) -> Contract:
     path = Path(path)
     with _core_errors():
         # A file with a contract needs no engine, so none is looked for (or built) before the first attempt fails.
-        options = _options(path, "automatic", 1, 0, None, None, "unused")
+        options = _options(path, "automatic", 1, 0, None, False, None, "unused")
         try:
             text = _core.inspect_json(path, options)
         except _core.Error as error:
             if error.args[0] != "engine_unavailable":
                 raise
-            text = _core.inspect_json(path, _options(path, "automatic", 1, 0, None, None, None))
+            text = _core.inspect_json(path, _options(path, "automatic", 1, 0, None, False, None, None))
     return Contract.from_json(text)
 
 

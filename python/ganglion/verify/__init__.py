@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ganglion import runtime
 from ganglion._callable_module import make_callable as _make_callable
 from ganglion.errors import ArtifactError, EngineUnavailableError
-from ganglion.verify.bench import Latency, LatencyReport, bench
+from ganglion.verify.bench import Latency, LatencyReport, WeightFloor, bench
 from ganglion.verify.parity import Comparison, Divergence, TensorComparison, compare
 from ganglion.verify.report import NotRun, ParityReport
 from ganglion.verify.runners import Run, RuntimeStepper, file_steppers, one_thread, policy_stepper, run
@@ -33,13 +33,18 @@ __all__ = [
     "Run",
     "TensorComparison",
     "Trajectory",
+    "WeightFloor",
     "bench",
     "draw_trajectory",
     "load_recording",
     "verify",
 ]
 
-_ENGINES_BY_SUFFIX: dict[str, tuple[EngineName, ...]] = {".onnx": ("onnxruntime",), ".pt": ("libtorch",)}
+_ENGINES_BY_SUFFIX: dict[str, tuple[EngineName, ...]] = {
+    ".ganglion": ("native",),
+    ".onnx": ("onnxruntime", "native"),
+    ".pt": ("libtorch",),
+}
 
 _ROWS_WHERE_ANY = 4  # enough rows for a reset that takes some and leaves some
 
@@ -59,14 +64,14 @@ def verify(
     """Runs one long trajectory through every implementation of a policy and compares them.
 
     Args:
-        path: the artifact, `.onnx` or `.pt`.
+        path: the artifact: `.ganglion`, `.onnx` or `.pt`.
         policy: the Python policy that it was exported from; the reference where given, else the reference is the
             file in its own Python engine.
         steps: length of the drawn trajectory; a recording is always run whole.
         seed: of the drawn trajectory.
         tolerance: largest accepted `|found - expected| / max(1, |expected|)`.
         recording: a recorded run (`.npz`, see `load_recording`) in place of drawn observations.
-        engines: engines of the C++ runtime that must run; None takes every one that can open the file, and one
+        engines: engines of the C++ runtime that must run; None takes the one that fits the file, and one
             that is not installed is then listed in `report.not_run`.
         batch: number of rows, for a file that takes any number (default 4, or that of the recording).
         progress: called with (implementation, steps done, steps in all).
@@ -126,7 +131,7 @@ def _steppers(
     except EngineUnavailableError as error:
         not_run.append(NotRun("the file in Python", str(error)))
     able = _ENGINES_BY_SUFFIX[Path(path).suffix]
-    asked = set(able if engines is None else engines)
+    asked = set(able[:1] if engines is None else engines)
     if not asked <= set(able):
         raise ValueError(f"engine '{min(asked - set(able))}' does not open {path}; {', '.join(able)} does")
     for engine in able:

@@ -45,6 +45,29 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class WeightFloor:
+    """Time to read so many bytes once, with the widest loads of the processor: no step that needs them is faster.
+
+    Attributes:
+        bytes: bytes read.
+        steps: timed reads in all.
+        rounds: rounds that they were done in, between those of the files.
+        p50_us: median time, in microseconds.
+        p99_us: 99 % of the reads took at most this long, in microseconds.
+        p999_us: 99.9 % of the reads took at most this long, in microseconds.
+        max_us: the slowest read, in microseconds.
+    """
+
+    bytes: int
+    steps: int
+    rounds: int
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    max_us: float
+
+
+@dataclass(frozen=True)
 class LatencyReport:
     """What one run of `ganglion-bench` measured.
 
@@ -52,11 +75,13 @@ class LatencyReport:
         version: version of the program.
         cpu: name of the processor.
         results: one entry per file and engine.
+        floors: one entry per number of bytes asked for.
     """
 
     version: str
     cpu: str
     results: tuple[Latency, ...]
+    floors: tuple[WeightFloor, ...] = ()
 
 
 def bench(
@@ -65,6 +90,8 @@ def bench(
     engines: Sequence[str] = (),
     steps: int | None = None,
     rounds: int | None = None,
+    floors: Sequence[int] = (),
+    pin: int | None = None,
 ) -> LatencyReport:
     """Measures the latency of every file in one run, file by file and engine by engine in interleaved rounds.
 
@@ -73,6 +100,9 @@ def bench(
         engines: engines that every file is measured on; empty takes for each file the engine that fits it.
         steps: timed steps per round; None leaves it to the program.
         rounds: rounds; None leaves it to the program.
+        floors: numbers of bytes; how long it takes to read so many is measured in the same rounds. 0 shows what the
+            clock itself takes.
+        pin: number of the CPU to run on; None leaves it to the system.
 
     Raises:
         EngineUnavailableError: the program is not part of this installation, or an engine is not usable.
@@ -90,7 +120,8 @@ def bench(
     if not program.is_file():
         raise EngineUnavailableError("ganglion-bench is not part of this installation; install ganglion with pip")
     command = [str(program), "--json"]
-    for option, value in (("--steps", steps), ("--rounds", rounds)):
+    options = [("--steps", steps), ("--rounds", rounds), ("--pin", pin), *(("--floor", size) for size in floors)]
+    for option, value in options:
         command += [] if value is None else [option, str(value)]
     for engine in engines:
         command += ["--engine", engine]
@@ -110,8 +141,12 @@ def bench(
 def _parse(text: str) -> LatencyReport:
     try:
         document: dict[str, Any] = json.loads(text)
-        names = [field.name for field in fields(Latency)]
-        results = tuple(Latency(**{name: entry[name] for name in names}) for entry in document["results"])
-        return LatencyReport(version=str(document["version"]), cpu=str(document["cpu"]), results=results)
+        results = tuple(Latency(**_members(Latency, entry)) for entry in document["results"])
+        floors = tuple(WeightFloor(**_members(WeightFloor, entry)) for entry in document["floors"])
+        return LatencyReport(str(document["version"]), str(document["cpu"]), results, floors)
     except (ValueError, KeyError, TypeError) as error:
         raise GanglionError(f"ganglion-bench gave an answer that is not understood: {error}") from error
+
+
+def _members(kind: type[Latency | WeightFloor], entry: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: entry[field.name] for field in fields(kind)}

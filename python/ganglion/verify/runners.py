@@ -182,7 +182,7 @@ def policy_stepper(policy: Any, *, batch: int) -> Stepper:
 
 
 def file_steppers(path: str | os.PathLike[str], contract: Contract, *, batch: int) -> list[Stepper]:
-    """The file in its own Python engine: ONNX Runtime for `.onnx`, `torch.jit` for `.pt`.
+    """The file in its own Python engine: ONNX Runtime for `.onnx`, `torch.jit` for `.pt`, NumPy for `.ganglion`.
 
     With one row, a TorchScript file is run twice: through its functional `step`, and through the stateful
     `forward` and `reset` that a LibTorch program uses.
@@ -201,7 +201,9 @@ def file_steppers(path: str | os.PathLike[str], contract: Contract, *, batch: in
         return [_onnx_stepper(Path(path), contract, batch)]
     if suffix == ".pt":
         return _torchscript_steppers(Path(path), contract, batch)
-    raise ArtifactError(f"{path}: cannot verify a '{suffix}' file; .onnx and .pt are known")
+    if suffix == ".ganglion":
+        return [_program_stepper(Path(path), contract, batch)]
+    raise ArtifactError(f"{path}: cannot verify a '{suffix}' file; .ganglion, .onnx and .pt are known")
 
 
 class RuntimeStepper:
@@ -237,6 +239,20 @@ class RuntimeStepper:
         others = [self._pilot.output(index) for index in range(1, self._outputs)]
         outputs = [np.array(values, dtype=np.float32).reshape(self._batch, -1) for values in (actions, *others)]
         return outputs, np.array(self._pilot.state(), dtype=np.float32).reshape(self._batch, -1)
+
+
+def _program_stepper(path: Path, contract: Contract, batch: int) -> Stepper:
+    from ganglion.compiler import file
+    from ganglion.compiler.interpreter import Interpreter
+
+    interpreter = Interpreter(file.read(path)[0])
+    ends = np.cumsum([spec.size for spec in contract.outputs])[:-1]
+
+    def function(observation: Floats, state: Floats) -> tuple[Sequence[Floats], Floats]:
+        outputs, hidden = interpreter.step(observation, state)
+        return np.split(outputs, ends, axis=1), hidden
+
+    return _FunctionalStepper("Python program", _initial_state(contract, batch), function)
 
 
 def _onnx_stepper(path: Path, contract: Contract, batch: int) -> Stepper:

@@ -6,6 +6,8 @@ needed by the tests): `python tests/golden/artifacts/make_artifacts.py`.
 * `lstm.onnx`, `lstm.pt`: an LSTM policy of 2 layers, one row; `gru_batch4.onnx`, `gru_batch4.pt`: four rows;
   `rnn_any.onnx`: any number of rows.
 * `faulty.onnx`, `faulty.pt`: a policy that fails on demand; see `FaultyPolicy`.
+* `lstm.ganglion`, `gru_batch4.ganglion`, `rnn_any.ganglion`, `faulty.ganglion`, `rsl_rl_lstm.ganglion`,
+  `rsl_rl_gru.ganglion`: the same policies compiled for the native engine.
 * `rsl_rl_lstm.onnx`, `rsl_rl_gru.onnx`, `rsl_rl_lstm.pt`: written by rsl_rl's own exporters, no contract inside;
   `rsl_rl_lstm.csv`, `rsl_rl_gru.csv`: what rsl_rl's own modules did, one line per step: reset, observation, action.
 """
@@ -20,6 +22,7 @@ import numpy as np
 import torch
 
 import ganglion
+from ganglion.compiler import compile_onnx, file
 from ganglion.contract import StateSlot
 from ganglion.policies import EnvSpec, GRUPolicy, LSTMPolicy, RecurrentPolicy, RNNPolicy
 
@@ -30,12 +33,14 @@ class FaultyPolicy(RecurrentPolicy):
     """Action `table[obs[0]] * exp(obs[1])`, state `h + exp(-obs[1])`, second output: the new state.
 
     An observation [9, 0] makes the engine fail (index out of range), [0, 1000] gives an infinite action, and
-    [0, -1000] a finite action with an infinite state.
+    [0, -1000] a finite action with an infinite state. With `clamped` the index cannot leave the table, as the native
+    engine demands.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clamped: bool = False) -> None:
         spaces = gym.spaces.Box(np.float32([0, -1]), np.float32([3, 1])), gym.spaces.Box(-5.0, 5.0, (1,))
         super().__init__(EnvSpec(*spaces))
+        self.clamped = clamped
         self.register_buffer("table", torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
 
     @property
@@ -56,7 +61,8 @@ class FaultyPolicy(RecurrentPolicy):
     def forward(self, obs: torch.Tensor, hidden: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         if hidden is None:
             hidden = self.init_hidden(None if obs.ndim == 1 else obs.shape[0])
-        action = torch.nn.functional.embedding(obs[..., 0].long(), self.table) * torch.exp(obs[..., 1:])
+        index = torch.clamp(obs[..., 0], 0, 3) if self.clamped else obs[..., 0]
+        action = torch.nn.functional.embedding(index.long(), self.table) * torch.exp(obs[..., 1:])
         hidden = hidden + torch.exp(-obs[..., 1:])
         return action, hidden * 1.0, hidden
 
@@ -74,6 +80,13 @@ def make_ours() -> None:
         ganglion.export(lstm, HERE / f"lstm{suffix}")
         ganglion.export(gru, HERE / f"gru_batch4{suffix}", batch=4)
     ganglion.export(RNNPolicy(spec(3, 2), hidden_size=8, num_recurrent_layers=1), HERE / "rnn_any.onnx", batch=None)
+
+
+def make_native() -> None:
+    ganglion.export(FaultyPolicy(clamped=True), HERE / "faulty.ganglion")
+    for name in ("lstm", "gru_batch4", "rnn_any", "rsl_rl_lstm", "rsl_rl_gru"):
+        program, contract = compile_onnx(HERE / f"{name}.onnx")
+        file.write(HERE / f"{name}.ganglion", program, contract)
 
 
 def make_rsl_rl(kind: str) -> None:
@@ -117,3 +130,4 @@ if __name__ == "__main__":
     make_ours()
     make_rsl_rl("lstm")
     make_rsl_rl("gru")
+    make_native()

@@ -40,12 +40,12 @@ def build_and_fly(source: Path, build: Path, *options: str) -> None:
     run("cmake", "--build", build)
     env = {"GANGLION_ONNXRUNTIME": str(onnxruntime_library())}
     said = {engine: run(build / "consumer", ARTIFACTS / f"lstm{suffix}", env=env) for engine, suffix in
-            (("onnxruntime", ".onnx"), ("libtorch", ".pt"))}  # fmt: skip
+            (("native", ".ganglion"), ("onnxruntime", ".onnx"), ("libtorch", ".pt"))}  # fmt: skip
     actions = []
     for engine, text in said.items():
         assert f", {engine}: " in text
         actions.append(float(text.rsplit(" ", 1)[1]))
-    assert actions[0] == pytest.approx(actions[1], abs=1e-6)
+    assert actions == pytest.approx([actions[0]] * 3, abs=1e-6)
 
 
 def test_installed_package_is_found_built_and_run(prefix: Path, tmp_path: Path) -> None:
@@ -56,6 +56,13 @@ def test_installed_package_is_found_built_and_run(prefix: Path, tmp_path: Path) 
 
 def test_subdirectory_is_built_and_run(tmp_path: Path) -> None:
     build_and_fly(ROOT / "tests/consumer/subdirectory", tmp_path)
+
+
+def test_everything_but_libtorch_is_below_one_mebibyte(prefix: Path, tmp_path: Path) -> None:
+    """A program that has all of the library in it: every engine, reader and kernel."""
+    stripped = tmp_path / "ganglion-run"
+    run("strip", "-o", stripped, prefix / "bin/ganglion-run")
+    assert stripped.stat().st_size < 1 << 20
 
 
 def test_installed_headers_name_no_third_party(prefix: Path) -> None:
@@ -79,7 +86,8 @@ def test_wheel_works_with_numpy_and_rich_alone(tmp_path: Path) -> None:
     # First without a library: once one is loaded, the loader finds it again by its name.
     script = """
 import os, sys, ganglion, numpy
-onnx, pt, library = sys.argv[1:]
+native, onnx, pt, library = sys.argv[1:]
+assert ganglion.load(native).self_test().ok
 for path, says in ((onnx, "ganglion[onnx]"), (onnx, "cannot open shared object file"), (pt, "ganglion[torch]")):
     try:
         ganglion.load(path)
@@ -93,7 +101,8 @@ os.environ["GANGLION_ONNXRUNTIME"] = library
 assert ganglion.load(onnx).self_test().ok
 assert not {"torch", "onnxruntime", "gymnasium"} & set(sys.modules)
 """
-    text = run(python, "-c", script, ARTIFACTS / "lstm.onnx", ARTIFACTS / "lstm.pt", onnxruntime_library())
+    text = run(python, "-c", script, *(ARTIFACTS / f"lstm{suffix}" for suffix in (".ganglion", ".onnx", ".pt")),
+               onnxruntime_library())  # fmt: skip
     assert text.startswith("(2,)")
     installed = tmp_path / "venv/lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     names = {file.name for file in (installed / "ganglion").iterdir()}

@@ -28,7 +28,7 @@ SURFACE = {
     "load",
     "verify",
 }
-ROOMS = {"cli", "contract", "errors", "export", "policies", "runtime", "verify"}
+ROOMS = {"cli", "compiler", "contract", "errors", "export", "policies", "runtime", "verify"}
 PACKAGE = Path(ganglion.__file__).parent
 
 

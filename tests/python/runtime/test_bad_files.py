@@ -218,6 +218,6 @@ def test_missing_engine_names_the_extra() -> None:
             ganglion.load(ARTIFACTS / name, onnxruntime_library="/nowhere.so", libtorch_library="/nowhere.so")
         assert isinstance(caught.value, ImportError)
     with pytest.raises(ganglion.GanglionError, match="native"):
-        ganglion.load(ARTIFACTS / "lstm.onnx", engine="native")
+        ganglion.load(ARTIFACTS / "lstm.pt", engine="native")
     with pytest.raises(ValueError, match="tensorrt"):
         ganglion.load(ARTIFACTS / "lstm.onnx", engine="tensorrt")  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -66,6 +67,30 @@ def test_bench_measures_interleaved_and_counts_the_heap() -> None:
         assert entry["allocations_per_step"] > 1
     table = tool("ganglion-bench", "--steps", 50, "--rounds", 1, ARTIFACTS / "lstm.onnx")
     assert "p99.9 us" in table.stdout and "onnxruntime" in table.stdout
+
+
+def test_bench_measures_the_read_of_weights_on_one_cpu() -> None:
+    cpu = min(os.sched_getaffinity(0))
+    sizes = [0, 1 << 15, 1 << 22]
+    floors = [word for size in sizes for word in ("--floor", size)]
+    arguments = ("--steps", 200, "--rounds", 2, "--pin", cpu, *floors, ARTIFACTS / "lstm.onnx")
+    result = tool("ganglion-bench", "--json", *arguments)
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert len(document["results"]) == 1
+    assert [entry["bytes"] for entry in document["floors"]] == sizes
+    assert [entry["steps"] for entry in document["floors"]] == [400] * 3
+    nothing, small, large = (entry["p50_us"] for entry in document["floors"])
+    # A core reads 4 MiB at a few hundred GB/s at the very most; a read that the compiler dropped would take no time.
+    assert nothing < small < large and large > 4.0
+    table = tool("ganglion-bench", *arguments)
+    assert "32768 bytes read once" in table.stdout
+
+
+def test_bench_refuses_a_cpu_that_is_not_there() -> None:
+    result = tool("ganglion-bench", "--pin", 100000, ARTIFACTS / "lstm.onnx")
+    assert result.returncode == 1
+    assert "CPU 100000" in result.stderr
 
 
 def test_wrong_command_lines_exit_with_2() -> None:

@@ -1,0 +1,190 @@
+"""What `run.py` found, as Markdown and as a picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FLOAT32, FLOAT16, INT8, ORT, TORCH = "native float32", "native float16", "native int8", "ONNX Runtime", "LibTorch"
+COLOURS = {FLOAT32: "#1b6ca8", FLOAT16: "#4d9bd1", INT8: "#8fc7ec", ORT: "#d98324", TORCH: "#b04a5a"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the design asks of nets of one size, in medians of one run.
+
+    Attributes:
+        float32: ONNX Runtime over native float32, at least.
+        floor: native float32 over the read of its weights, at most.
+        int8: ONNX Runtime over native int8, at least.
+    """
+
+    float32: float
+    floor: float
+    int8: float
+
+
+TARGETS = {"small": Target(7.0, 1.4, 10.0), "medium": Target(2.4, 1.2, 8.0), "large": Target(1.0, 1.05, 8.0)}
+TINY_FLOOR_US = 0.2
+"""The two smallest nets may be so far above the floor."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One target and what was reached."""
+
+    what: str
+    reached: str
+    asked: str
+    ok: bool
+
+
+def verdicts(net: dict[str, Any]) -> list[Verdict]:
+    """Compares one net with its targets."""
+    target = TARGETS[net["group"]]
+    p50 = {name: row["p50_us"] for name, row in net["contenders"].items()}
+    tail = {name: row["p999_us"] for name, row in net["contenders"].items()}
+    floor = net["floors"][FLOAT32]["p50_us"]
+    against_ort, against_floor, small = p50[ORT] / p50[FLOAT32], p50[FLOAT32] / floor, p50[ORT] / p50[INT8]
+    if net["tiny"]:
+        above = p50[FLOAT32] - floor
+        of_floor = Verdict(
+            "floor", f"{against_floor:.2f}x, {above:.2f} us above", f"+{TINY_FLOOR_US} us", above <= TINY_FLOOR_US
+        )
+    else:
+        of_floor = Verdict("floor", f"{against_floor:.2f}x", f"{target.floor:g}x", against_floor <= target.floor)
+    return [
+        Verdict("float32", f"{against_ort:.1f}x", f"{target.float32:g}x", against_ort >= target.float32),
+        of_floor,
+        Verdict("int8", f"{small:.1f}x", f"{target.int8:g}x", small >= target.int8),
+        Verdict("tail", f"{tail[FLOAT32]:.1f} / {tail[ORT]:.1f} us", "not above", tail[FLOAT32] <= tail[ORT]),
+    ]
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """Returns the text of RESULTS.md."""
+    machine, nets = document["machine"], document["nets"]
+    clock = sorted(net["clock_us"] for net in nets)[len(nets) // 2]
+    stolen = "" if machine["stolen"] is None else f", {machine['stolen']:.1%} of the time stolen by the hypervisor"
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    parts = [
+        "# Latency of a step",
+        "Written by `make bench`; do not edit. Machine: "
+        f"{machine['cpu']}{' (a virtual machine)' if machine['virtual'] else ''}, {machine['cores']} cores, "
+        f"{', '.join(machine['caches'])}; {', '.join(machine['features'])}; {machine['kernel']}, {machine['libc']}; "
+        f"{versions}; {machine['date']}. Load average at the start {machine['load_average']:.1f}{stolen}.",
+        "Every net is drawn from a seed, has 12 actions and runs at batch 1 on one thread, pinned to one CPU. The "
+        "contenders of a net take turns in one process, "
+        f"{document['rounds']} rounds; each step is timed on its own, and the clock itself takes {clock * 1000:.0f} ns "
+        "of every time. *Floor*: the float32 weights of the net, read once from end to end with the widest loads of "
+        "the CPU, in the same rounds. Only times within a row were measured together.",
+        "## Median of a step, microseconds",
+        _table(
+            ["net", "weights", FLOAT32, FLOAT16, INT8, ORT, TORCH, "floor"],
+            [
+                [net["title"], _size(net["weight_bytes"][FLOAT32])]
+                + [_time(net["contenders"][name]["p50_us"]) for name in (FLOAT32, FLOAT16, INT8, ORT, TORCH)]
+                + [_time(net["floors"][FLOAT32]["p50_us"])]
+                for net in nets
+            ],
+        ),
+        "## Against the targets",
+        "Ratios of medians; what is asked for stands in brackets. The last column is the 99.9th percentile of native "
+        "float32 and of ONNX Runtime.",
+        _table(
+            ["net", "float32 faster than ONNX Runtime", "float32 over floor", "int8 faster than ONNX Runtime", "p99.9"],
+            [[net["title"], *(_verdict(verdict) for verdict in verdicts(net))] for net in nets],
+        ),
+        "## Percentiles, microseconds, and heap allocations of a step",
+        _table(
+            ["net", "contender", "p50", "p99", "p99.9", "max", "allocations", "steps"],
+            [
+                [net["title"], name]
+                + [_time(row[key]) for key in ("p50_us", "p99_us", "p999_us", "max_us")]
+                + [f"{row['allocations_per_step']:g}", f"{row['steps']:,}"]
+                for net in nets
+                for name, row in net["contenders"].items()
+            ],
+        ),
+        "## Smaller weights",
+        "*Error*: largest |difference| of an action from the float32 weights over the golden trajectory; actions are "
+        "of order 1. *Floor*: the same net's smaller weights read once.",
+        _table(
+            ["net", "contender", "scheme", "weights", "error", "median", "floor"],
+            [
+                [
+                    net["title"],
+                    name,
+                    net["stored"][name]["weights"],
+                    _size(net["weight_bytes"][name]),
+                    net["stored"][name]["weights_error"],
+                    _time(net["contenders"][name]["p50_us"]),
+                    _time(net["floors"][name]["p50_us"]),
+                ]
+                for net in nets
+                for name in (FLOAT16, INT8)
+            ],
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def plot(document: dict[str, Any], path: Path) -> None:
+    """Draws medians as bars, the 99.9th percentile as a whisker and the floor as a line, one panel per net."""
+    nets = document["nets"]
+    columns = 2 if len(nets) > 1 else 1
+    rows = math.ceil(len(nets) / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(6.0 * columns, 2.1 * rows), squeeze=False, layout="constrained")
+    for axis in axes.flat[len(nets) :]:
+        axis.axis("off")
+    for axis, net in zip(axes.flat, nets, strict=False):
+        names = list(net["contenders"])
+        p50 = [net["contenders"][name]["p50_us"] for name in names]
+        tail = [net["contenders"][name]["p999_us"] - median for name, median in zip(names, p50, strict=True)]
+        axis.barh(names, p50, color=[COLOURS[name] for name in names], height=0.7)
+        axis.errorbar(
+            p50, names, xerr=([0.0] * len(names), tail), fmt="none", ecolor="#555555", elinewidth=1, capsize=2
+        )
+        axis.axvline(net["floors"][FLOAT32]["p50_us"], color="black", linewidth=1, linestyle=":")
+        axis.set_xscale("log")
+        axis.invert_yaxis()
+        axis.set_title(f"{net['title']} ({_size(net['weight_bytes'][FLOAT32])})", fontsize=10, loc="left")
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel(
+        f"microseconds a step, batch 1, {document['machine']['cpu']}: bar = median, whisker = p99.9, "
+        "dotted = float32 weights read once",
+        fontsize=9,
+    )
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    lines = [headings, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )
+
+
+def _verdict(verdict: Verdict) -> str:
+    return f"{'' if verdict.ok else '**missed** '}{verdict.reached} ({verdict.asked})"
+
+
+def _time(microseconds: float) -> str:
+    digits = 2 if microseconds < 10 else 1 if microseconds < 100 else 0
+    return f"{microseconds:.{digits}f}"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1024:.1f} KiB" if size < 1 << 17 else f"{size / (1 << 20):.2f} MiB"

@@ -1,0 +1,157 @@
+"""`make bench`: how long a step takes, native against ONNX Runtime, LibTorch and a single read of the weights.
+
+Builds the nets of `nets.py`, measures each one in one process with all contenders in interleaved rounds on one CPU, and
+writes `latency.json`, `latency.png` and `RESULTS.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nets
+import report
+import torch
+
+import ganglion
+from ganglion.runtime import cpu_features
+from ganglion.verify import Latency, WeightFloor, bench
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+ROUNDS = 50
+
+
+def main() -> None:
+    """Builds, measures, writes."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    arguments.nets.mkdir(parents=True, exist_ok=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    chosen = [net for net in nets.NETS if arguments.only is None or net.key in arguments.only]
+    cpu = max(os.sched_getaffinity(0))
+    document: dict[str, Any] = {"machine": _machine(cpu), "rounds": arguments.rounds, "nets": []}
+    busy = _cpu_ticks(cpu)
+    for net in chosen:
+        begin = time.monotonic()
+        stored = _built(net, arguments.nets, arguments.keep)
+        built = time.monotonic()
+        document["nets"].append(_measured(net, arguments.nets, arguments.rounds, cpu) | {"stored": stored})
+        print(
+            f"{net.title}: files in {built - begin:.0f} s, measured in {time.monotonic() - built:.0f} s",
+            file=sys.stderr,
+        )
+    # Nothing is done about noise from other programs but to say how much there was.
+    document["machine"]["stolen"] = _stolen(busy, _cpu_ticks(cpu))
+    (arguments.out / "latency.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    report.plot(document, arguments.out / "latency.png")
+    text = report.markdown(document)
+    arguments.results.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nets", type=Path, default=ROOT / "build" / "bench", help="folder of the nets' files")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "out" / "bench", help="folder of latency.json and latency.png"
+    )
+    parser.add_argument("--results", type=Path, default=HERE / "RESULTS.md", help="the summary")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="in each round every contender has its turn")
+    parser.add_argument("--only", action="append", choices=[net.key for net in nets.NETS], help="only this net")
+    parser.add_argument("--keep", action="store_true", help="measure the files that are there")
+    return parser.parse_args()
+
+
+def _built(net: nets.Net, folder: Path, keep: bool) -> dict[str, dict[str, str]]:
+    """Writes the files of a net; returns how small weights are stored and what that costs, by contender."""
+    paths = nets.files(net, folder)
+    if not (keep and all(path.is_file() for path in paths.values())):
+        nets.build(net, folder)
+    small = {name: path for name, path in paths.items() if name in (report.FLOAT16, report.INT8)}
+    contracts = {name: ganglion.inspect(path) for name, path in small.items()}
+    keys = ("weights", "weights_error")
+    return {name: {key: contract.provenance[key] for key in keys} for name, contract in contracts.items()}
+
+
+def _measured(net: nets.Net, folder: Path, rounds: int, cpu: int) -> dict[str, Any]:
+    paths = nets.files(net, folder)
+    sizes = {name: _weight_bytes(path) for name, path in paths.items() if "native" in name}
+    # No bytes at all: what the clock itself takes, which is part of every time.
+    found = bench(list(paths.values()), steps=net.steps, rounds=rounds, floors=[*sizes.values(), 0], pin=cpu)
+    *floors, clock = found.floors
+    return {
+        "key": net.key,
+        "title": net.title,
+        "group": net.group,
+        "tiny": net.tiny,
+        "weight_bytes": sizes,
+        "clock_us": clock.p50_us,
+        "contenders": {name: _times(row) for name, row in zip(paths, found.results, strict=True)},
+        "floors": {name: _times(row) for name, row in zip(sizes, floors, strict=True)},
+    }
+
+
+def _times(row: Latency | WeightFloor) -> dict[str, Any]:
+    return {key: value for key, value in dataclasses.asdict(row).items() if key not in ("file", "rounds")}
+
+
+def _weight_bytes(path: Path) -> int:
+    """Bytes of all tensors of a `.ganglion` file: what follows its header (FORMAT.md)."""
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    return path.stat().st_size - 8 - header
+
+
+def _machine(cpu: int) -> dict[str, Any]:
+    info = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
+    model = next((line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")), "")
+    virtual = any(line.startswith("flags") and " hypervisor " in f"{line} " for line in info.splitlines())
+    versions = {name: importlib.metadata.version(name) for name in ("ganglion", "onnxruntime", "torch")}
+    return {
+        "cpu": model or platform.processor() or platform.machine(),
+        "virtual": virtual,
+        "cores": os.cpu_count(),
+        "pinned_to": cpu,
+        "features": cpu_features(),
+        "caches": _caches(cpu),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "libc": " ".join(platform.libc_ver()),
+        "versions": versions,
+        "load_average": os.getloadavg()[0],
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _caches(cpu: int) -> list[str]:
+    """Levels, kinds and sizes of the caches that a CPU can use, as the kernel names them."""
+    caches = []
+    for folder in sorted(Path(f"/sys/devices/system/cpu/cpu{cpu}/cache").glob("index*")):
+        level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
+        caches.append(f"L{level} {'' if kind == 'Unified' else kind.lower() + ' '}{size}")
+    return caches
+
+
+def _cpu_ticks(cpu: int) -> list[int]:
+    """Ticks of a CPU by what it did, in the order of /proc/stat; empty where there is no such file."""
+    path = Path("/proc/stat")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [int(ticks) for line in lines if line.startswith(f"cpu{cpu} ") for ticks in line.split()[1:9]]
+
+
+def _stolen(before: list[int], after: list[int]) -> float | None:
+    """Share of the time in which the hypervisor ran something else on this CPU."""
+    spent = [end - begin for begin, end in zip(before, after, strict=True)]
+    return spent[7] / sum(spent) if sum(spent) > 0 else None
+
+
+if __name__ == "__main__":
+    main()

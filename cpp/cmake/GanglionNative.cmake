@@ -1,0 +1,42 @@
+# The real-time room: sources of their own flags. Kernels are built once for each instruction set and chosen at load.
+
+function(ganglion_add_native_room target)
+  set(room "${PROJECT_SOURCE_DIR}/cpp/src/native")
+  set(kernels "${room}/kernels_portable.cpp")
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
+    list(APPEND kernels "${room}/kernels_avx2.cpp" "${room}/kernels_avx512.cpp" "${room}/kernels_avx512_vnni.cpp")
+  endif()
+  set(sources
+    ${kernels}
+    "${room}/cpu.cpp"
+    "${room}/loop.cpp"
+    "${room}/memory.cpp"
+    "${room}/model.cpp"
+    "${room}/pack.cpp"
+    "${room}/plan.cpp"
+    "${room}/scalar_kernels.cpp")
+  target_sources(${target} PRIVATE ${sources})
+
+  # errno of a square root would be a write per step; nothing here reads it.
+  set(flags -fno-exceptions -fno-rtti -fno-math-errno)
+  set(kernel_flags ${flags})
+  if(GANGLION_SANITIZE)
+    # Sanitized and optimised, one file of kernels takes the compiler minutes.
+    list(APPEND kernel_flags -O0 -g1)
+  elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+    list(APPEND flags -O3)
+    list(APPEND kernel_flags -O3)
+  endif()
+  set(avx2 -mavx2 -mfma -mf16c)
+  set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC's own AVX-512 header reads uninitialised registers on purpose (GCC bug 105593).
+    list(APPEND avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
+  endif()
+  set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${flags}")
+  set_source_files_properties("${room}/kernels_portable.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags}")
+  set_source_files_properties("${room}/kernels_avx2.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags};${avx2}")
+  set_source_files_properties("${room}/kernels_avx512.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags};${avx512}")
+  set_source_files_properties("${room}/kernels_avx512_vnni.cpp" PROPERTIES COMPILE_OPTIONS
+    "${kernel_flags};${avx512};-mavx512vnni")
+endfunction()

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "ganglion/contract.hpp"
+#include "ganglion/error.hpp"
+#include "ganglion/realtime.hpp"
+#include "ganglion/self_test.hpp"
+#include "ganglion/status.hpp"
+
+namespace ganglion {
+
+namespace detail {
+struct Artifact;
+}
+
+struct NativeOptions {
+  int warmup_steps = 20;     ///< steps run at load; they leave no trace in the state
+  bool self_test = true;     ///< replay the golden trajectory and refuse a file that misses it
+  std::size_t batch = 0;     ///< rows for an artifact that takes any number; 0: what the contract says, else 1
+  bool lock_memory = false;  ///< mlock weights and buffers; refuses to load where the system does not allow it
+};
+
+/// The kernels that the native engine uses on this CPU: "baseline", "avx2", "avx512", "avx512_vnni" or "neon"; a string
+/// with static storage.
+[[nodiscard]] const char* native_instruction_set() noexcept;
+
+/// A policy on the native engine. Movable, not copyable; one thread at a time.
+///
+/// Set-up functions may allocate and throw `Error`. Everything marked GANGLION_NONBLOCKING takes no heap, no lock and
+/// no system call, and a time that does not depend on the numbers.
+class NativePolicy final {
+ public:
+  /// Opens a .ganglion file. Throws `Error` on anything that is wrong with file or options.
+  [[nodiscard]] static NativePolicy load(const std::filesystem::path& path, const NativeOptions& options = {});
+  /// The same for a file in memory, which may go away afterwards.
+  [[nodiscard]] static NativePolicy load(std::span<const std::byte> file, const NativeOptions& options = {});
+
+  NativePolicy(NativePolicy&&) noexcept;
+  NativePolicy& operator=(NativePolicy&&) noexcept;
+  NativePolicy(const NativePolicy&) = delete;
+  NativePolicy& operator=(const NativePolicy&) = delete;
+  ~NativePolicy();
+
+  /// One control step. observation: [batch, observation_size]; action: [batch, action_size].
+  /// On any status but ok, `action` and the state keep their old bytes.
+  [[nodiscard]] Status step(std::span<const float> observation, std::span<float> action) noexcept GANGLION_NONBLOCKING;
+
+  /// Restores the initial state of every row; also the state right after load.
+  void reset() noexcept GANGLION_NONBLOCKING;
+
+  /// Restores the initial state of the rows whose byte is not zero. rows: [batch].
+  [[nodiscard]] Status reset(std::span<const std::uint8_t> rows) noexcept GANGLION_NONBLOCKING;
+
+  /// Output `index` of the last ok step, [batch, outputs[index].size]; empty before the first one or out of range.
+  /// Valid until the next step.
+  [[nodiscard]] std::span<const float> output(std::size_t index) const noexcept GANGLION_NONBLOCKING;
+
+  /// The hidden state, [batch, hidden_size], each row in the order of the contract's slots. Valid until the next verb.
+  [[nodiscard]] std::span<const float> state() const noexcept GANGLION_NONBLOCKING;
+
+  /// Takes over a hidden state, [batch, hidden_size]; non_finite_observation refuses NaN and infinity.
+  [[nodiscard]] Status set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING;
+
+  [[nodiscard]] const Contract& contract() const noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] std::size_t batch() const noexcept GANGLION_NONBLOCKING;
+
+  /// Replays the golden trajectory on a copy of the state. Allocates: not for the loop.
+  [[nodiscard]] SelfTest self_test() const;
+
+  /// A second policy with the same weights and a copy of the state. Allocates: not for the loop.
+  [[nodiscard]] NativePolicy clone() const;
+
+ private:
+  class Impl;
+  explicit NativePolicy(std::unique_ptr<Impl> impl) noexcept;
+  static NativePolicy make(const std::string& name, const detail::Artifact& artifact, const NativeOptions& options);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ganglion

@@ -1,0 +1,38 @@
+#include "native/cpu.hpp"
+
+namespace ganglion::native {
+
+#if defined(__x86_64__)
+namespace {
+
+const KernelTable* avx512_vnni() noexcept {
+  static const KernelTable table = [] {
+    constexpr auto dot = static_cast<std::size_t>(Packing::i8_dot);
+    KernelTable result = kernels_avx512;
+    result.name = "avx512_vnni";
+    result.affine[dot] = dot_kernels_avx512_vnni.affine;
+    result.lstm[dot] = dot_kernels_avx512_vnni.lstm;
+    result.gru[dot] = dot_kernels_avx512_vnni.gru;
+    return result;
+  }();
+  return &table;
+}
+
+}  // namespace
+#endif
+
+const KernelTable* kernels_for(Isa isa) noexcept {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+  if (vnni && (isa == Isa::automatic || isa == Isa::avx512_vnni)) return avx512_vnni();
+  if (avx512 && (isa == Isa::automatic || isa == Isa::avx512)) return &kernels_avx512;
+  if (avx2 && (isa == Isa::automatic || isa == Isa::avx2)) return &kernels_avx2;
+#endif
+  return isa == Isa::automatic || isa == Isa::portable ? &kernels_portable : nullptr;
+}
+
+}  // namespace ganglion::native

@@ -1,0 +1,106 @@
+#pragma once
+
+// What the executor asks of a set of kernels. Every instruction set has one translation unit that fills a KernelTable;
+// this header must stay free of inline functions, because those units are compiled with different flags.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ganglion/realtime.hpp"
+
+namespace ganglion::native {
+
+struct Step;
+
+using Kernel = void (*)(const Step&) noexcept GANGLION_NONBLOCKING;
+/// y[i] = f(x[i]); x and y may be the same.
+using UnaryKernel = void (*)(const float* x, float* y, std::size_t size, float alpha,
+                             float beta) noexcept GANGLION_NONBLOCKING;
+
+/// A value in memory: one row of the batch every `stride` floats (0: the same for all rows).
+struct Operand {
+  float* data = nullptr;
+  std::size_t stride = 0;
+};
+
+/// One operation with everything resolved to addresses. Which fields count depends on the kernel.
+struct Step {
+  Kernel run = nullptr;
+  std::size_t batch = 1;
+  bool backwards = false;  ///< take the panels from last to first
+  Operand in[3];
+  Operand out[2];
+  std::size_t in_size[3] = {0, 0, 0};
+  std::size_t size = 0;  ///< elements of out[0] in one row; units of a cell
+  const void* weights = nullptr;
+  const float* bias = nullptr;
+  const float* scale = nullptr;              ///< per row of an int8 weight, in the order of `bias`
+  const std::int32_t* correction = nullptr;  ///< per row: sum of the int8 weights, in the order of `bias`
+  const std::int32_t* index = nullptr;
+  void* scratch = nullptr;
+  UnaryKernel unary = nullptr;  ///< null: identity
+  float alpha = 0.0F;
+  float beta = 0.0F;
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+  std::size_t inner = 0;
+  const void* extra = nullptr;  ///< attributes of a rare operation (Conv1d)
+};
+
+/// How a packed weight is stored and read.
+enum class Packing : std::uint8_t {
+  f32,
+  f16,
+  i8,      ///< int8, converted to float on the way
+  i8_dot,  ///< int8 in groups of four inputs for integer dot products; the input is scaled to integers first
+};
+inline constexpr std::size_t packing_count = 4;
+
+/// The kernels of one instruction set. A null entry: the packer must choose another packing.
+struct KernelTable {
+  const char* name;
+  std::size_t lanes;          ///< floats of one vector: outputs are packed in groups of so many
+  std::size_t panel_vectors;  ///< vectors of one affine panel
+  Kernel affine[packing_count];
+  Kernel lstm[packing_count];
+  Kernel gru[packing_count];
+  const UnaryKernel* unary;  ///< by Unary
+  const Kernel* binary;      ///< by Binary
+  const Kernel* reduce;      ///< by Reduce
+  Kernel unary_rows;         ///< unary over all rows of the batch
+  Kernel copy;
+  Kernel gather;
+  Kernel where;
+  Kernel softmax;
+  Kernel log_softmax;
+  Kernel argmax;
+  Kernel layer_norm;
+  Kernel conv1d;
+  Kernel matmul;
+  Kernel lookup;
+  Kernel blend;  ///< out = (1 - in[0]) * in[1] + in[0] * in[2]: the last line of a GRU
+  bool (*all_finite)(const float* values, std::size_t size) noexcept GANGLION_NONBLOCKING;
+};
+
+/// What an instruction set with integer dot products adds to another one's table.
+struct DotKernels {
+  Kernel affine;
+  Kernel lstm;
+  Kernel gru;
+};
+
+// Functions that come from the C library, one element at a time; the same for every instruction set.
+void sin_kernel(const float* x, float* y, std::size_t size, float, float) noexcept GANGLION_NONBLOCKING;
+void cos_kernel(const float* x, float* y, std::size_t size, float, float) noexcept GANGLION_NONBLOCKING;
+void atan_kernel(const float* x, float* y, std::size_t size, float, float) noexcept GANGLION_NONBLOCKING;
+void pow_kernel(const Step& step) noexcept GANGLION_NONBLOCKING;
+void mod_kernel(const Step& step) noexcept GANGLION_NONBLOCKING;
+
+extern const KernelTable kernels_portable;
+#if defined(__x86_64__)
+extern const KernelTable kernels_avx2;
+extern const KernelTable kernels_avx512;
+extern const DotKernels dot_kernels_avx512_vnni;
+#endif
+
+}  // namespace ganglion::native

@@ -1,0 +1,153 @@
+#include "native/pack.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "native/memory.hpp"
+
+namespace ganglion::native {
+
+namespace {
+
+template <class T>
+T element(const Tensor& tensor, std::size_t i) {
+  T value;
+  std::memcpy(&value, tensor.bytes.data() + i * sizeof value, sizeof value);
+  return value;
+}
+
+/// IEEE 754 binary16 to binary32.
+float half_to_float(std::uint16_t half) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16U;
+  const std::uint32_t exponent = (half >> 10U) & 0x1FU;
+  const std::uint32_t fraction = half & 0x3FFU;
+  float value = 0.0F;
+  if (exponent == 0) {
+    value = static_cast<float>(fraction) * 0x1p-24F;
+    return sign != 0 ? -value : value;
+  }
+  const std::uint32_t bits = sign | (exponent == 31 ? 0x7F800000U : (exponent + 112U) << 23U) | fraction << 13U;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/// Where the weight of input k goes inside a panel, for plain packings and for those in groups of four.
+struct PanelLayout {
+  std::size_t vectors;
+  std::size_t lanes;
+  std::size_t split;
+  bool grouped;
+
+  [[nodiscard]] std::size_t at(std::size_t k, std::size_t lane_of_panel) const {
+    if (!grouped) return k * vectors * lanes + lane_of_panel;
+    const std::size_t slot = k < split ? k : round_up(split, 4) + (k - split);
+    return slot / 4 * 4 * vectors * lanes + 4 * lane_of_panel + slot % 4;
+  }
+};
+
+std::size_t slots(std::size_t columns, std::size_t split, Packing packing) {
+  return packing == Packing::i8_dot ? round_up(split, 4) + round_up(columns - split, 4) : columns;
+}
+
+template <class T, class Read>
+void pack_as(const MatrixSource& source, const RowOrder& order, Packing packing, std::size_t split, T* to, Read read) {
+  const std::size_t columns = source.columns();
+  std::size_t vectors = 0;
+  for (const std::uint8_t count : order.panels) vectors += count;
+  const std::size_t lanes = vectors == 0 ? 1 : order.rows.size() / vectors;
+  std::size_t first = 0;
+  for (const std::uint8_t count : order.panels) {
+    const PanelLayout layout{count, lanes, split, packing == Packing::i8_dot};
+    for (std::size_t lane = 0; lane < count * lanes; ++lane) {
+      const Index row = order.rows[first + lane];
+      if (row == none) continue;
+      for (std::size_t k = 0; k < columns; ++k) to[layout.at(k, lane)] = read(row, k);
+    }
+    first += count * lanes;
+    to += slots(columns, split, packing) * count * lanes;
+  }
+}
+
+}  // namespace
+
+float float_at(const Tensor& tensor, std::size_t i) {
+  switch (tensor.dtype) {
+    case Dtype::f32:
+      return element<float>(tensor, i);
+    case Dtype::f16:
+      return half_to_float(element<std::uint16_t>(tensor, i));
+    case Dtype::i8:
+      return static_cast<float>(element<std::int8_t>(tensor, i));
+    case Dtype::i32:
+      return static_cast<float>(element<std::int32_t>(tensor, i));
+  }
+  return 0.0F;
+}
+
+RowOrder affine_rows(std::size_t first, std::size_t count, const KernelTable& kernels) {
+  RowOrder order;
+  for (std::size_t row = 0; row < count; row += kernels.lanes) {
+    for (std::size_t lane = 0; lane < kernels.lanes; ++lane) {
+      order.rows.push_back(row + lane < count ? static_cast<Index>(first + row + lane) : none);
+    }
+  }
+  for (std::size_t left = order.rows.size() / kernels.lanes; left != 0;) {
+    const std::size_t vectors = std::min(left, kernels.panel_vectors);
+    order.panels.push_back(static_cast<std::uint8_t>(vectors));
+    left -= vectors;
+  }
+  return order;
+}
+
+RowOrder cell_rows(std::size_t units, std::size_t gates, const KernelTable& kernels) {
+  RowOrder order;
+  for (std::size_t unit = 0; unit < units; unit += kernels.lanes) {
+    order.panels.push_back(static_cast<std::uint8_t>(gates));
+    for (std::size_t gate = 0; gate < gates; ++gate) {
+      for (std::size_t lane = 0; lane < kernels.lanes; ++lane) {
+        order.rows.push_back(unit + lane < units ? static_cast<Index>(gate * units + unit + lane) : none);
+      }
+    }
+  }
+  return order;
+}
+
+Packing packing_of(const Tensor& weight, Activations activations, const KernelTable& kernels) {
+  Packing wanted = Packing::f32;
+  if (weight.dtype == Dtype::f16) wanted = Packing::f16;
+  // So many products fit into an int32 (vector_dot_vnni.hpp).
+  constexpr std::size_t longest_sum = 65536;
+  if (weight.dtype == Dtype::i8) {
+    wanted = activations == Activations::float32 || weight.shape[1] > longest_sum ? Packing::i8 : Packing::i8_dot;
+  }
+  return kernels.affine[static_cast<std::size_t>(wanted)] != nullptr ? wanted : Packing::f32;
+}
+
+std::size_t packed_size(const MatrixSource& source, const RowOrder& order, Packing packing, std::size_t split) {
+  constexpr std::size_t width[packing_count] = {4, 2, 1, 1};
+  return order.rows.size() * slots(source.columns(), split, packing) * width[static_cast<std::size_t>(packing)];
+}
+
+void pack(const MatrixSource& source, const RowOrder& order, Packing packing, std::size_t split, std::byte* to) {
+  const Tensor& weight = *source.weight;
+  const std::size_t columns = source.columns();
+  switch (packing) {
+    case Packing::f32:
+      pack_as(source, order, packing, split, reinterpret_cast<float*>(to), [&](std::size_t row, std::size_t k) {
+        const float value = float_at(weight, row * columns + k);
+        return source.scale == nullptr ? value : value * float_at(*source.scale, row);
+      });
+      return;
+    case Packing::f16:
+      pack_as(source, order, packing, split, reinterpret_cast<std::uint16_t*>(to),
+              [&](std::size_t row, std::size_t k) { return element<std::uint16_t>(weight, row * columns + k); });
+      return;
+    case Packing::i8:
+    case Packing::i8_dot:
+      pack_as(source, order, packing, split, reinterpret_cast<std::int8_t*>(to),
+              [&](std::size_t row, std::size_t k) { return element<std::int8_t>(weight, row * columns + k); });
+      return;
+  }
+}
+
+}  // namespace ganglion::native

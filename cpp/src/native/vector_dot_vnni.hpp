@@ -1,0 +1,224 @@
+// Integer products of int8 weights with AVX512-VNNI. Included inside an anonymous namespace.
+//
+// The input of a row becomes whole numbers a = round(x / scale) of 16 bits (or of 8: the low byte is then 0), stored as
+// u = a + 32768 in two unsigned bytes. vpdpbusd multiplies unsigned with signed bytes and adds four products to an
+// int32; sums of the low and the high bytes are kept apart:
+//   sum a w = (sum low w) + 256 (sum high w - 128 sum w)
+// An int32 holds 2^31 / (255 * 127 * 1) = 66,000 products, more than a tensor's row has in any file that is read.
+
+/// One row of the scratch: a line with the scale, low bytes, high bytes.
+struct IntegerInput {
+  float scale;
+  const std::uint8_t* low;
+  const std::uint8_t* high;
+};
+
+constexpr std::size_t integer_line = 64;
+
+GANGLION_INLINE IntegerInput integer_input(const Step& step, std::size_t row) {
+  const auto* base = static_cast<const float*>(step.scratch) + row * step.columns;
+  const auto* low = reinterpret_cast<const std::uint8_t*>(base) + integer_line;
+  return {*base, low, low + (step.columns * sizeof(float) - integer_line) / 2};
+}
+
+/// Integers of one operand; the slots up to the next multiple of four meet weights of zero.
+inline void quantise_operand(const float* x, std::size_t size, __m512 inverse, bool narrow, std::uint8_t* low,
+                             std::uint8_t* high) {
+  const __m512i offset = _mm512_set1_epi32(32768);
+  for (std::size_t i = 0; i < size; i += lanes) {
+    const std::size_t n = size - i < lanes ? size - i : lanes;
+    __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(load_first(x + i, n).v, inverse));
+    if (narrow) a = _mm512_slli_epi32(a, 8);
+    a = _mm512_add_epi32(a, offset);
+    const __mmask16 mask = first(n);
+    _mm512_mask_cvtepi32_storeu_epi8(low + i, mask, a);
+    _mm512_mask_cvtepi32_storeu_epi8(high + i, mask, _mm512_srli_epi32(a, 8));
+  }
+}
+
+/// The largest lane, given the bits of floats that are not negative.
+inline float largest_of(__m512i bits) {
+  bits = _mm512_max_epi32(bits, _mm512_shuffle_i64x2(bits, bits, 0x4E));
+  bits = _mm512_max_epi32(bits, _mm512_shuffle_i64x2(bits, bits, 0xB1));
+  bits = _mm512_max_epi32(bits, _mm512_shuffle_epi32(bits, _MM_PERM_BADC));
+  bits = _mm512_max_epi32(bits, _mm512_shuffle_epi32(bits, _MM_PERM_CDAB));
+  return _mm512_cvtss_f32(_mm512_castsi512_ps(bits));
+}
+
+/// Fills the scratch from the first `operands` inputs; both have the same scale.
+inline void quantise(const Step& step, std::size_t operands) {
+  const bool narrow = step.inner == 8;
+  for (std::size_t row = 0; row < step.batch; ++row) {
+    // The bits of magnitudes are ordered like integers, with infinity and NaN on top.
+    __m512i top = _mm512_setzero_si512();
+    for (std::size_t i = 0; i < operands; ++i) {
+      const float* x = step.in[i].data + row * step.in[i].stride;
+      for (std::size_t k = 0; k < step.in_size[i]; k += lanes) {
+        const Vector size = magnitude(load_up_to(x + k, step.in_size[i] - k));
+        top = _mm512_max_epi32(top, _mm512_castps_si512(size.v));
+      }
+    }
+    const float largest = largest_of(top);
+    const float steps = narrow ? 127.0F : 32767.0F;
+    auto* const base = static_cast<float*>(step.scratch) + row * step.columns;
+    // NaN and infinity must not vanish in a conversion to integers: they go on as the scale.
+    const bool finite = largest < __builtin_inff();
+    *base = finite ? largest / steps : __builtin_nanf("");
+    if (narrow) *base *= 1.0F / 256.0F;
+    // Inputs as small as that add nothing, and their inverse would overflow.
+    const float inverse = finite && largest > 1e-30F ? steps / largest : 0.0F;
+    auto* low = reinterpret_cast<std::uint8_t*>(base) + integer_line;
+    auto* high = low + (step.columns * sizeof(float) - integer_line) / 2;
+    for (std::size_t i = 0; i < operands; ++i) {
+      quantise_operand(step.in[i].data + row * step.in[i].stride, step.in_size[i], _mm512_set1_ps(inverse), narrow, low,
+                       high);
+      low += (step.in_size[i] + 3) / 4 * 4;
+      high += (step.in_size[i] + 3) / 4 * 4;
+    }
+  }
+}
+
+template <std::size_t Count, std::size_t Rows>
+struct DotSums {
+  __m512i low[Rows][Count];
+  __m512i high[Rows][Count];
+
+  GANGLION_INLINE void start() {
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < Count; ++v) low[r][v] = high[r][v] = _mm512_setzero_si512();
+    }
+  }
+};
+
+/// Adds `size` inputs, beginning at slot `begin`; Narrow: the low bytes are all zero.
+template <bool Narrow, std::size_t Used, std::size_t Last, std::size_t Count, std::size_t Rows>
+GANGLION_INLINE const std::int8_t* accumulate_dot(const std::int8_t* w, const IntegerInput (&in)[Rows],
+                                                  std::size_t begin, std::size_t size, DotSums<Count, Rows>& sums) {
+  for (std::size_t k = begin; k < begin + size; k += 4) {
+    __m512i low[Rows];
+    __m512i high[Rows];
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < Rows; ++r) {
+      std::int32_t four;
+      __builtin_memcpy(&four, in[r].high + k, 4);
+      high[r] = _mm512_set1_epi32(four);
+      if constexpr (!Narrow) {
+        __builtin_memcpy(&four, in[r].low + k, 4);
+        low[r] = _mm512_set1_epi32(four);
+      }
+    }
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < Used; ++v) {
+      const __m512i weight = _mm512_loadu_si512(w + v * 4 * lanes);
+      const std::size_t to = v + 1 == Used ? Last : v;
+#pragma GCC unroll 4
+      for (std::size_t r = 0; r < Rows; ++r) {
+        sums.high[r][to] = _mm512_dpbusd_epi32(sums.high[r][to], high[r], weight);
+        if constexpr (!Narrow) sums.low[r][to] = _mm512_dpbusd_epi32(sums.low[r][to], low[r], weight);
+      }
+    }
+    w += Used * 4 * lanes;
+  }
+  return w;
+}
+
+/// The float value of one vector of sums: weight scale and input scale applied, no bias.
+template <std::size_t Count, std::size_t Rows>
+GANGLION_INLINE Vector dot_value(const DotSums<Count, Rows>& sums, std::size_t row, std::size_t vector, float scale,
+                                 const float* row_scale, const std::int32_t* correction) {
+  // High bytes are those of a + 32768; their sum loses 128 times the weights, exactly.
+  const __m512i high = _mm512_sub_epi32(sums.high[row][vector], _mm512_slli_epi32(_mm512_loadu_si512(correction), 7));
+  const Vector sum = fma({_mm512_cvtepi32_ps(high)}, set(256.0F), {_mm512_cvtepi32_ps(sums.low[row][vector])});
+  return sum * (load(row_scale) * set(scale));
+}
+
+/// Rows of the batch that share one pass: two kinds of sums take twice the registers.
+constexpr std::size_t shared_dot_rows = 2;
+
+template <bool Narrow, std::size_t Count>
+GANGLION_INLINE void dot_affine_panel(const Step& step, const std::int8_t* w, std::size_t first_row) {
+  const float* bias = step.bias + first_row;
+  const std::size_t left = step.size - first_row;
+  const std::size_t used = left < Count * lanes ? left : Count * lanes;
+  const std::size_t slots = (step.in_size[0] + 3) / 4 * 4 + (step.in_size[1] + 3) / 4 * 4;
+  for_rows<shared_dot_rows>(step.batch, 0, [&]<std::size_t Rows>(std::size_t row) __attribute__((always_inline)) {
+    IntegerInput in[Rows];
+    for (std::size_t r = 0; r < Rows; ++r) in[r] = integer_input(step, row + r);
+    DotSums<Count, Rows> sums;
+    sums.start();
+    accumulate_dot<Narrow, Count, Count - 1>(w, in, 0, slots, sums);
+    for (std::size_t r = 0; r < Rows; ++r) {
+      float* out = step.out[0].data + (row + r) * step.out[0].stride + first_row;
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < Count; ++v) {
+        const std::size_t at = first_row + v * lanes;
+        store_up_to(out + v * lanes,
+                    dot_value(sums, r, v, in[r].scale, step.scale + at, step.correction + at) + load(bias + v * lanes),
+                    used - v * lanes);
+      }
+      if (step.unary != nullptr) step.unary(out, out, used, step.alpha, step.beta);
+    }
+  });
+}
+
+template <bool Narrow>
+GANGLION_INLINE void dot_affine_of(const Step& step) {
+  const auto* w = static_cast<const std::int8_t*>(step.weights);
+  const std::size_t panel = 4 * lanes * ((step.in_size[0] + 3) / 4 * 4 + (step.in_size[1] + 3) / 4 * 4);
+  for_affine_panels(step, [&]<std::size_t Count>(std::size_t row, std::size_t number) __attribute__((always_inline)) {
+    dot_affine_panel<Narrow, Count>(step, w + number * panel, row);
+  });
+}
+
+void dot_affine(const Step& step) noexcept GANGLION_NONBLOCKING {
+  quantise(step, step.in_size[1] == 0 ? 1 : 2);
+  step.inner == 8 ? dot_affine_of<true>(step) : dot_affine_of<false>(step);
+}
+
+/// Calls `update(row, unit, sums of the four accumulators with their biases)` for every panel of a cell.
+template <bool Narrow, std::size_t Gates, class Update>
+GANGLION_INLINE void dot_cell(const Step& step, Update update) {
+  const std::size_t first = (step.in_size[0] + 3) / 4 * 4;
+  const std::size_t second = (step.in_size[1] + 3) / 4 * 4;
+  for_panels(step, (step.size + lanes - 1) / lanes, [&](std::size_t number) __attribute__((always_inline)) {
+    const auto* w = static_cast<const std::int8_t*>(step.weights) + number * Gates * lanes * (first + second);
+    const float* bias = step.bias + number * 4 * lanes;
+    const float* scale = step.scale + number * Gates * lanes;
+    const std::int32_t* correction = step.correction + number * 4 * lanes;
+    const std::size_t unit = number * lanes;
+    for_rows<shared_dot_rows>(step.batch, 0, [&]<std::size_t Rows>(std::size_t row) __attribute__((always_inline)) {
+      IntegerInput in[Rows];
+      for (std::size_t r = 0; r < Rows; ++r) in[r] = integer_input(step, row + r);
+      DotSums<4, Rows> sums;
+      sums.start();
+      const auto* next = accumulate_dot<Narrow, Gates, Gates - 1>(w, in, 0, first, sums);
+      accumulate_dot<Narrow, Gates, 3>(next, in, first, second, sums);
+      for (std::size_t r = 0; r < Rows; ++r) {
+        update(row + r, unit, [&](std::size_t v) __attribute__((always_inline)) {
+          // A GRU's fourth sum has the weights' scales of the third one but only its own share of the correction.
+          const std::size_t gate = v < Gates ? v : Gates - 1;
+          return dot_value(sums, r, v, in[r].scale, scale + gate * lanes, correction + v * lanes) +
+                 load(bias + v * lanes);
+        });
+      }
+    });
+  });
+}
+
+void dot_lstm(const Step& step) noexcept GANGLION_NONBLOCKING {
+  quantise(step, 2);
+  const auto update = [&](std::size_t row, std::size_t unit, auto value) __attribute__((always_inline)) {
+    lstm_update(step, row, unit, value(0), value(1), value(2), value(3));
+  };
+  step.inner == 8 ? dot_cell<true, 4>(step, update) : dot_cell<false, 4>(step, update);
+}
+
+void dot_gru(const Step& step) noexcept GANGLION_NONBLOCKING {
+  quantise(step, 2);
+  const auto update = [&](std::size_t row, std::size_t unit, auto value) __attribute__((always_inline)) {
+    gru_update(step, row, unit, value(0), value(1), value(2), value(3));
+  };
+  step.inner == 8 ? dot_cell<true, 3>(step, update) : dot_cell<false, 3>(step, update);
+}

@@ -1,0 +1,31 @@
+"""Writes the shipped policy as a C++ header, and prints what `06_header.cpp`, compiled with it, prints.
+
+python export_examples/06_header.py FOLDER
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cartpole_policy
+import torch
+
+import ganglion
+
+
+def main() -> None:
+    """Exports the policy to the folder on the command line and runs it in PyTorch."""
+    policy, contract = cartpole_policy.load_policy()
+    contract = ganglion.export(policy, Path(sys.argv[1]) / "policy.hpp", contract=contract)
+
+    observation = torch.full((contract.observation_size,), 0.1)
+    hidden = policy.eval().init_hidden()
+    with torch.inference_mode():
+        for _ in range(5):  # the same observation every time: what changes is the memory
+            action, hidden = policy(observation, hidden)
+            print(f"{action[0].item():.6f} {contract.outputs[0].units[0]}")
+
+
+if __name__ == "__main__":
+    main()

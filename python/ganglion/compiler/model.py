@@ -1,0 +1,141 @@
+"""Opens ONNX models: everything inside, functions written out, one row where the batch was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganglion.compiler.signature import Port, contract_of, ports
+from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from ganglion.contract import Contract
+
+OLDEST_OPSET = 11
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model that has passed the checks which need no look at single nodes.
+
+    Attributes:
+        proto: the `onnx.ModelProto`, its local functions inlined.
+        opset: version of the ONNX operator set.
+        contract: its contract.
+        inputs: inputs of the graph in contract order: observations, then states.
+        outputs: outputs of the graph in contract order: outputs, then states.
+        batch: rows that the graph is written for; None for any number.
+    """
+
+    proto: Any
+    opset: int
+    contract: Contract
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    batch: int | None
+
+    def shape_of_one(self, port: Port) -> tuple[int, ...]:
+        """Shape of an input with a single row."""
+        return tuple(1 if axis == port.batch_axis else size for axis, size in enumerate(port.shape))
+
+
+def open_model(source: str | os.PathLike[str] | Any, contract: Contract | None) -> Model:
+    """Opens a model.
+
+    Args:
+        source: path of an `.onnx` file, or an `onnx.ModelProto`.
+        contract: to use instead of the one in the model.
+
+    Raises:
+        ArtifactError: the file is missing or no ONNX model.
+        ExportError: the model has something that the native engine cannot have; says what to do.
+        EngineUnavailableError: the package onnx is not installed.
+    """
+    try:
+        import onnx
+        import onnx.inliner
+    except ImportError as error:
+        raise EngineUnavailableError(f"compiling needs the package onnx ({error}); install ganglion[onnx]") from error
+    proto = source if isinstance(source, onnx.ModelProto) else _load(source)
+    _refuse_external_data(proto)
+    try:
+        onnx.checker.check_model(proto)
+        if proto.functions:
+            proto = onnx.inliner.inline_local_functions(proto)
+    except Exception as error:
+        raise ExportError(f"this is no valid ONNX model: {_first_line(error)}") from error
+    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if opset < OLDEST_OPSET:
+        raise ExportError(f"opset {opset} is too old; export with opset {OLDEST_OPSET} or newer")
+    contract = contract or contract_of(proto)
+    initializers = {initializer.name for initializer in proto.graph.initializer}
+    found_inputs = {port.name: port for port in ports(v for v in proto.graph.input if v.name not in initializers)}
+    found_outputs = {port.name: port for port in ports(proto.graph.output)}
+    names = [spec.name for spec in contract.inputs] + [f"{slot.name}_in" for slot in contract.state]
+    inputs = tuple(_port(found_inputs, name, "input") for name in names)
+    if unknown := sorted(set(found_inputs) - set(names)):
+        raise ExportError(f"the contract does not name the input '{unknown[0]}' of the graph")
+    names = [spec.name for spec in contract.outputs] + [f"{slot.name}_out" for slot in contract.state]
+    outputs = tuple(_port(found_outputs, name, "output") for name in names)
+    for port in inputs:
+        if any(size == 0 and axis != port.batch_axis for axis, size in enumerate(port.shape)):
+            raise ExportError(
+                f"input '{port.name}' has the shape {list(port.shape)}; only the batch axis may be dynamic"
+            )
+    axis = inputs[0].batch_axis
+    return Model(proto, opset, contract, inputs, outputs, 1 if axis is None else inputs[0].shape[axis] or None)
+
+
+def _load(path: str | os.PathLike[str]) -> Any:
+    import onnx
+
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"cannot read '{path}': {error}") from error
+    try:
+        proto = onnx.load_model_from_string(data)
+    except Exception as error:
+        raise ArtifactError(f"'{path}' is no ONNX model: {_first_line(error)}") from error
+    if not proto.HasField("graph"):
+        raise ArtifactError(f"'{path}' is no ONNX model: it has no graph")
+    return proto
+
+
+def _refuse_external_data(proto: Any) -> None:
+    import onnx
+
+    for tensor in _tensors(proto.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            where = next((entry.value for entry in tensor.external_data if entry.key == "location"), "another file")
+            raise ExportError(
+                f"the weight '{tensor.name}' lies in '{where}', outside of the model; put everything into one file: "
+                "torch.onnx.export(..., external_data=False), or onnx.save_model(onnx.load(path), path)"
+            )
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """All tensors that a graph holds, in initializers and in nodes, those of inner graphs too."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _port(found: dict[str, Port], name: str, what: str) -> Port:
+    if name not in found:
+        raise ExportError(f"the graph has no {what} '{name}', which the contract names; it has {sorted(found)}")
+    return found[name]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,151 @@
+"""The ONNX graph of a policy in memory, from which the targets `.onnx`, `.ganglion` and `.hpp` are made."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ganglion.errors import EngineUnavailableError, ExportError
+from ganglion.export.preparation import blame
+from ganglion.export.simplify import capture
+
+if TYPE_CHECKING:
+    from ganglion.contract import Contract, StateSlot
+
+_Rows = TypeVar("_Rows", bound="int | str")
+
+_OPSET = 18
+_IR_VERSION = 8
+"""Of the onnx release that brought opset 18. onnxruntime 1.17 reads up to 9; exporters write what is newest today."""
+
+_EXAMPLE_ROWS = 3
+"""Rows of the traced batch where the file takes any number; not 0 or 1, which torch.export treats as constants."""
+
+
+def build_model(policy: nn.Module, contract: Contract) -> Any:
+    """Builds the `onnx.ModelProto` of a prepared policy, without the contract in it.
+
+    Raises:
+        UnsupportedModuleError: a module cannot be exported.
+        ExportError: two tensors have the same name.
+        EngineUnavailableError: onnx or onnxscript is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"exporting a graph needs onnx and onnxscript ({error}); install ganglion[onnx]"
+        ) from error
+    _check_names(contract)
+
+    from ganglion.export.onnx_cells import translations, use_onnx_cells
+
+    converted = copy.deepcopy(policy)
+    use_onnx_cells(converted)
+    rows = contract.batch or _EXAMPLE_ROWS
+    observations = tuple(torch.zeros(rows, spec.size) for spec in contract.inputs)
+    states = tuple(torch.zeros(with_batch(slot, rows)) for slot in contract.state)
+    dynamic = None
+    if contract.batch is None:
+        axis = torch.export.Dim("batch")
+        dynamic = (({0: axis},) * len(observations) + tuple({_batch_axis(slot): axis} for slot in contract.state),)
+    inputs, outputs = tensor_names(contract)
+    try:
+        # The exporter reports its progress with print().
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            graph: nn.Module = _Graph(converted, contract).eval()
+            if dynamic is None:
+                graph = capture(graph, observations + states)
+            program: Any = torch.onnx.export(
+                graph,
+                observations + states,
+                input_names=inputs,
+                output_names=outputs,
+                opset_version=_OPSET,
+                dynamo=True,
+                dynamic_shapes=dynamic,
+                external_data=False,
+                custom_translation_table=translations(onnxscript.opset18),
+                verbose=False,
+            )
+    except Exception as error:
+        example = (torch.zeros(rows, contract.observation_size), torch.zeros(rows, contract.hidden_size))
+        raise blame(policy, example, error) from error
+    model = program.model_proto
+    _clean(model)
+    return model
+
+
+def tensor_names(contract: Contract) -> tuple[list[str], list[str]]:
+    """Names of the inputs and of the outputs of the graph, in order."""
+    inputs = [spec.name for spec in contract.inputs] + [f"{slot.name}_in" for slot in contract.state]
+    outputs = [spec.name for spec in contract.outputs] + [f"{slot.name}_out" for slot in contract.state]
+    return inputs, outputs
+
+
+class _Graph(nn.Module):
+    """The policy with its hidden vector split into the tensors of the state slots."""
+
+    def __init__(self, policy: nn.Module, contract: Contract) -> None:
+        super().__init__()
+        self.policy = policy
+        self._slots = contract.state
+        self._num_inputs = len(contract.inputs)
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        observations, states = tensors[: self._num_inputs], tensors[self._num_inputs :]
+        obs = observations[0] if len(observations) == 1 else torch.cat(observations, dim=1)
+        flat = [flatten(state, slot) for state, slot in zip(states, self._slots, strict=True)]
+        hidden = torch.cat(flat, dim=1) if flat else obs.new_zeros((obs.shape[0], 0))
+        *outputs, new_hidden = self.policy(obs, hidden)
+        parts = new_hidden.split([slot.size for slot in self._slots], dim=1) if flat else ()
+        return (*outputs, *(unflatten(part, slot) for part, slot in zip(parts, self._slots, strict=True)))
+
+
+def _batch_axis(slot: StateSlot) -> int:
+    return 1 if len(slot.shape) == 2 else 0
+
+
+def with_batch(slot: StateSlot, rows: _Rows) -> tuple[int | _Rows, ...]:
+    """Shape of a state tensor: `h [layers, rows, hidden]`, `prev_action [rows, n]`."""
+    axis = _batch_axis(slot)
+    return (*slot.shape[:axis], rows, *slot.shape[axis:])
+
+
+def flatten(state: Tensor, slot: StateSlot) -> Tensor:
+    """A state tensor as part of the flat hidden vector: `[rows, slot.size]`."""
+    return (state.transpose(0, 1) if _batch_axis(slot) == 1 else state).reshape(-1, slot.size)
+
+
+def unflatten(part: Tensor, slot: StateSlot) -> Tensor:
+    """The inverse of `flatten`."""
+    shaped = part.reshape(-1, *slot.shape)
+    return shaped.transpose(0, 1) if _batch_axis(slot) == 1 else shaped
+
+
+def _clean(model: Any) -> None:
+    # Exporters note where in the user's source each node comes from; a deployed file keeps no paths of that machine.
+    model.ir_version = _IR_VERSION
+    del model.metadata_props[:]
+    model.doc_string = ""
+    graph = model.graph
+    graph.doc_string = ""
+    del graph.metadata_props[:], graph.value_info[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.doc_string = ""
+        if hasattr(part, "metadata_props"):
+            del part.metadata_props[:]
+
+
+def _check_names(contract: Contract) -> None:
+    inputs, outputs = tensor_names(contract)
+    names = inputs + outputs
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ExportError(f"ONNX needs a different name for every tensor; {repeated} appear more than once")

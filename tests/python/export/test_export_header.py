@@ -1,0 +1,300 @@
+"""The C++ header does what the Python policy does, on every architecture that this machine can emulate."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from export_policies import (
+    ACTIONS,
+    OBSERVATIONS,
+    SPEC,
+    EncoderGruPolicy,
+    LastActionPolicy,
+    MemorylessPolicy,
+    ModulePolicy,
+    trajectory,
+)
+from header_programs import contract_of, program_of_everything
+from header_toolchains import HOST, TOOLCHAINS, drive
+from torch import nn
+
+import ganglion
+from ganglion.compiler import vocabulary
+from ganglion.compiler.interpreter import Interpreter
+from ganglion.compiler.quantise import quantised
+from ganglion.contract import TensorSpec
+from ganglion.errors import ExportError
+from ganglion.export import export, header
+from ganglion.policies import ActionMap, DeployablePolicy, GRUPolicy, LSTMPolicy, ObservationNormalizer, RNNPolicy
+
+CROSS = [name for name in TOOLCHAINS if name != "host"]
+
+
+def deployable(policy):
+    """With everything that a deployed policy has around its net."""
+    return DeployablePolicy(
+        policy,
+        ObservationNormalizer(np.linspace(-1, 1, OBSERVATIONS), np.linspace(0.5, 2, OBSERVATIONS), clip=2.0),
+        ActionMap(scale=np.array([2.0, 3.0]), offset=np.array([0.5, 0.0]), squash=True),
+    )
+
+
+POLICIES = {
+    "rnn": lambda: deployable(RNNPolicy(SPEC, 9, 1, hidden_nonlin="relu")),
+    "gru_2_layers": lambda: deployable(GRUPolicy(SPEC, 40, 2)),
+    "lstm": lambda: LSTMPolicy(SPEC, 33, 1, output_nonlin=torch.tanh),
+    "lstm_2_layers": lambda: deployable(LSTMPolicy(SPEC, 11, 2)),
+    "two outputs and two slots": EncoderGruPolicy,
+    "no state": MemorylessPolicy,
+    "action is state": LastActionPolicy,
+    "feed-forward": lambda: ModulePolicy(
+        nn.Sequential(nn.Linear(ACTIONS, 70), nn.LayerNorm(70), nn.SiLU(), nn.Linear(70, 6), nn.Softmax(-1), nn.GELU())
+        .append(nn.Linear(6, ACTIONS))
+        .append(nn.Hardtanh())
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Policies and the folders that their headers are in; each is exported once."""
+    done = {}
+
+    def get(name):
+        if name not in done:
+            torch.manual_seed(len(name))
+            policy = POLICIES[name]().eval()
+            folder = tmp_path_factory.mktemp("header")
+            done[name] = policy, folder, export(policy, folder / "policy.hpp")
+        return done[name]
+
+    return get
+
+
+@torch.no_grad()
+def run_policy(policy, observations, resets):
+    """Outputs and state behind each step of the Python policy, side by side."""
+    hidden, rows = policy.init_hidden(), []
+    for observation, reset in zip(observations, resets, strict=True):
+        *outputs, hidden = policy(torch.from_numpy(observation), policy.init_hidden() if reset else hidden)
+        rows.append(torch.cat((*outputs, hidden)).numpy())
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_header_is_the_policy(exported, name):
+    policy, folder, contract = exported(name)
+    assert [file.name for file in folder.iterdir() if file.suffix == ".hpp"] == ["policy.hpp"]
+    assert (contract.batch, contract.golden.rows) == (1, 1)
+    observations, resets = trajectory(2000)
+    found = drive(HOST, folder, observations, resets)
+    assert np.abs(found - run_policy(policy, observations, resets)).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["gru_2_layers", "lstm_2_layers", "two outputs and two slots", "feed-forward"])
+@pytest.mark.parametrize("architecture", CROSS)
+def test_header_is_the_policy_elsewhere(exported, architecture, name):
+    TOOLCHAINS[architecture].need()
+    policy, folder, _ = exported(name)
+    observations, resets = trajectory(2000)
+    found = drive(TOOLCHAINS[architecture], folder, observations, resets)
+    assert np.abs(found - run_policy(policy, observations, resets)).max() < 1e-5
+
+
+def _observations_for_everything(steps):
+    generator = np.random.default_rng(2)
+    observations = generator.uniform(-2, 2, (steps, 24)).astype(np.float32)
+    for special in (0.0, -0.0, 0.5, -1.5):
+        observations[generator.random(observations.shape) < 0.05] = special
+    return observations, generator.random(steps) < 0.05
+
+
+def _check_everything(toolchain, scheme, folder):
+    program = quantised(program_of_everything(), scheme)
+    assert {op.kind for op in program.ops} == set(vocabulary._CHECKS)
+    contract = header.write_program(program, contract_of(program), folder / "policy.hpp")
+    observations, resets = _observations_for_everything(300)
+    found = drive(toolchain, folder, observations, resets)
+
+    initial = np.asarray(contract.initial_state, np.float32)[None]
+    state, interpreter, rows = initial, Interpreter(program), []
+    for observation, reset in zip(observations, resets, strict=True):
+        outputs, state = interpreter.step(observation[None], initial if reset else state)
+        rows.append(np.concatenate((outputs, state), axis=1)[0])
+    expected = np.stack(rows)
+    assert np.isnan(expected).any()
+    assert np.isposinf(expected).any()
+    assert np.isneginf(expected).any()
+    # NaN and infinities at the same places; C libraries differ by a few units in the last place.
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "flags"),
+    [
+        ("float32", ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
+        ("float16", ["-O1"]),
+        ("int8", ["-O2"]),
+    ],
+)
+def test_every_operation(tmp_path, scheme, flags):
+    HOST.need()
+    _check_everything(dataclasses.replace(HOST, compiler=["g++", *flags]), scheme, tmp_path)
+    assert ("std::int8_t op" in (tmp_path / "policy.hpp").read_text()) == (scheme == "int8")
+
+
+@pytest.mark.parametrize("architecture", CROSS)
+def test_every_operation_elsewhere(tmp_path, architecture):
+    TOOLCHAINS[architecture].need()
+    _check_everything(TOOLCHAINS[architecture], "int8", tmp_path)
+
+
+def test_a_bad_number_is_seen_under_fast_math(exported):
+    HOST.need()
+    _, folder, _ = exported("lstm")
+    observations, resets = trajectory(5)
+    drive(dataclasses.replace(HOST, compiler=["g++", "-O2", "-ffast-math"]), folder, observations, resets)
+
+
+def test_header_needs_nothing_but_the_mathematics(tmp_path, exported):
+    HOST.need()
+    _, folder, _ = exported("lstm_2_layers")
+    text = (folder / "policy.hpp").read_text(encoding="ascii")
+    assert re.findall(r"^#.*", text, re.MULTILINE) == [
+        *("#pragma once", "#include <cmath>", "#include <cstddef>", "#include <cstdint>")
+    ]
+    assert max(map(len, text.splitlines())) <= 120
+    source = tmp_path / "user.cpp"
+    source.write_text(
+        '#include "policy.hpp"\npolicy::Policy pilot;\n'
+        "policy::Status step(const float* seen, float* action) { return pilot.step(seen, action); }\n"
+        "bool good() { pilot.reset(); return policy::Policy::self_test().ok; }\n"
+    )
+    HOST.build(folder, "-c", source=source)
+    symbols = subprocess.run(["nm", "-u", folder / "program"], capture_output=True, text=True, check=True).stdout
+    needed = set(re.findall(r" U (\w+)", symbols)) - {"_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
+    assert needed <= {"expf", "tanhf", "memcpy", "memmove", "memset"}, needed
+
+
+def test_contract_is_in_the_header(tmp_path):
+    HOST.need()
+    policy = EncoderGruPolicy().eval()
+    nasty = 'quote " backslash \\ newline \n comment */ // trigraph ??/ é µ\0 end'
+    contract = policy.contract(batch=3, period_s=0.005, provenance={"trainer": nasty})
+    names = tuple(f"joint {i}" for i in range(OBSERVATIONS))
+    spec = TensorSpec("obs", OBSERVATIONS, names, ("rad", "rad", "m/s", nasty, "µV"), low=(-np.inf,) * 4 + (-0.1,))
+    contract = dataclasses.replace(contract, inputs=(spec,))
+    written = export(policy, tmp_path / "policy.hpp", contract=contract)
+    assert written.batch == 1
+    escaped = "".join(f"\\{byte:03o}" for byte in nasty.encode())
+    source = tmp_path / "main.cpp"
+    source.write_text(f"""
+#include <cstring>
+#include "policy.hpp"
+static_assert(policy::observation_size == {OBSERVATIONS} && policy::action_size == {ACTIONS});
+static_assert(policy::output_size == {ACTIONS + 1} && policy::hidden_size == 14 && policy::period_s == 0.005);
+static_assert(policy::num_inputs == 1 && policy::num_outputs == 2 && policy::num_state_slots == 2);
+static_assert(policy::outputs[1].offset == {ACTIONS} && policy::outputs[1].size == 1);
+static_assert(policy::state_slots[1].offset == 12 && policy::state_slots[1].size == 2);
+static_assert(policy::initial_state[0] == -0.5F && policy::initial_state[13] == 0.25F);
+static_assert(policy::observation_elements[0].low == -INFINITY && policy::observation_elements[4].high == INFINITY);
+static_assert(policy::observation_elements[4].low == -0.1F && policy::output_elements[0].high == 1.0F);
+static_assert(policy::golden::steps == 64 && policy::golden::tolerance == 1e-5F);
+int main() {{
+  const bool good = std::strcmp(policy::sha256, "{written.sha256}") == 0 &&
+                    std::strcmp(policy::state_slots[1].name, "prev_action") == 0 &&
+                    std::strcmp(policy::outputs[1].name, "value") == 0 &&
+                    std::strcmp(policy::observation_elements[2].name, "joint 2") == 0 &&
+                    std::strcmp(policy::observation_elements[2].unit, "m/s") == 0 &&
+                    std::strcmp(policy::observation_elements[3].unit, "{escaped}") == 0 &&
+                    std::strcmp(policy::observation_elements[4].unit, "\\302\\265V") == 0;
+  bool told = false;
+  for (const policy::Note& note : policy::provenance) {{
+    told = told || (std::strcmp(note.key, "trainer") == 0 && std::strcmp(note.text, "{escaped}") == 0);
+  }}
+  return good && told && policy::Policy::self_test().ok ? 0 : 1;
+}}
+""")
+    HOST.build(tmp_path, source=source)
+    assert HOST.run(tmp_path).returncode == 0
+
+
+def test_digest_is_that_of_the_native_file(tmp_path):
+    policy = MemorylessPolicy()
+    assert export(policy, tmp_path / "a.hpp").sha256 == export(policy, tmp_path / "a.ganglion").sha256
+
+
+def test_smaller_weights_are_on_request(tmp_path):
+    torch.manual_seed(0)
+    policy = LSTMPolicy(SPEC, 16, 1)
+    with pytest.raises(ExportError, match="more than the tolerance"):
+        export(policy, tmp_path / "policy.hpp", weights="int8", weight_tolerance=1e-9)
+    assert not list(tmp_path.iterdir())
+    contract = export(policy, tmp_path / "policy.hpp", weights="int8", weight_tolerance=0.05)
+    assert contract.provenance["weights"] == "int8"
+    HOST.need()
+    observations, resets = trajectory(200)
+    found = drive(HOST, tmp_path, observations, resets)
+    error = np.abs(found - run_policy(policy.eval(), observations, resets))[:, :ACTIONS].max()
+    assert 1e-5 < error < 0.05
+
+
+def test_self_test_finds_a_changed_weight(exported, tmp_path):
+    HOST.need()
+    _, folder, _ = exported("gru_2_layers")
+    text = (folder / "policy.hpp").read_text()
+    place = re.search(r"float op\d+_weight_gates\[\d+\] = \{\s+(-?[\d.]+)F", text)
+    (tmp_path / "policy.hpp").write_text(f"{text[: place.start(1)]}{float(place[1]) + 0.01}{text[place.end(1) :]}")
+    (tmp_path / "input.bin").touch()
+    HOST.build(tmp_path)
+    found = HOST.run(tmp_path)
+    assert found.returncode == 1
+    assert re.match(r"self-test: FAILED, 64 steps, max error .*\nfirst at step \d+, element \d+\n", found.stdout)
+
+
+def test_program_that_differs_is_not_written(tmp_path):
+    program = program_of_everything()
+    contract = contract_of(program)
+    golden = dataclasses.replace(contract.golden, outputs=contract.golden.outputs + np.float32(1e-3))
+    (tmp_path / "policy.hpp").write_text("old")
+    with pytest.raises(ExportError, match="the program of the header differs from the Python policy"):
+        header.write_program(program, dataclasses.replace(contract, golden=golden), tmp_path / "policy.hpp")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("policy.hpp", "old")]
+
+
+@pytest.mark.parametrize(
+    ("stem", "namespace"),
+    [
+        ("walker", "walker"), ("Walker-v2.final", "Walker_v2_final"), ("2legs", "policy_2legs"), ("_a__b_", "a_b"),
+        ("häuser", "h_user"), ("---", "policy"), ("new", "new_policy"), ("main", "main_policy"), ("exp", "exp_policy"),
+        ("std", "std_policy"),
+    ],
+)  # fmt: skip
+def test_namespace_comes_from_the_file_name(stem, namespace):
+    assert header.identifier(stem) == namespace
+
+
+def test_two_headers_in_one_program(tmp_path):
+    HOST.need()
+    program = program_of_everything()
+    for name in ("policy.hpp", "double.hpp"):
+        header.write_program(program, contract_of(program), tmp_path / name)
+    source = tmp_path / "main.cpp"
+    source.write_text(
+        '#include "double.hpp"\n#include "policy.hpp"\n'
+        "int main() { return policy::Policy::self_test().ok && double_policy::Policy::self_test().ok ? 0 : 1; }\n"
+    )
+    HOST.build(tmp_path, "-O0", source=source)
+    assert HOST.run(tmp_path).returncode == 0
+
+
+def test_a_header_is_not_loaded(tmp_path):
+    path = tmp_path / "policy.hpp"
+    path.write_text("#pragma once\n")
+    with pytest.raises(ganglion.errors.ArtifactError, match="hpp"):
+        ganglion.inspect(path)

@@ -1,0 +1,133 @@
+// 100,000 steps and resets of every native artifact: no heap, no lock, no file, no kernel. A planted violation of each
+// kind must be caught, else the silence proves nothing.
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <ganglion/native_policy.hpp>
+#include <ganglion/policy.hpp>
+#include <string>
+#include <vector>
+
+#include "guard.hpp"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+#include "../cpp/check.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using ganglion::NativePolicy;
+using ganglion::Policy;
+using ganglion::Status;
+
+constexpr int steps = 100'000;
+
+fs::path artifact(const std::string& name) { return fs::path(GANGLION_ARTIFACTS) / (name + ".ganglion"); }
+fs::path corpus(const std::string& name) { return fs::path(GANGLION_FUZZ_CORPUS) / (name + ".ganglion"); }
+
+const std::vector<fs::path> policies{artifact("lstm"),
+                                     artifact("gru_batch4"),
+                                     artifact("rnn_any"),
+                                     artifact("faulty"),
+                                     artifact("rsl_rl_lstm"),
+                                     artifact("rsl_rl_gru"),
+                                     corpus("good_weights_float16"),
+                                     corpus("good_weights_int8"),
+                                     corpus("good_weights_int8x16"),
+                                     corpus("good_weights_int8x8")};
+
+/// What one round of the loop might do: steps, resets, a look at outputs and state, refused observations.
+template <class AnyPolicy>
+std::uint64_t violations_of_a_loop(AnyPolicy& policy) {
+  std::vector<float> observation(policy.batch() * policy.contract().observation_size(), 0.1F);
+  std::vector<float> action(policy.batch() * policy.contract().action_size());
+  std::vector<std::uint8_t> rows(policy.batch(), 1);
+  std::vector<float> state(policy.state().begin(), policy.state().end());
+  int refused = 0;
+  float seen = 0.0F;
+  realtime::watch(true);
+  for (int i = 0; i < steps; ++i) {
+    observation[0] = i % 1000 == 17 ? NAN : 0.001F * static_cast<float>(i % 1000);
+    refused += policy.step(observation, action) == Status::ok ? 0 : 1;
+    seen += policy.output(0).empty() ? 0.0F : policy.output(0)[0];
+    seen += policy.state().empty() ? 0.0F : policy.state()[0];
+    if (i % 100 == 50) policy.reset();
+    if (i % 100 == 70) static_cast<void>(policy.reset(rows));
+    if (i % 100 == 90) static_cast<void>(policy.set_state(state));
+  }
+  realtime::watch(false);
+  CHECK_EQUAL(refused, steps / 1000);
+  CHECK(std::isfinite(seen));
+  return realtime::violations();
+}
+
+/// The count after `violation`, which the guard must see.
+std::uint64_t planted(const std::function<void()>& violation) {
+  realtime::watch(true);
+  violation();
+  realtime::watch(false);
+  return realtime::violations();
+}
+
+}  // namespace
+
+TEST_CASE("planted violations are caught") {
+  CHECK(planted([] { std::vector<int> heap(1000, 1); }) >= 2);
+  CHECK(planted([] { std::free(std::malloc(100)); }) >= 1);
+  CHECK(planted([] {
+          pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+          pthread_mutex_lock(&mutex);
+          pthread_mutex_unlock(&mutex);
+        }) == 2);
+  CHECK(planted([] { munmap(mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096); }) == 2);
+  CHECK(planted([] {
+          const int file = open("/dev/null", O_RDWR);
+          char byte = 0;
+          static_cast<void>(write(file, &byte, 1) + read(file, &byte, 1));
+          close(file);
+        }) == 4);
+  // A violation deep inside a loop: one step in the middle makes a copy of its state on the heap.
+  NativePolicy policy = NativePolicy::load(artifact("lstm"));
+  CHECK(planted([&] { std::vector<float>(policy.state().begin(), policy.state().end()); }) >= 2);
+  CHECK_EQUAL(std::string(realtime::last_violation()), "free");
+}
+
+TEST_CASE("100,000 steps and resets touch neither heap nor locks nor kernel") {
+  for (const fs::path& path : policies) {
+    const std::string name = path.stem().string();
+    NativePolicy native = NativePolicy::load(path);
+    check::report(violations_of_a_loop(native) == 0, "NativePolicy keeps still", __FILE__, __LINE__,
+                  name + ": " + realtime::last_violation());
+    Policy policy = Policy::load(path);
+    CHECK(policy.realtime_safe());
+    check::report(violations_of_a_loop(policy) == 0, "Policy keeps still", __FILE__, __LINE__,
+                  name + ": " + realtime::last_violation());
+  }
+}
+
+TEST_CASE("the caller's floating-point mode is given back") {
+  NativePolicy policy = NativePolicy::load(artifact("lstm"));
+  std::vector<float> observation(policy.contract().observation_size());
+  std::vector<float> action(policy.contract().action_size());
+#if defined(__x86_64__)
+  const unsigned int before = _mm_getcsr();
+  static_cast<void>(policy.step(observation, action));
+  CHECK_EQUAL(_mm_getcsr() & ~0x3FU, before & ~0x3FU);  // but for the sticky flags
+#endif
+  static_cast<void>(policy.step(observation, action));
+  volatile float tiny = 1e-40F;
+  CHECK(tiny * 0.5F != 0.0F);
+}
+
+int main() { return check::run_all(); }

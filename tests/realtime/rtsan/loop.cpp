@@ -1,0 +1,101 @@
+// rtsan_loop FILE...: 10,000 rounds of the control loop with every .ganglion file, on every instruction set of this
+// machine, in functions that the compiler knows to be nonblocking.
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <span>
+#include <vector>
+
+#include "ganglion/native_policy.hpp"
+#include "io/artifact.hpp"
+#include "native/cpu.hpp"
+#include "native/model.hpp"
+
+namespace {
+
+using ganglion::NativePolicy;
+using ganglion::Status;
+namespace native = ganglion::native;
+
+constexpr std::size_t rounds = 10'000;
+
+/// Every verb of the loop. Answers how many steps were ok.
+std::size_t loop(NativePolicy& policy, std::span<const float> observations, std::span<float> action,
+                 std::span<const std::uint8_t> rows) noexcept GANGLION_NONBLOCKING {
+  const std::size_t size = observations.size() / 2;
+  std::size_t good = 0;
+  for (std::size_t round = 0; round < rounds; ++round) {
+    good += policy.step(observations.subspan(round % size, size), action) == Status::ok ? 1 : 0;
+    if (round % 100 == 99) policy.reset();
+    if (round % 50 == 49) static_cast<void>(policy.reset(rows));
+    if (round % 10 == 9) static_cast<void>(policy.set_state(policy.state()));
+    static_cast<void>(policy.output(round % 3));
+    static_cast<void>(policy.contract());
+    static_cast<void>(policy.batch());
+#if defined(GANGLION_PLANT_VIOLATION)
+    std::vector<float> copy(action.begin(), action.end());
+    good += copy.size();
+#endif
+  }
+  return good;
+}
+
+void run_session(native::Session& session) noexcept GANGLION_NONBLOCKING {
+  for (std::size_t round = 0; round < rounds; ++round) session.run(round % 2);
+}
+
+std::vector<float> numbers(std::size_t size) {
+  std::vector<float> result(size);
+  for (std::size_t i = 0; i < size; ++i) result[i] = 0.125F * static_cast<float>(i % 17) - 1.0F;
+  return result;
+}
+
+void run_policy(const char* path) {
+  ganglion::NativeOptions options;
+  options.batch = 0;
+  NativePolicy policy = NativePolicy::load(path, options);
+  const auto observations = numbers(2 * policy.batch() * policy.contract().observation_size());
+  std::vector<float> action(policy.batch() * policy.contract().action_size());
+  const std::vector<std::uint8_t> rows(policy.batch(), 1);
+  const std::size_t good = loop(policy, observations, action, rows);
+  std::printf("%s: %zu of %zu steps ok; session", path, good, rounds);
+}
+
+void run_on(native::Isa isa, const char* path) {
+  const native::KernelTable* kernels = native::kernels_for(isa);
+  if (kernels == nullptr) return;
+  const auto artifact = ganglion::detail::read_artifact(path);
+  const std::size_t batch = artifact.contract->batch.value_or(1);
+  const auto observation = numbers(batch * artifact.contract->observation_size());
+  std::array<std::vector<float>, 2> state;
+  std::array<std::vector<float>, 2> outputs;
+  for (auto& buffer : state) buffer.resize(batch * artifact.contract->hidden_size());
+  for (auto& buffer : outputs) buffer.resize(batch * artifact.contract->output_size());
+  const auto session = native::Session::make(
+      native::Model::make(*artifact.program, batch, *kernels, false),
+      {observation.data(), {state[0].data(), state[1].data()}, {outputs[0].data(), outputs[1].data()}});
+  run_session(*session);
+  std::printf(" %s", kernels->name);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: rtsan_loop FILE...\n");
+    return 2;
+  }
+  try {
+    for (int i = 1; i < argc; ++i) {
+      run_policy(argv[i]);
+      for (const auto isa : {native::Isa::portable, native::Isa::avx2, native::Isa::avx512}) run_on(isa, argv[i]);
+      std::printf("\n");
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
