@@ -1,6 +1,6 @@
 """The flights of `02_fly_cartpole.cpp` from Python: `ganglion.load` for a file, PyTorch where no file is given.
 
-    python export_examples/02_fly_cartpole.py OUT.csv policy.onnx [--engine onnxruntime]
+    python export_examples/02_fly_cartpole.py OUT.csv policy.ganglion [--engine native]
     python export_examples/02_fly_cartpole.py OUT.csv
 
 Both fly the same starts, and both write the same CSV as the C++ program.

@@ -1,6 +1,6 @@
 // The smallest controller: load, reset, step.
 //
-//   03_minimal_embed policy.onnx
+//   03_minimal_embed policy.ganglion
 #include <cstdio>
 #include <ganglion/policy.hpp>
 #include <vector>

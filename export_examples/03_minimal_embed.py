@@ -1,4 +1,4 @@
-"""The smallest use: export, load, reset, step; prints what `03_minimal_embed policy.onnx` prints.
+"""The smallest use: export, load, reset, step; prints what `03_minimal_embed policy.ganglion` prints.
 
 python export_examples/03_minimal_embed.py FOLDER
 """
@@ -16,7 +16,7 @@ import ganglion
 
 def main() -> None:
     """Exports the shipped policy to the folder on the command line and runs it."""
-    artifact = Path(sys.argv[1]) / "policy.onnx"
+    artifact = Path(sys.argv[1]) / "policy.ganglion"
     policy, contract = cartpole_policy.load_policy()
     ganglion.export(policy, artifact, contract=contract)
 

@@ -1,6 +1,6 @@
 // One artifact steers several robots. Two of them start over; the others never notice.
 //
-//   04_batch_masked_reset robots.onnx
+//   04_batch_masked_reset robots.ganglion
 #include <cstdint>
 #include <cstdio>
 #include <ganglion/policy.hpp>

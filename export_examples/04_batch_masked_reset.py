@@ -2,7 +2,7 @@
 
 python export_examples/04_batch_masked_reset.py FOLDER
 
-writes FOLDER/robots.onnx and prints what `04_batch_masked_reset FOLDER/robots.onnx` prints.
+writes FOLDER/robots.ganglion and prints what `04_batch_masked_reset FOLDER/robots.onnx` prints.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STEPS_BEFORE, STEPS_AFTER = 50, 5
 
 def main() -> None:
     """Exports a batch artifact to the folder on the command line, and resets some of its rows in flight."""
-    artifact = Path(sys.argv[1]) / "robots.onnx"
+    artifact = Path(sys.argv[1]) / "robots.ganglion"
     policy, _ = cartpole_policy.load_policy()
     ganglion.export(policy, artifact, contract=cartpole_policy.cartpole_contract(policy, batch=ROBOTS))
 

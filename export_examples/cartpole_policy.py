@@ -1,6 +1,6 @@
 """The trained cart-pole policy, ready for export.
 
-    ganglion export export_examples/cartpole_policy.py -o policy.onnx
+    ganglion export export_examples/cartpole_policy.py -o policy.ganglion
 
 The policy takes cart position and pole angle, keeps the rest in its memory, and returns a force on the cart.
 """

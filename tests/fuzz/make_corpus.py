@@ -220,6 +220,7 @@ def bad_files(good: bytes) -> dict[str, bytes]:
     nan = good[: 8 + length] + b"\x00\x00\xc0\x7f" + good[12 + length :]
     gathering, columns = Sketch(), Sketch()
     doubled = gathering.add("unary", [gathering.input], [SIZE], {}, function="tanh")
+    gathering.outputs.clear()  # so that it lies in the arena, between guards
     gathering.gather([doubled], [5, 3, 1, 4, 2, 0])
     doubled = columns.gather([columns.input, columns.input], list(range(2 * SIZE)))
     columns.add("affine", [columns.input], [5], {"weight": (5, SIZE)})

@@ -78,59 +78,90 @@ inline void quantise(const Step& step, std::size_t operands) {
   }
 }
 
+/// With one row, two partial sums hide the latency of a product.
 template <std::size_t Count, std::size_t Rows>
 struct DotSums {
-  __m512i low[Rows][Count];
-  __m512i high[Rows][Count];
+  static constexpr std::size_t chains = Rows > 1 ? 1 : 2;
+  __m512i low[Rows][chains][Count];
+  __m512i high[Rows][chains][Count];
 
   GANGLION_INLINE void start() {
-#pragma GCC unroll 4
-    for (std::size_t r = 0; r < Rows; ++r) {
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < Count; ++v) low[r][v] = high[r][v] = _mm512_setzero_si512();
-    }
+    repeat<Rows * chains * Count>([&]<std::size_t I>() __attribute__((always_inline)) {
+      low[I / (chains * Count)][I / Count % chains][I % Count] = _mm512_setzero_si512();
+      high[I / (chains * Count)][I / Count % chains][I % Count] = _mm512_setzero_si512();
+    });
+  }
+
+  template <std::size_t V>
+  GANGLION_INLINE static __m512i total(const __m512i (&part)[chains][Count]) {
+    if constexpr (chains == 2) return _mm512_add_epi32(part[0][V], part[1][V]);
+    return part[0][V];
   }
 };
+
+/// Adds to each int32 of `sum` four products of an unsigned byte of `input` and a signed one of `weight`. As assembly,
+/// because GCC 12 copies every accumulator before and after the intrinsic: two moves for one product.
+GANGLION_INLINE void add_products(__m512i& sum, __m512i input, __m512i weight) {
+  asm("vpdpbusd %[weight], %[input], %[sum]" : [sum] "+v"(sum) : [input] "v"(input), [weight] "vm"(weight));
+}
+
+/// The four bytes at `p` in every lane.
+GANGLION_INLINE __m512i four_bytes(const std::uint8_t* p) {
+  std::int32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return _mm512_set1_epi32(four);
+}
+
+/// Adds four inputs from slot `k` on to the partial sums `Chain`.
+template <bool Narrow, std::size_t Used, std::size_t Last, std::size_t Chain, std::size_t Count, std::size_t Rows>
+GANGLION_INLINE void add_four(const std::int8_t* w, const IntegerInput (&in)[Rows], std::size_t k,
+                              DotSums<Count, Rows>& sums) {
+  __m512i low[Rows];
+  __m512i high[Rows];
+  repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
+    high[R] = four_bytes(in[R].high + k);
+    if constexpr (!Narrow) low[R] = four_bytes(in[R].low + k);
+  });
+  repeat<Used>([&]<std::size_t V>() __attribute__((always_inline)) {
+    const __m512i weight = _mm512_loadu_si512(w + V * 4 * lanes);
+    constexpr std::size_t to = V + 1 == Used ? Last : V;
+    repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
+      add_products(sums.high[R][Chain][to], high[R], weight);
+      if constexpr (!Narrow) add_products(sums.low[R][Chain][to], low[R], weight);
+    });
+  });
+}
 
 /// Adds `size` inputs, beginning at slot `begin`; Narrow: the low bytes are all zero.
 template <bool Narrow, std::size_t Used, std::size_t Last, std::size_t Count, std::size_t Rows>
 GANGLION_INLINE const std::int8_t* accumulate_dot(const std::int8_t* w, const IntegerInput (&in)[Rows],
                                                   std::size_t begin, std::size_t size, DotSums<Count, Rows>& sums) {
-  for (std::size_t k = begin; k < begin + size; k += 4) {
-    __m512i low[Rows];
-    __m512i high[Rows];
-#pragma GCC unroll 4
-    for (std::size_t r = 0; r < Rows; ++r) {
-      std::int32_t four;
-      __builtin_memcpy(&four, in[r].high + k, 4);
-      high[r] = _mm512_set1_epi32(four);
-      if constexpr (!Narrow) {
-        __builtin_memcpy(&four, in[r].low + k, 4);
-        low[r] = _mm512_set1_epi32(four);
-      }
+  constexpr std::size_t chains = DotSums<Count, Rows>::chains;
+  std::size_t k = begin;
+  for (; k + 4 * chains <= begin + size; k += 4 * chains) {
+    repeat<chains>([&]<std::size_t C>() __attribute__((always_inline)) {
+      add_four<Narrow, Used, Last, C>(w + C * Used * 4 * lanes, in, k + 4 * C, sums);
+    });
+    w += chains * Used * 4 * lanes;
+  }
+  if constexpr (chains > 1) {
+    if (k < begin + size) {
+      add_four<Narrow, Used, Last, 0>(w, in, k, sums);
+      w += Used * 4 * lanes;
     }
-#pragma GCC unroll 4
-    for (std::size_t v = 0; v < Used; ++v) {
-      const __m512i weight = _mm512_loadu_si512(w + v * 4 * lanes);
-      const std::size_t to = v + 1 == Used ? Last : v;
-#pragma GCC unroll 4
-      for (std::size_t r = 0; r < Rows; ++r) {
-        sums.high[r][to] = _mm512_dpbusd_epi32(sums.high[r][to], high[r], weight);
-        if constexpr (!Narrow) sums.low[r][to] = _mm512_dpbusd_epi32(sums.low[r][to], low[r], weight);
-      }
-    }
-    w += Used * 4 * lanes;
   }
   return w;
 }
 
 /// The float value of one vector of sums: weight scale and input scale applied, no bias.
-template <std::size_t Count, std::size_t Rows>
-GANGLION_INLINE Vector dot_value(const DotSums<Count, Rows>& sums, std::size_t row, std::size_t vector, float scale,
-                                 const float* row_scale, const std::int32_t* correction) {
+template <std::size_t Row, std::size_t V, std::size_t Count, std::size_t Rows>
+GANGLION_INLINE Vector dot_value(const DotSums<Count, Rows>& sums, float scale, const float* row_scale,
+                                 const std::int32_t* correction) {
   // High bytes are those of a + 32768; their sum loses 128 times the weights, exactly.
-  const __m512i high = _mm512_sub_epi32(sums.high[row][vector], _mm512_slli_epi32(_mm512_loadu_si512(correction), 7));
-  const Vector sum = fma({_mm512_cvtepi32_ps(high)}, set(256.0F), {_mm512_cvtepi32_ps(sums.low[row][vector])});
+  const __m512i high =
+      _mm512_sub_epi32(sums.template total<V>(sums.high[Row]), _mm512_slli_epi32(_mm512_loadu_si512(correction), 7));
+  const Vector sum =
+      fma({_mm512_cvtepi32_ps(high)}, set(256.0F), {_mm512_cvtepi32_ps(sums.template total<V>(sums.low[Row]))});
   return sum * (load(row_scale) * set(scale));
 }
 
@@ -145,21 +176,19 @@ GANGLION_INLINE void dot_affine_panel(const Step& step, const std::int8_t* w, st
   const std::size_t slots = (step.in_size[0] + 3) / 4 * 4 + (step.in_size[1] + 3) / 4 * 4;
   for_rows<shared_dot_rows>(step.batch, 0, [&]<std::size_t Rows>(std::size_t row) __attribute__((always_inline)) {
     IntegerInput in[Rows];
-    for (std::size_t r = 0; r < Rows; ++r) in[r] = integer_input(step, row + r);
+    repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) { in[R] = integer_input(step, row + R); });
     DotSums<Count, Rows> sums;
     sums.start();
     accumulate_dot<Narrow, Count, Count - 1>(w, in, 0, slots, sums);
-    for (std::size_t r = 0; r < Rows; ++r) {
-      float* out = step.out[0].data + (row + r) * step.out[0].stride + first_row;
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < Count; ++v) {
-        const std::size_t at = first_row + v * lanes;
-        store_up_to(out + v * lanes,
-                    dot_value(sums, r, v, in[r].scale, step.scale + at, step.correction + at) + load(bias + v * lanes),
-                    used - v * lanes);
-      }
+    repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
+      float* out = step.out[0].data + (row + R) * step.out[0].stride + first_row;
+      repeat<Count>([&]<std::size_t V>() __attribute__((always_inline)) {
+        const std::size_t at = first_row + V * lanes;
+        const Vector value = dot_value<R, V>(sums, in[R].scale, step.scale + at, step.correction + at);
+        store_up_to(out + V * lanes, value + load(bias + V * lanes), used - V * lanes);
+      });
       if (step.unary != nullptr) step.unary(out, out, used, step.alpha, step.beta);
-    }
+    });
   });
 }
 
@@ -190,19 +219,19 @@ GANGLION_INLINE void dot_cell(const Step& step, Update update) {
     const std::size_t unit = number * lanes;
     for_rows<shared_dot_rows>(step.batch, 0, [&]<std::size_t Rows>(std::size_t row) __attribute__((always_inline)) {
       IntegerInput in[Rows];
-      for (std::size_t r = 0; r < Rows; ++r) in[r] = integer_input(step, row + r);
+      repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) { in[R] = integer_input(step, row + R); });
       DotSums<4, Rows> sums;
       sums.start();
       const auto* next = accumulate_dot<Narrow, Gates, Gates - 1>(w, in, 0, first, sums);
       accumulate_dot<Narrow, Gates, 3>(next, in, first, second, sums);
-      for (std::size_t r = 0; r < Rows; ++r) {
-        update(row + r, unit, [&](std::size_t v) __attribute__((always_inline)) {
+      repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
+        update(row + R, unit, [&]<std::size_t V>() __attribute__((always_inline)) {
           // A GRU's fourth sum has the weights' scales of the third one but only its own share of the correction.
-          const std::size_t gate = v < Gates ? v : Gates - 1;
-          return dot_value(sums, r, v, in[r].scale, scale + gate * lanes, correction + v * lanes) +
-                 load(bias + v * lanes);
+          constexpr std::size_t gate = V < Gates ? V : Gates - 1;
+          return dot_value<R, V>(sums, in[R].scale, scale + gate * lanes, correction + V * lanes) +
+                 load(bias + V * lanes);
         });
-      }
+      });
     });
   });
 }
@@ -210,7 +239,8 @@ GANGLION_INLINE void dot_cell(const Step& step, Update update) {
 void dot_lstm(const Step& step) noexcept GANGLION_NONBLOCKING {
   quantise(step, 2);
   const auto update = [&](std::size_t row, std::size_t unit, auto value) __attribute__((always_inline)) {
-    lstm_update(step, row, unit, value(0), value(1), value(2), value(3));
+    lstm_update(step, row, unit, value.template operator()<0>(), value.template operator()<1>(),
+                value.template operator()<2>(), value.template operator()<3>());
   };
   step.inner == 8 ? dot_cell<true, 4>(step, update) : dot_cell<false, 4>(step, update);
 }
@@ -218,7 +248,8 @@ void dot_lstm(const Step& step) noexcept GANGLION_NONBLOCKING {
 void dot_gru(const Step& step) noexcept GANGLION_NONBLOCKING {
   quantise(step, 2);
   const auto update = [&](std::size_t row, std::size_t unit, auto value) __attribute__((always_inline)) {
-    gru_update(step, row, unit, value(0), value(1), value(2), value(3));
+    gru_update(step, row, unit, value.template operator()<0>(), value.template operator()<1>(),
+               value.template operator()<2>(), value.template operator()<3>());
   };
   step.inner == 8 ? dot_cell<true, 3>(step, update) : dot_cell<false, 3>(step, update);
 }

@@ -26,6 +26,16 @@ struct I8 {
 };
 #endif
 
+/// Calls `turn` with 0, 1, ... Count - 1 as constants. In a loop that is unrolled later GCC keeps arrays of vectors in
+/// memory: one load and one store for each product.
+template <std::size_t Count, class Turn>
+GANGLION_INLINE void repeat(Turn turn) {
+  if constexpr (Count > 0) {
+    repeat<Count - 1>(turn);
+    turn.template operator()<Count - 1>();
+  }
+}
+
 /// Sums of one panel for `Rows` rows of the batch. With one row, several partial sums hide the latency of the fma.
 template <std::size_t Count, std::size_t Rows>
 struct Sums {
@@ -33,19 +43,33 @@ struct Sums {
   Vector part[Rows][chains][Count];
 
   GANGLION_INLINE void start() {
-    for (std::size_t r = 0; r < Rows; ++r) {
-      for (std::size_t c = 0; c < chains; ++c) {
-        for (std::size_t v = 0; v < Count; ++v) part[r][c][v] = set(0.0F);
-      }
-    }
+    repeat<Rows * chains * Count>([&]<std::size_t I>() __attribute__((always_inline)) {
+      part[I / (chains * Count)][I / Count % chains][I % Count] = set(0.0F);
+    });
   }
 
-  [[nodiscard]] GANGLION_INLINE Vector total(std::size_t row, std::size_t vector) const {
-    Vector sum = part[row][0][vector];
-    for (std::size_t c = 1; c < chains; ++c) sum = sum + part[row][c][vector];
+  template <std::size_t Row, std::size_t V>
+  [[nodiscard]] GANGLION_INLINE Vector total() const {
+    Vector sum = part[Row][0][V];
+    repeat<chains - 1>([&]<std::size_t C>() __attribute__((always_inline)) { sum = sum + part[Row][C + 1][V]; });
     return sum;
   }
 };
+
+/// Adds input `k` of every row to the partial sums `Chain` of the first `Used` vectors.
+template <class Weight, std::size_t Used, std::size_t Last, std::size_t Chain, std::size_t Count, std::size_t Rows>
+GANGLION_INLINE void add_input(const typename Weight::Element* w, const float* const (&x)[Rows], std::size_t k,
+                               Sums<Count, Rows>& sums) {
+  Vector input[Rows];
+  repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) { input[R] = set(x[R][k]); });
+  repeat<Used>([&]<std::size_t V>() __attribute__((always_inline)) {
+    constexpr std::size_t to = V + 1 == Used ? Last : V;
+    const Vector weight = Weight::read(w + V * lanes);
+    repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
+      sums.part[R][Chain][to] = fma(weight, input[R], sums.part[R][Chain][to]);
+    });
+  });
+}
 
 /// Adds `size` inputs of every row to the first `Used` vectors of the sums; answers where the weights go on. The last
 /// used vector may be added to another one (a GRU keeps its candidate's two halves apart).
@@ -54,31 +78,17 @@ GANGLION_INLINE const typename Weight::Element* accumulate(const typename Weight
                                                            std::size_t size, std::size_t row, Sums<Count, Rows>& sums) {
   constexpr std::size_t chains = Sums<Count, Rows>::chains;
   const float* x[Rows];
-  for (std::size_t r = 0; r < Rows; ++r) x[r] = in.data + (row + r) * in.stride;
+  repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) { x[R] = in.data + (row + R) * in.stride; });
   std::size_t k = 0;
   for (; k + chains <= size; k += chains) {
-#pragma GCC unroll 8
-    for (std::size_t c = 0; c < chains; ++c) {
-      Vector input[Rows];
-#pragma GCC unroll 4
-      for (std::size_t r = 0; r < Rows; ++r) input[r] = set(x[r][k + c]);
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < Used; ++v) {
-        const Vector weight = Weight::read(w + (c * Used + v) * lanes);
-        const std::size_t to = v + 1 == Used ? Last : v;
-#pragma GCC unroll 4
-        for (std::size_t r = 0; r < Rows; ++r) sums.part[r][c][to] = fma(weight, input[r], sums.part[r][c][to]);
-      }
-    }
+    repeat<chains>([&]<std::size_t C>() __attribute__((always_inline)) {
+      add_input<Weight, Used, Last, C>(w + C * Used * lanes, x, k + C, sums);
+    });
     w += chains * Used * lanes;
   }
   if constexpr (chains > 1) {
     for (; k < size; ++k) {
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < Used; ++v) {
-        const std::size_t to = v + 1 == Used ? Last : v;
-        sums.part[0][0][to] = fma(Weight::read(w + v * lanes), set(x[0][k]), sums.part[0][0][to]);
-      }
+      add_input<Weight, Used, Last, 0>(w, x, k, sums);
       w += Used * lanes;
     }
   }
@@ -129,15 +139,14 @@ GANGLION_INLINE void affine_panel(const Step& step, const typename Weight::Eleme
     sums.start();
     const auto* next = accumulate<Weight, Count, Count - 1>(w, step.in[0], step.in_size[0], row, sums);
     accumulate<Weight, Count, Count - 1>(next, step.in[1], step.in_size[1], row, sums);
-    for (std::size_t r = 0; r < Rows; ++r) {
-      float* out = step.out[0].data + (row + r) * step.out[0].stride + first_row;
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < Count; ++v) {
-        const std::size_t n = used - v * lanes;
-        store_up_to(out + v * lanes, finish<Weight>(sums.total(r, v), bias + v * lanes, scale + v * lanes), n);
-      }
+    repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
+      float* out = step.out[0].data + (row + R) * step.out[0].stride + first_row;
+      repeat<Count>([&]<std::size_t V>() __attribute__((always_inline)) {
+        store_up_to(out + V * lanes, finish<Weight>(sums.template total<R, V>(), bias + V * lanes, scale + V * lanes),
+                    used - V * lanes);
+      });
       if (step.unary != nullptr) step.unary(out, out, used, step.alpha, step.beta);
-    }
+    });
   });
 }
 
@@ -194,12 +203,12 @@ void lstm(const Step& step) noexcept GANGLION_NONBLOCKING {
       sums.start();
       const auto* next = accumulate<Weight, 4, 3>(w, step.in[0], step.in_size[0], row, sums);
       accumulate<Weight, 4, 3>(next, step.in[1], step.in_size[1], row, sums);
-      for (std::size_t r = 0; r < Rows; ++r) {
-        lstm_update(step, row + r, unit, finish<Weight>(sums.total(r, 0), bias, scale),
-                    finish<Weight>(sums.total(r, 1), bias + lanes, scale + lanes),
-                    finish<Weight>(sums.total(r, 2), bias + 2 * lanes, scale + 2 * lanes),
-                    finish<Weight>(sums.total(r, 3), bias + 3 * lanes, scale + 3 * lanes));
-      }
+      repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
+        lstm_update(step, row + R, unit, finish<Weight>(sums.template total<R, 0>(), bias, scale),
+                    finish<Weight>(sums.template total<R, 1>(), bias + lanes, scale + lanes),
+                    finish<Weight>(sums.template total<R, 2>(), bias + 2 * lanes, scale + 2 * lanes),
+                    finish<Weight>(sums.template total<R, 3>(), bias + 3 * lanes, scale + 3 * lanes));
+      });
     });
   });
 }
@@ -228,12 +237,12 @@ void gru(const Step& step) noexcept GANGLION_NONBLOCKING {
       sums.start();
       const auto* next = accumulate<Weight, 3, 2>(w, step.in[0], step.in_size[0], row, sums);
       accumulate<Weight, 3, 3>(next, step.in[1], step.in_size[1], row, sums);
-      for (std::size_t r = 0; r < Rows; ++r) {
-        gru_update(step, row + r, unit, finish<Weight>(sums.total(r, 0), bias, scale),
-                   finish<Weight>(sums.total(r, 1), bias + lanes, scale + lanes),
-                   finish<Weight>(sums.total(r, 2), bias + 2 * lanes, scale + 2 * lanes),
-                   finish<Weight>(sums.total(r, 3), bias + 3 * lanes, scale + 2 * lanes));
-      }
+      repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
+        gru_update(step, row + R, unit, finish<Weight>(sums.template total<R, 0>(), bias, scale),
+                   finish<Weight>(sums.template total<R, 1>(), bias + lanes, scale + lanes),
+                   finish<Weight>(sums.template total<R, 2>(), bias + 2 * lanes, scale + 2 * lanes),
+                   finish<Weight>(sums.template total<R, 3>(), bias + 3 * lanes, scale + 2 * lanes));
+      });
     });
   });
 }

@@ -15,7 +15,7 @@ import pytest
 import ganglion
 from ganglion.policies import load_checkpoint
 
-ARTIFACTS = {"onnxruntime": "policy.onnx", "libtorch": "policy.pt"}
+ARTIFACTS = demo.ENGINES
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,9 @@ def test_shipped_checkpoint_is_small():
 
 @pytest.mark.parametrize("name", ["03_minimal_embed", "04_batch_masked_reset", "05_plain_libtorch"])
 def test_small_example_prints_the_same_in_both_languages(run_python, programs, tmp_path, name):
-    artifact = {"04_batch_masked_reset": "robots.onnx", "05_plain_libtorch": "policy.pt"}.get(name, "policy.onnx")
+    artifact = {"04_batch_masked_reset": "robots.ganglion", "05_plain_libtorch": "policy.pt"}.get(
+        name, "policy.ganglion"
+    )
     if not (programs / name).exists():
         pytest.skip(f"{name} is not built here")
     from_python = run_python(f"{name}.py", tmp_path)
@@ -123,14 +125,14 @@ def test_flight_from_cpp_is_the_flight_from_python(programs, artifacts, tmp_path
 def test_flight_script_answers_zero_only_when_balanced(run_python, artifacts, tmp_path):
     starts = tmp_path / "starts.csv"
     cartpole.write_starts(starts, np.array([[0.1, 0.1, 0.0, 0.0]]))
-    for arguments in ((artifacts / "policy.onnx",), ()):
+    for arguments in ((artifacts / "policy.ganglion",), ()):
         with pytest.raises(SystemExit) as stop:
             run_python("02_fly_cartpole.py", tmp_path / "trace.csv", *arguments, "--starts", starts)
         assert stop.value.code == 0
         assert cartpole.Trace.load(tmp_path / "trace.csv").balanced
     cartpole.write_starts(starts, np.array([[0.0, 0.7, 0.0, 1.0]]))
     with pytest.raises(SystemExit) as stop:
-        run_python("02_fly_cartpole.py", tmp_path / "trace.csv", artifacts / "policy.onnx", "--starts", starts)
+        run_python("02_fly_cartpole.py", tmp_path / "trace.csv", artifacts / "policy.ganglion", "--starts", starts)
     assert stop.value.code == 1
 
 
