@@ -101,6 +101,7 @@ struct DotSums {
 
 /// Adds to each int32 of `sum` four products of an unsigned byte of `input` and a signed one of `weight`. As assembly,
 /// because GCC 12 copies every accumulator before and after the intrinsic: two moves for one product.
+// NOLINTNEXTLINE(misc-const-correctness): the assembly writes to it
 GANGLION_INLINE void add_products(__m512i& sum, __m512i input, __m512i weight) {
   asm("vpdpbusd %[weight], %[input], %[sum]" : [sum] "+v"(sum) : [input] "v"(input), [weight] "vm"(weight));
 }
