@@ -3,6 +3,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
 #include <ganglion/native_policy.hpp>
@@ -23,7 +24,8 @@ std::span<const float> view(const Floats& array) { return {array.data(), static_
 Floats copy(std::span<const float> values) { return Floats(static_cast<py::ssize_t>(values.size()), values.data()); }
 
 ganglion::LoadOptions make_options(ganglion::Engine engine, int threads, int warmup_steps, std::size_t batch,
-                                   bool lock_memory, const std::filesystem::path& onnxruntime_library,
+                                   bool lock_memory, std::optional<std::uint64_t> sample_seed,
+                                   const std::filesystem::path& onnxruntime_library,
                                    const std::filesystem::path& libtorch_library) {
   ganglion::LoadOptions options;
   options.engine = engine;
@@ -32,6 +34,7 @@ ganglion::LoadOptions make_options(ganglion::Engine engine, int threads, int war
   options.self_test = false;  // ganglion.runtime runs it, to hand the result on in its exception
   options.batch = batch;
   options.lock_memory = lock_memory;
+  options.sample_seed = sample_seed;
   options.onnxruntime_library = onnxruntime_library;
   options.libtorch_library = libtorch_library;
   return options;
@@ -72,6 +75,10 @@ void bind_policy(py::module_& module) {
       .def(
           "set_state", [](Policy& policy, const Floats& state) { return policy.set_state(view(state)); },
           py::arg("state").noconvert())
+      .def(
+          "set_applied_action",
+          [](Policy& policy, const Floats& action) { return policy.set_applied_action(view(action)); },
+          py::arg("action").noconvert())
       .def("contract_json", [](const Policy& policy) { return policy.contract().to_json(); })
       .def("self_test", &Policy::self_test, py::call_guard<py::gil_scoped_release>())
       .def("clone", &Policy::clone, py::call_guard<py::gil_scoped_release>())
@@ -151,7 +158,8 @@ PYBIND11_MODULE(_core, module) {
       .value("libtorch", ganglion::Engine::libtorch);
   py::class_<ganglion::LoadOptions>(module, "LoadOptions")
       .def(py::init(&make_options), py::kw_only(), py::arg("engine"), py::arg("threads"), py::arg("warmup_steps"),
-           py::arg("batch"), py::arg("lock_memory"), py::arg("onnxruntime_library"), py::arg("libtorch_library"));
+           py::arg("batch"), py::arg("lock_memory"), py::arg("sample_seed"), py::arg("onnxruntime_library"),
+           py::arg("libtorch_library"));
   bind_self_test(module);
   bind_policy(module);
   module.def("native_instruction_set", &ganglion::native_instruction_set);

@@ -14,6 +14,7 @@ function(ganglion_add_native_room target)
     "${room}/model.cpp"
     "${room}/pack.cpp"
     "${room}/plan.cpp"
+    "${room}/sampling.cpp"
     "${room}/scalar_kernels.cpp")
   target_sources(${target} PRIVATE ${sources})
 
@@ -34,6 +35,8 @@ function(ganglion_add_native_room target)
     list(APPEND avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
   endif()
   set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${flags}")
+  # Its numbers are the same on every machine: no product and sum in one rounding.
+  set_source_files_properties("${room}/sampling.cpp" PROPERTIES COMPILE_OPTIONS "${flags};-ffp-contract=off")
   set_source_files_properties("${room}/kernels_portable.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags}")
   set_source_files_properties("${room}/kernels_avx2.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags};${avx2}")
   set_source_files_properties("${room}/kernels_avx512.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags};${avx512}")

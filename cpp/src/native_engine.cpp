@@ -56,19 +56,47 @@ class NativeModel final : public Model {
   std::shared_ptr<const native::Model> packed_;
 };
 
+/// Where the slot prev_action begins in the state.
+std::optional<std::size_t> applied_action_of(const Contract& contract) {
+  std::size_t offset = 0;
+  for (const StateSlot& slot : contract.state) {
+    if (slot.name == "prev_action" && slot.size() == contract.action_size()) return offset;
+    offset += slot.size();
+  }
+  return std::nullopt;
+}
+
+native::Sampling sampling_of(const std::string& name, const Contract& contract, std::uint64_t seed) {
+  const auto& outputs = contract.outputs;
+  if (outputs.size() >= 2) {
+    const TensorSpec& first = outputs[0];
+    const TensorSpec& second = outputs[1];
+    if (first.name == "mean" && second.name == "log_std" && first.size == second.size) {
+      return {native::Distribution::gaussian, second.size, seed};
+    }
+    if (first.size == 1 && second.name == "logits") return {native::Distribution::categorical, second.size, seed};
+  }
+  throw Error(ErrorCode::bad_option, "'" + name +
+                                         "': a seed was given to sample with, but the first outputs are neither mean "
+                                         "and log_std nor an index and logits; load it without a seed");
+}
+
 }  // namespace
 
 std::shared_ptr<Model> open_native(native::Program program, bool lock_memory) {
   return std::make_shared<NativeModel>(std::move(program), lock_memory);
 }
 
-native::Loop make_loop(const std::string& name, const Contract& contract, std::size_t batch, bool lock_memory) {
+native::Loop make_loop(const std::string& name, const Contract& contract, std::size_t batch, bool lock_memory,
+                       std::optional<std::uint64_t> sample_seed) {
   native::LoopShape shape;
   shape.batch = batch;
   shape.observation = contract.observation_size();
   shape.hidden = contract.hidden_size();
   for (const TensorSpec& spec : contract.outputs) shape.outputs.push_back(spec.size);
   shape.initial_state = contract.initial_state;
+  shape.applied_action = applied_action_of(contract);
+  if (sample_seed) shape.sampling = sampling_of(name, contract, *sample_seed);
   native::Loop loop(std::move(shape), lock_memory);
   if (!loop.valid()) throw Error(ErrorCode::engine_failure, "'" + name + "': " + out_of_memory(lock_memory));
   return loop;

@@ -14,12 +14,12 @@ const char* native_instruction_set() noexcept { return native::kernels_for(nativ
 class NativePolicy::Impl {
  public:
   Impl(std::string name, std::shared_ptr<const Contract> contract, std::shared_ptr<const native::Model> model,
-       std::size_t batch, bool lock_memory)
+       std::size_t batch, bool lock_memory, std::optional<std::uint64_t> sample_seed = std::nullopt)
       : name_(std::move(name)),
         contract_(std::move(contract)),
         model_(std::move(model)),
         lock_memory_(lock_memory),
-        loop_(detail::make_loop(name_, *contract_, batch, lock_memory)),
+        loop_(detail::make_loop(name_, *contract_, batch, lock_memory, sample_seed)),
         session_(native::Session::make(model_, {loop_.observation(), loop_.states(), loop_.outputs()})) {
     if (session_ == nullptr) {
       throw Error(ErrorCode::engine_failure, "'" + name_ + "': " + detail::out_of_memory(lock_memory));
@@ -83,7 +83,8 @@ NativePolicy NativePolicy::make(const std::string& name, const detail::Artifact&
   if (model == nullptr) {
     throw Error(ErrorCode::engine_failure, "'" + name + "': " + detail::out_of_memory(options.lock_memory));
   }
-  NativePolicy policy(std::make_unique<Impl>(name, contract, std::move(model), batch, options.lock_memory));
+  NativePolicy policy(
+      std::make_unique<Impl>(name, contract, std::move(model), batch, options.lock_memory, options.sample_seed));
   policy.impl_->warm_up(options.warmup_steps);
   if (options.self_test) {
     const SelfTest result = policy.self_test();
@@ -117,12 +118,17 @@ Status NativePolicy::set_state(std::span<const float> state) noexcept GANGLION_N
   return impl_->loop().set_state(state);
 }
 
+Status NativePolicy::set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING {
+  return impl_->loop().set_applied_action(action);
+}
+
 const Contract& NativePolicy::contract() const noexcept GANGLION_NONBLOCKING { return impl_->contract(); }
 
 std::size_t NativePolicy::batch() const noexcept GANGLION_NONBLOCKING { return impl_->loop().batch(); }
 
 SelfTest NativePolicy::self_test() const {
   NativePolicy policy = clone();
+  policy.impl_->loop().stop_sampling();
   policy.reset();
   return detail::replay_golden(
       {contract(), batch(),

@@ -99,13 +99,13 @@ const char* to_string(Engine engine) noexcept {
 class Policy::Impl {
  public:
   Impl(std::filesystem::path path, std::shared_ptr<const Contract> contract, std::shared_ptr<detail::Model> model,
-       Engine engine, std::size_t batch, bool lock_memory)
+       Engine engine, std::size_t batch, bool lock_memory, std::optional<std::uint64_t> sample_seed = std::nullopt)
       : path_(std::move(path)),
         contract_(std::move(contract)),
         model_(std::move(model)),
         engine_(engine),
         lock_memory_(lock_memory),
-        loop_(detail::make_loop(path_.string(), *contract_, batch, lock_memory)) {
+        loop_(detail::make_loop(path_.string(), *contract_, batch, lock_memory, sample_seed)) {
     Failure failure;
     const detail::ContractSignature signature(*contract_, batch);
     session_.reset(model_->bind(signature.get(), {loop_.observation(), loop_.states(), loop_.outputs()}, failure));
@@ -166,7 +166,7 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
   const auto contract = std::make_shared<const Contract>(artifact.contract ? std::move(*artifact.contract)
                                                                            : infer_contract(path, *model));
   const std::size_t batch = detail::choose_batch(path.string(), *contract, options.batch);
-  Policy policy(std::make_unique<Impl>(path, contract, model, engine, batch, options.lock_memory));
+  Policy policy(std::make_unique<Impl>(path, contract, model, engine, batch, options.lock_memory, options.sample_seed));
   policy.impl_->warm_up(options.warmup_steps);
   if (options.self_test) {
     const SelfTest result = policy.self_test();
@@ -194,6 +194,10 @@ std::span<const float> Policy::state() const noexcept { return impl_->loop().sta
 
 Status Policy::set_state(std::span<const float> state) noexcept { return impl_->loop().set_state(state); }
 
+Status Policy::set_applied_action(std::span<const float> action) noexcept {
+  return impl_->loop().set_applied_action(action);
+}
+
 const Contract& Policy::contract() const noexcept { return impl_->contract(); }
 
 std::size_t Policy::batch() const noexcept { return impl_->loop().batch(); }
@@ -206,6 +210,7 @@ Policy Policy::clone() const { return Policy(impl_->clone()); }
 
 SelfTest Policy::self_test() const {
   Policy policy = clone();
+  policy.impl_->loop().stop_sampling();
   policy.reset();
   return detail::replay_golden(
       {contract(), batch(),

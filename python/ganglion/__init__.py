@@ -23,6 +23,7 @@ from ganglion.errors import (
 if TYPE_CHECKING:
     from ganglion.export import export
     from ganglion.runtime import Policy, inspect, load
+    from ganglion.sampling import Sampler
     from ganglion.verify import ParityReport, verify
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "ParityError",
     "ParityReport",
     "Policy",
+    "Sampler",
     "StateSlot",
     "StepError",
     "TensorSpec",
@@ -49,6 +51,7 @@ __all__ = [
 _LAZY = {
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",
+    "Sampler": "ganglion.sampling",
     "export": "ganglion.export",
     "inspect": "ganglion.runtime",
     "load": "ganglion.runtime",

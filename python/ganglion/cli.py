@@ -188,6 +188,10 @@ def _inspect(arguments: argparse.Namespace) -> _Outcome:
 
 
 def _verify(arguments: argparse.Namespace) -> _Outcome:
+    if (arguments.file is None) == (arguments.matrix is None):
+        raise ValueError("verify takes a FILE or --matrix, one of the two")
+    if arguments.matrix is not None:
+        return _verify_matrix(arguments)
     from ganglion.verify import verify
 
     policy = None
@@ -211,6 +215,41 @@ def _verify(arguments: argparse.Namespace) -> _Outcome:
     if arguments.report is not None:
         report.save(arguments.report)
     return _Outcome(json.loads(report.to_json()), (report,), report.ok)
+
+
+def _verify_matrix(arguments: argparse.Namespace) -> _Outcome:
+    from ganglion._matrix import matrix
+
+    cells: list[Any] = []
+    with _progress() as progress:
+        for some in matrix(arguments.matrix or None, steps=arguments.steps or 2000, tick=progress):
+            cells += some
+    title = Text("every policy, file and engine against Python, over one row and three with masked resets")
+    table = Table("policy", "file", title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("largest error", justify="right")
+    table.add_column("ran on")
+    for policy, suffix in dict.fromkeys((cell.policy, cell.suffix) for cell in cells):
+        here = [cell for cell in cells if (cell.policy, cell.suffix) == (policy, suffix)]
+        bad = any(cell.problem for cell in here)
+        ran = dict.fromkeys(cell.implementation for cell in here)
+        table.add_row(
+            Text(policy, no_wrap=True),
+            Text(suffix),
+            Text(f"{max(cell.error for cell in here):.1e}", style="bold red" if bad else "green"),
+            Text(", ".join(ran)),
+        )
+    problems = [cell for cell in cells if cell.problem is not None]
+    lines = [
+        Text(f"{cell.policy}, {cell.suffix}, {cell.implementation}: {cell.problem}", style="bold red")
+        for cell in problems
+    ]
+    document = {
+        "ok": not problems,
+        "cells": [
+            dataclasses.asdict(cell) | {"error": cell.error if math.isfinite(cell.error) else None} for cell in cells
+        ],
+    }
+    return _Outcome(document, (table, *lines), not problems)
 
 
 def _bench(arguments: argparse.Namespace) -> _Outcome:
@@ -428,7 +467,14 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", metavar="FILE")
 
     verify = add("verify", _verify, "run one long trajectory through every implementation and compare them")
-    verify.add_argument("file", metavar="FILE", help="an exported .onnx or .pt file")
+    verify.add_argument("file", metavar="FILE", nargs="?", help="an exported .ganglion, .onnx or .pt file")
+    verify.add_argument(
+        "--matrix",
+        metavar="POLICY",
+        nargs="*",
+        help="in place of a file: export an example of every kind of policy (or of those named) to every kind of file, "
+        "and run each on every engine, with one row and with three of which some are reset",
+    )
     verify.add_argument(
         "--policy", metavar="SOURCE", help=f"the reference (default: the file in Python); {_SOURCE_HELP}"
     )

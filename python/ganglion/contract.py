@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -193,6 +193,17 @@ class Contract:
     def hidden_size(self) -> int:
         """Number of elements of the flat hidden vector."""
         return sum(slot.size for slot in self.state)
+
+    @property
+    def distribution(self) -> Literal["gaussian", "categorical"] | None:
+        """What can be drawn from: outputs `mean` and `log_std`, or an index and `logits`; None for plain actions."""
+        if len(self.outputs) >= 2:
+            first, second = self.outputs[:2]
+            if (first.name, second.name) == ("mean", "log_std") and first.size == second.size:
+                return "gaussian"
+            if first.size == 1 and second.name == "logits":
+                return "categorical"
+        return None
 
     def to_json(self) -> str:
         """Writes the contract as strict JSON that `from_json` reads back without loss."""

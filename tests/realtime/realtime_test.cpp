@@ -65,6 +65,7 @@ std::uint64_t violations_of_a_loop(AnyPolicy& policy) {
     if (i % 100 == 50) policy.reset();
     if (i % 100 == 70) static_cast<void>(policy.reset(rows));
     if (i % 100 == 90) static_cast<void>(policy.set_state(state));
+    if (i % 10 == 5) static_cast<void>(policy.set_applied_action(action));
   }
   realtime::watch(false);
   CHECK_EQUAL(refused, steps / 1000);
@@ -113,6 +114,21 @@ TEST_CASE("100,000 steps and resets touch neither heap nor locks nor kernel") {
     CHECK(policy.realtime_safe());
     check::report(violations_of_a_loop(policy) == 0, "Policy keeps still", __FILE__, __LINE__,
                   name + ": " + realtime::last_violation());
+  }
+}
+
+TEST_CASE("actions are drawn without heap, lock or system call") {
+  for (const char* name : {"gaussian", "categorical"}) {
+    ganglion::NativeOptions native_options;
+    native_options.sample_seed = 1;
+    NativePolicy native = NativePolicy::load(artifact(name), native_options);
+    check::report(violations_of_a_loop(native) == 0, "NativePolicy keeps still", __FILE__, __LINE__,
+                  std::string(name) + ": " + realtime::last_violation());
+    ganglion::LoadOptions options;
+    options.sample_seed = 1;
+    Policy policy = Policy::load(artifact(name), options);
+    check::report(violations_of_a_loop(policy) == 0, "Policy keeps still", __FILE__, __LINE__,
+                  std::string(name) + ": " + realtime::last_violation());
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -24,6 +25,8 @@ struct NativeOptions {
   bool self_test = true;     ///< replay the golden trajectory and refuse a file that misses it
   std::size_t batch = 0;     ///< rows for an artifact that takes any number; 0: what the contract says, else 1
   bool lock_memory = false;  ///< mlock weights and buffers; refuses to load where the system does not allow it
+  /// Draw actions with this seed, from the outputs mean and log_std or from logits; none: the mean, the best index.
+  std::optional<std::uint64_t> sample_seed{};
 };
 
 /// The kernels that the native engine uses on this CPU: "baseline", "avx2", "avx512", "avx512_vnni" or "neon"; a string
@@ -66,6 +69,10 @@ class NativePolicy final {
 
   /// Takes over a hidden state, [batch, hidden_size]; non_finite_observation refuses NaN and infinity.
   [[nodiscard]] Status set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING;
+
+  /// Tells a policy with a slot prev_action what was executed in place of its last action, [batch, action_size]; the
+  /// next step uses it. bad_size where the policy has no such slot; non_finite_action refuses NaN and infinity.
+  [[nodiscard]] Status set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING;
 
   [[nodiscard]] const Contract& contract() const noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] std::size_t batch() const noexcept GANGLION_NONBLOCKING;

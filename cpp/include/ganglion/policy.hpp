@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -30,6 +31,8 @@ struct LoadOptions {
   bool self_test = true;              ///< replay the golden trajectory and refuse a file that misses it
   std::size_t batch = 0;              ///< rows for an artifact that takes any number; 0: what the contract says, else 1
   bool lock_memory = false;           ///< native: mlock weights and buffers; refuses to load where that is not allowed
+  /// Draw actions with this seed, from the outputs mean and log_std or from logits; none: the mean, the best index.
+  std::optional<std::uint64_t> sample_seed{};
   /// libonnxruntime to open. Empty: the environment variable GANGLION_ONNXRUNTIME, then the loader's path.
   std::filesystem::path onnxruntime_library{};
   /// libganglion_libtorch to open. Empty: the environment variable GANGLION_LIBTORCH, then the loader's path.
@@ -72,6 +75,10 @@ class Policy final {
 
   /// Takes over a hidden state, [batch, hidden_size]; non_finite_observation refuses NaN and infinity.
   [[nodiscard]] Status set_state(std::span<const float> state) noexcept;
+
+  /// Tells a policy with a slot prev_action what was executed in place of its last action, [batch, action_size]; the
+  /// next step uses it. bad_size where the policy has no such slot; non_finite_action refuses NaN and infinity.
+  [[nodiscard]] Status set_applied_action(std::span<const float> action) noexcept;
 
   [[nodiscard]] const Contract& contract() const noexcept;
   [[nodiscard]] std::size_t batch() const noexcept;

@@ -20,7 +20,8 @@ Loop::Loop(LoopShape shape, bool lock_memory)
       output_size_(shape_.batch * std::accumulate(shape_.outputs.begin(), shape_.outputs.end(), std::size_t{0})),
       state_size_(shape_.batch * shape_.hidden),
       all_finite_(kernels_for(Isa::automatic)->all_finite) {
-  const std::size_t all = line_floats(observation_size_) + 2 * line_floats(state_size_) + 2 * line_floats(output_size_);
+  const std::size_t all = line_floats(observation_size_) + 2 * line_floats(state_size_) +
+                          2 * line_floats(output_size_) + line_floats(action_size_);
   if (all > most_floats) return;
   memory_ = Memory(all * sizeof(float));
   if (!memory_.valid()) return;
@@ -33,6 +34,8 @@ Loop::Loop(LoopShape shape, bool lock_memory)
   observation_ = take(observation_size_);
   for (float*& state : state_) state = take(state_size_);
   for (float*& outputs : outputs_) outputs = take(output_size_);
+  sampled_ = take(action_size_);
+  if (shape_.sampling) sampler_.emplace(*shape_.sampling, shape_.batch);
   reset();
 }
 
@@ -49,6 +52,7 @@ Status Loop::reset(std::span<const std::uint8_t> rows) noexcept GANGLION_NONBLOC
 }
 
 void Loop::reset_row(std::size_t row) noexcept GANGLION_NONBLOCKING {
+  if (sampler_) sampler_->reset(row);
   if (shape_.hidden == 0) return;
   std::memcpy(state_[phase_] + row * shape_.hidden, shape_.initial_state.data(), shape_.hidden * sizeof(float));
 }
@@ -70,10 +74,35 @@ Status Loop::set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKI
   return Status::ok;
 }
 
-void Loop::copy_from(const Loop& other) noexcept {
+bool Loop::sample(std::size_t phase) noexcept GANGLION_NONBLOCKING {
+  sampler_->draw({outputs_[phase], action_size_}, outputs_[phase] + action_size_, sampled_);
+  if (!all_finite_(sampled_, action_size_)) return false;
+  note_applied_action(phase, sampled_);
+  sampler_->count_step();
+  return true;
+}
+
+Status Loop::set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING {
+  if (!shape_.applied_action || action.size() != action_size_) return Status::bad_size;
+  if (!all_finite_(action.data(), action.size())) return Status::non_finite_action;
+  note_applied_action(phase_, action.data());
+  return Status::ok;
+}
+
+void Loop::note_applied_action(std::size_t phase, const float* action) noexcept GANGLION_NONBLOCKING {
+  if (!shape_.applied_action) return;
+  const std::size_t size = action_size_ / shape_.batch;
+  for (std::size_t row = 0; row < shape_.batch; ++row) {
+    std::memcpy(state_[phase] + row * shape_.hidden + *shape_.applied_action, action + row * size,
+                size * sizeof(float));
+  }
+}
+
+void Loop::copy_from(const Loop& other) {
   std::memcpy(state_[phase_], other.state_[other.phase_], state_size_ * sizeof(float));
   std::memcpy(outputs_[phase_], other.outputs_[other.phase_], output_size_ * sizeof(float));
   has_stepped_ = other.has_stepped_;
+  sampler_ = other.sampler_;
 }
 
 }  // namespace ganglion::native

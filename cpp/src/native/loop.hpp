@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "ganglion/status.hpp"
 #include "native/kernels.hpp"
 #include "native/memory.hpp"
+#include "native/sampling.hpp"
 
 namespace ganglion::native {
 
@@ -23,7 +25,9 @@ struct LoopShape {
   std::size_t observation = 0;
   std::size_t hidden = 0;
   std::vector<std::size_t> outputs;
-  std::vector<float> initial_state;  ///< [hidden]
+  std::vector<float> initial_state;           ///< [hidden]
+  std::optional<std::size_t> applied_action;  ///< where in the state the action stands that was executed last
+  std::optional<Sampling> sampling;           ///< none: the action is the first output
 };
 
 /// Owns every buffer that an engine reads or writes.
@@ -45,7 +49,8 @@ class Loop {
     if (!all_finite_(outputs_[next], action_size_) || !all_finite_(state_[next], state_size_)) {
       return Status::non_finite_action;
     }
-    std::memcpy(action.data(), outputs_[next], action.size_bytes());
+    if (sampler_ && !sample(next)) return Status::non_finite_action;
+    std::memcpy(action.data(), sampler_ ? sampled_ : outputs_[next], action.size_bytes());
     phase_ = next;
     has_stepped_ = true;
     return Status::ok;
@@ -56,6 +61,9 @@ class Loop {
   [[nodiscard]] std::span<const float> output(std::size_t index) const noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] std::span<const float> state() const noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] Status set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] Status set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING;
+  /// From now on the action is the first output.
+  void stop_sampling() noexcept { sampler_.reset(); }
 
   [[nodiscard]] std::size_t batch() const noexcept GANGLION_NONBLOCKING { return shape_.batch; }
   [[nodiscard]] std::size_t phase() const noexcept { return phase_; }
@@ -65,11 +73,14 @@ class Loop {
   [[nodiscard]] std::array<float*, 2> states() const noexcept { return state_; }
   [[nodiscard]] std::array<float*, 2> outputs() const noexcept { return outputs_; }
 
-  /// State, outputs and whether there are any, from a loop of the same shape.
-  void copy_from(const Loop& other) noexcept;
+  /// State, outputs, whether there are any, and the place in the random numbers, from a loop of the same shape.
+  void copy_from(const Loop& other);
 
  private:
   void reset_row(std::size_t row) noexcept GANGLION_NONBLOCKING;
+  /// Draws actions from the outputs of a phase and notes them in its state; false: one is not finite.
+  [[nodiscard]] bool sample(std::size_t phase) noexcept GANGLION_NONBLOCKING;
+  void note_applied_action(std::size_t phase, const float* action) noexcept GANGLION_NONBLOCKING;
 
   LoopShape shape_;
   std::size_t observation_size_;
@@ -80,6 +91,8 @@ class Loop {
   float* observation_ = nullptr;
   std::array<float*, 2> state_{};
   std::array<float*, 2> outputs_{};
+  float* sampled_ = nullptr;  ///< actions, where they are drawn
+  std::optional<Sampler> sampler_;
   bool (*all_finite_)(const float*, std::size_t) noexcept GANGLION_NONBLOCKING;
   std::size_t phase_ = 0;
   bool has_stepped_ = false;

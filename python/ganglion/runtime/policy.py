@@ -51,6 +51,7 @@ def _options(
     warmup_steps: int,
     batch: int | None,
     lock_memory: bool,
+    sample_seed: int | None,
     onnxruntime: str | PathLike[str] | None,
     libtorch: str | PathLike[str] | None,
 ) -> _core.LoadOptions:
@@ -58,12 +59,15 @@ def _options(
         raise ValueError(f"engine '{engine}' is not one of {', '.join(_core.Engine.__members__)}")
     if batch is not None and batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch}")
+    if sample_seed is not None and not 0 <= sample_seed < 2**64:
+        raise ValueError(f"sample_seed must be a whole number of 64 bits, not {sample_seed}")
     return _core.LoadOptions(
         engine=_core.Engine.__members__[engine],
         threads=threads,
         warmup_steps=warmup_steps,
         batch=0 if batch is None else batch,
         lock_memory=lock_memory,
+        sample_seed=sample_seed,
         # Text, because an empty Path would be the folder ".".
         onnxruntime_library=str(onnxruntime or onnxruntime_library() or ""),
         libtorch_library=str(libtorch or libtorch_library_for(path) or ""),
@@ -79,6 +83,7 @@ def load(
     self_test: bool = True,
     batch: int | None = None,
     lock_memory: bool = False,
+    sample_seed: int | None = None,
     onnxruntime_library: str | PathLike[str] | None = None,
     libtorch_library: str | PathLike[str] | None = None,
 ) -> Policy:
@@ -93,6 +98,9 @@ def load(
         self_test: replay the golden trajectory and refuse a file that misses it.
         batch: rows of one step for an artifact that takes any number; None is what the contract says, else 1.
         lock_memory: keep the native engine's weights and buffers in RAM (mlock).
+        sample_seed: draw actions with this seed, for a policy whose outputs are a distribution (`mean` and `log_std`,
+            or an index and `logits`); None takes the mean or the best index. The same seed draws the same noise in
+            every engine, on every machine; after a reset a row goes on with its next episode.
         onnxruntime_library: the `libonnxruntime.so` to open; None takes the one that the environment variable
             `GANGLION_ONNXRUNTIME` names, else the one of the onnxruntime wheel, else the one that the loader finds.
         libtorch_library: the `libganglion_libtorch.so` to open; None takes the one that the environment variable
@@ -106,7 +114,9 @@ def load(
         ExportError: the native engine cannot run the graph of the `.onnx` file; the message names the node.
     """
     path = Path(path)
-    options = _options(path, engine, threads, warmup_steps, batch, lock_memory, onnxruntime_library, libtorch_library)
+    options = _options(
+        path, engine, threads, warmup_steps, batch, lock_memory, sample_seed, onnxruntime_library, libtorch_library
+    )
     compiled = _compiled(path) if engine == "native" and path.suffix == ".onnx" else None
     with _core_errors():
         if compiled is None:
@@ -141,13 +151,13 @@ def inspect(path: str | PathLike[str]) -> Contract:
     path = Path(path)
     with _core_errors():
         # A file with a contract needs no engine, so none is looked for (or built) before the first attempt fails.
-        options = _options(path, "automatic", 1, 0, None, False, None, "unused")
+        options = _options(path, "automatic", 1, 0, None, False, None, None, "unused")
         try:
             text = _core.inspect_json(path, options)
         except _core.Error as error:
             if error.args[0] != "engine_unavailable":
                 raise
-            text = _core.inspect_json(path, _options(path, "automatic", 1, 0, None, False, None, None))
+            text = _core.inspect_json(path, _options(path, "automatic", 1, 0, None, False, None, None, None))
     return Contract.from_json(text)
 
 
@@ -217,6 +227,25 @@ class Policy:
         if not np.isfinite(array).all():
             raise StepError("non_finite_observation", "the state has a NaN or infinite element; the old one was kept")
         self._check(self._core.set_state(array))
+
+    def set_applied_action(self, action: ArrayLike) -> None:
+        """Tells the policy what was executed in place of its last action; the next step uses it.
+
+        Args:
+            action: `[m]` or `[batch, m]`.
+
+        Raises:
+            GanglionError: the policy does not remember its action: the contract has no state slot `prev_action`.
+            StepError: wrong shape, or an element is not finite; the state was kept.
+        """
+        if all(slot.name != "prev_action" for slot in self._contract.state):
+            raise GanglionError(
+                "the contract has no state slot 'prev_action': this policy does not look at its last action"
+            )
+        array = self._float32(action, self._shapes(self._action_size), "action")
+        if not np.isfinite(array).all():
+            raise StepError("non_finite_action", "the action has a NaN or infinite element; the state was kept")
+        self._check(self._core.set_applied_action(array))
 
     def output(self, which: int | str) -> NDArray[np.float32]:
         """Returns a copy of one output of the last good step, by index or name; output 0 is the action.

@@ -8,12 +8,15 @@ needed by the tests): `python tests/golden/artifacts/make_artifacts.py`.
 * `faulty.onnx`, `faulty.pt`: a policy that fails on demand; see `FaultyPolicy`.
 * `lstm.ganglion`, `gru_batch4.ganglion`, `rnn_any.ganglion`, `faulty.ganglion`, `rsl_rl_lstm.ganglion`,
   `rsl_rl_gru.ganglion`: the same policies compiled for the native engine.
+* `gaussian.ganglion`: mean and log_std, and the last action as state, any number of rows; `categorical.ganglion`: an
+  index and logits.
 * `rsl_rl_lstm.onnx`, `rsl_rl_gru.onnx`, `rsl_rl_lstm.pt`: written by rsl_rl's own exporters, no contract inside;
   `rsl_rl_lstm.csv`, `rsl_rl_gru.csv`: what rsl_rl's own modules did, one line per step: reset, observation, action.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -27,6 +30,9 @@ from ganglion.contract import StateSlot
 from ganglion.policies import EnvSpec, GRUPolicy, LSTMPolicy, RecurrentPolicy, RNNPolicy
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1] / "python" / "runtime"))
+
+from distribution_policies import CategoricalPolicy, GaussianPolicy  # noqa: E402  (of the tests of the runtime)
 
 
 class FaultyPolicy(RecurrentPolicy):
@@ -65,6 +71,12 @@ class FaultyPolicy(RecurrentPolicy):
         action = torch.nn.functional.embedding(index.long(), self.table) * torch.exp(obs[..., 1:])
         hidden = hidden + torch.exp(-obs[..., 1:])
         return action, hidden * 1.0, hidden
+
+
+def make_distributions() -> None:
+    torch.manual_seed(5)
+    for name, policy in (("gaussian", GaussianPolicy()), ("categorical", CategoricalPolicy())):
+        ganglion.export(policy, HERE / f"{name}.ganglion", batch=None)
 
 
 def make_ours() -> None:
@@ -131,3 +143,4 @@ if __name__ == "__main__":
     make_rsl_rl("lstm")
     make_rsl_rl("gru")
     make_native()
+    make_distributions()

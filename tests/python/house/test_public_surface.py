@@ -19,6 +19,7 @@ SURFACE = {
     "ParityError",
     "ParityReport",
     "Policy",
+    "Sampler",
     "StateSlot",
     "StepError",
     "TensorSpec",
@@ -28,7 +29,7 @@ SURFACE = {
     "load",
     "verify",
 }
-ROOMS = {"cli", "compiler", "contract", "errors", "export", "policies", "runtime", "verify"}
+ROOMS = {"cli", "compiler", "contract", "errors", "export", "policies", "runtime", "sampling", "verify"}
 PACKAGE = Path(ganglion.__file__).parent
 
 

@@ -19,6 +19,7 @@ PYTHON_WALLS = {
     "contract": {"errors"},
     "_callable_module": set(),
     "_files": {"errors"},
+    "sampling": {"contract"},
     "policies": {"contract", "errors", "_files"},
     "compiler": {"contract", "errors", "_files"},
     "export": {"contract", "errors", "policies", "compiler", "_callable_module", "_files"},
@@ -26,7 +27,8 @@ PYTHON_WALLS = {
     "verify": {"contract", "errors", "policies", "compiler", "runtime", "_callable_module", "_files"},
     "_source": {"contract", "errors", "policies"},
     "_doctor": {"errors", "runtime"},
-    "cli": {"contract", "errors", "policies", "compiler", "export", "runtime", "verify", "_source", "_doctor"},
+    "cli": {"contract", "errors", "policies", "compiler", "export", "runtime", "verify", "_source", "_doctor", "_matrix"},
+    "_matrix": {"errors", "export", "policies", "verify"},
     "__main__": {"cli"},
 }
 # `RecurrentPolicy.script()` is wanted on the policy itself, and `load(..., engine="native")` compiles an .onnx file:

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ganglion/native_policy.hpp"
+#include "ganglion/policy.hpp"
 #include "io/artifact.hpp"
 #include "native/cpu.hpp"
 #include "native/model.hpp"
@@ -31,6 +32,7 @@ std::size_t loop(NativePolicy& policy, std::span<const float> observations, std:
     if (round % 100 == 99) policy.reset();
     if (round % 50 == 49) static_cast<void>(policy.reset(rows));
     if (round % 10 == 9) static_cast<void>(policy.set_state(policy.state()));
+    if (round % 10 == 8) static_cast<void>(policy.set_applied_action(action));
     static_cast<void>(policy.output(round % 3));
     static_cast<void>(policy.contract());
     static_cast<void>(policy.batch());
@@ -55,6 +57,9 @@ std::vector<float> numbers(std::size_t size) {
 void run_policy(const char* path) {
   ganglion::NativeOptions options;
   options.batch = 0;
+  // Those whose outputs are a distribution are drawn from.
+  const auto& outputs = ganglion::inspect(path).outputs;
+  if (outputs[0].name == "mean" || (outputs.size() > 1 && outputs[1].name == "logits")) options.sample_seed = 1;
   NativePolicy policy = NativePolicy::load(path, options);
   const auto observations = numbers(2 * policy.batch() * policy.contract().observation_size());
   std::vector<float> action(policy.batch() * policy.contract().action_size());

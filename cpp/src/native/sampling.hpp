@@ -1,0 +1,64 @@
+#pragma once
+
+// Random actions that can be had again: the noise of an element depends on nothing but seed, episode, step, row and
+// element, and is the same, bit for bit, in C++ on every machine and in Python (ganglion/sampling.py).
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "ganglion/realtime.hpp"
+
+namespace ganglion::native {
+
+/// The block cipher Philox 4x32 with ten rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+[[nodiscard]] std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
+                                                  std::array<std::uint32_t, 2> key) noexcept GANGLION_NONBLOCKING;
+
+/// The standard normal number at the quantile (bits + 1/2) / 2^32 (Wichura 1988, algorithm AS 241, PPND16).
+[[nodiscard]] double standard_normal(std::uint32_t bits) noexcept GANGLION_NONBLOCKING;
+
+/// The standard Gumbel number at that quantile: the largest of logit + Gumbel is a sample of the softmax.
+[[nodiscard]] double standard_gumbel(std::uint32_t bits) noexcept GANGLION_NONBLOCKING;
+
+/// What the first two outputs of a policy are: mean and log_std, or the best index and the logits.
+enum class Distribution : std::uint8_t { gaussian, categorical };
+
+struct Sampling {
+  Distribution distribution = Distribution::gaussian;
+  std::size_t parameters = 0;  ///< elements of the second output in one row
+  std::uint64_t seed = 0;
+};
+
+/// Draws the actions of a batch and counts steps and episodes of every row. An episode begins with the first step after
+/// a reset; resets without a step between them are one.
+class Sampler {
+ public:
+  Sampler(const Sampling& sampling, std::size_t batch);
+
+  /// first, parameters: the first two outputs, [batch, size]; action: [batch, action_size].
+  void draw(std::span<const float> first, const float* parameters, float* action) const noexcept GANGLION_NONBLOCKING;
+  void count_step() noexcept GANGLION_NONBLOCKING;
+  void reset(std::size_t row) noexcept GANGLION_NONBLOCKING;
+
+ private:
+  struct Row {
+    std::uint32_t step = 0;
+    std::uint32_t episode = 0;
+  };
+
+  [[nodiscard]] std::array<std::uint32_t, 4> bits(std::size_t row,
+                                                  std::size_t block) const noexcept GANGLION_NONBLOCKING;
+  void draw_gaussian(std::size_t row, std::span<const float> mean, const float* log_std,
+                     float* action) const noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] std::size_t draw_category(std::size_t row,
+                                          std::span<const float> logits) const noexcept GANGLION_NONBLOCKING;
+
+  Sampling sampling_;
+  std::vector<Row> rows_;
+};
+
+}  // namespace ganglion::native

@@ -1,0 +1,161 @@
+"""Random actions that can be had again, bit for bit those of the C++ runtime (`cpp/src/native/sampling.cpp`).
+
+The noise of an element depends on nothing but seed, episode, step, row and element. An episode begins with the first
+step after a reset; resets without a step between them are one, and the first episode after loading is number 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from ganglion.contract import Contract
+
+    Doubles = NDArray[np.float64]
+
+__all__ = ["Sampler", "philox", "standard_gumbel", "standard_normal"]
+
+_LN2_HIGH = 6.93147180369123816490e-01
+_LN2_LOW = 1.90821492927058770002e-10
+
+_CENTRE = (
+    (3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4,
+     4.5921953931549871457e4, 6.7265770927008700853e4, 3.3430575583588128105e4, 2.5090809287301226727e3),
+    (1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
+     2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4, 5.2264952788528545610e3),
+)  # fmt: skip
+_TAIL = (
+    (1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0, 3.64784832476320460504e0,
+     1.27045825245236838258e0, 2.41780725177450611770e-1, 2.27238449892691845833e-2, 7.74545014278341407640e-4),
+    (1.0, 2.05319162663775882187e0, 1.67638483018380384940e0, 6.89767334985100004550e-1,
+     1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4, 1.05075007164441684324e-9),
+)  # fmt: skip
+"""Of Wichura 1988, algorithm AS 241 (PPND16). Its third range begins below the smallest quantile here."""
+
+
+def philox(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
+    """Philox 4x32 with ten rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+
+    Args:
+        counter: `[..., 4]` words of 32 bits.
+        key: two words of 32 bits.
+
+    Returns:
+        `[..., 4]` words.
+    """
+    words = np.asarray(counter, np.uint64)
+    mask = np.uint64(0xFFFFFFFF)
+    first, second = (int(word) for word in np.asarray(key, np.uint64))
+    for _ in range(10):
+        a, b = words[..., 0] * np.uint64(0xD2511F53), words[..., 2] * np.uint64(0xCD9E8D57)
+        words = np.stack(
+            (
+                (b >> np.uint64(32)) ^ words[..., 1] ^ np.uint64(first),
+                b & mask,
+                (a >> np.uint64(32)) ^ words[..., 3] ^ np.uint64(second),
+                a & mask,
+            ),
+            axis=-1,
+        )
+        first, second = (first + 0x9E3779B9) & 0xFFFFFFFF, (second + 0xBB67AE85) & 0xFFFFFFFF
+    return words.astype(np.uint32)
+
+
+def standard_normal(bits: ArrayLike) -> Doubles:
+    """Standard normal numbers at the quantiles `(bits + 1/2) / 2^32`."""
+    u = _quantile(bits)
+    q = u - 0.5
+    r = 0.180625 - q * q
+    centre = q * _polynomial(_CENTRE[0], r) / _polynomial(_CENTRE[1], r)
+    r = np.sqrt(-_log(np.where(q < 0.0, u, 1.0 - u))) - 1.6
+    tail = _polynomial(_TAIL[0], r) / _polynomial(_TAIL[1], r)
+    return np.where(np.abs(q) <= 0.425, centre, np.where(q < 0.0, -tail, tail))
+
+
+def standard_gumbel(bits: ArrayLike) -> Doubles:
+    """Standard Gumbel numbers at those quantiles; the largest of logit + Gumbel is a sample of the softmax."""
+    return -_log(-_log(_quantile(bits)))
+
+
+class Sampler:
+    """Draws the actions of a batch from the outputs of a policy.
+
+    Args:
+        contract: of a policy whose outputs are a distribution, see `Contract.distribution`.
+        seed: 64 bits.
+        batch: number of rows.
+    """
+
+    def __init__(self, contract: Contract, seed: int, batch: int = 1) -> None:
+        self._gaussian = contract.distribution == "gaussian"
+        self._key = (seed & 0xFFFFFFFF, seed >> 32)
+        self._step = np.zeros(batch, np.uint32)
+        self._episode = np.zeros(batch, np.uint32)
+
+    def reset(self, rows: NDArray[np.bool_]) -> None:
+        """Begins a new episode in the rows that are set and have stepped."""
+        begins = rows & (self._step > 0)
+        self._episode[begins] += 1
+        self._step[begins] = 0
+
+    def draw(self, first: NDArray[np.float32], parameters: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Draws one action for each row and counts the step.
+
+        Args:
+            first: `[batch, n]`, the first output: the mean (or the best index, which is not used).
+            parameters: `[batch, m]`, the second output: `log_std` or `logits`.
+        """
+        bits = self._bits(parameters.shape[1])
+        self._step += 1
+        second = parameters.astype(np.float64)
+        if self._gaussian:
+            return (first.astype(np.float64) + _exp(second) * standard_normal(bits)).astype(np.float32)
+        best: NDArray[np.intp] = np.argmax(second + standard_gumbel(bits), axis=1, keepdims=True)
+        return best.astype(np.float32)
+
+    def _bits(self, count: int) -> NDArray[np.uint32]:
+        rows, blocks = len(self._step), -(-count // 4)
+        counter = np.empty((rows, blocks, 4), np.uint64)
+        counter[..., 0], counter[..., 1] = self._step[:, None], self._episode[:, None]
+        counter[..., 2], counter[..., 3] = np.arange(rows)[:, None], np.arange(blocks)
+        return philox(counter, self._key).reshape(rows, -1)[:, :count]
+
+
+# What follows does the same operations in the same order as the C++ file, so that every bit is the same.
+
+
+def _quantile(bits: ArrayLike) -> Doubles:
+    return (np.asarray(bits, np.float64) + 0.5) * 2.0**-32
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Doubles) -> Doubles:
+    value: Any = coefficients[-1]
+    for coefficient in reversed(coefficients[:-1]):
+        value = value * x + coefficient
+    return np.asarray(value)
+
+
+def _log(x: Doubles) -> Doubles:
+    m, exponent = np.frexp(x)
+    small = m < 0.70710678118654752440
+    m, e = np.where(small, m * 2.0, m), (exponent - small).astype(np.float64)
+    f = (m - 1.0) / (m + 1.0)
+    square = f * f
+    series: Any = 1.0 / 23.0
+    for k in range(21, 0, -2):
+        series = series * square + 1.0 / k
+    return np.asarray(e * _LN2_HIGH + (2.0 * f * series + e * _LN2_LOW))
+
+
+def _exp(x: Doubles) -> Doubles:
+    inside = np.clip(x, -700.0, 700.0)
+    n = np.rint(inside * 1.44269504088896338700)
+    r = (inside - n * _LN2_HIGH) - n * _LN2_LOW
+    series: Any = 1.0
+    for k in range(13, 0, -1):
+        series = series * r / k + 1.0
+    return np.asarray(np.ldexp(series, n.astype(np.int32)), np.float64)

@@ -1,0 +1,194 @@
+// Random numbers: known answers of Philox, moments, and the rules of steps, episodes and rows.
+
+#include "native/sampling.hpp"
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "check.hpp"
+#include "native/loop.hpp"
+
+namespace {
+
+using namespace ganglion::native;
+using ganglion::Status;
+using Words = std::array<std::uint32_t, 4>;
+
+/// Numbers 0, 1, ... of one stream.
+std::vector<std::uint32_t> stream(std::size_t count) {
+  std::vector<std::uint32_t> result;
+  for (std::uint32_t block = 0; result.size() < count; ++block) {
+    for (const std::uint32_t word : philox({block, 1, 2, 3}, {4, 5})) result.push_back(word);
+  }
+  return result;
+}
+
+/// A loop whose engine answers mean 2, -1 and log_std 0, -20 in every row, and remembers its action.
+class Rig {
+ public:
+  explicit Rig(std::size_t batch, std::optional<std::uint64_t> seed)
+      : loop_(shape(batch, seed), false), batch_(batch) {}
+
+  std::vector<float> step() {
+    std::vector<float> action(2 * batch_);
+    const auto run = [&](std::size_t phase) {
+      float* outputs = loop_.outputs()[1 - phase];
+      for (std::size_t row = 0; row < batch_; ++row) {
+        outputs[2 * row] = 2.0F;
+        outputs[2 * row + 1] = -1.0F;
+        outputs[2 * (batch_ + row)] = log_std;
+        outputs[2 * (batch_ + row) + 1] = -20.0F;
+        float* state = loop_.states()[1 - phase] + 3 * row;
+        state[0] = 7.0F;
+        state[1] = 2.0F;
+        state[2] = -1.0F;
+      }
+      return true;
+    };
+    status = loop_.step(std::vector<float>(batch_, 0.0F), action, run);
+    return action;
+  }
+
+  Loop& loop() { return loop_; }
+  Status status = Status::ok;
+  float log_std = 0.0F;
+
+ private:
+  static LoopShape shape(std::size_t batch, std::optional<std::uint64_t> seed) {
+    LoopShape shape;
+    shape.batch = batch;
+    shape.observation = 1;
+    shape.hidden = 3;
+    shape.outputs = {2, 2};
+    shape.initial_state = {0.5F, 0.0F, 0.0F};
+    shape.applied_action = 1;
+    if (seed) shape.sampling = Sampling{Distribution::gaussian, 2, *seed};
+    return shape;
+  }
+
+  Loop loop_;
+  std::size_t batch_;
+};
+
+}  // namespace
+
+TEST_CASE("Philox gives the known answers of Random123") {
+  CHECK((philox({0, 0, 0, 0}, {0, 0}) == Words{0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8}));
+  CHECK((philox({0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF}, {0xFFFFFFFF, 0xFFFFFFFF}) ==
+         Words{0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD}));
+  CHECK((philox({0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344}, {0xA4093822, 0x299F31D0}) ==
+         Words{0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1}));
+}
+
+TEST_CASE("normal and Gumbel numbers have their moments and their quantiles") {
+  double sum = 0.0;
+  double square = 0.0;
+  double fourth = 0.0;
+  double gumbel = 0.0;
+  const auto bits = stream(400'000);
+  for (const std::uint32_t word : bits) {
+    const double z = standard_normal(word);
+    sum += z;
+    square += z * z;
+    fourth += z * z * z * z;
+    gumbel += standard_gumbel(word);
+  }
+  const auto count = static_cast<double>(bits.size());
+  CHECK(std::abs(sum / count) < 0.01);
+  CHECK(std::abs(square / count - 1.0) < 0.01);
+  CHECK(std::abs(fourth / count - 3.0) < 0.1);
+  CHECK(std::abs(gumbel / count - 0.57721566) < 0.01);
+  CHECK(std::abs(standard_normal(0) + 6.3379577545537895) < 1e-9);
+  CHECK_EQUAL(standard_normal(0x7FFFFFFF), -standard_normal(0x80000000));
+  // The distribution function at the quantile is the quantile again.
+  for (std::uint32_t i = 1; i < 1000; ++i) {
+    const std::uint32_t word = i * 4294967U;
+    const double again = 0.5 * std::erfc(-standard_normal(word) / std::sqrt(2.0));
+    CHECK(std::abs(again - (word + 0.5) / 4294967296.0) < 1e-15 + 1e-13 * again);
+  }
+}
+
+TEST_CASE("without a seed the action is the mean") {
+  Rig rig(2, std::nullopt);
+  CHECK((rig.step() == std::vector<float>{2.0F, -1.0F, 2.0F, -1.0F}));
+}
+
+TEST_CASE("a seed, an episode and a step make the same action again; rows differ") {
+  Rig rig(2, 11);
+  Rig same(2, 11);
+  Rig other(2, 12);
+  const auto first = rig.step();
+  CHECK(first[0] != first[2] && first[0] != 2.0F);
+  CHECK(std::abs(first[1] + 1.0F) < 1e-6F);
+  CHECK(first == same.step());
+  CHECK(first != other.step());
+  const auto second = rig.step();
+  CHECK(second != first);
+  // The state remembers what was drawn, and the outputs what the distribution was.
+  CHECK_EQUAL(rig.loop().state()[1], second[0]);
+  CHECK_EQUAL(rig.loop().state()[0], 7.0F);
+  CHECK_EQUAL(rig.loop().output(0)[0], 2.0F);
+  // The next episode has other noise; a second reset without a step between them changes nothing.
+  rig.loop().reset();
+  rig.loop().reset();
+  static_cast<void>(same.step());
+  same.loop().reset();
+  const auto next = rig.step();
+  CHECK(next == same.step());
+  CHECK(next != first && next != second);
+}
+
+TEST_CASE("a masked reset begins an episode in its rows only") {
+  Rig rig(2, 5);
+  Rig whole(2, 5);
+  static_cast<void>(rig.step());
+  static_cast<void>(whole.step());
+  CHECK_EQUAL(rig.loop().reset(std::vector<std::uint8_t>{0, 1}), Status::ok);
+  const auto masked = rig.step();
+  const auto going_on = whole.step();
+  CHECK_EQUAL(masked[0], going_on[0]);
+  CHECK(masked[2] != going_on[2]);
+}
+
+TEST_CASE("an action that overflows is refused, and its noise is drawn again") {
+  Rig rig(1, 5);
+  Rig same(1, 5);
+  rig.log_std = 200.0F;
+  static_cast<void>(rig.step());
+  CHECK_EQUAL(rig.status, Status::non_finite_action);
+  rig.log_std = 0.0F;
+  CHECK(rig.step() == same.step());
+}
+
+TEST_CASE("what was executed can be told") {
+  Rig rig(2, std::nullopt);
+  static_cast<void>(rig.step());
+  CHECK_EQUAL(rig.loop().set_applied_action(std::vector<float>{1.0F, 2.0F, 3.0F, 4.0F}), Status::ok);
+  const std::vector<float> state(rig.loop().state().begin(), rig.loop().state().end());
+  CHECK((state == std::vector<float>{7.0F, 1.0F, 2.0F, 7.0F, 3.0F, 4.0F}));
+  CHECK_EQUAL(rig.loop().set_applied_action(std::vector<float>{1.0F}), Status::bad_size);
+  CHECK_EQUAL(rig.loop().set_applied_action(std::vector<float>{1.0F, NAN, 3.0F, 4.0F}), Status::non_finite_action);
+  CHECK((state == std::vector<float>(rig.loop().state().begin(), rig.loop().state().end())));
+}
+
+TEST_CASE("categories are drawn as often as the softmax says") {
+  constexpr std::array<float, 4> logits{0.0F, 1.0F, -3.4e38F, 2.0F};
+  std::array<int, 4> counts{};
+  Sampler sampler({Distribution::categorical, logits.size(), 3}, 1);
+  constexpr int draws = 100'000;
+  for (int i = 0; i < draws; ++i) {
+    constexpr std::array<float, 1> best{3.0F};
+    float action = -1.0F;
+    sampler.draw(best, logits.data(), &action);
+    sampler.count_step();
+    ++counts.at(static_cast<std::size_t>(action));
+  }
+  const double total = 1.0 + std::exp(1.0) + std::exp(2.0);
+  CHECK_EQUAL(counts[2], 0);
+  CHECK(std::abs(counts[0] / double{draws} - 1.0 / total) < 0.005);
+  CHECK(std::abs(counts[3] / double{draws} - std::exp(2.0) / total) < 0.005);
+}
+
+int main() { return check::run_all(); }

@@ -1,0 +1,65 @@
+"""Every kind of policy, through every file and engine: the matrix of `ganglion verify --matrix`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import pytest
+import torch
+
+import ganglion.policies
+from ganglion import _matrix
+from ganglion.cli import main
+from ganglion.policies import RecurrentPolicy, catalogue
+
+STEPS = 2000
+IMPLEMENTATIONS = {
+    (".pt", 1): {"torch.jit step()", "torch.jit forward()", "C++ libtorch"},
+    (".pt", 3): {"torch.jit step()", "C++ libtorch"},
+    (".onnx", 1): {"Python onnxruntime", "C++ onnxruntime", "C++ native"},
+    (".onnx", 3): {"Python onnxruntime", "C++ onnxruntime", "C++ native"},
+    (".ganglion", 1): {"Python program", "C++ native"},
+    (".ganglion", 3): {"Python program", "C++ native"},
+}
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_way_to_run_a_policy_gives_its_numbers(name):
+    (cells,) = _matrix.matrix([name], steps=STEPS)
+    assert not [cell for cell in cells if cell.problem is not None]
+    found = {(suffix, rows): {c.implementation for c in cells if (c.suffix, c.rows) == (suffix, rows)}
+             for suffix, rows in IMPLEMENTATIONS}  # fmt: skip
+    assert found == IMPLEMENTATIONS
+    assert max(cell.error for cell in cells) < 1e-5
+
+
+def test_the_catalogue_has_every_class():
+    classes = {
+        name for name, thing in vars(ganglion.policies).items()
+        if inspect.isclass(thing) and issubclass(thing, RecurrentPolicy) and not inspect.isabstract(thing)
+        and thing is not RecurrentPolicy and not name.endswith("Base")
+    }  # fmt: skip
+    assert {name.split()[0] for name in catalogue.names()} == classes
+
+
+def test_a_policy_that_differs_is_seen(monkeypatch, capsys):
+    def off_by_a_little(path, policy, **options):
+        with torch.no_grad():
+            next(policy.parameters()).add_(1e-3)
+        return ganglion.verify(path, policy, **options)
+
+    monkeypatch.setattr(_matrix, "verify", off_by_a_little)
+    assert main(["verify", "--matrix", "GRUPolicy", "--steps", "20", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert not document["ok"] and all(cell["problem"] for cell in document["cells"])
+
+
+def test_the_command_prints_a_table_and_refuses_what_it_does_not_know(capsys):
+    assert main(["verify", "--matrix", "RNNPolicy", "--steps", "20"]) == 0
+    printed = capsys.readouterr().out
+    assert "RNNPolicy" in printed and "libtorch" in printed
+    assert main(["verify", "--matrix", "NoPolicy"]) == 2
+    assert "is not one of RNNPolicy" in capsys.readouterr().err
+    assert main(["verify"]) == 2
+    assert main(["verify", "x.onnx", "--matrix"]) == 2
