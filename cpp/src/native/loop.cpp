@@ -74,11 +74,11 @@ Status Loop::set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKI
   return Status::ok;
 }
 
-bool Loop::sample(std::size_t phase) noexcept GANGLION_NONBLOCKING {
-  sampler_->draw({outputs_[phase], action_size_}, outputs_[phase] + action_size_, sampled_);
+bool Loop::sample(Sampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING {
+  sampler.draw({outputs_[phase], action_size_}, outputs_[phase] + action_size_, sampled_);
   if (!all_finite_(sampled_, action_size_)) return false;
   note_applied_action(phase, sampled_);
-  sampler_->count_step();
+  sampler.count_step();
   return true;
 }
 

@@ -49,7 +49,7 @@ class Loop {
     if (!all_finite_(outputs_[next], action_size_) || !all_finite_(state_[next], state_size_)) {
       return Status::non_finite_action;
     }
-    if (sampler_ && !sample(next)) return Status::non_finite_action;
+    if (sampler_ && !sample(*sampler_, next)) return Status::non_finite_action;
     std::memcpy(action.data(), sampler_ ? sampled_ : outputs_[next], action.size_bytes());
     phase_ = next;
     has_stepped_ = true;
@@ -79,7 +79,7 @@ class Loop {
  private:
   void reset_row(std::size_t row) noexcept GANGLION_NONBLOCKING;
   /// Draws actions from the outputs of a phase and notes them in its state; false: one is not finite.
-  [[nodiscard]] bool sample(std::size_t phase) noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] bool sample(Sampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING;
   void note_applied_action(std::size_t phase, const float* action) noexcept GANGLION_NONBLOCKING;
 
   LoopShape shape_;
