@@ -45,7 +45,7 @@ test-asan: setup
 	ctest --preset asan
 
 test-python: setup
-	python -m pytest
+	python -m pytest -n $$(nproc) --dist loadfile
 
 ## cross: the C++ library and its tests for 64-bit ARM, run under QEMU; skips where the tools are not installed
 CROSS_TOOLS := aarch64-linux-gnu-g++ qemu-aarch64
