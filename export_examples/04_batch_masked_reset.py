@@ -2,7 +2,7 @@
 
 python export_examples/04_batch_masked_reset.py FOLDER
 
-writes FOLDER/robots.ganglion and prints what `04_batch_masked_reset FOLDER/robots.onnx` prints.
+writes FOLDER/robots.ganglion and prints what `04_batch_masked_reset FOLDER/robots.ganglion` prints.
 """
 
 from __future__ import annotations

@@ -66,15 +66,26 @@ std::optional<std::size_t> applied_action_of(const Contract& contract) {
   return std::nullopt;
 }
 
+/// Where the output log_prob begins in the outputs of one row.
+std::optional<std::size_t> log_prob_of(const Contract& contract) {
+  std::size_t offset = 0;
+  for (const TensorSpec& spec : contract.outputs) {
+    if (spec.name == "log_prob" && spec.size == 1) return offset;
+    offset += spec.size;
+  }
+  return std::nullopt;
+}
+
 native::Sampling sampling_of(const std::string& name, const Contract& contract, std::uint64_t seed) {
   const auto& outputs = contract.outputs;
   if (outputs.size() >= 2) {
     const TensorSpec& first = outputs[0];
     const TensorSpec& second = outputs[1];
     if (first.name == "mean" && second.name == "log_std" && first.size == second.size) {
-      return {native::Distribution::gaussian, second.size, seed};
+      return {native::Distribution::gaussian, second.size, seed, log_prob_of(contract)};
     }
-    if (first.size == 1 && second.name == "logits") return {native::Distribution::categorical, second.size, seed};
+    if (first.size == 1 && second.name == "logits")
+      return {native::Distribution::categorical, second.size, seed, log_prob_of(contract)};
   }
   throw Error(ErrorCode::bad_option, "'" + name +
                                          "': a seed was given to sample with, but the first outputs are neither mean "

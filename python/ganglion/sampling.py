@@ -21,6 +21,7 @@ __all__ = ["Sampler", "philox", "standard_gumbel", "standard_normal"]
 
 _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
+_HALF_LOG_2PI = 0.91893853320467274178
 
 _CENTRE = (
     (3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4,
@@ -95,6 +96,8 @@ class Sampler:
         self._key = (seed & 0xFFFFFFFF, seed >> 32)
         self._step = np.zeros(batch, np.uint32)
         self._episode = np.zeros(batch, np.uint32)
+        self.log_prob = np.full(batch, np.nan, np.float32)
+        """`[batch]`, log probability of the actions that were drawn last."""
 
     def reset(self, rows: NDArray[np.bool_]) -> None:
         """Begins a new episode in the rows that are set and have stepped."""
@@ -113,8 +116,13 @@ class Sampler:
         self._step += 1
         second = parameters.astype(np.float64)
         if self._gaussian:
-            return (first.astype(np.float64) + _exp(second) * standard_normal(bits)).astype(np.float32)
+            noise = standard_normal(bits)
+            self.log_prob = _sum(-(0.5 * noise * noise + second + _HALF_LOG_2PI)).astype(np.float32)
+            return (first.astype(np.float64) + _exp(second) * noise).astype(np.float32)
         best: NDArray[np.intp] = np.argmax(second + standard_gumbel(bits), axis=1, keepdims=True)
+        relative = second - np.max(second, axis=1, keepdims=True)
+        chosen = np.take_along_axis(relative, best, axis=1)[:, 0]
+        self.log_prob = (chosen - _log(_sum(_exp(relative)))).astype(np.float32)
         return best.astype(np.float32)
 
     def _bits(self, count: int) -> NDArray[np.uint32]:
@@ -137,6 +145,14 @@ def _polynomial(coefficients: tuple[float, ...], x: Doubles) -> Doubles:
     for coefficient in reversed(coefficients[:-1]):
         value = value * x + coefficient
     return np.asarray(value)
+
+
+def _sum(terms: Doubles) -> Doubles:
+    # One after the other: NumPy's own sum adds in another order.
+    total = np.zeros(len(terms))
+    for column in terms.T:
+        total = total + column
+    return total
 
 
 def _log(x: Doubles) -> Doubles:

@@ -64,7 +64,7 @@ class Rig {
     shape.outputs = {2, 2};
     shape.initial_state = {0.5F, 0.0F, 0.0F};
     shape.applied_action = 1;
-    if (seed) shape.sampling = Sampling{Distribution::gaussian, 2, *seed};
+    if (seed) shape.sampling = Sampling{Distribution::gaussian, 2, *seed, std::nullopt};
     return shape;
   }
 
@@ -176,12 +176,15 @@ TEST_CASE("what was executed can be told") {
 TEST_CASE("categories are drawn as often as the softmax says") {
   constexpr std::array<float, 4> logits{0.0F, 1.0F, -3.4e38F, 2.0F};
   std::array<int, 4> counts{};
-  Sampler sampler({Distribution::categorical, logits.size(), 3}, 1);
+  Sampler sampler({Distribution::categorical, logits.size(), 3, 2}, 1);
   constexpr int draws = 100'000;
   for (int i = 0; i < draws; ++i) {
     constexpr std::array<float, 1> best{3.0F};
     float action = -1.0F;
-    sampler.draw(best, logits.data(), &action);
+    float log_prob = 1.0F;
+    sampler.draw(best, logits.data(), &action, &log_prob);
+    CHECK(std::abs(log_prob - (logits.at(static_cast<std::size_t>(action)) -
+                               std::log(1.0 + std::exp(1.0) + std::exp(2.0)))) < 1e-6);
     sampler.count_step();
     ++counts.at(static_cast<std::size_t>(action));
   }

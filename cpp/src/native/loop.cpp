@@ -75,7 +75,9 @@ Status Loop::set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKI
 }
 
 bool Loop::sample(Sampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING {
-  sampler.draw({outputs_[phase], action_size_}, outputs_[phase] + action_size_, sampled_);
+  const std::optional<std::size_t> at = sampler.log_prob();
+  float* const log_prob = at ? outputs_[phase] + shape_.batch * *at : nullptr;
+  sampler.draw({outputs_[phase], action_size_}, outputs_[phase] + action_size_, sampled_, log_prob);
   if (!all_finite_(sampled_, action_size_)) return false;
   note_applied_action(phase, sampled_);
   sampler.count_step();

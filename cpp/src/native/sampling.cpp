@@ -105,16 +105,15 @@ double standard_gumbel(std::uint32_t bits) noexcept GANGLION_NONBLOCKING {
 
 Sampler::Sampler(const Sampling& sampling, std::size_t batch) : sampling_(sampling), rows_(batch) {}
 
-void Sampler::draw(std::span<const float> first, const float* parameters,
-                   float* action) const noexcept GANGLION_NONBLOCKING {
+void Sampler::draw(std::span<const float> first, const float* parameters, float* action,
+                   float* log_prob) const noexcept GANGLION_NONBLOCKING {
   const std::size_t size = first.size() / rows_.size();
   for (std::size_t row = 0; row < rows_.size(); ++row) {
-    if (sampling_.distribution == Distribution::gaussian) {
-      draw_gaussian(row, first.subspan(row * size, size), parameters + row * size, action + row * size);
-    } else {
-      const std::span logits(parameters + row * sampling_.parameters, sampling_.parameters);
-      action[row] = static_cast<float>(draw_category(row, logits));
-    }
+    const float* const own = parameters + row * sampling_.parameters;
+    const double found = sampling_.distribution == Distribution::gaussian
+                             ? draw_gaussian(row, first.subspan(row * size, size), own, action + row * size)
+                             : draw_category(row, {own, sampling_.parameters}, action + row);
+    if (log_prob != nullptr) log_prob[row] = static_cast<float>(found);
   }
 }
 
@@ -135,29 +134,41 @@ std::array<std::uint32_t, 4> Sampler::bits(std::size_t row, std::size_t block) c
                 {static_cast<std::uint32_t>(sampling_.seed), static_cast<std::uint32_t>(sampling_.seed >> 32U)});
 }
 
-void Sampler::draw_gaussian(std::size_t row, std::span<const float> mean, const float* log_std,
-                            float* action) const noexcept GANGLION_NONBLOCKING {
+double Sampler::draw_gaussian(std::size_t row, std::span<const float> mean, const float* log_std,
+                              float* action) const noexcept GANGLION_NONBLOCKING {
+  constexpr double half_log_2pi = 0.91893853320467274178;
+  double log_prob = 0.0;
   Counter block{};
   for (std::size_t i = 0; i < mean.size(); ++i) {
     if (i % block.size() == 0) block = bits(row, i / block.size());
     const double noise = standard_normal(block[i % block.size()]);
-    action[i] = static_cast<float>(static_cast<double>(mean[i]) + exponential(static_cast<double>(log_std[i])) * noise);
+    const auto spread = static_cast<double>(log_std[i]);
+    action[i] = static_cast<float>(static_cast<double>(mean[i]) + exponential(spread) * noise);
+    log_prob += -(0.5 * noise * noise + spread + half_log_2pi);
   }
+  return log_prob;
 }
 
-std::size_t Sampler::draw_category(std::size_t row, std::span<const float> logits) const noexcept GANGLION_NONBLOCKING {
+double Sampler::draw_category(std::size_t row, std::span<const float> logits,
+                              float* action) const noexcept GANGLION_NONBLOCKING {
   Counter block{};
   std::size_t best = 0;
   double highest = -std::numeric_limits<double>::infinity();
+  double largest = -std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (i % block.size() == 0) block = bits(row, i / block.size());
-    const double score = static_cast<double>(logits[i]) + standard_gumbel(block[i % block.size()]);
+    const auto logit = static_cast<double>(logits[i]);
+    const double score = logit + standard_gumbel(block[i % block.size()]);
+    largest = std::fmax(largest, logit);
     if (score > highest) {
       highest = score;
       best = i;
     }
   }
-  return best;
+  double sum = 0.0;
+  for (const float logit : logits) sum += exponential(static_cast<double>(logit) - largest);
+  *action = static_cast<float>(best);
+  return (static_cast<double>(logits[best]) - largest) - logarithm(sum);
 }
 
 }  // namespace ganglion::native

@@ -31,6 +31,7 @@ struct Sampling {
   Distribution distribution = Distribution::gaussian;
   std::size_t parameters = 0;  ///< elements of the second output in one row
   std::uint64_t seed = 0;
+  std::optional<std::size_t> log_prob;  ///< where in the outputs of one row the log probability stands, if it does
 };
 
 /// Draws the actions of a batch and counts steps and episodes of every row. An episode begins with the first step after
@@ -39,8 +40,10 @@ class Sampler {
  public:
   Sampler(const Sampling& sampling, std::size_t batch);
 
-  /// first, parameters: the first two outputs, [batch, size]; action: [batch, action_size].
-  void draw(std::span<const float> first, const float* parameters, float* action) const noexcept GANGLION_NONBLOCKING;
+  /// first, parameters: the first two outputs, [batch, size]; action: [batch, action_size]; log_prob: [batch] or null.
+  void draw(std::span<const float> first, const float* parameters, float* action,
+            float* log_prob) const noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] std::optional<std::size_t> log_prob() const noexcept GANGLION_NONBLOCKING { return sampling_.log_prob; }
   void count_step() noexcept GANGLION_NONBLOCKING;
   void reset(std::size_t row) noexcept GANGLION_NONBLOCKING;
 
@@ -52,10 +55,11 @@ class Sampler {
 
   [[nodiscard]] std::array<std::uint32_t, 4> bits(std::size_t row,
                                                   std::size_t block) const noexcept GANGLION_NONBLOCKING;
-  void draw_gaussian(std::size_t row, std::span<const float> mean, const float* log_std,
-                     float* action) const noexcept GANGLION_NONBLOCKING;
-  [[nodiscard]] std::size_t draw_category(std::size_t row,
-                                          std::span<const float> logits) const noexcept GANGLION_NONBLOCKING;
+  /// Both answer the log probability.
+  double draw_gaussian(std::size_t row, std::span<const float> mean, const float* log_std,
+                       float* action) const noexcept GANGLION_NONBLOCKING;
+  double draw_category(std::size_t row, std::span<const float> logits,
+                       float* action) const noexcept GANGLION_NONBLOCKING;
 
   Sampling sampling_;
   std::vector<Row> rows_;

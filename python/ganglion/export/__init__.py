@@ -57,7 +57,7 @@ def export(
     that name stays as it was.
 
     Args:
-        policy: a `RecurrentPolicy`.
+        policy: a `RecurrentPolicy`, or a model in the style of skrl (`compute` and `act`), as it is.
         path: target file; its suffix picks the format: `.ganglion`, `.onnx`, `.pt` or `.hpp` (a C++17 header).
         contract: names, units, bounds, period, batch, initial state and provenance to write instead of
             `policy.contract(batch=batch)`; must agree with the sizes of the policy.
@@ -76,7 +76,7 @@ def export(
         ExportError: unknown suffix, missing folder, contract that does not fit, or a file that differs.
         UnsupportedModuleError: a module inside the policy cannot be exported; names its path.
         EngineUnavailableError: all but `.pt` need packages that are not installed.
-        TypeError: `policy` is not a `RecurrentPolicy`.
+        TypeError: `policy` is neither a `RecurrentPolicy` nor a model in the style of skrl.
         ValueError: `golden_steps` or `tolerance` out of range, or `weights` given for a file that has no choice.
     """
     target = Path(path)

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganglion.errors import ExportError, UnsupportedModuleError
+from ganglion.policies.skrl_policy import as_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +31,8 @@ def prepare(policy: nn.Module) -> nn.Module:
     """Copies a policy into the state that every export starts from.
 
     Args:
-        policy: a recurrent policy in any mode, on any device, of any floating type. It is not touched.
+        policy: a recurrent policy, or a model in the style of skrl, in any mode, on any device, of any floating type.
+            It is not touched.
 
     Returns:
         A deep copy in eval mode, on the CPU, in float32, without gradients and with its parametrizations
@@ -43,6 +45,8 @@ def prepare(policy: nn.Module) -> nn.Module:
     """
     # torch.compile wraps a module; what is exported is the module itself.
     policy = getattr(policy, "_orig_mod", policy)
+    wrapped = as_policy(policy)
+    policy = policy if wrapped is None else wrapped
     _check_interface(policy)
     _check_modules(policy)
     try:

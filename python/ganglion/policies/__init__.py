@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from ganglion.policies.action_map import ActionMap
+from ganglion.policies.actor import ActorPolicy
+from ganglion.policies.actor_heads import CategoricalProjection, NormalProjection
+from ganglion.policies.actor_networks import (
+    ActorDistributionNetwork,
+    ActorDistributionRnnNetwork,
+    ActorNetwork,
+    ActorRnnNetwork,
+)
 from ganglion.policies.adn import (
     ADNPolicy,
     pd_capacity_21,
@@ -19,7 +27,18 @@ from ganglion.policies.env_spec import EnvSpec, InOutSpec
 from ganglion.policies.garage_weights import load_garage_parameters
 from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
 from ganglion.policies.gaussian_base import GaussianPolicy, GaussianSequence
+from ganglion.policies.gaussian_mixin import GaussianMixin
 from ganglion.policies.indi_nonlin import IndiNonlinLayer
+from ganglion.policies.model import Model
+from ganglion.policies.models import (
+    GaussianCNNModel,
+    GaussianGRUModel,
+    GaussianLSTMModel,
+    GaussianMLPModel,
+    GaussianModel,
+    GaussianRNNModel,
+    RecurrentGaussianModel,
+)
 from ganglion.policies.neural_field import MirrConv1d, NFPolicy
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.policies.potential import PotentialBasedPolicy
@@ -33,6 +52,21 @@ from ganglion.policies.rnn import (
     default_unpack_hidden,
 )
 from ganglion.policies.rollout import Rollout
+from ganglion.policies.skrl_policy import SkrlPolicy, as_policy
+from ganglion.policies.specs import (
+    ArraySpec,
+    BoundedArraySpec,
+    PolicyInfo,
+    PolicyStep,
+    StepType,
+    TimeStep,
+    time_step_spec,
+)
+from ganglion.policies.tf_agents_weights import (
+    load_tf_agents_weights,
+    streaming_tensor_normalizer,
+    tensor_normalizer,
+)
 from ganglion.policies.two_headed import (
     TwoHeadedGRUPolicy,
     TwoHeadedLSTMPolicy,
@@ -43,35 +77,60 @@ from ganglion.policies.two_headed import (
 __all__ = [
     "ADNPolicy",
     "ActionMap",
+    "ActorDistributionNetwork",
+    "ActorDistributionRnnNetwork",
+    "ActorNetwork",
+    "ActorPolicy",
+    "ActorRnnNetwork",
+    "ArraySpec",
+    "BoundedArraySpec",
+    "CategoricalProjection",
     "DeployablePolicy",
     "EnvSpec",
     "GRUPolicy",
+    "GaussianCNNModel",
+    "GaussianGRUModel",
     "GaussianGRUPolicy",
+    "GaussianLSTMModel",
     "GaussianLSTMPolicy",
+    "GaussianMLPModel",
     "GaussianMLPPolicy",
+    "GaussianMixin",
+    "GaussianModel",
     "GaussianPolicy",
+    "GaussianRNNModel",
     "GaussianSequence",
     "InOutSpec",
     "IndiNonlinLayer",
     "LSTMPolicy",
     "MirrConv1d",
+    "Model",
     "NFPolicy",
+    "NormalProjection",
     "ObservationNormalizer",
     "Policy",
+    "PolicyInfo",
+    "PolicyStep",
     "PotentialBasedPolicy",
     "RNNPolicy",
     "RNNPolicyBase",
+    "RecurrentGaussianModel",
     "RecurrentPolicy",
     "Rollout",
+    "SkrlPolicy",
+    "StepType",
+    "TimeStep",
     "TwoHeadedGRUPolicy",
     "TwoHeadedLSTMPolicy",
     "TwoHeadedRNNPolicy",
     "TwoHeadedRNNPolicyBase",
+    "as_policy",
     "default_pack_hidden",
     "default_unpack_hidden",
     "from_pyrado_state_dict",
     "load_checkpoint",
     "load_garage_parameters",
+    "load_tf_agents_weights",
     "pd_capacity_21",
     "pd_capacity_21_abs",
     "pd_capacity_32",
@@ -79,4 +138,7 @@ __all__ = [
     "pd_cubic",
     "pd_linear",
     "save_checkpoint",
+    "streaming_tensor_normalizer",
+    "tensor_normalizer",
+    "time_step_spec",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -10,24 +10,58 @@ import torch
 from torch import nn
 
 from ganglion.policies.action_map import ActionMap
+from ganglion.policies.actor import ActorPolicy
+from ganglion.policies.actor_networks import (
+    ActorDistributionNetwork,
+    ActorDistributionRnnNetwork,
+    ActorRnnNetwork,
+)
 from ganglion.policies.adn import ADNPolicy, pd_capacity_21, pd_cubic
 from ganglion.policies.deployable import DeployablePolicy
 from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
+from ganglion.policies.models import (
+    GaussianCNNModel,
+    GaussianGRUModel,
+    GaussianLSTMModel,
+    GaussianMLPModel,
+    GaussianRNNModel,
+)
 from ganglion.policies.neural_field import NFPolicy
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.policies.rnn import GRUPolicy, LSTMPolicy, RNNPolicy
+from ganglion.policies.skrl_policy import SkrlPolicy
+from ganglion.policies.specs import ArraySpec, BoundedArraySpec, time_step_spec
 from ganglion.policies.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ganglion.policies.actor_networks import ActorNetwork
     from ganglion.policies.base import RecurrentPolicy
 
 _SPEC = EnvSpec(
     gymnasium.spaces.Box(-2.0, 2.0, (5,), np.float32),
     gymnasium.spaces.Box(np.array([-2.0, -1.0], np.float32), np.array([3.0, 1.0], np.float32)),
 )
+
+_SPACES: dict[str, Any] = {"observation_space": _SPEC.observation_space, "action_space": _SPEC.action_space}
+_ARRAY = ArraySpec((5,))
+_ACTION = BoundedArraySpec((2,), torch.float32, "act", [-2.0, -1.0], [3.0, 1.0])
+_CATEGORY = BoundedArraySpec((), torch.int32, "act", 0, 3)
+_MASKED = {
+    "obs": BoundedArraySpec((5,), torch.float32, "obs", -2.0, 2.0),
+    "mask": BoundedArraySpec((4,), torch.bool, "mask", 0, 1),
+}
+
+
+def _split(observation: Any) -> tuple[Any, Any]:
+    return observation["obs"], observation["mask"]
+
+
+def _actor(network: ActorNetwork) -> ActorPolicy:
+    return ActorPolicy(time_step_spec(_ARRAY), _ACTION, network)
+
 
 _MAKERS: dict[str, Callable[[], RecurrentPolicy]] = {
     "RNNPolicy": lambda: RNNPolicy(_SPEC, 8, 2),
@@ -53,6 +87,30 @@ _MAKERS: dict[str, Callable[[], RecurrentPolicy]] = {
     ),
     "GaussianGRUPolicy": lambda: GaussianGRUPolicy(_SPEC, hidden_dim=8),
     "GaussianMLPPolicy": lambda: GaussianMLPPolicy(_SPEC, hidden_sizes=(8, 8)),
+    "ActorPolicy": lambda: _actor(
+        ActorDistributionRnnNetwork(_ARRAY, _ACTION, (7,), output_fc_layer_params=(6,), lstm_size=(8,))
+    ),
+    "ActorPolicy deterministic": lambda: _actor(
+        ActorRnnNetwork(_ARRAY, _ACTION, (7,), output_fc_layer_params=(6,), lstm_size=(8, 6))
+    ),
+    "ActorPolicy masked": lambda: ActorPolicy(
+        time_step_spec(_MASKED),
+        _CATEGORY,
+        ActorDistributionNetwork(_ARRAY, _CATEGORY, (9,)),
+        observation_and_action_constraint_splitter=_split,
+    ),
+    "SkrlPolicy MLP": lambda: SkrlPolicy(GaussianMLPModel(**_SPACES, hidden_sizes=(9, 7), clip_mean_actions=True)),
+    "SkrlPolicy CNN": lambda: SkrlPolicy(
+        GaussianCNNModel(
+            observation_space=gymnasium.spaces.Box(0.0, 1.0, (6, 5, 2)),
+            action_space=_SPEC.action_space,
+            convolutions=((3, 3, 2), (4, 2, 1)),
+            num_features=6,
+        )
+    ),
+    "SkrlPolicy RNN": lambda: SkrlPolicy(GaussianRNNModel(**_SPACES, hidden_size=8, num_layers=2)),
+    "SkrlPolicy GRU": lambda: SkrlPolicy(GaussianGRUModel(**_SPACES, hidden_size=8)),
+    "SkrlPolicy LSTM": lambda: SkrlPolicy(GaussianLSTMModel(**_SPACES, hidden_size=8)),
     "DeployablePolicy": lambda: DeployablePolicy(
         LSTMPolicy(_SPEC, 8, 1),
         ObservationNormalizer(torch.linspace(-1, 1, 5), torch.linspace(0.1, 2, 5), clip=5.0),

@@ -65,8 +65,8 @@ def verify(
 
     Args:
         path: the artifact: `.ganglion`, `.onnx` or `.pt`.
-        policy: the Python policy that it was exported from; the reference where given, else the reference is the
-            file in its own Python engine.
+        policy: the Python policy (or skrl model) that it was exported from; the reference where given, else the
+            reference is the file in its own Python engine.
         steps: length of the drawn trajectory; a recording is always run whole.
         seed: of the drawn trajectory.
         tolerance: largest accepted `|found - expected| / max(1, |expected|)`.
@@ -90,6 +90,7 @@ def verify(
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
     contract: Contract = runtime.inspect(path)
     if policy is not None:
+        policy = _recurrent(policy)
         _check_sizes(policy, contract, path)
     rows = _rows(contract, batch, path)
     if recording is not None:
@@ -118,6 +119,14 @@ def verify(
         comparisons=tuple(compare(reference, other, contract, tolerance=tolerance) for other in others),
         not_run=tuple(not_run),
     )
+
+
+def _recurrent(policy: Any) -> Any:
+    """The policy itself, or a model in the style of skrl as one."""
+    from ganglion.policies import as_policy
+
+    wrapped = as_policy(policy)
+    return policy if wrapped is None else wrapped
 
 
 def _steppers(

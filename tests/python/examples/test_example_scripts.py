@@ -90,6 +90,14 @@ def test_small_example_prints_the_same_in_both_languages(run_python, programs, t
     assert len(set(from_python.splitlines())) >= 5
 
 
+def test_every_family_flies_the_same_in_both_languages(run_python, programs, tmp_path):
+    from_python = run_python("07_policy_families.py", tmp_path)
+    found = _run_program(programs / "07_policy_families", *sorted(tmp_path.glob("*.ganglion")))
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == from_python
+    assert from_python.count("\n") == 5 and from_python.count("drew") == 3
+
+
 def test_masked_reset_example_restarts_the_rows_it_names(run_python, tmp_path):
     lines = run_python("04_batch_masked_reset.py", tmp_path).splitlines()
     started_over = [line.split()[1] for line in lines if "started over" in line]

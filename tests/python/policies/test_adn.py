@@ -291,7 +291,9 @@ def test_init_param_takes_values(spec: EnvSpec) -> None:
 # --- gradients ---
 
 
-@pytest.mark.parametrize("activation", [torch.sigmoid, torch.tanh, ["sigmoid", "tanh"]], ids=str)
+@pytest.mark.parametrize(
+    "activation", [torch.sigmoid, torch.tanh, ["sigmoid", "tanh"]], ids=["sigmoid", "tanh", "both"]
+)
 @every_dynamics
 def test_gradient_through_time_agrees_with_finite_differences(
     spec: EnvSpec, dynamics: adn.PotentialDynamics, activation: object

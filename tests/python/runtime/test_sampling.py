@@ -10,8 +10,18 @@ from scipy.special import ndtri
 
 import ganglion
 from ganglion.contract import Contract, TensorSpec
-from ganglion.policies import GRUPolicy
+from ganglion.policies import (
+    ActorDistributionNetwork,
+    ActorPolicy,
+    ArraySpec,
+    BoundedArraySpec,
+    GRUPolicy,
+    time_step_spec,
+)
 from ganglion.sampling import Sampler, philox, standard_gumbel, standard_normal
+
+ACTION = BoundedArraySpec((2,), torch.float32, "act", [-2.0, -1.0], [3.0, 1.0])
+CATEGORY = BoundedArraySpec((), torch.int32, "act", 0, 3)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +67,38 @@ def test_every_engine_draws_what_python_draws(files, name, outputs):
     np.testing.assert_array_equal(fly(again, Sampler(again.contract, seed, batch=3), outputs), runs["ganglion"])
     other = ganglion.load(files / f"{name}.ganglion", batch=3, sample_seed=seed + 1)
     assert (fly(other, Sampler(other.contract, seed + 1, batch=3), outputs) != runs["ganglion"]).mean() > 0.5
+
+
+@pytest.mark.parametrize("action_spec", [ACTION, CATEGORY], ids=["gaussian", "categorical"])
+@pytest.mark.parametrize("suffix", ["ganglion", "onnx"])
+def test_the_log_probability_is_that_of_the_drawn_action(tmp_path, action_spec, suffix):
+    network = ActorDistributionNetwork(ArraySpec((3,)), action_spec, (8,))
+    policy = ActorPolicy(time_step_spec(ArraySpec((3,))), action_spec, network, emit_log_probability=True)
+    path = tmp_path / f"policy.{suffix}"
+    ganglion.export(policy, path, batch=2)
+    plain, pilot = ganglion.load(path), ganglion.load(path, sample_seed=9)
+    sampler, clone = Sampler(pilot.contract, 9, batch=2), pilot.clone()
+    generator = np.random.default_rng(0)
+    for _ in range(10):
+        observation = generator.normal(size=(2, 3)).astype(np.float32)
+        action = pilot.step(observation)
+        np.testing.assert_array_equal(sampler.draw(pilot.output(0), pilot.output(1)), action)
+        np.testing.assert_array_equal(pilot.output("log_prob")[:, 0], sampler.log_prob)
+        np.testing.assert_array_equal(clone.step(observation), action)
+        np.testing.assert_array_equal(clone.output("log_prob"), pilot.output("log_prob"))
+        # Of the mode, as in the file: no action is more likely.
+        plain.step(observation)
+        assert (plain.output("log_prob") >= pilot.output("log_prob") - 1e-6).all()
+        parameters = torch.from_numpy(pilot.output(1))
+        if action_spec is CATEGORY:
+            expected = torch.log_softmax(parameters, 1).gather(1, torch.from_numpy(action).long())
+            at_the_mode = torch.log_softmax(parameters, 1).amax(1, keepdim=True)
+        else:
+            normal = torch.distributions.Normal(torch.from_numpy(pilot.output(0)), parameters.exp())
+            expected = normal.log_prob(torch.from_numpy(action)).sum(1, keepdim=True)
+            at_the_mode = normal.log_prob(normal.mean).sum(1, keepdim=True)
+        np.testing.assert_allclose(pilot.output("log_prob"), expected, atol=1e-4)
+        np.testing.assert_allclose(plain.output("log_prob"), at_the_mode, atol=1e-5)
 
 
 def test_without_a_seed_the_mean_flies_and_the_self_test_never_draws(files):
