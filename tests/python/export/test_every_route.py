@@ -1,0 +1,65 @@
+"""The headers of every kind of policy, and a policy of ten lines by every route."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from export_policies import SPEC
+from header_toolchains import HOST, drive
+from torch import nn
+
+import ganglion
+from ganglion.contract import StateSlot
+from ganglion.policies import RecurrentPolicy, catalogue
+from ganglion.verify import draw_trajectory, verify
+
+
+def check_header(policy, folder, steps):
+    """Drives the header of a policy on this machine along a long trajectory, beside the policy."""
+    contract = ganglion.export(policy, folder / "policy.hpp")
+    drawn = draw_trajectory(contract, steps=steps, batch=1, seed=0)
+    observations, resets = drawn.observation[:, 0], drawn.reset[:, 0]
+    found = drive(HOST, folder, observations, resets)
+    hidden, rows = policy.init_hidden(), []
+    with torch.inference_mode():
+        for observation, reset in zip(observations, resets, strict=True):
+            *outputs, hidden = policy(torch.from_numpy(observation), policy.init_hidden() if reset else hidden)
+            rows.append(torch.cat((*outputs, hidden)).numpy())
+    expected = np.stack(rows)
+    assert (np.abs(found - expected) / np.maximum(1.0, np.abs(expected))).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_the_header_of_every_policy_gives_its_numbers(tmp_path, name):
+    check_header(catalogue.example(name), tmp_path, steps=2000)
+
+
+class LeakyPolicy(RecurrentPolicy):
+    """All that a new policy needs: how it is made, what its state is, where it starts, and one step."""
+
+    state_layout = (StateSlot("trace", (4,)),)
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.layer = nn.Linear(spec.observation_size + 4, 4)
+        self.read_out = nn.Linear(4, spec.action_size)
+
+    def init_hidden(self, batch_size=None):
+        return torch.full((4,) if batch_size is None else (batch_size, 4), 0.5)
+
+    def forward(self, obs, hidden=None):
+        hidden = self.init_hidden(*obs.shape[:-1]) if hidden is None else hidden
+        hidden = 0.9 * hidden + 0.1 * torch.tanh(self.layer(torch.cat((obs, hidden), dim=-1)))
+        return self.read_out(hidden), hidden
+
+
+def test_ten_lines_are_a_policy_by_every_route(tmp_path):
+    torch.manual_seed(0)
+    policy = LeakyPolicy(SPEC).eval()
+    for suffix in (".pt", ".onnx", ".ganglion"):
+        ganglion.export(policy, tmp_path / f"policy{suffix}", batch=None)
+        for rows in (1, 3):
+            report = verify(tmp_path / f"policy{suffix}", policy, steps=300, batch=rows)
+            assert report.ok and len(report.comparisons) >= 2
+    check_header(policy, tmp_path, steps=300)
