@@ -22,6 +22,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
+import onnx
 import torch
 
 import ganglion
@@ -123,7 +124,13 @@ def make_rsl_rl(kind: str) -> None:
             opset_version=18, input_names=functional.input_names, output_names=functional.output_names,
             external_data=False,
         )  # fmt: skip
-        (HERE / f"rsl_rl_{kind}.onnx").write_bytes((Path(folder) / "policy.onnx").read_bytes())
+        model_file = onnx.load(Path(folder) / "policy.onnx")
+    for part in (*model_file.graph.node, *model_file.graph.input, *model_file.graph.output):
+        # The exporter notes where in the sources each node comes from: paths of this machine.
+        kept = [entry for entry in part.metadata_props if "/" not in entry.value]
+        del part.metadata_props[:]
+        part.metadata_props.extend(kept)
+    (HERE / f"rsl_rl_{kind}.onnx").write_bytes(model_file.SerializeToString())
 
     generator = np.random.default_rng(3)
     lines = ["reset," + ",".join(f"obs_{i}" for i in range(5)) + ",action_0,action_1"]
