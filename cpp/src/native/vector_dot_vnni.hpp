@@ -207,7 +207,7 @@ void dot_affine(const Step& step) noexcept GANGLION_NONBLOCKING {
   step.inner == 8 ? dot_affine_of<true>(step) : dot_affine_of<false>(step);
 }
 
-/// Calls `update(row, unit, sums of the four accumulators with their biases)` for every panel of a cell.
+/// `cell` on integers; a GRU's fourth sum has its own share of the correction.
 template <bool Narrow, std::size_t Gates, class Update>
 GANGLION_INLINE void dot_cell(const Step& step, Update update) {
   const std::size_t first = (step.in_size[0] + 3) / 4 * 4;
@@ -217,7 +217,6 @@ GANGLION_INLINE void dot_cell(const Step& step, Update update) {
     const float* bias = step.bias + number * 4 * lanes;
     const float* scale = step.scale + number * Gates * lanes;
     const std::int32_t* correction = step.correction + number * 4 * lanes;
-    const std::size_t unit = number * lanes;
     for_rows<shared_dot_rows>(step.batch, 0, [&]<std::size_t Rows>(std::size_t row) __attribute__((always_inline)) {
       IntegerInput in[Rows];
       repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) { in[R] = integer_input(step, row + R); });
@@ -226,11 +225,9 @@ GANGLION_INLINE void dot_cell(const Step& step, Update update) {
       const auto* next = accumulate_dot<Narrow, Gates, Gates - 1>(w, in, 0, first, sums);
       accumulate_dot<Narrow, Gates, 3>(next, in, first, second, sums);
       repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
-        update(row + R, unit, [&]<std::size_t V>() __attribute__((always_inline)) {
-          // A GRU's fourth sum has the weights' scales of the third one but only its own share of the correction.
-          constexpr std::size_t gate = V < Gates ? V : Gates - 1;
-          return dot_value<R, V>(sums, in[R].scale, scale + gate * lanes, correction + V * lanes) +
-                 load(bias + V * lanes);
+        update(step, row + R, number * lanes, [&]<std::size_t V>() __attribute__((always_inline)) {
+          const float* const scales = scale + gate_of<Gates>(V) * lanes;
+          return dot_value<R, V>(sums, in[R].scale, scales, correction + V * lanes) + load(bias + V * lanes);
         });
       });
     });
@@ -239,18 +236,10 @@ GANGLION_INLINE void dot_cell(const Step& step, Update update) {
 
 void dot_lstm(const Step& step) noexcept GANGLION_NONBLOCKING {
   quantise(step, 2);
-  const auto update = [&](std::size_t row, std::size_t unit, auto value) __attribute__((always_inline)) {
-    lstm_update(step, row, unit, value.template operator()<0>(), value.template operator()<1>(),
-                value.template operator()<2>(), value.template operator()<3>());
-  };
-  step.inner == 8 ? dot_cell<true, 4>(step, update) : dot_cell<false, 4>(step, update);
+  step.inner == 8 ? dot_cell<true, 4>(step, lstm_update) : dot_cell<false, 4>(step, lstm_update);
 }
 
 void dot_gru(const Step& step) noexcept GANGLION_NONBLOCKING {
   quantise(step, 2);
-  const auto update = [&](std::size_t row, std::size_t unit, auto value) __attribute__((always_inline)) {
-    gru_update(step, row, unit, value.template operator()<0>(), value.template operator()<1>(),
-               value.template operator()<2>(), value.template operator()<3>());
-  };
-  step.inner == 8 ? dot_cell<true, 3>(step, update) : dot_cell<false, 3>(step, update);
+  step.inner == 8 ? dot_cell<true, 3>(step, gru_update) : dot_cell<false, 3>(step, gru_update);
 }

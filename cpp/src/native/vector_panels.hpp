@@ -178,71 +178,70 @@ void affine(const Step& step) noexcept GANGLION_NONBLOCKING {
   });
 }
 
-// ---- lstm: in x, h, c; out h', c'; a panel is `lanes` units with the gates i, f, g, o ----
+// ---- cells: a panel is `lanes` units with all their gates; `update(step, row, unit, value)` gets the sums of gate V,
+// biases included, from `value.template operator()<V>()` ----
 
-GANGLION_INLINE void lstm_update(const Step& step, std::size_t row, std::size_t unit, Vector i, Vector f, Vector g,
-                                 Vector o) {
+// lstm: in x, h, c; out h', c'; gates i, f, g, o.
+constexpr auto lstm_update = [](const Step& step, std::size_t row, std::size_t unit,
+                                auto value) __attribute__((always_inline)) {
   const std::size_t n = step.size - unit;
+  const Vector i = value.template operator()<0>();
+  const Vector f = value.template operator()<1>();
+  const Vector g = value.template operator()<2>();
+  const Vector o = value.template operator()<3>();
   const Vector c = load_up_to(step.in[2].data + row * step.in[2].stride + unit, n);
   const Vector next = fma(sigmoid(f), c, sigmoid(i) * tanh(g));
   store_up_to(step.out[1].data + row * step.out[1].stride + unit, next, n);
   store_up_to(step.out[0].data + row * step.out[0].stride + unit, sigmoid(o) * tanh(next), n);
+};
+
+// gru (linear_before_reset): in x, h; out h'; sums r, z, n of x, n of h.
+constexpr auto gru_update = [](const Step& step, std::size_t row, std::size_t unit,
+                               auto value) __attribute__((always_inline)) {
+  const std::size_t left = step.size - unit;
+  const Vector r = value.template operator()<0>();
+  const Vector z = value.template operator()<1>();
+  const Vector of_x = value.template operator()<2>();
+  const Vector of_h = value.template operator()<3>();
+  const Vector h = load_up_to(step.in[1].data + row * step.in[1].stride + unit, left);
+  const Vector n = tanh(fma(sigmoid(r), of_h, of_x));
+  store_up_to(step.out[0].data + row * step.out[0].stride + unit, fma(sigmoid(z), h - n, n), left);
+};
+
+/// Where the scales of sum V are: a GRU's fourth sum has the weights, and so the scales, of the third one.
+template <std::size_t Gates>
+constexpr std::size_t gate_of(std::size_t sum) {
+  return sum < Gates ? sum : Gates - 1;
+}
+
+template <class Weight, std::size_t Gates, class Update>
+GANGLION_INLINE void cell(const Step& step, Update update) {
+  const auto* const weights = static_cast<const typename Weight::Element*>(step.weights);
+  const std::size_t panel = Gates * lanes * (step.in_size[0] + step.in_size[1]);
+  for_panels(step, (step.size + lanes - 1) / lanes, [&](std::size_t number) __attribute__((always_inline)) {
+    const auto* w = weights + number * panel;
+    const float* bias = step.bias + number * 4 * lanes;
+    const float* scale = step.scale + number * Gates * lanes;
+    for_rows(step.batch, 0, [&]<std::size_t Rows>(std::size_t row) __attribute__((always_inline)) {
+      Sums<4, Rows> sums;
+      sums.start();
+      const auto* next = accumulate<Weight, Gates, Gates - 1>(w, step.in[0], step.in_size[0], row, sums);
+      accumulate<Weight, Gates, 3>(next, step.in[1], step.in_size[1], row, sums);
+      repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
+        update(step, row + R, number * lanes, [&]<std::size_t V>() __attribute__((always_inline)) {
+          return finish<Weight>(sums.template total<R, V>(), bias + V * lanes, scale + gate_of<Gates>(V) * lanes);
+        });
+      });
+    });
+  });
 }
 
 template <class Weight>
 void lstm(const Step& step) noexcept GANGLION_NONBLOCKING {
-  const auto* const weights = static_cast<const typename Weight::Element*>(step.weights);
-  const std::size_t panel = 4 * lanes * (step.in_size[0] + step.in_size[1]);
-  for_panels(step, (step.size + lanes - 1) / lanes, [&](std::size_t number) __attribute__((always_inline)) {
-    const auto* w = weights + number * panel;
-    const float* bias = step.bias + number * 4 * lanes;
-    const float* scale = step.scale + number * 4 * lanes;
-    const std::size_t unit = number * lanes;
-    for_rows(step.batch, 0, [&]<std::size_t Rows>(std::size_t row) __attribute__((always_inline)) {
-      Sums<4, Rows> sums;
-      sums.start();
-      const auto* next = accumulate<Weight, 4, 3>(w, step.in[0], step.in_size[0], row, sums);
-      accumulate<Weight, 4, 3>(next, step.in[1], step.in_size[1], row, sums);
-      repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
-        lstm_update(step, row + R, unit, finish<Weight>(sums.template total<R, 0>(), bias, scale),
-                    finish<Weight>(sums.template total<R, 1>(), bias + lanes, scale + lanes),
-                    finish<Weight>(sums.template total<R, 2>(), bias + 2 * lanes, scale + 2 * lanes),
-                    finish<Weight>(sums.template total<R, 3>(), bias + 3 * lanes, scale + 3 * lanes));
-      });
-    });
-  });
-}
-
-// ---- gru (linear_before_reset): in x, h; out h'; sums r, z, n of x, n of h ----
-
-GANGLION_INLINE void gru_update(const Step& step, std::size_t row, std::size_t unit, Vector r, Vector z, Vector of_x,
-                                Vector of_h) {
-  const std::size_t left = step.size - unit;
-  const Vector h = load_up_to(step.in[1].data + row * step.in[1].stride + unit, left);
-  const Vector n = tanh(fma(sigmoid(r), of_h, of_x));
-  store_up_to(step.out[0].data + row * step.out[0].stride + unit, fma(sigmoid(z), h - n, n), left);
+  cell<Weight, 4>(step, lstm_update);
 }
 
 template <class Weight>
 void gru(const Step& step) noexcept GANGLION_NONBLOCKING {
-  const auto* const weights = static_cast<const typename Weight::Element*>(step.weights);
-  const std::size_t panel = 3 * lanes * (step.in_size[0] + step.in_size[1]);
-  for_panels(step, (step.size + lanes - 1) / lanes, [&](std::size_t number) __attribute__((always_inline)) {
-    const auto* w = weights + number * panel;
-    const float* bias = step.bias + number * 4 * lanes;
-    const float* scale = step.scale + number * 3 * lanes;
-    const std::size_t unit = number * lanes;
-    for_rows(step.batch, 0, [&]<std::size_t Rows>(std::size_t row) __attribute__((always_inline)) {
-      Sums<4, Rows> sums;
-      sums.start();
-      const auto* next = accumulate<Weight, 3, 2>(w, step.in[0], step.in_size[0], row, sums);
-      accumulate<Weight, 3, 3>(next, step.in[1], step.in_size[1], row, sums);
-      repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
-        gru_update(step, row + R, unit, finish<Weight>(sums.template total<R, 0>(), bias, scale),
-                   finish<Weight>(sums.template total<R, 1>(), bias + lanes, scale + lanes),
-                   finish<Weight>(sums.template total<R, 2>(), bias + 2 * lanes, scale + 2 * lanes),
-                   finish<Weight>(sums.template total<R, 3>(), bias + 3 * lanes, scale + 2 * lanes));
-      });
-    });
-  });
+  cell<Weight, 3>(step, gru_update);
 }
