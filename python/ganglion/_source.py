@@ -102,13 +102,13 @@ def _from_module(module: ModuleType, where: str, attribute: str) -> Source:
         wanted = f"'{name}'" if name else " or ".join(f"'{default}'" for default in _DEFAULT_ATTRIBUTES)
         raise GanglionError(f"{where}: no attribute {wanted}; name another one as {where}:attribute")
     from ganglion.policies import RecurrentPolicy
-    from ganglion.policies.skrl_policy import as_policy, is_skrl_model
+    from ganglion.policies.skrl_policy import is_skrl_model, recurrent
 
     value: Any = getattr(module, name)
     if callable(value) and not isinstance(value, RecurrentPolicy) and not is_skrl_model(value):
         value = _guarded(f"{where}:{name}", value)
     policy, contract = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
-    policy = as_policy(policy) or policy
+    policy = recurrent(policy)
     if not isinstance(policy, RecurrentPolicy):
         raise GanglionError(f"{where}:{name} is a {type(policy).__name__}, not a policy (a RecurrentPolicy)")
     if contract is None:

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganglion.errors import ExportError, UnsupportedModuleError
-from ganglion.policies.skrl_policy import as_policy
+from ganglion.policies.skrl_policy import recurrent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,8 +45,7 @@ def prepare(policy: nn.Module) -> nn.Module:
     """
     # torch.compile wraps a module; what is exported is the module itself.
     policy = getattr(policy, "_orig_mod", policy)
-    wrapped = as_policy(policy)
-    policy = policy if wrapped is None else wrapped
+    policy = recurrent(policy)
     _check_interface(policy)
     _check_modules(policy)
     try:

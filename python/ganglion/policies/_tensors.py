@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from torch import nn
 
 
 def match(tensor: Tensor, reference: Tensor) -> Tensor:
@@ -49,3 +52,15 @@ def check_last_axis(owner: str, tensor: Tensor, size: int) -> None:
         raise TypeError(f"{owner}: expected a torch.Tensor, not {type(tensor).__name__}")
     if not is_tracing() and (tensor.ndim == 0 or tensor.shape[-1] != size):
         raise ValueError(f"{owner}: got shape {tuple(tensor.shape)}; expected [..., {size}]")
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Puts a module and all its parts into eval mode for a while; each part has its own mode again afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training

@@ -10,9 +10,10 @@ from torch import Tensor, distributions, nn
 
 from ganglion.contract import StateSlot, TensorSpec
 from ganglion.policies._nests import Nest, check_structure, flatten, map_structure, pack_like
+from ganglion.policies._tensors import eval_mode
 from ganglion.policies.actor_heads import Bounds, Categorical, Deterministic
 from ganglion.policies.actor_networks import ActorNetwork
-from ganglion.policies.base import RecurrentPolicy, _eval_mode
+from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.policies.specs import (
@@ -101,7 +102,7 @@ class ActorStep(RecurrentPolicy):
         action, state = self.actor_network(observation, None, self._unpack_hidden(hidden_rows), mask)
         outputs = self._outputs(self._as_distributions(action), rows)
         results = (*outputs.values(), self._pack_hidden(state, hidden_rows))
-        return tuple(result.squeeze(0) for result in results) if obs.ndim == 1 else results
+        return self._as_given(obs, results)
 
     def _split(self, observation: Nest) -> tuple[Nest, Tensor | None]:
         """Cuts an observation into what the network gets and the mask."""
@@ -174,7 +175,7 @@ class ActorStep(RecurrentPolicy):
             self._mask_spec = BoundedArraySpec(tuple(mask.shape[1:]), torch.bool, "mask", 0.0, 1.0)
             inputs.append(contract_spec("mask", self._mask_spec))
         step_type = torch.zeros(1, dtype=torch.int32, device=reference.device)
-        with _eval_mode(self):
+        with eval_mode(self):
             action, state = network(observation, step_type, zeros(network.state_spec, (1,), reference.device), mask)
         action = self._as_distributions(action)
         example = map_structure(lambda d: d.mode, action)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, unpack_sequence
 
 from ganglion.contract import Contract, StateSlot, TensorSpec
-from ganglion.policies._tensors import is_tracing, match
+from ganglion.policies._tensors import eval_mode, is_tracing, match
 from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.rollout import Rollout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+
+_Results = TypeVar("_Results", bound="tuple[Tensor, ...]")
 
 
 class Policy(nn.Module):
@@ -216,7 +217,7 @@ class RecurrentPolicy(Policy):
             raise ValueError(f"evaluate: hidden states have {hidden.shape[1]} elements, not {self.hidden_size}")
         reference = self._reference()
         sequences = [match(chunk, reference) for chunk in data.split_observations()]
-        with _eval_mode(self):
+        with eval_mode(self):
             packed = pack_sequence(sequences, enforce_sorted=False)
             outputs = self._evaluate_packed(packed, match(hidden, reference))
             ordered = tuple(torch.cat(unpack_sequence(packed._replace(data=output))) for output in outputs)
@@ -297,6 +298,12 @@ class RecurrentPolicy(Policy):
             obs, hidden = obs.unsqueeze(0), hidden.unsqueeze(0)
         return match(obs, reference), match(hidden, reference)
 
+    def _as_given(self, obs: Tensor, results: _Results) -> _Results:
+        """Takes the batch axis off the results `[batch, n]` of a step again where `obs` had none."""
+        if obs.ndim == 1:
+            return cast("_Results", tuple(result.squeeze(0) for result in results))
+        return results
+
     def _check_sizes(self, obs: Tensor, hidden: Tensor) -> None:
         size = sum(spec.size for spec in self.input_specs)
         if obs.shape[-1] != size:
@@ -309,14 +316,3 @@ class RecurrentPolicy(Policy):
                 f"{type(self).__name__}: hidden has shape {tuple(hidden.shape)}; with obs of shape "
                 f"{tuple(obs.shape)} expected {expected}"
             )
-
-
-@contextmanager
-def _eval_mode(module: nn.Module) -> Iterator[None]:
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training

@@ -142,9 +142,7 @@ class GaussianPolicy(RecurrentPolicy):
             features, state = self.core(rows, parts)
             mean, log_std = self.head(features)
         new_hidden = torch.cat(state, -1) if state else hidden_rows
-        if obs.ndim == 1:
-            return mean.squeeze(0), log_std.squeeze(0), new_hidden.squeeze(0)
-        return mean, log_std, new_hidden
+        return self._as_given(obs, (mean, log_std, new_hidden))
 
     def with_applied_action(self, hidden: Tensor, action: Tensor) -> Tensor:
         """Tells a hidden state that another action than the mean was executed.

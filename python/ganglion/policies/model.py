@@ -16,7 +16,7 @@ import torch
 from gymnasium.vector.utils import batch_space
 from torch import Tensor, nn
 
-from ganglion.policies.base import _eval_mode
+from ganglion.policies._tensors import eval_mode
 
 if TYPE_CHECKING:
     import os
@@ -115,7 +115,7 @@ class Model(nn.Module, ABC):
             sizes = self.get_specification().get("rnn", {}).get("sizes", [])
             inputs["rnn"] = [torch.zeros(layers, 1, units, device=self.device) for layers, _, units in sizes]
         self.to(self.device)
-        with torch.no_grad(), _eval_mode(self):
+        with torch.no_grad(), eval_mode(self):
             self.compute(inputs, role)
 
     def init_parameters(self, method_name: str = "normal_", *args: Any, **kwargs: Any) -> None:

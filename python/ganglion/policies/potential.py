@@ -191,9 +191,7 @@ class PotentialBasedPolicy(RecurrentPolicy):
         change = self._same_shape("potentials_dot", self.potentials_dot(potentials, external + internal), potentials)
         potentials = torch.clamp(potentials + change, -POTENTIALS_MAX, POTENTIALS_MAX)
         action = self._action(self.activation_layer(potentials))
-        if obs.ndim == 1:
-            return action.squeeze(0), potentials.squeeze(0)
-        return action, potentials
+        return self._as_given(obs, (action, potentials))
 
     def extra_repr(self) -> str:
         """Text of the settings for `repr`."""

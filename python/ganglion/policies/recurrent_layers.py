@@ -110,7 +110,7 @@ class RecurrentLayersPolicy(RecurrentPolicy):
         batch_size = rows.shape[0]
         features, state = self._layers(rows.unsqueeze(0), self._unpack_hidden(hidden_rows, batch_size))
         results = (*self._heads(features.squeeze(0)), self._pack_hidden(state, batch_size))
-        return tuple(result.squeeze(0) for result in results) if obs.ndim == 1 else results
+        return self._as_given(obs, results)
 
     def _build_layers(self, hidden_size: int, num_layers: int, dropout: float, **kwargs: Any) -> nn.RNNBase:
         name = type(self).__name__

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ganglion.contract import StateSlot, TensorSpec
-from ganglion.policies._tensors import is_tracing, match
-from ganglion.policies.base import RecurrentPolicy, _eval_mode
+from ganglion.policies._tensors import eval_mode, is_tracing, match
+from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.gaussian_mixin import check_gaussian, clip
 from ganglion.policies.model import flat_box
@@ -38,6 +38,11 @@ def as_policy(module: nn.Module) -> SkrlPolicy | None:
         ValueError: the module is such a model, but not that of a policy; see `SkrlPolicy`.
     """
     return SkrlPolicy(module) if is_skrl_model(module) else None
+
+
+def recurrent(policy: Any) -> Any:
+    """Returns a policy as it is, and a model in the style of skrl wrapped; raises what `as_policy` raises."""
+    return SkrlPolicy(policy) if is_skrl_model(policy) else policy
 
 
 def is_skrl_model(module: nn.Module) -> bool:
@@ -121,9 +126,9 @@ class SkrlPolicy(RecurrentPolicy):
         rows, hidden_rows = self._as_batch(obs, hidden)
         sizes = [spec.size for spec in self._inputs.values()]
         parts = torch.split(rows, sizes, dim=-1)
-        with _eval_mode(self.model):
+        with eval_mode(self.model):
             results = self._step(dict(zip(self._inputs, parts, strict=True)), hidden_rows)
-        return tuple(result.squeeze(0) for result in results) if obs.ndim == 1 else results
+        return self._as_given(obs, results)
 
     def _step(self, inputs: dict[str, Any], hidden: Tensor) -> tuple[Tensor, ...]:
         """Outputs and new hidden vector of a batch; `inputs` go to the model as they are, with its states."""

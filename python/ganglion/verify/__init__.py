@@ -90,7 +90,9 @@ def verify(
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
     contract: Contract = runtime.inspect(path)
     if policy is not None:
-        policy = _recurrent(policy)
+        from ganglion.policies.skrl_policy import recurrent
+
+        policy = recurrent(policy)
         _check_sizes(policy, contract, path)
     rows = _rows(contract, batch, path)
     if recording is not None:
@@ -119,14 +121,6 @@ def verify(
         comparisons=tuple(compare(reference, other, contract, tolerance=tolerance) for other in others),
         not_run=tuple(not_run),
     )
-
-
-def _recurrent(policy: Any) -> Any:
-    """The policy itself, or a model in the style of skrl as one."""
-    from ganglion.policies import as_policy
-
-    wrapped = as_policy(policy)
-    return policy if wrapped is None else wrapped
 
 
 def _steppers(
