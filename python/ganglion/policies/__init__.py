@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ganglion.data.env_spec import EnvSpec, InOutSpec
 from ganglion.policies.action_map import ActionMap
 from ganglion.policies.actor import ActorPolicy
 from ganglion.policies.actor_heads import CategoricalProjection, NormalProjection
@@ -23,7 +24,6 @@ from ganglion.policies.adn import (
 from ganglion.policies.base import Policy, RecurrentPolicy
 from ganglion.policies.checkpoint import load_checkpoint, save_checkpoint
 from ganglion.policies.deployable import DeployablePolicy
-from ganglion.policies.env_spec import EnvSpec, InOutSpec
 from ganglion.policies.garage_weights import load_garage_parameters
 from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
 from ganglion.policies.gaussian_base import GaussianPolicy, GaussianSequence

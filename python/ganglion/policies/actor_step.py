@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, distributions, nn
 
 from ganglion.contract import StateSlot, TensorSpec
+from ganglion.data.env_spec import EnvSpec
 from ganglion.policies._nests import Nest, check_structure, flatten, map_structure, pack_like
 from ganglion.policies._tensors import eval_mode
 from ganglion.policies.actor_heads import Bounds, Categorical, Deterministic
 from ganglion.policies.actor_networks import ActorNetwork
 from ganglion.policies.base import RecurrentPolicy
-from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.policies.specs import (
     ArraySpec,

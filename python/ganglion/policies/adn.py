@@ -35,7 +35,7 @@ from ganglion.policies.potential import PotentialBasedPolicy
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ganglion.policies.env_spec import EnvSpec
+    from ganglion.data.env_spec import EnvSpec
 
 PotentialDynamics = Callable[..., Tensor]
 """`f(p, s, h, tau, kappa=, capacity=)`, like the dynamics functions of this module."""

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, unpack_sequence
 
 from ganglion.contract import Contract, StateSlot, TensorSpec
+from ganglion.data.env_spec import EnvSpec
 from ganglion.policies._tensors import eval_mode, is_tracing, match
-from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.rollout import Rollout
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ganglion.data.env_spec import EnvSpec
 from ganglion.policies.action_map import ActionMap
 from ganglion.policies.actor import ActorPolicy
 from ganglion.policies.actor_networks import (
@@ -18,7 +19,6 @@ from ganglion.policies.actor_networks import (
 )
 from ganglion.policies.adn import ADNPolicy, pd_capacity_21, pd_cubic
 from ganglion.policies.deployable import DeployablePolicy
-from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
 from ganglion.policies.models import (
     GaussianCNNModel,

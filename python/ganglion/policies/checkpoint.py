@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from ganglion._files import replacing
+from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies.action_map import ActionMap
 from ganglion.policies.deployable import DeployablePolicy
-from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.policies.rnn import GRUPolicy, LSTMPolicy, RNNPolicy, RNNPolicyBase
 

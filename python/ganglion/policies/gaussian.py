@@ -20,8 +20,8 @@ from ganglion.policies.recurrent_cells import GRUCell, LSTMCell
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ganglion.data.env_spec import EnvSpec
     from ganglion.policies.dense import Initializer, Nonlinearity
-    from ganglion.policies.env_spec import EnvSpec
 
 
 class GaussianLSTMPolicy(GaussianPolicy):

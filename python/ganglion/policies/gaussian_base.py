@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+    from ganglion.data.env_spec import EnvSpec
     from ganglion.policies.cores import Core
-    from ganglion.policies.env_spec import EnvSpec
     from ganglion.policies.gaussian_head import GaussianHead
 
 

@@ -18,7 +18,7 @@ from ganglion.policies.potential import PotentialBasedPolicy
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ganglion.policies.env_spec import EnvSpec
+    from ganglion.data.env_spec import EnvSpec
 
 PaddingMode = Literal["circular", "reflect", "zeros"]
 

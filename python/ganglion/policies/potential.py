@@ -21,7 +21,7 @@ from ganglion.policies.indi_nonlin import IndiNonlinLayer, Nonlinearity, as_nonl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ganglion.policies.env_spec import EnvSpec
+    from ganglion.data.env_spec import EnvSpec
 
 POTENTIALS_MAX = 100.0
 """Potentials are clipped to [-100, 100]."""

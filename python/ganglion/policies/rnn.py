@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch.nn.utils.rnn import PackedSequence
 
-    from ganglion.policies.env_spec import EnvSpec
+    from ganglion.data.env_spec import EnvSpec
 
 __all__ = ["GRUPolicy", "LSTMPolicy", "RNNPolicy", "RNNPolicyBase", "default_pack_hidden", "default_unpack_hidden"]
 

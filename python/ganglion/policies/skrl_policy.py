@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ganglion.contract import StateSlot, TensorSpec
+from ganglion.data.env_spec import EnvSpec
 from ganglion.policies._tensors import eval_mode, is_tracing, match
 from ganglion.policies.base import RecurrentPolicy
-from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.gaussian_mixin import check_gaussian, clip
 from ganglion.policies.model import flat_box
 from ganglion.policies.recurrent_layers import default_pack_hidden, default_unpack_hidden

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch.nn.utils.rnn import PackedSequence
 
-    from ganglion.policies.env_spec import EnvSpec
+    from ganglion.data.env_spec import EnvSpec
 
 
 class TwoHeadedRNNPolicyBase(RecurrentLayersPolicy):

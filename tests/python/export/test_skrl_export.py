@@ -14,9 +14,9 @@ from torch.distributions import Normal
 
 import ganglion
 from ganglion.contract import StateSlot
+from ganglion.data.env_spec import EnvSpec
 from ganglion.export import export
 from ganglion.policies import DeployablePolicy, GRUPolicy, ObservationNormalizer
-from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.models import (
     GaussianCNNModel,
     GaussianGRUModel,

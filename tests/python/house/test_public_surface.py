@@ -29,7 +29,19 @@ SURFACE = {
     "load",
     "verify",
 }
-ROOMS = {"cli", "compiler", "contract", "errors", "export", "policies", "runtime", "sampling", "verify"}
+ROOMS = {
+    "adapters",
+    "cli",
+    "compiler",
+    "contract",
+    "data",
+    "errors",
+    "export",
+    "policies",
+    "runtime",
+    "sampling",
+    "verify",
+}
 PACKAGE = Path(ganglion.__file__).parent
 
 

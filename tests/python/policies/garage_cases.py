@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from ganglion.policies.env_spec import EnvSpec
+from ganglion.data.env_spec import EnvSpec
 from ganglion.policies.garage_weights import load_garage_parameters
 from ganglion.policies.gaussian import GaussianLSTMPolicy
 

@@ -12,8 +12,8 @@ import gymnasium
 import numpy as np
 import torch
 
+from ganglion.data.env_spec import EnvSpec
 from ganglion.policies import adn, neural_field, two_headed
-from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.potential import PotentialBasedPolicy
 from ganglion.policies.pyrado_checkpoint import from_pyrado_state_dict
 

@@ -23,8 +23,8 @@ from ganglion.policies.adn import (
 )
 
 if TYPE_CHECKING:
+    from ganglion.data.env_spec import EnvSpec
     from ganglion.policies import adn
-    from ganglion.policies.env_spec import EnvSpec
 
 CAPACITY_DYNAMICS = [pd_capacity_21, pd_capacity_21_abs, pd_capacity_32, pd_capacity_32_abs]
 every_dynamics = pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, Ga
 from ganglion.policies.rnn import GRUPolicy
 
 if TYPE_CHECKING:
-    from ganglion.policies.env_spec import EnvSpec
+    from ganglion.data.env_spec import EnvSpec
 
 
 @pytest.fixture(params=CASES)

@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[1] / "export"))
 from header_toolchains import HOST, drive
 
 if TYPE_CHECKING:
-    from ganglion.policies.env_spec import EnvSpec
+    from ganglion.data.env_spec import EnvSpec
     from ganglion.policies.gaussian_base import GaussianPolicy
 
 STEPS = 300

@@ -15,7 +15,7 @@ from garage_cases import BEHAVIOUR, box_spec, constant
 from torch import nn
 
 from ganglion.contract import Contract, StateSlot
-from ganglion.policies.env_spec import EnvSpec
+from ganglion.data.env_spec import EnvSpec
 from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
 from ganglion.policies.recurrent_cells import GRUCell, LSTMCell
 from ganglion.policies.rollout import Rollout

@@ -15,7 +15,7 @@ from ganglion.contract import StateSlot
 from ganglion.policies.neural_field import MirrConv1d, NFPolicy
 
 if TYPE_CHECKING:
-    from ganglion.policies.env_spec import EnvSpec
+    from ganglion.data.env_spec import EnvSpec
 
 MODES = ["circular", "reflect", "zeros"]
 every_mode = pytest.mark.parametrize("mode", MODES)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from pyrado_golden import BEHAVIOUR
 
+from ganglion.data.env_spec import EnvSpec
 from ganglion.policies import adn
 from ganglion.policies.adn import ADNPolicy, pd_capacity_21, pd_cubic, pd_linear
-from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.indi_nonlin import IndiNonlinLayer
 from ganglion.policies.neural_field import NFPolicy
 from ganglion.policies.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy

@@ -15,7 +15,7 @@ from ganglion.policies.pyrado_checkpoint import from_pyrado_state_dict
 from ganglion.policies.rnn import GRUPolicy
 
 if TYPE_CHECKING:
-    from ganglion.policies.env_spec import EnvSpec
+    from ganglion.data.env_spec import EnvSpec
 
 
 def original(policy: nn.Module) -> dict[str, torch.Tensor]:

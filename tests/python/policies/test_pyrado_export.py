@@ -16,11 +16,11 @@ from torch import nn
 
 import ganglion
 from ganglion.contract import StateSlot
+from ganglion.data.env_spec import EnvSpec
 from ganglion.export import export
 from ganglion.export.onnx import run_step
 from ganglion.policies.adn import ADNPolicy, pd_capacity_21, pd_capacity_32_abs, pd_cubic
 from ganglion.policies.deployable import DeployablePolicy
-from ganglion.policies.env_spec import EnvSpec
 from ganglion.policies.neural_field import NFPolicy
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.policies.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy

@@ -20,7 +20,7 @@ from ganglion.policies.two_headed import (
 )
 
 if TYPE_CHECKING:
-    from ganglion.policies.env_spec import EnvSpec
+    from ganglion.data.env_spec import EnvSpec
 
 CASES = cases("thrnn", "thgru", "thlstm")
 CLASSES = [TwoHeadedRNNPolicy, TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy]

@@ -11,8 +11,8 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sequence, Space, Tuple
 from gymnasium.spaces.utils import flatten
 
+from ganglion.data.env_spec import InOutSpec
 from ganglion.policies import EnvSpec
-from ganglion.policies.env_spec import InOutSpec
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,122 @@
+"""Reading what other trainers wrote, with nothing in the file able to run code unless the user says so."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ganglion.errors import ArtifactError, EngineUnavailableError
+
+if TYPE_CHECKING:
+    import os
+
+LARGEST_BYTES = 2 << 30
+"""Files beyond this size are refused: no policy for a robot is that large."""
+
+_CODE_WARNING = "'{path}' is unpickled, which can run any code that its author put there; load only what you trust"
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Reads a whole file.
+
+    Raises:
+        ArtifactError: the file is missing, a folder, empty or larger than `LARGEST_BYTES`.
+    """
+    file = Path(path)
+    try:
+        size = file.stat().st_size
+        if size > LARGEST_BYTES:
+            raise ArtifactError(f"'{path}' has {size:,} bytes; checkpoints of up to {LARGEST_BYTES:,} are read")
+        data = file.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"cannot read '{path}': {error.strerror or error}") from error
+    if not data:
+        raise ArtifactError(f"'{path}' is empty")
+    return data
+
+
+def read_torch(source: str | os.PathLike[str] | bytes, *, name: str | None = None, allow_pickle: bool = False) -> Any:
+    """Reads what `torch.save` wrote, onto the CPU.
+
+    Args:
+        source: a path, or the bytes of the file.
+        name: what messages call it; None for the path.
+        allow_pickle: also read files that hold classes beside tensors and plain data; gives a warning, because such a
+            file can run any code.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, no file of `torch.save`, or holds classes and `allow_pickle` is not
+            set.
+    """
+    data = source if isinstance(source, bytes) else read_bytes(source)
+    label = name or ("the data" if isinstance(source, bytes) else str(source))
+    try:
+        with warnings.catch_warnings():
+            # torch warns when it meets a TorchScript archive; the messages below say what to do.
+            warnings.simplefilter("ignore")
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if not allow_pickle:
+            raise ArtifactError(
+                f"'{label}' holds more than tensors and plain data ({_first_line(error)}); if you trust whoever wrote "
+                "it, allow it: --allow-pickle, or allow_pickle=True"
+            ) from error
+    except Exception as error:  # torch raises what its readers happen to meet
+        raise ArtifactError(f"'{label}' is no readable checkpoint of torch: {_first_line(error)}") from error
+    warnings.warn(_CODE_WARNING.format(path=label), stacklevel=2)
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
+    except Exception as error:
+        raise ArtifactError(f"'{label}' cannot be unpickled: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def read_pickle(path: str | os.PathLike[str], *, allow_pickle: bool) -> Any:
+    """Unpickles a file, which can run any code, with a warning.
+
+    Raises:
+        ArtifactError: `allow_pickle` is not set, the file is missing, or it is no readable pickle.
+    """
+    data = read_bytes(path)
+    if not allow_pickle:
+        raise ArtifactError(
+            f"'{path}' is a pickle, which can run any code when it is read; if you trust whoever wrote it, allow it: "
+            "--allow-pickle, or allow_pickle=True"
+        )
+    warnings.warn(_CODE_WARNING.format(path=path), stacklevel=2)
+    try:
+        return pickle.loads(data)
+    except Exception as error:
+        raise ArtifactError(f"'{path}' cannot be unpickled: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def read_yaml(path: str | os.PathLike[str]) -> Any:
+    """Reads a YAML file of plain data.
+
+    Raises:
+        ArtifactError: the file is missing, no YAML, or has a tag, such as `!!python/object`, that asks for code.
+        EngineUnavailableError: PyYAML is not installed.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise EngineUnavailableError("reading YAML needs PyYAML: pip install 'ganglion[adapters]'") from error
+    data = read_bytes(path)
+    try:
+        return yaml.safe_load(data)
+    except yaml.constructor.ConstructorError as error:
+        mark = error.problem_mark
+        where = "" if mark is None else f", line {mark.line + 1}"
+        raise ArtifactError(
+            f"'{path}'{where}: {error.problem or error}; only plain data is read, so remove the tag"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtifactError(f"'{path}' is no YAML: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
