@@ -25,7 +25,7 @@ Floats copy(std::span<const float> values) { return Floats(static_cast<py::ssize
 
 ganglion::LoadOptions make_options(ganglion::Engine engine, int threads, int warmup_steps, std::size_t batch,
                                    bool lock_memory, std::optional<std::uint64_t> sample_seed,
-                                   const std::filesystem::path& onnxruntime_library,
+                                   ganglion::ReadingHints hints, const std::filesystem::path& onnxruntime_library,
                                    const std::filesystem::path& libtorch_library) {
   ganglion::LoadOptions options;
   options.engine = engine;
@@ -35,6 +35,7 @@ ganglion::LoadOptions make_options(ganglion::Engine engine, int threads, int war
   options.batch = batch;
   options.lock_memory = lock_memory;
   options.sample_seed = sample_seed;
+  options.hints = std::move(hints);
   options.onnxruntime_library = onnxruntime_library;
   options.libtorch_library = libtorch_library;
   return options;
@@ -79,7 +80,7 @@ void bind_policy(py::module_& module) {
           "set_applied_action",
           [](Policy& policy, const Floats& action) { return policy.set_applied_action(view(action)); },
           py::arg("action").noconvert())
-      .def("contract_json", [](const Policy& policy) { return policy.contract().to_json(); })
+      .def("reading_json", [](const Policy& policy) { return policy.reading().to_json(); })
       .def("self_test", &Policy::self_test, py::call_guard<py::gil_scoped_release>())
       .def("clone", &Policy::clone, py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("batch", &Policy::batch)
@@ -156,17 +157,31 @@ PYBIND11_MODULE(_core, module) {
       .value("native", ganglion::Engine::native)
       .value("onnxruntime", ganglion::Engine::onnxruntime)
       .value("libtorch", ganglion::Engine::libtorch);
+  py::class_<ganglion::ReadingHints>(module, "ReadingHints")
+      .def(py::init([](std::optional<std::vector<std::pair<std::string, std::string>>> state,
+                       std::map<std::string, double> constants) {
+             return ganglion::ReadingHints{std::move(state), std::move(constants)};
+           }),
+           py::kw_only(), py::arg("state"), py::arg("constants"));
   py::class_<ganglion::LoadOptions>(module, "LoadOptions")
       .def(py::init(&make_options), py::kw_only(), py::arg("engine"), py::arg("threads"), py::arg("warmup_steps"),
-           py::arg("batch"), py::arg("lock_memory"), py::arg("sample_seed"), py::arg("onnxruntime_library"),
-           py::arg("libtorch_library"));
+           py::arg("batch"), py::arg("lock_memory"), py::arg("sample_seed"), py::arg("hints"),
+           py::arg("onnxruntime_library"), py::arg("libtorch_library"));
   bind_self_test(module);
   bind_policy(module);
   module.def("native_instruction_set", &ganglion::native_instruction_set);
   module.def(
-      "inspect_json",
+      "explain_json",
       [](const std::filesystem::path& path, const ganglion::LoadOptions& options) {
-        return ganglion::inspect(path, options).to_json();
+        return ganglion::explain(path, options).to_json();
       },
       py::arg("path"), py::arg("options"), py::call_guard<py::gil_scoped_release>());
+  module.def(
+      "explain_onnx_json",
+      [](const py::bytes& file, const std::string& name, const ganglion::ReadingHints& hints) {
+        const auto bytes = std::as_bytes(std::span(std::string_view(file)));
+        const py::gil_scoped_release release;
+        return ganglion::explain_onnx(bytes, name, hints).to_json();
+      },
+      py::arg("file"), py::arg("name"), py::arg("hints"));
 }

@@ -26,11 +26,6 @@ class NativeModel final : public Model {
  public:
   NativeModel(native::Program program, bool lock_memory) : program_(std::move(program)), lock_memory_(lock_memory) {}
 
-  [[nodiscard]] const Signature* infer(Failure& failure) noexcept override {
-    failure.set(FailureKind::bad_contract, "a .ganglion file carries its contract");
-    return nullptr;
-  }
-
   [[nodiscard]] Session* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept override {
     try {
       // Packed once; every later session shares the weights and has the same batch.

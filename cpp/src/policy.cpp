@@ -7,6 +7,8 @@
 #include "engines/onnxruntime.hpp"
 #include "golden_replay.hpp"
 #include "io/artifact.hpp"
+#include "io/hints.hpp"
+#include "io/onnx_reading.hpp"
 #include "native_engine.hpp"
 #include "signature.hpp"
 
@@ -72,11 +74,35 @@ std::shared_ptr<detail::Model> open_model(const std::filesystem::path& path, Eng
   return std::shared_ptr<detail::Model>(model);
 }
 
-Contract infer_contract(const std::filesystem::path& path, detail::Model& model) {
+Reading read_torchscript_module(const std::filesystem::path& path, detail::Model& model, const ReadingHints& hints) {
+  std::vector<const char*> names;
+  if (hints.state) {
+    for (const auto& [name, unused] : *hints.state) names.push_back(name.c_str());
+  }
   Failure failure;
-  const detail::Signature* signature = model.infer(failure);
-  if (signature == nullptr) raise(path, failure);
-  return detail::contract_of(*signature);
+  const detail::Inference* inference = model.infer(names, failure);
+  if (inference == nullptr) raise(path, failure);
+  return detail::reading_of(*inference);
+}
+
+/// What an ONNX file without a contract seems to be; errors name the file.
+Reading read_onnx_model(std::span<const std::byte> bytes, const std::filesystem::path& path,
+                        const ReadingHints& hints) {
+  try {
+    return detail::read_foreign_onnx(bytes, path.parent_path(), hints);
+  } catch (const Error& error) {
+    throw Error(error.code(), "'" + path.string() + "': " + error.what());
+  }
+}
+
+/// How a file is understood; `model` is only asked where the file says nothing of itself.
+template <class OpenModel>
+Reading understand(Artifact& artifact, const std::filesystem::path& path, const LoadOptions& options,
+                   const OpenModel& model) {
+  if (artifact.contract) return detail::reading_of(std::move(*artifact.contract));
+  const ReadingHints hints = detail::hints_for(path, options.hints);
+  if (artifact.kind == ArtifactKind::onnx) return read_onnx_model(artifact.bytes, path, hints);
+  return read_torchscript_module(path, *model(), hints);
 }
 
 }  // namespace
@@ -98,22 +124,22 @@ const char* to_string(Engine engine) noexcept {
 /// A loop and the session that is bound to its buffers.
 class Policy::Impl {
  public:
-  Impl(std::filesystem::path path, std::shared_ptr<const Contract> contract, std::shared_ptr<detail::Model> model,
+  Impl(std::filesystem::path path, std::shared_ptr<const Reading> reading, std::shared_ptr<detail::Model> model,
        Engine engine, std::size_t batch, bool lock_memory, std::optional<std::uint64_t> sample_seed = std::nullopt)
       : path_(std::move(path)),
-        contract_(std::move(contract)),
+        reading_(std::move(reading)),
         model_(std::move(model)),
         engine_(engine),
         lock_memory_(lock_memory),
-        loop_(detail::make_loop(path_.string(), *contract_, batch, lock_memory, sample_seed)) {
+        loop_(detail::make_loop(path_.string(), reading_->contract, batch, lock_memory, sample_seed)) {
     Failure failure;
-    const detail::ContractSignature signature(*contract_, batch);
+    const detail::ReadingSignature signature(*reading_, batch);
     session_.reset(model_->bind(signature.get(), {loop_.observation(), loop_.states(), loop_.outputs()}, failure));
     if (session_ == nullptr) raise(path_, failure);
   }
 
   [[nodiscard]] std::unique_ptr<Impl> clone() const {
-    auto copy = std::make_unique<Impl>(path_, contract_, model_, engine_, loop_.batch(), lock_memory_);
+    auto copy = std::make_unique<Impl>(path_, reading_, model_, engine_, loop_.batch(), lock_memory_);
     copy->loop_.copy_from(loop_);
     return copy;
   }
@@ -134,13 +160,13 @@ class Policy::Impl {
   }
 
   [[nodiscard]] native::Loop& loop() noexcept { return loop_; }
-  [[nodiscard]] const Contract& contract() const noexcept { return *contract_; }
+  [[nodiscard]] const Reading& reading() const noexcept { return *reading_; }
   [[nodiscard]] Engine engine() const noexcept { return engine_; }
   [[nodiscard]] const char* last_engine_error() const noexcept { return session_->last_error(); }
 
  private:
   std::filesystem::path path_;
-  std::shared_ptr<const Contract> contract_;
+  std::shared_ptr<const Reading> reading_;
   std::shared_ptr<detail::Model> model_;
   Engine engine_;
   bool lock_memory_;
@@ -162,11 +188,14 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
                 "'" + path.string() + "': threads must be at least 1 and warmup_steps at least 0");
   }
   const Engine engine = engine_for(path, artifact.kind, options.engine);
-  const auto model = open_model(path, engine, artifact, options);
-  const auto contract = std::make_shared<const Contract>(artifact.contract ? std::move(*artifact.contract)
-                                                                           : infer_contract(path, *model));
-  const std::size_t batch = detail::choose_batch(path.string(), *contract, options.batch);
-  Policy policy(std::make_unique<Impl>(path, contract, model, engine, batch, options.lock_memory, options.sample_seed));
+  std::shared_ptr<detail::Model> model;
+  const auto open = [&] {
+    if (model == nullptr) model = open_model(path, engine, artifact, options);
+    return model;
+  };
+  const auto reading = std::make_shared<const Reading>(understand(artifact, path, options, open));
+  const std::size_t batch = detail::choose_batch(path.string(), reading->contract, options.batch);
+  Policy policy(std::make_unique<Impl>(path, reading, open(), engine, batch, options.lock_memory, options.sample_seed));
   policy.impl_->warm_up(options.warmup_steps);
   if (options.self_test) {
     const SelfTest result = policy.self_test();
@@ -198,7 +227,9 @@ Status Policy::set_applied_action(std::span<const float> action) noexcept {
   return impl_->loop().set_applied_action(action);
 }
 
-const Contract& Policy::contract() const noexcept { return impl_->contract(); }
+const Contract& Policy::contract() const noexcept { return impl_->reading().contract; }
+
+const Reading& Policy::reading() const noexcept { return impl_->reading(); }
 
 std::size_t Policy::batch() const noexcept { return impl_->loop().batch(); }
 
@@ -219,10 +250,19 @@ SelfTest Policy::self_test() const {
        [&](std::size_t index) { return policy.output(index); }, [&] { return policy.impl_->last_engine_error(); }});
 }
 
-Contract inspect(const std::filesystem::path& path, const LoadOptions& options) {
+Reading explain(const std::filesystem::path& path, const LoadOptions& options) {
   detail::Artifact artifact = detail::read_artifact(path);
-  if (artifact.contract) return std::move(*artifact.contract);
-  return infer_contract(path, *open_model(path, engine_for(path, artifact.kind, options.engine), artifact, options));
+  return understand(artifact, path, options, [&] {
+    return open_model(path, engine_for(path, artifact.kind, options.engine), artifact, options);
+  });
+}
+
+Contract inspect(const std::filesystem::path& path, const LoadOptions& options) {
+  return explain(path, options).contract;
+}
+
+Reading explain_onnx(std::span<const std::byte> file, const std::string& name, const ReadingHints& hints) {
+  return read_onnx_model(file, name, detail::hints_for(name, hints));
 }
 
 }  // namespace ganglion

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string_view>
 
 namespace ganglion::detail {
 
-ContractSignature::ContractSignature(const Contract& contract, std::size_t batch) {
+ReadingSignature::ReadingSignature(const Reading& reading, std::size_t batch) {
+  const Contract& contract = reading.contract;
   const auto vector_view = [](const TensorSpec& spec) { return TensorView{spec.name.c_str(), 1, spec.size}; };
   std::transform(contract.inputs.begin(), contract.inputs.end(), std::back_inserter(inputs_), vector_view);
   std::transform(contract.outputs.begin(), contract.outputs.end(), std::back_inserter(outputs_), vector_view);
@@ -14,11 +16,26 @@ ContractSignature::ContractSignature(const Contract& contract, std::size_t batch
     const std::size_t outer = slot.shape.size() == 2 ? slot.shape[0] : 1;
     state_.push_back({slot.name.c_str(), outer, slot.size() / outer});
   }
-  signature_ = {inputs_, outputs_, state_, contract.initial_state.data(), batch};
+  for (const StateNames& names : reading.state) {
+    ports_.push_back({names.input.c_str(), names.output.empty() ? nullptr : names.output.c_str()});
+  }
+  for (const auto& [name, value] : reading.constants) constants_.push_back({name.c_str(), value});
+  signature_ = {inputs_, outputs_, state_, contract.initial_state.data(), batch, ports_, constants_};
 }
 
-Contract contract_of(const Signature& signature) {
-  Contract contract;
+Reading reading_of(Contract contract) {
+  Reading reading;
+  reading.contract = std::move(contract);
+  for (const StateSlot& slot : reading.contract.state) reading.state.push_back({slot.name + "_in", slot.name + "_out"});
+  return reading;
+}
+
+Reading reading_of(const Inference& inference) {
+  constexpr std::string_view warning = "warning [";
+  const Signature& signature = inference.signature;
+  Reading reading;
+  reading.dialect = inference.dialect;
+  Contract& contract = reading.contract;
   const auto spec = [](const TensorView& view) {
     TensorSpec result;
     result.name = view.name;
@@ -27,10 +44,22 @@ Contract contract_of(const Signature& signature) {
   };
   std::transform(signature.inputs.begin(), signature.inputs.end(), std::back_inserter(contract.inputs), spec);
   std::transform(signature.outputs.begin(), signature.outputs.end(), std::back_inserter(contract.outputs), spec);
-  for (const TensorView& slot : signature.state) contract.state.push_back({slot.name, {slot.outer, slot.inner}});
+  for (const TensorView& slot : signature.state) {
+    contract.state.push_back({slot.name, {slot.outer, slot.inner}});
+    reading.state.push_back({slot.name, slot.name});
+  }
   contract.initial_state.assign(signature.initial_state, signature.initial_state + contract.hidden_size());
   if (signature.batch != 0) contract.batch = signature.batch;
-  return contract;
+  for (const std::string_view note : inference.notes) {
+    const std::size_t end = note.find("]: ");
+    if (note.starts_with(warning) && end != std::string_view::npos) {
+      const std::string code(note.substr(warning.size(), end - warning.size()));
+      reading.findings.push_back({code, std::string(note.substr(end + 3))});
+    } else {
+      reading.notes.emplace_back(note);
+    }
+  }
+  return reading;
 }
 
 }  // namespace ganglion::detail

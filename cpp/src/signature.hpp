@@ -1,26 +1,33 @@
 #pragma once
 
+#include <deque>
+#include <string>
 #include <vector>
 
 #include "engines/engine.hpp"
-#include "ganglion/contract.hpp"
+#include "ganglion/reading.hpp"
 
 namespace ganglion::detail {
 
-/// The plain-data view of a contract that engines understand; keeps pointers into the contract.
-class ContractSignature {
+/// The plain-data view of a reading that engines understand; keeps pointers into the reading.
+class ReadingSignature {
  public:
-  ContractSignature(const Contract& contract, std::size_t batch);
+  ReadingSignature(const Reading& reading, std::size_t batch);
   [[nodiscard]] const Signature& get() const noexcept { return signature_; }
 
  private:
   std::vector<TensorView> inputs_;
   std::vector<TensorView> outputs_;
   std::vector<TensorView> state_;
+  std::vector<StatePorts> ports_;
+  std::vector<ConstantInput> constants_;
   Signature signature_{};
 };
 
-/// The contract of a file that carries none, from what an engine recognised in it.
-[[nodiscard]] Contract contract_of(const Signature& signature);
+/// A file that carries its contract: the state's tensors are called <slot>_in and <slot>_out.
+[[nodiscard]] Reading reading_of(Contract contract);
+
+/// A file without a contract, from what an engine recognised in it.
+[[nodiscard]] Reading reading_of(const Inference& inference);
 
 }  // namespace ganglion::detail

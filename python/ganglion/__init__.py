@@ -22,7 +22,8 @@ from ganglion.errors import (
 
 if TYPE_CHECKING:
     from ganglion.export import export
-    from ganglion.runtime import Policy, inspect, load
+    from ganglion.reading import Reading
+    from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import Sampler
     from ganglion.verify import ParityReport, verify
 
@@ -36,11 +37,13 @@ __all__ = [
     "ParityError",
     "ParityReport",
     "Policy",
+    "Reading",
     "Sampler",
     "StateSlot",
     "StepError",
     "TensorSpec",
     "UnsupportedModuleError",
+    "explain",
     "export",
     "inspect",
     "load",
@@ -51,7 +54,9 @@ __all__ = [
 _LAZY = {
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",
+    "Reading": "ganglion.reading",
     "Sampler": "ganglion.sampling",
+    "explain": "ganglion.runtime",
     "export": "ganglion.export",
     "inspect": "ganglion.runtime",
     "load": "ganglion.runtime",

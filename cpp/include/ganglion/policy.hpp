@@ -10,6 +10,7 @@
 
 #include "ganglion/contract.hpp"
 #include "ganglion/error.hpp"
+#include "ganglion/reading.hpp"
 #include "ganglion/self_test.hpp"
 #include "ganglion/status.hpp"
 
@@ -33,6 +34,8 @@ struct LoadOptions {
   bool lock_memory = false;           ///< native: mlock weights and buffers; refuses to load where that is not allowed
   /// Draw actions with this seed, from the outputs mean and log_std or from logits; none: the mean, the best index.
   std::optional<std::uint64_t> sample_seed{};
+  /// What the names in a file without a contract do not tell; see also the YAML file beside it.
+  ReadingHints hints{};
   /// libonnxruntime to open. Empty: the environment variable GANGLION_ONNXRUNTIME, then the loader's path.
   std::filesystem::path onnxruntime_library{};
   /// libganglion_libtorch to open. Empty: the environment variable GANGLION_LIBTORCH, then the loader's path.
@@ -81,6 +84,8 @@ class Policy final {
   [[nodiscard]] Status set_applied_action(std::span<const float> action) noexcept;
 
   [[nodiscard]] const Contract& contract() const noexcept;
+  /// How the file was understood, and what is suspicious about it.
+  [[nodiscard]] const Reading& reading() const noexcept;
   [[nodiscard]] std::size_t batch() const noexcept;
   [[nodiscard]] Engine engine() const noexcept;
   [[nodiscard]] bool realtime_safe() const noexcept;  ///< true for the native engine only
@@ -98,8 +103,16 @@ class Policy final {
   std::unique_ptr<Impl> impl_;
 };
 
-/// The contract of an artifact. Reads no weights where the file carries a contract; any other file is opened with its
-/// engine and described by what its inputs and outputs are called. Throws `Error` as `Policy::load` does.
+/// How a file is understood, without running it. Needs no engine, but for a TorchScript file without a contract. Throws
+/// `Error` as `Policy::load` does.
+[[nodiscard]] Reading explain(const std::filesystem::path& path, const LoadOptions& options = {});
+
+/// The contract of a file, as of `explain`.
 [[nodiscard]] Contract inspect(const std::filesystem::path& path, const LoadOptions& options = {});
+
+/// How an ONNX file in memory without a contract is understood; `name` is its path, where a YAML file may lie beside
+/// it.
+[[nodiscard]] Reading explain_onnx(std::span<const std::byte> file, const std::string& name,
+                                   const ReadingHints& hints = {});
 
 }  // namespace ganglion

@@ -21,13 +21,34 @@ struct TensorView {
   [[nodiscard]] std::size_t size() const noexcept { return outer * inner; }
 };
 
+/// What the file calls a state slot: the input that takes it and the output that gives it back.
+struct StatePorts {
+  const char* input;
+  const char* output;  ///< null for a slot that counts steps: the engine adds one itself
+};
+
+/// An input that always holds the same value, such as the sequence length 1.
+struct ConstantInput {
+  const char* name;
+  double value;
+};
+
 /// The part of a contract that an engine needs, as plain data; the owner keeps the arrays alive.
 struct Signature {
   std::span<const TensorView> inputs;
   std::span<const TensorView> outputs;
   std::span<const TensorView> state;
-  const float* initial_state;  ///< [hidden_size]
-  std::size_t batch;           ///< 0 in an inferred signature: any
+  const float* initial_state;           ///< [hidden_size]
+  std::size_t batch;                    ///< 0 in an inferred signature: any
+  std::span<const StatePorts> ports{};  ///< one per state slot, where the file keeps its state in tensors
+  std::span<const ConstantInput> constants{};
+};
+
+/// What an engine recognised in a file that says nothing of itself, and how, for a human reader.
+struct Inference {
+  Signature signature{};
+  const char* dialect = "";            ///< "rsl_rl", "legged_gym", "pyrado", ... or "unknown"
+  std::span<const char* const> notes;  ///< one sentence each
 };
 
 /// Where a session reads and writes. Fixed addresses, owned by the facade for as long as the session lives.
@@ -83,9 +104,14 @@ class Model {
   Model& operator=(const Model&) = delete;
   virtual ~Model() = default;
 
-  /// What a file without a contract seems to be, recognised by names and shapes; null with `failure` set where the
-  /// readings are none or several. Owned by the model.
-  [[nodiscard]] virtual const Signature* infer(Failure& failure) noexcept = 0;
+  /// What a file without a contract seems to be; null with `failure` set where the readings are none or several.
+  /// `state_names` are the names of what holds the state, where the caller knows better; else empty. Owned by the
+  /// model. Only for files that the runtime cannot read by itself; the others do not come here.
+  [[nodiscard]] virtual const Inference* infer(std::span<const char* const> /*state_names*/,
+                                               Failure& failure) noexcept {
+    failure.set(FailureKind::bad_contract, "this engine recognises nothing in a file without a contract");
+    return nullptr;
+  }
   /// A new session, owned by the caller; null with `failure` set where program and signature disagree.
   [[nodiscard]] virtual Session* bind(const Signature& signature, const Buffers& buffers,
                                       Failure& failure) noexcept = 0;
@@ -95,6 +121,6 @@ class Model {
 using OpenModel = Model* (*)(const char* path, int threads, Failure& failure) noexcept;
 
 /// Name of the `OpenModel` function that a LibTorch engine library exports. The number changes with this header.
-inline constexpr const char* libtorch_entry_point = "ganglion_open_libtorch_1";
+inline constexpr const char* libtorch_entry_point = "ganglion_open_libtorch_2";
 
 }  // namespace ganglion::detail

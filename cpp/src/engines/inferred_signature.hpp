@@ -16,20 +16,25 @@ class InferredSignature {
   std::vector<TensorView> state;
   std::vector<float> initial_state;
   std::size_t batch = 1;
+  const char* dialect = "unknown";
 
   [[nodiscard]] TensorView view(std::string name, std::size_t outer, std::size_t inner) {
     return {names_.emplace_back(std::move(name)).c_str(), outer, inner};
   }
 
+  /// Adds a sentence that says how something was recognised.
+  void note(std::string sentence) { notes_.push_back(names_.emplace_back(std::move(sentence)).c_str()); }
+
   /// Valid while this object lives and its lists do not change.
-  [[nodiscard]] const Signature* finish() {
-    signature_ = {inputs, outputs, state, initial_state.data(), batch};
-    return &signature_;
+  [[nodiscard]] const Inference* finish() {
+    inference_ = {{inputs, outputs, state, initial_state.data(), batch}, dialect, notes_};
+    return &inference_;
   }
 
  private:
   std::deque<std::string> names_;  // a deque: the views keep pointers into it
-  Signature signature_{};
+  std::vector<const char*> notes_;
+  Inference inference_{};
 };
 
 }  // namespace ganglion::detail

@@ -1,5 +1,5 @@
 // The LibTorch engine: a library of its own, because LibTorch is a link-time dependency of several hundred megabytes.
-// The facade opens it at run time through `ganglion_open_libtorch_1`; only plain data crosses (see engine.hpp).
+// The facade opens it at run time through `ganglion_open_libtorch_2`; only plain data crosses (see engine.hpp).
 
 #include <ATen/Parallel.h>
 #include <torch/script.h>
@@ -15,6 +15,8 @@
 
 #include "engines/engine.hpp"
 #include "engines/inferred_signature.hpp"
+#include "engines/torchscript_module.hpp"
+#include "engines/torchscript_probe.hpp"
 
 namespace ganglion::detail {
 
@@ -70,47 +72,6 @@ bool run_guarded(int threads, Sentence& error, const Body& body) noexcept {
   return false;
 }
 
-/// Names of the buffers that a step changes and reset() restores: the state of a module that keeps it inside.
-std::vector<std::string> find_state_buffers(torch::jit::Module& module, const at::Tensor& observation) {
-  const auto reset = module.find_method("reset");
-  if (!reset) return {};
-  const auto snapshot = [&module] {
-    std::vector<std::pair<std::string, at::Tensor>> copies;
-    for (const auto& buffer : module.named_buffers()) {
-      if (buffer.value.is_floating_point()) copies.emplace_back(buffer.name, buffer.value.clone());
-    }
-    return copies;
-  };
-  (*reset)({});
-  const auto before = snapshot();
-  module.forward({observation});
-  const auto after = snapshot();
-  (*reset)({});
-  const auto restored = snapshot();
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < before.size() && i < after.size(); ++i) {
-    const auto same = [&](const at::Tensor& a, const at::Tensor& b) { return a.sizes() == b.sizes() && a.equal(b); };
-    if (same(before[i].second, after[i].second)) continue;
-    if (!same(before[i].second, restored[i].second)) {
-      throw std::runtime_error("reset() does not restore the buffer '" + before[i].first +
-                               "', which a step changes; its initial state is not known");
-    }
-    names.push_back(before[i].first);
-  }
-  return names;
-}
-
-/// A buffer by its dotted path; looked up again after each step, because a step may put a new tensor there.
-at::Tensor buffer_at(const torch::jit::Module& module, const std::string& path) {
-  torch::jit::Module owner = module;
-  std::size_t begin = 0;
-  for (std::size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', begin)) {
-    owner = owner.attr(path.substr(begin, dot - begin)).toModule();
-    begin = dot + 1;
-  }
-  return owner.attr(path.substr(begin)).toTensor();
-}
-
 /// Runs the functional method step(obs, hidden) -> (outputs..., hidden).
 class FunctionalSession final : public Session {
  public:
@@ -163,48 +124,54 @@ class FunctionalSession final : public Session {
   Sentence error_;
 };
 
-/// Runs forward(obs) of a module that keeps its state in buffers, as a function: the state is put into the buffers
-/// before each step and read out after it, so nothing that the module keeps survives a refused step.
+/// Runs forward(obs) of a module that keeps its state in buffers.
 class BufferSession final : public Session {
  public:
-  BufferSession(torch::jit::Module module, std::vector<std::string> names, at::IntArrayRef observation_shape,
-                int threads, const Signature& signature, const Buffers& buffers)
-      : module_(std::move(module)), names_(std::move(names)), threads_(threads), buffers_(buffers) {
+  BufferSession(torch::jit::Module module, const Reading& reading, int threads, const Signature& signature,
+                const Buffers& buffers)
+      : step_(std::move(module), reading, static_cast<std::int64_t>(signature.batch)), threads_(threads) {
     const c10::InferenceMode inference;
-    observation_ = borrow(buffers.observation, observation_shape);
-    output_size_ = signature.outputs[0].size();
+    const auto rows = static_cast<std::int64_t>(signature.batch);
+    observation_ = borrow(buffers.observation, step_.observation_shape());
+    for (std::size_t phase = 0; phase < 2; ++phase) {
+      actions_[phase] = borrow(buffers.outputs[phase], {rows, reading.action_size});
+      states_[phase] = step_.views_of(borrow(buffers.state[phase], {rows, reading.hidden_size()}));
+    }
   }
 
   bool run(std::size_t phase) noexcept override {
-    return run_guarded(threads_, error_, [&] {
-      const float* from = buffers_.state[phase];
-      for (const std::string& name : names_) {
-        const at::Tensor buffer = buffer_at(module_, name);
-        buffer.copy_(borrow(from, buffer.sizes()));
-        from += buffer.numel();
-      }
-      const at::Tensor action = module_.forward({observation_}).toTensor();
-      copy_out(action, buffers_.outputs[1 - phase], output_size_, "the result of forward()");
-      float* to = buffers_.state[1 - phase];
-      for (const std::string& name : names_) {
-        const at::Tensor buffer = buffer_at(module_, name);
-        copy_out(buffer, to, static_cast<std::size_t>(buffer.numel()), "a state buffer");
-        to += buffer.numel();
-      }
-    });
+    return run_guarded(threads_, error_,
+                       [&] { step_.run(observation_, states_[phase], actions_[1 - phase], states_[1 - phase]); });
   }
 
   [[nodiscard]] const char* last_error() const noexcept override { return error_.c_str(); }
 
  private:
-  torch::jit::Module module_;
-  std::vector<std::string> names_;
+  PureStep step_;
   int threads_;
-  Buffers buffers_;
   at::Tensor observation_;
-  std::size_t output_size_ = 0;
+  std::array<at::Tensor, 2> actions_;
+  std::array<PureStep::Views, 2> states_;
   Sentence error_;
 };
+
+/// The plain data of a reading. A slot [layers, 1, hidden] is `layers` times `hidden`, any other one piece.
+InferredSignature signature_of(const Explained& explained) {
+  const Reading& reading = explained.reading;
+  InferredSignature signature;
+  signature.inputs = {signature.view("obs", 1, static_cast<std::size_t>(reading.observation_size()))};
+  signature.outputs = {signature.view("actions", 1, static_cast<std::size_t>(reading.action_size))};
+  for (const Reading::Slot& slot : reading.state) {
+    const std::size_t outer = slot.shape.size() == 3 && slot.shape[1] == 1 ? static_cast<std::size_t>(slot.shape[0]) : 1;
+    signature.state.push_back(signature.view(slot.path, outer, static_cast<std::size_t>(slot.size()) / outer));
+    const auto* values = slot.initial.const_data_ptr<float>();
+    signature.initial_state.insert(signature.initial_state.end(), values, values + slot.size());
+  }
+  signature.batch = reading.many_rows ? 0 : 1;
+  signature.dialect = explained.dialect;
+  for (const std::string& sentence : explained.notes) signature.note(sentence);
+  return signature;
+}
 
 class TorchModel final : public Model {
  public:
@@ -214,26 +181,33 @@ class TorchModel final : public Model {
     module_.eval();
   }
 
-  const Signature* infer(Failure& failure) noexcept override {
+  const Inference* infer(std::span<const char* const> state_names, Failure& failure) noexcept override {
     try {
-      return infer_signature();
+      const c10::InferenceMode inference;
+      const ThreadCount threads(threads_);
+      const Explained explained = TorchScriptProbe(module_, state_names).explain();
+      reading_ = explained.reading;
+      inferred_ = signature_of(explained);
+      return inferred_.finish();
+    } catch (const Refusal& refusal) {
+      failure.set(FailureKind::bad_contract, refusal.what());
     } catch (const std::exception& error) {
-      failure.set(FailureKind::bad_contract, error.what());
-      return nullptr;
+      failure.set(FailureKind::bad_contract, last_line(error).c_str());
     }
+    return nullptr;
   }
 
   Session* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept override {
     try {
-      if (has_step(module_)) return new FunctionalSession(module_, threads_, signature, buffers);
-      if (observation_shape_.empty()) {
+      if (!reading_) {
+        if (has_step(module_)) return new FunctionalSession(module_, threads_, signature, buffers);
         throw std::runtime_error("the file carries a contract but its module has no method step(obs, hidden)");
       }
-      if (signature.batch != 1) {
-        throw std::runtime_error("a module that keeps its state inside runs one row; a batch of " +
-                                 std::to_string(signature.batch) + " was asked for");
+      if (signature.batch != 1 && !reading_->many_rows) {
+        throw Refusal("single-row", "this module keeps the state of one row inside; a batch of " +
+                                        std::to_string(signature.batch) + " was asked for");
       }
-      return new BufferSession(module_.deepcopy(), state_buffers_, observation_shape_, threads_, signature, buffers);
+      return new BufferSession(module_.deepcopy(), *reading_, threads_, signature, buffers);
     } catch (const std::exception& error) {
       failure.set(FailureKind::bad_contract, error.what());
       return nullptr;
@@ -241,77 +215,15 @@ class TorchModel final : public Model {
   }
 
  private:
-  const Signature* infer_signature() {
-    const c10::InferenceMode inference;
-    const ThreadCount threads(threads_);
-    torch::jit::Module probe = module_.deepcopy();
-    find_observation_shape(probe);
-    const at::Tensor observation = at::full(observation_shape_, 0.1F);
-    state_buffers_ = find_state_buffers(probe, observation);
-
-    inferred_ = {};
-    inferred_.inputs = {inferred_.view("obs", 1, static_cast<std::size_t>(observation_shape_.back()))};
-    for (const std::string& name : state_buffers_) {
-      const at::Tensor buffer = buffer_at(probe, name).to(at::kFloat).contiguous();
-      const auto inner = static_cast<std::size_t>(buffer.size(-1));
-      inferred_.state.push_back(inferred_.view(name, static_cast<std::size_t>(buffer.numel()) / inner, inner));
-      inferred_.initial_state.insert(inferred_.initial_state.end(), buffer.data_ptr<float>(),
-                                     buffer.data_ptr<float>() + buffer.numel());
-    }
-    const at::Tensor action = probe.forward({observation}).toTensor();
-    inferred_.outputs = {inferred_.view("actions", 1, static_cast<std::size_t>(action.numel()))};
-    inferred_.batch = 1;
-    return inferred_.finish();
-  }
-
-  /// TorchScript does not say how long its input is: the candidates are the input widths of the matrices inside. The
-  /// one that runs is right; several that run differently cannot be told apart and are refused.
-  void find_observation_shape(torch::jit::Module& probe) {
-    std::vector<std::int64_t> widths;
-    if (probe.hasattr("input_size") && probe.attr("input_size").isInt()) {
-      widths.push_back(probe.attr("input_size").toInt());
-    } else {
-      for (const at::Tensor& parameter : probe.parameters()) {
-        if (parameter.dim() != 2) continue;
-        const std::int64_t width = parameter.size(1);
-        if (std::find(widths.begin(), widths.end(), width) == widths.end()) widths.push_back(width);
-      }
-    }
-    std::vector<std::int64_t> found;
-    std::string last_error = "it has no matrix among its parameters";
-    for (const std::int64_t width : widths) {
-      for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{1, width}, {width}}) {
-        try {
-          torch::jit::Module trial = probe.deepcopy();
-          trial.forward({at::zeros(shape)});
-        } catch (const std::exception& error) {
-          last_error = error.what();
-          continue;
-        }
-        if (!found.empty() && found.back() != width) {
-          throw std::runtime_error("its observation may have " + std::to_string(found.back()) + " or " +
-                                   std::to_string(width) + " elements; export it with ganglion.export");
-        }
-        found = shape;
-        break;
-      }
-    }
-    if (found.empty()) {
-      throw std::runtime_error("no observation size was found that forward(obs) accepts: " + last_error);
-    }
-    observation_shape_ = std::move(found);
-  }
-
   int threads_;
   torch::jit::Module module_;
-  std::vector<std::int64_t> observation_shape_;
-  std::vector<std::string> state_buffers_;
+  std::optional<Reading> reading_;  ///< none: the file carries a contract
   InferredSignature inferred_;
 };
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) Model* ganglion_open_libtorch_1(const char* path, int threads,
+extern "C" __attribute__((visibility("default"))) Model* ganglion_open_libtorch_2(const char* path, int threads,
                                                                                   Failure& failure) noexcept {
   try {
     return new TorchModel(path, threads);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -10,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "engines/inferred_signature.hpp"
 #include "engines/onnxruntime_api.hpp"
 #include "engines/shared_library.hpp"
 #include "engines/tensor_copy.hpp"
@@ -96,14 +96,27 @@ const Library& library_at(const std::filesystem::path& path) {
 struct Port {
   std::string name;
   std::vector<std::int64_t> shape;  ///< negative where dynamic
+  int type;                         ///< an `ort::element_...`, or one that we do not know
 };
 
-/// The declared shape with `batch` for dynamic axes, checked against the elements that the contract promises.
+std::string shape_text(const Port& port) {
+  std::string text;
+  for (const std::int64_t axis : port.shape) text += (text.empty() ? "" : ", ") + std::to_string(axis);
+  return "[" + text + "]";
+}
+
+/// The declared shape with `batch` in the first dynamic axis behind the `outer` elements and one step in every other,
+/// checked against the elements that the contract promises.
 std::vector<std::int64_t> concrete_shape(const Port& port, const TensorView& view, std::size_t batch) {
   std::vector<std::int64_t> shape = port.shape;
   std::size_t count = 1;
+  bool has_batch = false;
   for (std::int64_t& axis : shape) {
-    if (axis < 0) axis = static_cast<std::int64_t>(batch);
+    if (axis < 0) {
+      const bool is_batch = !has_batch && count == view.outer;
+      axis = is_batch ? static_cast<std::int64_t>(batch) : 1;
+      has_batch |= is_batch;
+    }
     count *= static_cast<std::size_t>(axis);
   }
   bool fits = count == batch * view.size();
@@ -117,14 +130,70 @@ std::vector<std::int64_t> concrete_shape(const Port& port, const TensorView& vie
     }
   }
   if (!fits) {
-    std::string text;
-    for (const std::int64_t axis : port.shape) text += (text.empty() ? "" : ", ") + std::to_string(axis);
-    throw Refusal(FailureKind::bad_contract,
-                  "tensor '" + port.name + "' is [" + text + "] in the program, which does not hold " +
-                      std::to_string(view.size()) + " elements for each of " + std::to_string(batch) + " batch rows");
+    throw Refusal(FailureKind::bad_contract, "tensor '" + port.name + "' is " + shape_text(port) +
+                                                 " in the program, which does not hold " + std::to_string(view.size()) +
+                                                 " elements for each of " + std::to_string(batch) + " batch rows");
   }
   return shape;
 }
+
+/// Memory of a tensor that is no float32: every element holds the same whole number.
+class FilledTensor {
+ public:
+  FilledTensor(const Port& port, std::size_t batch) : type_(port.type), shape_(port.shape) {
+    bool has_batch = false;
+    for (std::int64_t& axis : shape_) {
+      if (axis < 0) axis = std::exchange(has_batch, true) ? 1 : static_cast<std::int64_t>(batch);
+      count_ *= static_cast<std::size_t>(axis);
+    }
+    if (width() == 0 || count_ > (std::size_t{1} << 24)) {
+      throw Refusal(FailureKind::bad_contract, "input '" + port.name + "' " + shape_text(port) + " of element type " +
+                                                   std::to_string(port.type) + " cannot be fed with a constant");
+    }
+    data_.resize(count_ * width());
+  }
+
+  void fill(double value) noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+      std::byte* const to = data_.data() + i * width();
+      if (type_ == ort::element_float) store(to, static_cast<float>(value));
+      if (type_ == ort::element_int32) store(to, static_cast<std::int32_t>(value));
+      if (type_ == ort::element_int64) store(to, static_cast<std::int64_t>(value));
+      if (type_ == ort::element_bool) store(to, static_cast<std::uint8_t>(value != 0.0));
+    }
+  }
+
+  [[nodiscard]] void* data() noexcept { return data_.data(); }
+  [[nodiscard]] std::size_t bytes() const noexcept { return data_.size(); }
+  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  [[nodiscard]] const std::vector<std::int64_t>& shape() const noexcept { return shape_; }
+  [[nodiscard]] int type() const noexcept { return type_; }
+
+ private:
+  [[nodiscard]] std::size_t width() const noexcept {
+    switch (type_) {
+      case ort::element_float:
+      case ort::element_int32:
+        return 4;
+      case ort::element_int64:
+        return 8;
+      case ort::element_bool:
+        return 1;
+      default:
+        return 0;
+    }
+  }
+
+  template <typename T>
+  static void store(std::byte* to, T value) noexcept {
+    std::memcpy(to, &value, sizeof value);
+  }
+
+  int type_;
+  std::vector<std::int64_t> shape_;
+  std::size_t count_ = 1;
+  std::vector<std::byte> data_;
+};
 
 class OrtSession final : public Session {
  public:
@@ -144,11 +213,13 @@ class OrtSession final : public Session {
       bindings_.emplace_back(binding, library_.api.ReleaseIoBinding);
     }
     bind_observation(inputs, signature);
+    bind_constants(inputs, signature);
     bind_state(inputs, outputs, signature);
     bind_outputs(outputs, signature);
   }
 
   bool run(std::size_t phase) noexcept override {
+    if (counter_ && !count(phase)) return false;
     for (const Staged& staged : staged_inputs_) gather(staged.place, batch_, staged.rows[phase], staged.tensor);
     ort::Status* status = library_.api.RunWithBinding(session_.get(), run_options_.get(), bindings_[phase].get());
     if (status != nullptr) {
@@ -171,7 +242,30 @@ class OrtSession final : public Session {
     float* tensor;
   };
 
+  /// A slot that counts steps, and the tensor that the program reads it from.
+  struct Counter {
+    FilledTensor tensor;
+    std::array<float*, 2> slot;
+  };
+
+  [[nodiscard]] bool count(std::size_t phase) noexcept {
+    // Beyond this, adding one to a float32 changes nothing.
+    constexpr float largest = 16777216.0F;
+    const float steps = *counter_->slot[phase];
+    if (steps >= largest) {
+      error_.set("the program counts its steps, and can count no further; reset() the policy");
+      return false;
+    }
+    counter_->tensor.fill(steps);
+    *counter_->slot[1 - phase] = steps + 1.0F;
+    return true;
+  }
+
   ort::Value* value(float* data, const Port& port, const TensorView& view) {
+    if (port.type != ort::element_float) {
+      throw Refusal(FailureKind::bad_program,
+                    "'" + port.name + "' is not a float32 tensor; export the policy in float32");
+    }
     const std::vector<std::int64_t> shape = concrete_shape(port, view, batch_);
     ort::Value* result = nullptr;
     library_.check(library_.api.CreateTensorWithDataAsOrtValue(library_.memory, data,
@@ -211,20 +305,54 @@ class OrtSession final : public Session {
     for_each_place(signature.inputs, [&](const TensorView& view, const TensorPlace& place) {
       bind_tensor(port(inputs, view.name, "input"), view, place, {rows, rows}, staged_inputs_, library_.api.BindInput);
     });
-    if (inputs.size() > signature.inputs.size() + signature.state.size()) {
+    const std::size_t named = signature.inputs.size() + signature.state.size() + signature.constants.size();
+    if (inputs.size() > named) {
       throw Refusal(FailureKind::bad_contract, "the program has " + std::to_string(inputs.size()) +
-                                                   " inputs but the contract names only " +
-                                                   std::to_string(signature.inputs.size() + signature.state.size()));
+                                                   " inputs but the contract names only " + std::to_string(named));
     }
+  }
+
+  /// Binds a tensor that is no part of a float32 vector; its memory stays where it is.
+  void bind_filled(const Port& port, FilledTensor& tensor) {
+    ort::Value* filled = nullptr;
+    library_.check(library_.api.CreateTensorWithDataAsOrtValue(library_.memory, tensor.data(), tensor.bytes(),
+                                                               tensor.shape().data(), tensor.shape().size(),
+                                                               tensor.type(), &filled));
+    values_.emplace_back(filled, library_.api.ReleaseValue);
+    for (const auto& binding : bindings_)
+      library_.check(library_.api.BindInput(binding.get(), port.name.c_str(), filled));
+  }
+
+  void bind_constants(const std::vector<Port>& inputs, const Signature& signature) {
+    for (const ConstantInput& constant : signature.constants) {
+      const Port& input = port(inputs, constant.name, "input");
+      FilledTensor& tensor = *constants_.emplace_back(std::make_unique<FilledTensor>(input, batch_));
+      tensor.fill(constant.value);
+      bind_filled(input, tensor);
+    }
+  }
+
+  void bind_counter(const Port& input, const TensorPlace& place) {
+    const auto [a, b] = buffers_.state;
+    counter_ = std::make_unique<Counter>(Counter{FilledTensor(input, batch_), {a + place.offset, b + place.offset}});
+    if (batch_ != 1 || counter_->tensor.count() != 1) {
+      throw Refusal(FailureKind::bad_contract, "input '" + input.name + "' counts the steps of one row only");
+    }
+    bind_filled(input, counter_->tensor);
   }
 
   void bind_state(const std::vector<Port>& inputs, const std::vector<Port>& outputs, const Signature& signature) {
     const auto [a, b] = buffers_.state;
+    std::size_t slot = 0;
     for_each_place(signature.state, [&](const TensorView& view, const TensorPlace& place) {
-      bind_tensor(port(inputs, std::string(view.name) + "_in", "input"), view, place, {a, b}, staged_inputs_,
-                  library_.api.BindInput);
-      bind_tensor(port(outputs, std::string(view.name) + "_out", "output"), view, place, {b, a}, staged_outputs_,
-                  library_.api.BindOutput);
+      const StatePorts& names = signature.ports[slot++];
+      const Port& input = port(inputs, names.input, "input");
+      if (names.output == nullptr) {
+        bind_counter(input, place);
+        return;
+      }
+      bind_tensor(input, view, place, {a, b}, staged_inputs_, library_.api.BindInput);
+      bind_tensor(port(outputs, names.output, "output"), view, place, {b, a}, staged_outputs_, library_.api.BindOutput);
     });
   }
 
@@ -248,6 +376,8 @@ class OrtSession final : public Session {
   std::vector<Handle<ort::Value>> values_;
   std::vector<Handle<ort::IoBinding>> bindings_;  // one per phase
   std::vector<std::unique_ptr<float[]>> staging_;
+  std::vector<std::unique_ptr<FilledTensor>> constants_;
+  std::unique_ptr<Counter> counter_;
   std::vector<Staged> staged_inputs_;
   std::vector<Staged> staged_outputs_;
   Sentence error_;
@@ -272,12 +402,8 @@ class OrtModel final : public Model {
     session_ = {session, library_.api.ReleaseSession};
 
     const ort::Api& api = library_.api;
-    read_ports(inputs_, api.SessionGetInputCount, api.SessionGetInputName, api.SessionGetInputTypeInfo, "input");
-    read_ports(outputs_, api.SessionGetOutputCount, api.SessionGetOutputName, api.SessionGetOutputTypeInfo, "output");
-  }
-
-  const Signature* infer(Failure& failure) noexcept override {
-    return guarded(failure, [this] { return infer_signature(); });
+    read_ports(inputs_, api.SessionGetInputCount, api.SessionGetInputName, api.SessionGetInputTypeInfo);
+    read_ports(outputs_, api.SessionGetOutputCount, api.SessionGetOutputName, api.SessionGetOutputTypeInfo);
   }
 
   Session* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept override {
@@ -286,12 +412,12 @@ class OrtModel final : public Model {
 
  private:
   template <typename Count, typename Name, typename Info>
-  void read_ports(std::vector<Port>& ports, Count get_count, Name get_name, Info get_info, const char* what) {
+  void read_ports(std::vector<Port>& ports, Count get_count, Name get_name, Info get_info) {
     const ort::Api& api = library_.api;
     std::size_t count = 0;
     library_.check(get_count(session_.get(), &count));
     for (std::size_t i = 0; i < count; ++i) {
-      Port port;
+      Port port{};
       char* name = nullptr;
       library_.check(get_name(session_.get(), i, library_.allocator, &name));
       port.name = name;
@@ -302,12 +428,8 @@ class OrtModel final : public Model {
       const Handle<ort::TypeInfo> owner(info, api.ReleaseTypeInfo);
       const ort::TensorInfo* tensor = nullptr;  // owned by `info`
       library_.check(api.CastTypeInfoToTensorInfo(info, &tensor));
-      int type = 0;
-      if (tensor != nullptr) library_.check(api.GetTensorElementType(tensor, &type));
-      if (type != ort::element_float) {
-        throw Refusal(FailureKind::bad_program,
-                      std::string(what) + " '" + port.name + "' is not a float32 tensor; export the policy in float32");
-      }
+      if (tensor == nullptr) throw Refusal(FailureKind::bad_program, "'" + port.name + "' is no tensor");
+      library_.check(api.GetTensorElementType(tensor, &port.type));
       std::size_t rank = 0;
       library_.check(api.GetDimensionsCount(tensor, &rank));
       port.shape.resize(rank);
@@ -316,77 +438,10 @@ class OrtModel final : public Model {
     }
   }
 
-  /// rsl_rl / Isaac Lab names: obs, h_in, c_in -> actions, h_out, c_out; h and c are [layers, batch, hidden].
-  const Signature* infer_signature() {
-    inferred_ = {};
-    std::vector<const Port*> fed_back;
-    bool batch_known = false;
-    const auto note_batch = [&](std::int64_t axis) {
-      if (batch_known) return;
-      batch_known = true;
-      inferred_.batch = axis < 0 ? 0 : static_cast<std::size_t>(axis);
-    };
-    for (const Port& input : inputs_) {
-      if (!input.name.ends_with("_in")) {
-        inferred_.inputs.push_back(vector_view(input));
-        note_batch(input.shape.size() == 2 ? input.shape[0] : 1);
-        continue;
-      }
-      const std::string slot = input.name.substr(0, input.name.size() - 3);
-      const auto partner = std::find_if(outputs_.begin(), outputs_.end(),
-                                        [&slot](const Port& output) { return output.name == slot + "_out"; });
-      if (partner == outputs_.end() || partner->shape.size() != input.shape.size()) {
-        throw Refusal(FailureKind::bad_contract, "input '" + input.name + "' has no output '" + slot +
-                                                     "_out' of the same shape, so its state would never be fed back; "
-                                                     "export the policy with its next state as an output");
-      }
-      fed_back.push_back(&*partner);
-      inferred_.state.push_back(state_view(input, slot));
-    }
-    for (const Port& output : outputs_) {
-      if (std::find(fed_back.begin(), fed_back.end(), &output) != fed_back.end()) continue;
-      const TensorView view = vector_view(output);
-      const bool is_action = output.name == "actions" || output.name == "action";
-      inferred_.outputs.insert(is_action ? inferred_.outputs.begin() : inferred_.outputs.end(), view);
-    }
-    if (inferred_.inputs.empty() || inferred_.outputs.empty()) {
-      throw Refusal(FailureKind::bad_contract,
-                    "the program has no observation input or no action output beside its state");
-    }
-    std::size_t hidden_size = 0;
-    for (const TensorView& slot : inferred_.state) hidden_size += slot.size();
-    inferred_.initial_state.assign(hidden_size, 0.0F);
-    return inferred_.finish();
-  }
-
-  static std::size_t fixed_axis(const Port& port, std::size_t axis) {
-    if (port.shape[axis] < 1) {
-      throw Refusal(FailureKind::bad_contract, "axis " + std::to_string(axis) + " of tensor '" + port.name +
-                                                   "' has no fixed size; only the batch axis may be dynamic");
-    }
-    return static_cast<std::size_t>(port.shape[axis]);
-  }
-
-  TensorView vector_view(const Port& port) {
-    if (port.shape.empty() || port.shape.size() > 2) {
-      throw Refusal(FailureKind::bad_contract, "tensor '" + port.name + "' has " + std::to_string(port.shape.size()) +
-                                                   " axes; [size] or [batch, size] is needed");
-    }
-    return inferred_.view(port.name, 1, fixed_axis(port, port.shape.size() - 1));
-  }
-
-  TensorView state_view(const Port& port, const std::string& slot) {
-    if (port.shape.size() == 3) return inferred_.view(slot, fixed_axis(port, 0), fixed_axis(port, 2));
-    if (port.shape.size() == 2) return inferred_.view(slot, 1, fixed_axis(port, 1));
-    throw Refusal(FailureKind::bad_contract, "state '" + port.name + "' has " + std::to_string(port.shape.size()) +
-                                                 " axes; [layers, batch, hidden] or [batch, size] is needed");
-  }
-
   const Library& library_;
   std::shared_ptr<ort::Session> session_;
   std::vector<Port> inputs_;
   std::vector<Port> outputs_;
-  InferredSignature inferred_;
 };
 
 }  // namespace

@@ -27,6 +27,9 @@ inline constexpr int severity_fatal = 4;
 inline constexpr int optimise_all = 99;
 inline constexpr int execution_sequential = 0;
 inline constexpr int element_float = 1;
+inline constexpr int element_int32 = 6;
+inline constexpr int element_int64 = 7;
+inline constexpr int element_bool = 9;
 inline constexpr int device_allocator = 0;
 inline constexpr int memory_default = 0;
 

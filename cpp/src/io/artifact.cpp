@@ -57,11 +57,14 @@ Artifact read_native(std::vector<std::byte> bytes) {
   return artifact;
 }
 
-Artifact read_foreign(ArtifactKind kind, std::span<const std::byte> bytes) {
+Artifact read_foreign(ArtifactKind kind, std::vector<std::byte> bytes) {
   Artifact artifact;
   artifact.kind = kind;
   const ContractRecord record = read_record(kind, bytes);
-  if (!record.json) return artifact;
+  if (!record.json) {
+    if (kind == ArtifactKind::onnx) artifact.bytes = std::move(bytes);
+    return artifact;
+  }
   artifact.contract = Contract::from_json(*record.json);
   if (artifact.contract->sha256 != record.sha256) {
     throw Error(ErrorCode::digest_mismatch,
@@ -88,7 +91,7 @@ Artifact read_artifact(const std::filesystem::path& path) {
   std::vector<std::byte> bytes = read_file(path);
   return naming(path.string(), [&] {
     const ArtifactKind kind = kind_of(path);
-    return kind == ArtifactKind::ganglion ? read_native(std::move(bytes)) : read_foreign(kind, bytes);
+    return kind == ArtifactKind::ganglion ? read_native(std::move(bytes)) : read_foreign(kind, std::move(bytes));
   });
 }
 

@@ -20,7 +20,7 @@ struct Artifact {
   ArtifactKind kind = ArtifactKind::onnx;
   std::optional<Contract> contract{};        ///< none in a file of another exporter
   std::optional<native::Program> program{};  ///< of a .ganglion file; points into `bytes`
-  std::vector<std::byte> bytes{};            ///< of a .ganglion file
+  std::vector<std::byte> bytes{};            ///< of a .ganglion file, and of an ONNX file without a contract
 };
 
 /// Reads kind and contract of a file and checks its digest. Throws `Error` with a sentence that names the path.

@@ -202,7 +202,8 @@ std::string Contract::to_json() const {
       {"sha256", sha256.empty() ? Json(nullptr) : Json(sha256)},
       {"golden", golden ? write_golden(*golden) : Json(nullptr)},
   };
-  return document.dump();
+  // Names of other exporters may hold any bytes.
+  return document.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace ganglion

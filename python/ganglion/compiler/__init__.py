@@ -16,6 +16,7 @@ from ganglion.errors import ArtifactError, ExportError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from ganglion.contract import Contract
 
@@ -26,6 +27,7 @@ def compile_onnx(
     source: str | os.PathLike[str] | Any,
     *,
     contract: Contract | None = None,
+    state: Mapping[str, str] | None = None,
     weights: str = "float32",
     tolerance: float | None = None,
     recording: Run | None = None,
@@ -36,8 +38,9 @@ def compile_onnx(
     Args:
         source: path of an `.onnx` file, or an `onnx.ModelProto`. Opset 11 or newer, weights inside, float32 inputs and
             outputs, fixed sizes but for the batch axis, one time step.
-        contract: what goes in and comes out; None takes the contract in the model, or recognises one by the names of
-            rsl_rl and Isaac Lab (`obs, h_in, c_in -> actions, h_out, c_out`; any pair `<slot>_in`, `<slot>_out`).
+        contract: what goes in and comes out; None takes the contract in the model, or recognises one (see
+            `ganglion.explain`).
+        state: for a model without a contract, see `ganglion.load`.
         weights: how to store the weights: `"float32"`, `"float16"` or `"int8"`. `"int8"` takes the fastest scheme that
             holds the tolerance: inputs rounded to 8 bits (`"int8x8"`), to 16 bits (`"int8x16"`) or not at all; the
             first two can also be asked for by name.
@@ -57,7 +60,7 @@ def compile_onnx(
         EngineUnavailableError: the package onnx is not installed.
         ValueError: an argument is wrong.
     """
-    model = open_model(source, contract)
+    model = open_model(source, contract, state)
     lowered = Lowered(model)
     rewrite(lowered, cells.RULES, fuse.RULES)
     try:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganglion.compiler.signature import Port, contract_of, ports
+from ganglion.compiler.foreign import canonical
+from ganglion.compiler.signature import Port, ports, stored_contract
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ganglion.contract import Contract
 
@@ -43,12 +44,15 @@ class Model:
         return tuple(1 if axis == port.batch_axis else size for axis, size in enumerate(port.shape))
 
 
-def open_model(source: str | os.PathLike[str] | Any, contract: Contract | None) -> Model:
+def open_model(
+    source: str | os.PathLike[str] | Any, contract: Contract | None = None, state: Mapping[str, str] | None = None
+) -> Model:
     """Opens a model.
 
     Args:
         source: path of an `.onnx` file, or an `onnx.ModelProto`.
         contract: to use instead of the one in the model.
+        state: for a model without a contract, see `ganglion.load`.
 
     Raises:
         ArtifactError: the file is missing or no ONNX model.
@@ -71,7 +75,9 @@ def open_model(source: str | os.PathLike[str] | Any, contract: Contract | None) 
     opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < OLDEST_OPSET:
         raise ExportError(f"opset {opset} is too old; export with opset {OLDEST_OPSET} or newer")
-    contract = contract or contract_of(proto)
+    contract = contract or stored_contract(proto)
+    if contract is None:
+        proto, contract = canonical(proto, "the model" if proto is source else str(source), state)
     initializers = {initializer.name for initializer in proto.graph.initializer}
     found_inputs = {port.name: port for port in ports(v for v in proto.graph.input if v.name not in initializers)}
     found_outputs = {port.name: port for port in ports(proto.graph.output)}
@@ -103,6 +109,14 @@ def _load(path: str | os.PathLike[str]) -> Any:
         raise ArtifactError(f"'{path}' is no ONNX model: {_first_line(error)}") from error
     if not proto.HasField("graph"):
         raise ArtifactError(f"'{path}' is no ONNX model: it has no graph")
+    try:
+        # Weights in files beside the model; onnx refuses names that lead out of the folder.
+        onnx.load_external_data_for_model(proto, str(Path(path).parent))
+    except Exception as error:
+        raise ArtifactError(
+            f"'{path}' keeps weights in another file, which cannot be read: {_first_line(error)}; put the file beside "
+            "the model, or everything into one file: onnx.save_model(onnx.load(path), path) [weights-missing]"
+        ) from error
     return proto
 
 

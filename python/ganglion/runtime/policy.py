@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ganglion import _core
-from ganglion.contract import Contract
-from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError, ParityError, StepError
+from ganglion._core_errors import core_errors
+from ganglion.errors import GanglionError, ParityError, StepError
+from ganglion.reading import Reading, hints
 from ganglion.runtime.engines import libtorch_library_for, onnxruntime_library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
     from os import PathLike
 
     from numpy.typing import ArrayLike, NDArray
+
+    from ganglion.contract import Contract
 
 SelfTest = _core.SelfTest
 
@@ -30,20 +33,6 @@ _STEP_MESSAGES = {
 }
 
 
-@contextmanager
-def _core_errors() -> Iterator[None]:
-    """Turns a `ganglion::Error` into the exception that names its kind."""
-    try:
-        yield
-    except _core.Error as error:
-        code, message = error.args
-        if code == "engine_unavailable":
-            raise EngineUnavailableError(message) from error
-        if code in ("bad_option", "engine_failure"):
-            raise GanglionError(message) from error
-        raise ArtifactError(message) from error
-
-
 def _options(
     path: Path,
     engine: str,
@@ -52,6 +41,7 @@ def _options(
     batch: int | None,
     lock_memory: bool,
     sample_seed: int | None,
+    state: Mapping[str, str] | None,
     onnxruntime: str | PathLike[str] | None,
     libtorch: str | PathLike[str] | None,
 ) -> _core.LoadOptions:
@@ -68,6 +58,7 @@ def _options(
         batch=0 if batch is None else batch,
         lock_memory=lock_memory,
         sample_seed=sample_seed,
+        hints=hints(state),
         # Text, because an empty Path would be the folder ".".
         onnxruntime_library=str(onnxruntime or onnxruntime_library() or ""),
         libtorch_library=str(libtorch or libtorch_library_for(path) or ""),
@@ -84,6 +75,7 @@ def load(
     batch: int | None = None,
     lock_memory: bool = False,
     sample_seed: int | None = None,
+    state: Mapping[str, str] | None = None,
     onnxruntime_library: str | PathLike[str] | None = None,
     libtorch_library: str | PathLike[str] | None = None,
 ) -> Policy:
@@ -101,6 +93,8 @@ def load(
         sample_seed: draw actions with this seed, for a policy whose outputs are a distribution (`mean` and `log_std`,
             or an index and `logits`); None takes the mean or the best index. The same seed draws the same noise in
             every engine, on every machine; after a reset a row goes on with its next episode.
+        state: for a file without a contract, its state inputs and the outputs that feed them, exactly these; None
+            recognises them by names, shapes and connections, or takes them from the file `<policy>.yaml` beside it.
         onnxruntime_library: the `libonnxruntime.so` to open; None takes the one that the environment variable
             `GANGLION_ONNXRUNTIME` names, else the one of the onnxruntime wheel, else the one that the loader finds.
         libtorch_library: the `libganglion_libtorch.so` to open; None takes the one that the environment variable
@@ -115,14 +109,16 @@ def load(
     """
     path = Path(path)
     options = _options(
-        path, engine, threads, warmup_steps, batch, lock_memory, sample_seed, onnxruntime_library, libtorch_library
+        path, engine, threads, warmup_steps, batch, lock_memory, sample_seed, state, onnxruntime_library, libtorch_library
     )
-    compiled = _compiled(path) if engine == "native" and path.suffix == ".onnx" else None
-    with _core_errors():
+    compiled = _compiled(path, state) if engine == "native" and path.suffix == ".onnx" else None
+    with core_errors():
         if compiled is None:
             policy = Policy(_core.Policy.load(path, options))
         else:
             policy = Policy(_core.Policy.load_bytes(compiled, str(path), options))
+    for finding in policy.reading.findings:
+        warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=2)
     if self_test:
         result = policy.self_test()
         if not result.ok:
@@ -130,35 +126,43 @@ def load(
     return policy
 
 
-def _compiled(path: Path) -> bytes:
+def _compiled(path: Path, state: Mapping[str, str] | None) -> bytes:
     # The compiler needs the package onnx, which a robot that flies .ganglion files does not have.
     from ganglion.compiler import compile_onnx
     from ganglion.compiler.file import to_bytes
 
-    return to_bytes(*compile_onnx(path))[0]
+    return to_bytes(*compile_onnx(path, state=state))[0]
 
 
-def inspect(path: str | PathLike[str]) -> Contract:
-    """Returns the contract of an artifact.
+def explain(path: str | PathLike[str], *, state: Mapping[str, str] | None = None) -> Reading:
+    """Says how a file is understood, without running it.
 
-    Reads no weights where the file carries a contract; any other file is opened with its engine and described by what
-    its inputs and outputs are called.
+    Needs no engine, but for a TorchScript file without a contract.
+
+    Args:
+        path: `.ganglion`, `.onnx` or `.pt` file.
+        state: see `load`.
 
     Raises:
         ArtifactError: the file is missing, damaged, of a newer format, or its state cannot be recognised.
-        EngineUnavailableError: the file carries no contract and its engine is not installed.
+        EngineUnavailableError: the file is TorchScript without a contract, and LibTorch is not installed.
     """
     path = Path(path)
-    with _core_errors():
+    with core_errors():
         # A file with a contract needs no engine, so none is looked for (or built) before the first attempt fails.
-        options = _options(path, "automatic", 1, 0, None, False, None, None, "unused")
+        options = _options(path, "automatic", 1, 0, None, False, None, state, None, "unused")
         try:
-            text = _core.inspect_json(path, options)
+            text = _core.explain_json(path, options)
         except _core.Error as error:
             if error.args[0] != "engine_unavailable":
                 raise
-            text = _core.inspect_json(path, _options(path, "automatic", 1, 0, None, False, None, None, None))
-    return Contract.from_json(text)
+            text = _core.explain_json(path, _options(path, "automatic", 1, 0, None, False, None, state, None, None))
+    return Reading.from_json(text)
+
+
+def inspect(path: str | PathLike[str]) -> Contract:
+    """Returns the contract of a file, as of `explain`; reads no weights where the file carries one."""
+    return explain(path).contract
 
 
 class Policy:
@@ -170,7 +174,8 @@ class Policy:
 
     def __init__(self, core: _core.Policy) -> None:
         self._core = core
-        self._contract = Contract.from_json(core.contract_json())
+        self._reading = Reading.from_json(core.reading_json())
+        self._contract = self._reading.contract
         self._batch = core.batch
         self._observation_shapes = self._shapes(self._contract.observation_size)
         self._action_size = self._contract.action_size
@@ -275,6 +280,11 @@ class Policy:
     def contract(self) -> Contract:
         """What goes in, what comes out, which state, at what period."""
         return self._contract
+
+    @property
+    def reading(self) -> Reading:
+        """How the file was understood, and what is suspicious about it."""
+        return self._reading
 
     @property
     def batch(self) -> int:

@@ -256,6 +256,9 @@ def _program_stepper(path: Path, contract: Contract, batch: int) -> Stepper:
 
 
 def _onnx_stepper(path: Path, contract: Contract, batch: int) -> Stepper:
+    from ganglion import runtime
+    from ganglion.compiler.model import open_model
+
     try:
         import onnxruntime
     except ImportError as error:
@@ -264,8 +267,11 @@ def _onnx_stepper(path: Path, contract: Contract, batch: int) -> Stepper:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Of a file without a contract, the form with our names for its state.
+    is_ours = runtime.explain(path).dialect == "ganglion"
+    model = str(path) if is_ours else open_model(path).proto.SerializeToString()
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base of their own
         raise ArtifactError(f"{path}: ONNX Runtime refuses the file: {_first_line(error)}") from error
     input_ends = np.cumsum([spec.size for spec in contract.inputs])[:-1]

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ganglion/contract.hpp"
+
+namespace ganglion {
+
+/// Something in a file that its user should know of; none of it keeps the policy from running.
+struct Finding {
+  std::string code;  ///< stable, for example "gru-linear-before-reset"; docs/DIALECTS.md lists them
+  std::string sentence;
+};
+
+/// What the file calls a state slot.
+struct StateNames {
+  std::string input;   ///< the tensor that takes the state; a buffer in a TorchScript module
+  std::string output;  ///< the tensor that gives the next state
+};
+
+/// How a file was understood: its own contract, or what was recognised by names, shapes and connections.
+struct Reading {
+  Contract contract;
+  std::string dialect = "ganglion";         ///< "rsl_rl", "rl_games", ...; "ganglion" where the file carries a contract
+  std::vector<StateNames> state;            ///< one per slot of the contract
+  std::map<std::string, double> constants;  ///< inputs that always hold one value, such as a sequence length of 1
+  std::vector<std::string> notes;           ///< one sentence for each thing that was recognised
+  std::vector<Finding> findings;
+
+  /// The JSON document that Python reads.
+  [[nodiscard]] std::string to_json() const;
+};
+
+/// What the user knows better than the names in a file without a contract. The file `<policy>.yaml` beside a policy,
+/// for example `walker.onnx.yaml`, says the same:
+///
+///     state:
+///       h_in: h_out
+///     constants:
+///       seq_lens: 1
+struct ReadingHints {
+  /// State inputs and the outputs that feed them: exactly these, every other input is an observation. None: recognise.
+  std::optional<std::vector<std::pair<std::string, std::string>>> state{};
+  std::map<std::string, double> constants{};
+};
+
+}  // namespace ganglion

@@ -1,0 +1,76 @@
+#pragma once
+
+// The structure of an ONNX model: what goes in and out, which node feeds which, and the small tensors.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ganglion::detail {
+
+/// Values of onnx.TensorProto.DataType that matter here.
+enum class OnnxType : std::uint8_t { unknown = 0, float32 = 1, int32 = 6, int64 = 7, boolean = 9, float64 = 11 };
+
+/// "float32", "int64", ..., or "type 10".
+[[nodiscard]] std::string to_string(OnnxType type);
+
+/// An input or output of the graph.
+struct OnnxPort {
+  std::string name;
+  OnnxType type = OnnxType::unknown;
+  std::optional<std::vector<std::int64_t>> shape;  ///< -1 where dynamic; none where the file does not say
+};
+
+struct OnnxTensor {
+  OnnxType type = OnnxType::unknown;
+  std::vector<std::int64_t> dims;
+  std::span<const std::byte> data;    ///< little-endian elements; empty where they lie elsewhere
+  std::optional<std::string> file{};  ///< name of the file with the elements, where they are not in the model
+
+  /// The elements of a float tensor; none for other types, for damaged ones, and where they lie elsewhere.
+  [[nodiscard]] std::optional<std::vector<double>> values() const;
+};
+
+struct OnnxNode {
+  std::string_view op;
+  std::string_view name;
+  std::vector<std::string_view> inputs;  ///< with the names that inner graphs take from outside
+  std::vector<std::string_view> outputs;
+  std::map<std::string_view, std::int64_t> integers;
+  std::optional<OnnxTensor> value;  ///< of a Constant
+};
+
+/// Points into the bytes of the file.
+struct OnnxGraph {
+  std::vector<OnnxPort> inputs;  ///< without those that have an initialiser
+  std::vector<OnnxPort> outputs;
+  std::vector<OnnxNode> nodes;
+  std::vector<OnnxNode> function_nodes;  ///< of model-local functions
+  std::map<std::string_view, OnnxTensor> initializers;
+  std::map<std::string, std::string> metadata;
+  std::string producer;
+};
+
+/// Throws `Error` (bad_artifact) where the bytes are damaged.
+[[nodiscard]] OnnxGraph read_onnx_graph(std::span<const std::byte> bytes);
+
+/// Which node makes a value, and what a value depends on.
+class OnnxFlow {
+ public:
+  explicit OnnxFlow(const OnnxGraph& graph);
+  [[nodiscard]] const OnnxNode* maker(std::string_view value) const;
+  [[nodiscard]] const std::vector<const OnnxNode*>& users(std::string_view value) const;
+  /// Everything that `value` is computed from, itself included.
+  [[nodiscard]] std::set<std::string_view> sources(std::string_view value) const;
+
+ private:
+  std::map<std::string_view, const OnnxNode*> makers_;
+  std::map<std::string_view, std::vector<const OnnxNode*>> users_;
+};
+
+}  // namespace ganglion::detail
