@@ -232,4 +232,26 @@ std::set<std::string_view> OnnxFlow::sources(std::string_view value) const {
   return seen;
 }
 
+std::optional<std::int64_t> OnnxFlow::last_axis(const OnnxGraph& graph, std::string_view value) const {
+  const auto weight = [&](const OnnxNode& node, std::size_t operand) -> const OnnxTensor* {
+    if (node.inputs.size() <= operand) return nullptr;
+    const auto found = graph.initializers.find(node.inputs[operand]);
+    return found == graph.initializers.end() || found->second.dims.empty() ? nullptr : &found->second;
+  };
+  // Elementwise operations and reshapes in front of a product keep its last axis.
+  std::set<std::string_view> seen;
+  while (seen.insert(value).second) {
+    const OnnxNode* node = maker(value);
+    if (node == nullptr || node->inputs.empty()) return std::nullopt;
+    const OnnxTensor* second = weight(*node, 1);
+    if (node->op == "MatMul" && second != nullptr) return second->dims.back();
+    if (node->op == "Gemm" && second != nullptr && second->dims.size() == 2) {
+      const auto transposed = node->integers.find("transB");
+      return second->dims[transposed != node->integers.end() && transposed->second != 0 ? 0 : 1];
+    }
+    value = weight(*node, 0) == nullptr ? node->inputs[0] : node->inputs.back();
+  }
+  return std::nullopt;
+}
+
 }  // namespace ganglion::detail

@@ -67,6 +67,8 @@ class OnnxFlow {
   [[nodiscard]] const std::vector<const OnnxNode*>& users(std::string_view value) const;
   /// Everything that `value` is computed from, itself included.
   [[nodiscard]] std::set<std::string_view> sources(std::string_view value) const;
+  /// Size of the last axis of `value`, from the weights that it is computed with, where the file does not state it.
+  [[nodiscard]] std::optional<std::int64_t> last_axis(const OnnxGraph& graph, std::string_view value) const;
 
  private:
   std::map<std::string_view, const OnnxNode*> makers_;

@@ -70,7 +70,11 @@ class Recogniser {
 
   Reading read() {
     for (const OnnxPort& port : graph_.inputs) check_shape(port);
-    for (const OnnxPort& port : graph_.outputs) check_shape(port);
+    for (OnnxPort& port : graph_.outputs) {
+      check_shape(port);
+      if (port.shape->size() < 2 || port.shape->back() >= 0) continue;
+      if (const auto size = flow_.last_axis(graph_, port.name)) port.shape->back() = *size;
+    }
     take_constants();
     if (hints_.state) {
       pair_as_told();

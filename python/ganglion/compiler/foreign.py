@@ -46,12 +46,12 @@ def canonical(proto: Any, name: str, state: Mapping[str, str] | None = None) -> 
     model.CopyFrom(proto)
     graph = model.graph
     _rename(graph, _new_names(reading))
-    _store_constants(graph, reading)
+    one_row = _store_constants(graph, reading)
     for index, names in enumerate(reading.state):
         if not names.output:
             _add_counter(graph, reading, index)
     _drop_unread_outputs(graph, reading)
-    _reshape_ports(graph, reading)
+    _reshape_ports(graph, reading, one_row)
     return model, reading.contract
 
 
@@ -104,14 +104,18 @@ def _one_row(value: Any) -> list[int]:
     return [int(axis.dim_value) if axis.HasField("dim_value") else 1 for axis in value.type.tensor_type.shape.dim]
 
 
-def _store_constants(graph: Any, reading: Reading) -> None:
+def _store_constants(graph: Any, reading: Reading) -> bool:
+    """Stores the constant inputs; True where one had an element per row, so that the graph now takes one row only."""
     import onnx
 
+    one_row = False
     for name, constant in reading.constants.items():
         value = _take_input(graph, name)
         dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        one_row |= any(not axis.HasField("dim_value") for axis in value.type.tensor_type.shape.dim)
         array = np.full(_one_row(value), constant).astype(dtype)
         graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    return one_row
 
 
 def _add_counter(graph: Any, reading: Reading, index: int) -> None:
@@ -142,18 +146,18 @@ def _drop_unread_outputs(graph: Any, reading: Reading) -> None:
     graph.output.extend(outputs)
 
 
-def _reshape_ports(graph: Any, reading: Reading) -> None:
-    """Gives every port whose shape is not ours one of `[1, n]`, and fixes all of them to one row then."""
+def _reshape_ports(graph: Any, reading: Reading, one_row: bool) -> None:
+    """Gives every port whose shape is not ours one of `[1, n]`, and fixes all of them to one row then, or if asked."""
     slots = {f"{slot.name}_in": slot for slot in reading.contract.state}
     slots |= {f"{slot.name}_out": slot for slot in reading.contract.state}
     ports = [(value, graph.input) for value in graph.input] + [(value, graph.output) for value in graph.output]
     foreign = [(value, values) for value, values in ports if not _is_ours(value, slots.get(value.name))]
-    if not foreign:
+    if not (foreign or one_row):
         return
-    if (reading.contract.batch or 1) != 1:
+    if foreign and (reading.contract.batch or 1) != 1:
         raise ExportError(
-            f"tensor '{foreign[0][0].name}' of the shape {_one_row(foreign[0][0])} is compiled for one row only; export "
-            "the policy with a batch of 1"
+            f"tensor '{foreign[0][0].name}' of the shape {_one_row(foreign[0][0])} is compiled for one row only; "
+            "export the policy with a batch of 1"
         )
     for value, _ in ports:
         for axis in value.type.tensor_type.shape.dim:
@@ -164,10 +168,11 @@ def _reshape_ports(graph: Any, reading: Reading) -> None:
 
 
 def _is_ours(value: Any, slot: Any) -> bool:
-    rank = len(value.type.tensor_type.shape.dim)
+    shape = _one_row(value)
     if slot is None:
-        return rank in (1, 2)
-    return rank == 3 if len(slot.shape) == 2 else rank == 2
+        return len(shape) in (1, 2)
+    # [layers, batch, hidden], or [batch, n]; a state [layers, hidden] of a graph without a batch axis is neither.
+    return len(shape) == 3 if len(slot.shape) == 2 else len(shape) == 2 and shape[1] == slot.size
 
 
 def _reshape_port(graph: Any, value: Any, *, is_input: bool) -> None:

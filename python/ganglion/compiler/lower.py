@@ -131,13 +131,20 @@ class _Walk:
         return result if isinstance(result, tuple) else (result,)
 
     def _folded(self, node: Any, inputs: list[Tensor | None]) -> list[Tensor | None]:
+        from onnx import helper
         from onnx.reference import ReferenceEvaluator
 
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise ExportError(f"loops and scans ({node.op_type}) are not supported; write the step out without them")
-        evaluator = ReferenceEvaluator(node, opsets={"": self._opset})
         feeds = {key: tensor for key, tensor in zip(node.input, inputs, strict=True) if key}
         wanted = [key for key in node.output if key]
+        # A model, because of a bare node the evaluator takes the newest version of the operator.
+        ports = [
+            [helper.make_value_info(key, helper.make_tensor_type_proto(1, None)) for key in keys]
+            for keys in (feeds, wanted)
+        ]
+        graph = helper.make_graph([node], "constant", *ports)
+        evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", self._opset)]))
         try:
             with np.errstate(all="ignore"):
                 results = dict(zip(wanted, evaluator.run(wanted, feeds), strict=True))

@@ -109,7 +109,16 @@ def load(
     """
     path = Path(path)
     options = _options(
-        path, engine, threads, warmup_steps, batch, lock_memory, sample_seed, state, onnxruntime_library, libtorch_library
+        path,
+        engine,
+        threads,
+        warmup_steps,
+        batch,
+        lock_memory,
+        sample_seed,
+        state,
+        onnxruntime_library,
+        libtorch_library,
     )
     compiled = _compiled(path, state) if engine == "native" and path.suffix == ".onnx" else None
     with core_errors():
