@@ -18,9 +18,10 @@ setup: .venv/.installed
 	@cmake --preset dev $(if $(wildcard build/dev/CMakeCache.txt),> build/configure.log || (cat build/configure.log; false))
 	cmake --build --preset dev
 
-.venv/.requirements: requirements-dev.txt
+.venv/.requirements: requirements-dev.txt requirements-trainers.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-trainers.txt
 	touch $@
 
 .venv/.installed: .venv/.requirements pyproject.toml CMakeLists.txt $(CPP_FILES)

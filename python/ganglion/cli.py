@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganglion._doctor import diagnose
+from ganglion.adapters import TRAINERS
 from ganglion.errors import GanglionError
 
 if TYPE_CHECKING:
@@ -109,18 +110,15 @@ def _fail(error: Exception, as_json: bool) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> _Outcome:
-    from ganglion._source import load_source
-
-    with _status("loading the policy"):
-        source = load_source(arguments.source)
     from ganglion.export import export
 
-    contract = source.contract
+    with _status("loading the policy"):
+        policy, contract = _policy_to_export(arguments)
     if contract is not None and arguments.batch is not None:
         contract = dataclasses.replace(contract, batch=_batch(arguments))
     with _status(f"exporting {arguments.output}"):
         written = export(
-            source.policy,
+            policy,
             arguments.output,
             contract=contract,
             batch=1 if arguments.batch is None else _batch(arguments),
@@ -134,21 +132,63 @@ def _export(arguments: argparse.Namespace) -> _Outcome:
     return _Outcome(document, (Text(f"{arguments.output}: {size:,} bytes", style="bold"), *_contract_tables(written)))
 
 
+def _policy_to_export(arguments: argparse.Namespace) -> tuple[Any, Contract | None]:
+    if arguments.trainer is not None:
+        from ganglion._trainers import load_checkpoint_of
+
+        policy = load_checkpoint_of(
+            arguments.trainer,
+            arguments.source,
+            arguments.set or (),
+            config=arguments.config,
+            vecnormalize=arguments.vecnormalize,
+            allow_pickle=arguments.allow_pickle,
+        )
+        return policy, None
+    if arguments.config or arguments.vecnormalize or arguments.allow_pickle or arguments.set:
+        raise ValueError("--config, --vecnormalize, --allow-pickle and --set go with --from TRAINER")
+    from ganglion._source import load_source
+
+    source = load_source(arguments.source)
+    return source.policy, source.contract
+
+
+def _model_to_compile(arguments: argparse.Namespace) -> Any:
+    """The path of an ONNX file, or the model that a TorchScript file or a deployment description makes of it."""
+    model: Any = arguments.file
+    if Path(model).suffix == ".pt":
+        from ganglion.adapters import torchscript
+
+        model = torchscript.to_onnx(model, state_names=tuple(arguments.state or ()))
+    if arguments.deployment is not None:
+        from ganglion.adapters import deployment
+        from ganglion.compiler.model import open_model
+
+        opened = open_model(model, state=arguments.state)
+        model = deployment.apply(opened.proto, deployment.read(arguments.deployment), contract=opened.contract)
+    return model
+
+
 def _compile(arguments: argparse.Namespace) -> _Outcome:
     from ganglion.compiler import compile_onnx, file
 
     recording = None
+    with _status(f"reading {arguments.file}"):
+        model = _model_to_compile(arguments)
+    # A model that was made here has our names and its contract already.
+    state = arguments.state if isinstance(model, str) else None
     if arguments.recording is not None:
         from ganglion.compiler.model import open_model
         from ganglion.verify.trajectory import load_recording
 
-        size = open_model(arguments.file, None).contract.observation_size
+        size = open_model(model, state=state).contract.observation_size
         run = load_recording(arguments.recording, observation_size=size, batch=None)
         recording = run.observation, run.reset
     output = Path(arguments.output)
     with _status(f"compiling {arguments.file}"):
         program, contract = compile_onnx(
-            arguments.file,
+            model,
+            state=state,
             weights=arguments.weights,
             tolerance=arguments.tolerance,
             recording=recording,
@@ -182,9 +222,22 @@ def _compile(arguments: argparse.Namespace) -> _Outcome:
 def _inspect(arguments: argparse.Namespace) -> _Outcome:
     from ganglion import runtime
 
-    contract: Contract = runtime.inspect(arguments.file)
-    document = {"ok": True, "file": arguments.file, "contract": _contract_document(contract)}
-    return _Outcome(document, (Text(arguments.file, style="bold"), *_contract_tables(contract)))
+    reading = runtime.explain(arguments.file, state=arguments.state)
+    document = {
+        "ok": True,
+        "file": arguments.file,
+        "dialect": reading.dialect,
+        "state": [dataclasses.asdict(names) for names in reading.state],
+        "constants": dict(reading.constants),
+        "notes": list(reading.notes),
+        "findings": [dataclasses.asdict(finding) for finding in reading.findings],
+        "contract": _contract_document(reading.contract),
+    }
+    origin = "" if reading.dialect == "ganglion" else f", no contract inside; read as a file of {reading.dialect}"
+    notes = [Text(f"- {note}") for note in reading.notes]
+    findings = [Text(f"[{f.code}] {f.sentence}", style="bold yellow") for f in reading.findings]
+    headline = Text(f"{arguments.file}{origin}", style="bold")
+    return _Outcome(document, (headline, *notes, *findings, *_contract_tables(reading.contract)))
 
 
 def _verify(arguments: argparse.Namespace) -> _Outcome:
@@ -378,6 +431,26 @@ def _native_path(text: str) -> str:
     return text
 
 
+class _State(argparse.Action):
+    """Gathers `--state INPUT:OUTPUT` into a dictionary."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, text: Any, *_: Any) -> None:
+        source, colon, target = str(text).rpartition(":")
+        if not (source and colon and target):
+            parser.error(f"--state takes INPUT:OUTPUT, not '{text}'")
+        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), source: target})
+
+
+def _add_state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state",
+        action=_State,
+        metavar="INPUT:OUTPUT",
+        help="for a file without a contract: this output is the next value of this state input; can be given again, "
+        "and then says it of all. The file <FILE>.yaml beside it can say the same",
+    )
+
+
 def _add_weights(parser: argparse.ArgumentParser, tolerance: str) -> None:
     parser.add_argument(
         "--weights",
@@ -428,7 +501,16 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     export = add("export", _export, "write a policy to one file, checked against the policy before it appears")
-    export.add_argument("source", metavar="SOURCE", help=_SOURCE_HELP)
+    export.add_argument("source", metavar="SOURCE", help=f"{_SOURCE_HELP}; with --from, a checkpoint of that trainer")
+    export.add_argument("--from", dest="trainer", choices=TRAINERS, help="SOURCE is a checkpoint of this trainer")
+    export.add_argument("--config", metavar="FILE", help="with --from: the trainer's settings (agent.yaml)")
+    export.add_argument("--vecnormalize", metavar="FILE", help="with --from sb3: statistics of VecNormalize")
+    export.add_argument(
+        "--allow-pickle", action="store_true", help="with --from: unpickle files, which can run any code in them"
+    )
+    export.add_argument(
+        "--set", action="append", metavar="NAME=VALUE", help="with --from: any other argument of the adapter's load()"
+    )
     export.add_argument(
         "-o", "--output", metavar="FILE", required=True, help="the file; .ganglion, .hpp, .onnx or .pt picks the form"
     )
@@ -450,8 +532,15 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_weights(export, "--weight-tolerance")
 
-    compile_ = add("compile", _compile, "compile an .onnx file, ours or anybody's, for the native engine")
-    compile_.add_argument("file", metavar="FILE.onnx")
+    compile_ = add("compile", _compile, "compile an .onnx or .pt file, ours or anybody's, for the native engine")
+    compile_.add_argument("file", metavar="FILE", help="an .onnx or .pt file")
+    _add_state(compile_)
+    compile_.add_argument(
+        "--deployment",
+        metavar="FILE",
+        help="what stands around the network in its controller (IO_descriptors.yaml of Isaac Lab, deploy.yaml of "
+        "Unitree, metadata of mjlab): scales, clips, histories and joint orders become part of the function",
+    )
     compile_.add_argument(
         "-o", "--output", type=_native_path, metavar="FILE", required=True, help="the file; .ganglion or .hpp"
     )
@@ -465,6 +554,7 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = add("inspect", _inspect, "show the contract of a file: inputs, outputs, state, period, digest")
     inspect.add_argument("file", metavar="FILE")
+    _add_state(inspect)
 
     verify = add("verify", _verify, "run one long trajectory through every implementation and compare them")
     verify.add_argument("file", metavar="FILE", nargs="?", help="an exported .ganglion, .onnx or .pt file")

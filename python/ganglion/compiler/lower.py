@@ -139,11 +139,11 @@ class _Walk:
         feeds = {key: tensor for key, tensor in zip(node.input, inputs, strict=True) if key}
         wanted = [key for key in node.output if key]
         # A model, because of a bare node the evaluator takes the newest version of the operator.
-        ports = [
+        takes, gives = (
             [helper.make_value_info(key, helper.make_tensor_type_proto(1, None)) for key in keys]
             for keys in (feeds, wanted)
-        ]
-        graph = helper.make_graph([node], "constant", *ports)
+        )
+        graph = helper.make_graph([node], "constant", takes, gives)
         evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", self._opset)]))
         try:
             with np.errstate(all="ignore"):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,11 +50,13 @@ class Rollout:
         Args:
             data: holds `observations` and one of `lengths`, `rollout_lengths` or `rollout_bounds` (the first step of
                 every sub-rollout and, last, the total: `[0, T_0, T_0 + T_1, ...]`); lengths and bounds may be any
-                sequence of integers. A `Rollout`, an episode batch or a dictionary will do.
-            hidden_states_name: name of the field with the hidden states; it may be absent.
+                sequence of integers. A `Rollout`, a `ganglion.data.EpisodeBatch` or a dictionary will do. The arrays of
+                what has `agent_infos`, as an `EpisodeBatch` has, may be NumPy's; tensors share their memory.
+            hidden_states_name: name of the field, or of the entry of `agent_infos`, with the hidden states; it may be
+                absent.
 
         Raises:
-            TypeError: the tensors are not torch tensors.
+            TypeError: the tensors are not torch tensors, or (of an `EpisodeBatch`) arrays of other than numbers.
             ValueError: a field is missing or does not fit the others, or `data.continuous` is False (its steps are
                 not in the order of time).
         """
@@ -64,10 +67,19 @@ class Rollout:
             lengths = _field(data, "rollout_lengths")
         if lengths is None and (bounds := _field(data, "rollout_bounds")) is not None:
             lengths = torch.as_tensor(bounds).diff()
-        observations = _field(data, "observations")
+        observations, hidden_states = _field(data, "observations"), _field(data, hidden_states_name)
         if observations is None or lengths is None:
             raise ValueError(f"rollout: {type(data).__name__} needs the fields 'observations' and 'lengths'")
-        return cls(observations, torch.as_tensor(lengths), _field(data, hidden_states_name))
+        if isinstance(agent_infos := _field(data, "agent_infos"), Mapping):
+            # An episode batch. Its space may make one-hot vectors of numbers, and its lengths may be unsigned, which
+            # torch hardly knows.
+            if isinstance(lengths, np.ndarray) and lengths.dtype.kind == "u":
+                lengths = lengths.astype(np.int64)
+            flat = _field(data, "flat_observations")
+            observations = _rows("observations", observations if flat is None else flat)
+            if hidden_states is None and (hidden_states := agent_infos.get(hidden_states_name)) is not None:
+                hidden_states = _rows(f"agent_infos['{hidden_states_name}']", hidden_states)
+        return cls(observations, torch.as_tensor(lengths), hidden_states)
 
     def split_observations(self) -> list[Tensor]:
         """Returns one `[T_i, observation_size]` tensor per sub-rollout, without final observations."""
@@ -98,6 +110,18 @@ class Rollout:
 
 def _field(data: Any, name: str) -> Any:
     return data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
+
+
+def _rows(label: str, array: Any) -> Tensor:
+    """The rows of an array as a tensor `[N, n]`, on its memory where torch can use that."""
+    if isinstance(array, Tensor):
+        return array
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        found = f"dtype {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"rollout: {label} must be an array of numbers, not {found}")
+    # torch knows neither negative strides nor memory that may only be read.
+    usable = array if array.flags.c_contiguous and array.flags.writeable else array.copy()
+    return torch.from_numpy(usable.reshape(len(usable), -1))
 
 
 def _check_tensor(label: str, value: Any) -> None:

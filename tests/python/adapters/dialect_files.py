@@ -1,4 +1,4 @@
-"""Writes ONNX files as other projects' exporters write them, without our contract, each with a recording of the original.
+"""Writes ONNX files as other projects' exporters write them, without our contract, each with a recording of its origin.
 
 The names, shapes, dtypes and metadata are those of the exporters' own sources, which every function names. Where an
 exporter needs a simulator, the function repeats its call of `torch.onnx.export` around a net of the same class.
@@ -160,8 +160,8 @@ def rl_games(
     """The export of `notebooks/train_and_export_onnx_example_lstm_continuous.ipynb`, rl_games 1.6.5.
 
     The notebook gives an input and an output the same name, `out_state`, so the legacy exporter renames the input to
-    `out_state.1`. With `names="trimmed"` only the mean and the states are outputs, as IsaacGymEnvs' adversaries (DeXtreme)
-    read them; `names="rnn"` takes those of rl_games' own test of the export (`tests/test_lstm_onnx_export.py`).
+    `out_state.1`. With `names="trimmed"` only the mean and the states are outputs, as the adversaries of IsaacGymEnvs
+    (DeXtreme) read them; `names="rnn"` takes those of rl_games' own test of the export (`tests/test_lstm_onnx_export.py`).
     """
     from rl_games.algos_torch import flatten
 
@@ -246,7 +246,7 @@ def rllib(folder: Path, cell: str | None = "lstm", *, opset: int = 12) -> Dialec
 
     The names are given in order: the entries of the dictionary, `state_ins`, `seq_lens`. Entries that the net does not
     read are dropped later. With two states in the list, as an LSTM has them, h is therefore called `state_ins` and c
-    `seq_lens`; the lengths themselves lose their dynamic axis and become a constant of a Reshape, so that the file takes
+    `seq_lens`; the lengths themselves lose their dynamic axis and become a constant of a Reshape, so that it takes
     the four rows of RLlib's dummy batch and no other number. With one state everything has its name.
     """
     torch.manual_seed(1)
@@ -288,7 +288,7 @@ def rllib(folder: Path, cell: str | None = "lstm", *, opset: int = 12) -> Dialec
 
 
 def rllib_named(folder: Path, cell: str = "lstm") -> DialectFile:
-    """The names that RLlib's users give by hand: `obs, state_in_*, seq_lens -> output, state_out_*`, batches of any size."""
+    """The names that RLlib's users give by hand: `obs, state_in_*, seq_lens -> output, state_out_*`; any batch."""
     torch.manual_seed(2)
     units = 6
     net = _RllibNet(cell, 4, 2, units).eval()
@@ -378,7 +378,7 @@ def torchrl(
     Inputs are the policy's `in_keys`, outputs `action` and the entries under `next`, nested keys joined by `_`, for one
     step without a batch axis; `batched=True` keeps a batch axis of one, as a `torch.onnx.export` by hand does.
 
-    `GRUModule.forward` of 0.14.1 asks `is_init.any()` in Python: the dynamo exporter refuses it, and the legacy exporter
+    `GRUModule.forward` of 0.14.1 asks `is_init.any()` in Python: the dynamo exporter refuses it, the legacy exporter
     writes a file without `is_init`, whose state the caller resets.
     """
     from torchrl.envs.utils import ExplorationType, set_exploration_type
@@ -493,7 +493,7 @@ def exploy_metadata() -> dict[str, str]:
 def exploy(folder: Path, *, decimation: int = 1, wrapped: bool = True) -> DialectFile:
     """`export_environment_as_onnx` of exploy (rai-opensource/exploy, python/exploy/exporter/core).
 
-    `wrapped=True` is the main file: an `If` on `ctx.step_count % decimation`, whose else branch only processes the actions
+    `wrapped=True` is the main file: an `If` on `ctx.step_count % decimation`, whose else branch processes the actions
     again. `wrapped=False` is the file of one step that exploy leaves beside it, with the same metadata.
     """
     torch.manual_seed(4)

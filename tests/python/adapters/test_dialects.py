@@ -11,8 +11,6 @@ from test_dialect_files import _FILES
 import ganglion
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dialect_files import DialectFile
 
     from ganglion.runtime import Policy
@@ -45,7 +43,7 @@ def assert_equal(found: np.ndarray, file: DialectFile) -> None:
 
 
 def test_every_file_is_recognised(written) -> None:
-    name, file = written
+    file = written[1]
     reading = ganglion.explain(file.path)
     assert {names.input: names.output for names in reading.state if names.output} == dict(file.states)
     assert {spec.name for spec in reading.contract.inputs} == set(file.observations)

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,7 +182,7 @@ def test_inspect_shows_the_contract(run, folder, name):
     for wanted in ("Input obs [3]", "Output actions [2]", "h [1, 4]", "64 steps, 1 row", "SHA-256", "-1"):
         assert wanted in out
     status, document, _ = run("inspect", folder / name, "--json")
-    assert status == 0 and set(document) == {"ok", "file", "contract"}
+    assert status == 0 and document["dialect"] == "ganglion" and document["findings"] == []
     assert document["contract"]["state"] == [{"name": "h", "shape": [1, 4]}]
 
 
@@ -371,3 +372,21 @@ def test_a_reader_that_leaves_early_is_no_error(folder):
         ["bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0 and result.stderr == ""
+
+
+def test_inspect_explains_a_file_without_a_contract(run):
+    path = Path(__file__).parents[2] / "golden" / "artifacts" / "rsl_rl_gru.onnx"
+    status, out, _ = run("inspect", path)
+    assert status == 0
+    assert "rsl_rl" in out and "input h_in pairs with output h_out" in out and "initial value zeros" in out
+    _, document, _ = run("inspect", path, "--json")
+    assert document["dialect"] == "rsl_rl"
+    assert document["state"] == [{"slot": "h", "input": "h_in", "output": "h_out"}]
+
+
+def test_a_state_can_be_said(run):
+    path = Path(__file__).parents[2] / "golden" / "artifacts" / "rsl_rl_gru.onnx"
+    status, document, _ = run("inspect", path, "--state", "h_in:h_out", "--json")
+    assert status == 0 and "as you said" in " ".join(document["notes"])
+    status, document, _ = run("inspect", path, "--state", "h_in:nothing", "--json")
+    assert status == 1 and "[state-unknown]" in document["error"]["message"]

@@ -37,11 +37,14 @@ ROOMS = {
     "compiler",
     "contract",
     "data",
+    "envs",
     "errors",
     "export",
     "policies",
+    "reading",
     "runtime",
     "sampling",
+    "training",
     "verify",
 }
 PACKAGE = Path(ganglion.__file__).parent

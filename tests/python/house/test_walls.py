@@ -25,7 +25,8 @@ PYTHON_WALLS = {
     "data": {"contract", "errors", "_files"},
     "envs": {"data", "errors"},
     "policies": {"contract", "errors", "_files", "data"},
-    "adapters": {"policies", "contract", "errors", "_files", "data"},
+    # What adapters take apart and put together are graphs: those of the compiler and of the exporters.
+    "adapters": {"policies", "contract", "errors", "_files", "data", "compiler", "export", "reading"},
     "training": {"envs", "policies", "data", "errors", "_files"},
     "compiler": {"contract", "errors", "_files", "reading"},
     "export": {"contract", "errors", "policies", "compiler", "_callable_module", "_files"},
@@ -44,7 +45,10 @@ PYTHON_WALLS = {
         "_source",
         "_doctor",
         "_matrix",
+        "_trainers",
+        "adapters",
     },
+    "_trainers": {"adapters", "policies"},
     "_matrix": {"errors", "export", "policies", "verify"},
     "__main__": {"cli"},
 }
@@ -112,6 +116,6 @@ def test_cpp_rooms(path: Path) -> None:
         if folder in ("ganglion", "io", "engines", "native") and folder not in CPP_WALLS[room]:
             pytest.fail(f"{relative} includes {name}")
         if folder in ("torch", "ATen"):
-            assert relative == Path("src/engines/libtorch.cpp"), f"{relative} includes {name}"
+            assert relative.name.startswith(("libtorch.", "torchscript_")), f"{relative} includes {name}"
         if folder == "nlohmann":
             assert room == "src/io", f"{relative} includes {name}"

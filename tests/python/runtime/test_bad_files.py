@@ -152,14 +152,14 @@ def test_foreign_onnx_that_cannot_be_recognised(tmp_path: Path) -> None:
     )
     refused(lonely, "no output 'h_out'")
     dynamic = save_model(tmp_path / "dynamic.onnx", [info("obs", 1, "n")], [info("actions", 1, "n")], [identity])
-    refused(dynamic, "only the batch axis may be dynamic")
+    refused(dynamic, "only batch and time may be dynamic")
     whole = save_model(
         tmp_path / "int.onnx",
         [info("obs", 1, 2, kind=TensorProto.INT64)],
         [info("actions", 1, 2, kind=TensorProto.INT64)],
         [identity],
     )
-    refused(whole, "not a float32 tensor", ganglion.GanglionError)
+    refused(whole, "is int64, not float32", ganglion.GanglionError)
 
 
 def test_foreign_onnx_with_several_inputs_and_any_batch(tmp_path: Path) -> None:
