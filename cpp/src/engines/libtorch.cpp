@@ -162,7 +162,8 @@ InferredSignature signature_of(const Explained& explained) {
   signature.inputs = {signature.view("obs", 1, static_cast<std::size_t>(reading.observation_size()))};
   signature.outputs = {signature.view("actions", 1, static_cast<std::size_t>(reading.action_size))};
   for (const Reading::Slot& slot : reading.state) {
-    const std::size_t outer = slot.shape.size() == 3 && slot.shape[1] == 1 ? static_cast<std::size_t>(slot.shape[0]) : 1;
+    const std::size_t outer =
+        slot.shape.size() == 3 && slot.shape[1] == 1 ? static_cast<std::size_t>(slot.shape[0]) : 1;
     signature.state.push_back(signature.view(slot.path, outer, static_cast<std::size_t>(slot.size()) / outer));
     const auto* values = slot.initial.const_data_ptr<float>();
     signature.initial_state.insert(signature.initial_state.end(), values, values + slot.size());
@@ -228,7 +229,7 @@ extern "C" __attribute__((visibility("default"))) Model* ganglion_open_libtorch_
   try {
     return new TorchModel(path, threads);
   } catch (const std::exception& error) {
-    failure.set(FailureKind::bad_program, error.what());
+    failure.set(FailureKind::bad_program, last_line(error).c_str());
     return nullptr;
   }
 }

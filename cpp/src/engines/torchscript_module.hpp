@@ -1,7 +1,8 @@
 #pragma once
 
-// What a TorchScript module keeps inside, seen from outside: the tensors that a step may change, and running a step with
-// them put in and taken out. Part of the LibTorch engine, which is one translation unit (torch's headers are slow).
+// What a TorchScript module keeps inside, seen from outside: the tensors that a step may change, and running a step
+// with them put in and taken out. Part of the LibTorch engine, which is one translation unit (torch's headers are
+// slow).
 
 #include <torch/script.h>
 
@@ -121,8 +122,8 @@ struct Reading {
   }
 };
 
-/// Runs forward(obs) of a module that keeps its state in buffers, as a function: the state is put into the buffers before
-/// each step and read out after it, so nothing that the module keeps survives a refused step.
+/// Runs forward(obs) of a module that keeps its state in buffers, as a function: the state is put into the buffers
+/// before each step and read out after it, so nothing that the module keeps survives a refused step.
 class PureStep {
  public:
   /// Float32 memory of `rows` rows, each [hidden_size], as one tensor per buffer.

@@ -1,7 +1,7 @@
 #pragma once
 
-// Finds out by running it what a TorchScript file without a contract is: how long its observation is, which buffers hold
-// its state, what puts them back, and what to call that. Part of the LibTorch engine's translation unit.
+// Finds out by running it what a TorchScript file without a contract is: how long its observation is, which buffers
+// hold its state, what puts them back, and what to call that. Part of the LibTorch engine's translation unit.
 
 #include <torch/csrc/jit/passes/inliner.h>
 
@@ -140,12 +140,13 @@ class TorchScriptProbe {
     return found;
   }
 
-  /// TorchScript does not say how long its input is. The candidates are the input widths of the matrices inside, then any
-  /// size; the one that runs is right, and several cannot be told apart.
+  /// TorchScript does not say how long its input is. The candidates are the input widths of the matrices inside and the
+  /// sizes of normalisers, then any size; the one that runs is right, and several cannot be told apart.
   void find_observation() {
     const Tensors weights = matrices();
     if (!weights.empty()) result_.reading.dtype = weights.front().scalar_type();
-    const bool flat = module_.hasattr("input_size") || (has_buffer("hidden") && at_load_[index_of("hidden")].dim() == 1);
+    const bool flat =
+        module_.hasattr("input_size") || (has_buffer("hidden") && at_load_[index_of("hidden")].dim() == 1);
 
     std::vector<std::int64_t> widths;
     if (module_.hasattr("input_size") && module_.attr("input_size").isInt()) {
@@ -153,6 +154,11 @@ class TorchScriptProbe {
     } else {
       for (const at::Tensor& weight : weights) {
         if (std::ranges::find(widths, weight.size(1)) == widths.end()) widths.push_back(weight.size(1));
+      }
+      for (const ModuleBuffer& buffer : buffers_) {
+        if (!buffer.is_normaliser() || buffer.get().dim() == 0) continue;
+        const std::int64_t width = buffer.get().size(-1);
+        if (std::ranges::find(widths, width) == widths.end()) widths.push_back(width);
       }
     }
     std::string why = "it has no matrix among its parameters";
@@ -170,7 +176,9 @@ class TorchScriptProbe {
     for (const std::int64_t width : widths) attempt(width);
     const bool scanned = fitting.empty();
     const std::string refused_because = why;
-    for (std::int64_t width = 1; scanned && width <= largest_scanned_ && fitting.size() < 2; ++width) attempt(width);
+    for (std::int64_t width = 2; scanned && width <= largest_scanned_ && fitting.size() < 2; ++width) attempt(width);
+    // Last, because a single element broadcasts to many.
+    if (scanned && fitting.empty()) attempt(1);
     if (fitting.empty()) {
       throw Refusal("observation-size-unknown", "no size of the observation up to " + std::to_string(largest_scanned_) +
                                                     " was found that forward(obs) accepts: " + refused_because);
@@ -185,9 +193,10 @@ class TorchScriptProbe {
          ": the only size that runs, of " +
          (scanned ? "1 to " + std::to_string(largest_scanned_) : "those that its weights suggest"));
     if (result_.reading.dtype != at::kFloat) {
-      note(std::string("the file computes in ") + c10::toString(result_.reading.dtype) +
-           ": observation, state and action are converted from and to float32 at every step, so the state keeps about 7 "
-           "digits from step to step, and runs differ from the file's own by that rounding");
+      note(
+          std::string("the file computes in ") + c10::toString(result_.reading.dtype) +
+          ": observation, state and action are converted from and to float32 at every step, so the state keeps about 7 "
+          "digits from step to step, and runs differ from the file's own by that rounding");
     }
   }
 
@@ -221,7 +230,8 @@ class TorchScriptProbe {
   }
 
   at::Tensor forward(torch::jit::Module& module, int step) const {
-    return module.forward({observation(step).view(result_.reading.observation_shape).to(result_.reading.dtype)}).toTensor();
+    return module.forward({observation(step).view(result_.reading.observation_shape).to(result_.reading.dtype)})
+        .toTensor();
   }
 
   [[nodiscard]] std::vector<std::size_t> changed_by_steps(const Snapshot& before) {
@@ -302,7 +312,8 @@ class TorchScriptProbe {
       for (const std::size_t i : changed_) {
         if (is_named(buffers_[i].path)) continue;
         result_.reading.held.emplace_back(buffers_[i].path, (*initial_)[i].clone());
-        note("buffer " + buffers_[i].path + " is changed by forward too but was not named as state: it is held at the "
+        note("buffer " + buffers_[i].path +
+             " is changed by forward too but was not named as state: it is held at the "
              "value that a reset gives it");
       }
     }
@@ -355,7 +366,8 @@ class TorchScriptProbe {
     text += ": " + (kind.empty() ? "recurrent" : kind) + (cell ? " cell state, " : " hidden state, ");
     if (initial.dim() == 3) {
       const std::int64_t layers = initial.size(0);
-      text += std::to_string(layers) + (layers == 1 ? " layer, " : " layers, ") + std::to_string(initial.size(2)) + " units";
+      text += std::to_string(layers) + (layers == 1 ? " layer, " : " layers, ") + std::to_string(initial.size(2)) +
+              " units";
     } else {
       text += std::to_string(initial.numel()) + " elements in one piece";
     }
@@ -390,8 +402,8 @@ class TorchScriptProbe {
     return expected;
   }
 
-  /// Steps `rows` rows from the initial state, each row seeing `observation(step + row)`, with a step from another state
-  /// in between. Returns the largest difference to `expected`, one list of actions per row.
+  /// Steps `rows` rows from the initial state, each row seeing `observation(step + row)`, with a step from another
+  /// state in between. Returns the largest difference to `expected`, one list of actions per row.
   [[nodiscard]] double replay(std::int64_t rows, const std::vector<Tensors>& expected) const {
     const Reading& reading = result_.reading;
     PureStep pure(original_.deepcopy(), reading, rows);
@@ -469,8 +481,8 @@ class TorchScriptProbe {
       result_.dialect = reset_ != nullptr && std::string(reset_) == "reset_memory" ? "legged_gym" : "rsl_rl";
     } else if (state.empty()) {
       note("forward changes no buffer: a policy without memory");
-      result_.dialect = submodules && (module_.hasattr("obs_normalizer") || module_.hasattr("normalizer")) ? "rsl_rl"
-                                                                                                          : "mlp";
+      result_.dialect =
+          submodules && (module_.hasattr("obs_normalizer") || module_.hasattr("normalizer")) ? "rsl_rl" : "mlp";
     }
   }
 

@@ -29,6 +29,7 @@ std::string_view unquoted(std::string_view text) {
 
 ReadingHints parse_hints(std::string_view text, const std::string& name) {
   ReadingHints hints;
+  std::vector<std::pair<std::string, std::string>> state;
   std::string section;
   std::size_t number = 0;
   const auto refuse = [&](const std::string& why) {
@@ -56,12 +57,13 @@ ReadingHints parse_hints(std::string_view text, const std::string& name) {
       const bool is_empty = value.empty() || value == "{}";
       if ((key != "state" && key != "constants") || !is_empty) refuse("unknown entry " + in_quotes(line));
       section = key;
-      if (key == "state") hints.state.emplace();
+      if (key == "state") hints.state = state;
       continue;
     }
     if (key.empty() || value.empty()) refuse("no 'name: value' in " + in_quotes(line));
     if (section == "state") {
-      hints.state->emplace_back(key, value);
+      state.emplace_back(key, value);
+      hints.state = state;
     } else if (section == "constants") {
       double number_value = 0.0;
       const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), number_value);

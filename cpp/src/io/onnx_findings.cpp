@@ -35,9 +35,9 @@ std::vector<std::pair<std::string, std::vector<double>>> statistics(const OnnxGr
     if (here.empty() || !seen.insert(here).second) continue;
     const OnnxNode* node = flow.maker(here);
     const auto stored = graph.initializers.find(here);
-    const OnnxTensor* tensor = stored != graph.initializers.end() ? &stored->second
-                               : node != nullptr && node->value   ? &*node->value
-                                                                  : nullptr;
+    const OnnxTensor* tensor = nullptr;
+    if (node != nullptr && node->value) tensor = &*node->value;
+    if (stored != graph.initializers.end()) tensor = &stored->second;
     if (tensor != nullptr) {
       // A single element is the small number that is added against division by zero.
       if (auto values = tensor->values(); values && values->size() > 1) found.emplace_back(here, std::move(*values));

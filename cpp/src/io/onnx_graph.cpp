@@ -67,7 +67,7 @@ OnnxPort read_port(std::span<const std::byte> message) {
       for (ProtoField part; tensors.next(part);) {  // TypeProto.Tensor
         if (part.number == 1) port.type = static_cast<OnnxType>(std::min<std::uint64_t>(part.value, 255));
         if (part.number != 2) continue;
-        port.shape.emplace();
+        port.has_shape = true;
         ProtoReader shape(part.payload, "the shape of an input or output");
         for (ProtoField axis; shape.next(axis);) {  // TensorShapeProto
           if (axis.number != 1) continue;
@@ -76,7 +76,7 @@ OnnxPort read_port(std::span<const std::byte> message) {
           for (ProtoField entry; dimension.next(entry);) {  // TensorShapeProto.Dimension
             if (entry.number == 1) size = static_cast<std::int64_t>(entry.value);
           }
-          port.shape->push_back(size);
+          port.shape.push_back(size);
         }
       }
     }
@@ -84,6 +84,7 @@ OnnxPort read_port(std::span<const std::byte> message) {
   return port;
 }
 
+// NOLINTBEGIN(misc-no-recursion): graphs nest inside attributes of nodes; `deepest` bounds it.
 OnnxNode read_node(std::span<const std::byte> message, int depth);
 
 /// Adds what the nodes of an inner graph take; names that are made inside do no harm.
@@ -123,6 +124,7 @@ OnnxNode read_node(std::span<const std::byte> message, int depth) {
   }
   return node;
 }
+// NOLINTEND(misc-no-recursion)
 
 void read_graph(std::span<const std::byte> message, OnnxGraph& graph) {
   ProtoReader reader(message, "the graph of the ONNX model");
@@ -161,7 +163,9 @@ std::string to_string(OnnxType type) {
 }
 
 std::optional<std::vector<double>> OnnxTensor::values() const {
-  const std::size_t width = type == OnnxType::float32 ? sizeof(float) : type == OnnxType::float64 ? sizeof(double) : 0;
+  std::size_t width = 0;
+  if (type == OnnxType::float32) width = sizeof(float);
+  if (type == OnnxType::float64) width = sizeof(double);
   if (width == 0 || file || data.size() % width != 0) return std::nullopt;
   std::vector<double> elements(data.size() / width);
   for (std::size_t i = 0; i < elements.size(); ++i) {

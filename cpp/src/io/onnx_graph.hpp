@@ -23,7 +23,8 @@ enum class OnnxType : std::uint8_t { unknown = 0, float32 = 1, int32 = 6, int64 
 struct OnnxPort {
   std::string name;
   OnnxType type = OnnxType::unknown;
-  std::optional<std::vector<std::int64_t>> shape;  ///< -1 where dynamic; none where the file does not say
+  bool has_shape = false;             ///< false where the file does not say
+  std::vector<std::int64_t> shape{};  ///< -1 where dynamic
 };
 
 struct OnnxTensor {

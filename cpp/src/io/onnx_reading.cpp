@@ -45,10 +45,10 @@ Layout layout_of(const OnnxPort& port, std::optional<std::size_t> batch_axis) {
   constexpr std::int64_t largest = std::int64_t{1} << 24;
   Layout layout;
   layout.batch_axis = batch_axis;
-  for (std::size_t axis = 0; axis < port.shape->size(); ++axis) {
-    const std::int64_t size = (*port.shape)[axis];
+  for (std::size_t axis = 0; axis < port.shape.size(); ++axis) {
+    const std::int64_t size = port.shape[axis];
     if (size == 0 || size > largest) {
-      refuse("tensor " + in_quotes(port.name) + " has the shape " + shape_text(*port.shape), "shape");
+      refuse("tensor " + in_quotes(port.name) + " has the shape " + shape_text(port.shape), "shape");
     }
     if (axis == batch_axis) {
       layout.batch = size;
@@ -72,12 +72,12 @@ class Recogniser {
     for (const OnnxPort& port : graph_.inputs) check_shape(port);
     for (OnnxPort& port : graph_.outputs) {
       check_shape(port);
-      if (port.shape->size() < 2 || port.shape->back() >= 0) continue;
-      if (const auto size = flow_.last_axis(graph_, port.name)) port.shape->back() = *size;
+      if (port.shape.size() < 2 || port.shape.back() >= 0) continue;
+      if (const auto size = flow_.last_axis(graph_, port.name)) port.shape.back() = *size;
     }
     take_constants();
     if (hints_.state) {
-      pair_as_told();
+      pair_as_told(*hints_.state);
     } else {
       pair_by_name_and_graph();
       pair_by_shape();
@@ -101,7 +101,7 @@ class Recogniser {
   };
 
   static void check_shape(const OnnxPort& port) {
-    if (!port.shape) {
+    if (!port.has_shape) {
       refuse("tensor " + in_quotes(port.name) + " does not state its shape; export the policy with static shapes",
              "shape");
     }
@@ -129,7 +129,7 @@ class Recogniser {
 
   [[nodiscard]] static bool same_shape(const OnnxPort& a, const OnnxPort& b) {
     const auto fits = [](std::int64_t x, std::int64_t y) { return x < 0 || y < 0 || x == y; };
-    return std::equal(a.shape->begin(), a.shape->end(), b.shape->begin(), b.shape->end(), fits);
+    return std::equal(a.shape.begin(), a.shape.end(), b.shape.begin(), b.shape.end(), fits);
   }
 
   void take_constants() {
@@ -162,15 +162,17 @@ class Recogniser {
     }
   }
 
-  void pair_as_told() {
-    for (const auto& [input, next] : *hints_.state) {
+  void pair_as_told(const std::vector<std::pair<std::string, std::string>>& told) {
+    for (const auto& [input, next] : told) {
       const auto found = std::find_if(graph_.inputs.begin(), graph_.inputs.end(),
                                       [&input = input](const OnnxPort& port) { return port.name == input; });
       const OnnxPort* partner = output(next);
       if (found == graph_.inputs.end() || partner == nullptr) {
         std::vector<std::string> inputs;
         for (const OnnxPort& port : graph_.inputs) inputs.push_back(port.name);
-        refuse("the state " + in_quotes(input + ":" + next) + " names a tensor that is not there; the inputs are " +
+        std::string pair = input;
+        pair.append(":").append(next);
+        refuse("the state " + in_quotes(pair) + " names a tensor that is not there; the inputs are " +
                    quoted_list(inputs) + ", the outputs " + quoted_list(output_names()),
                "state-unknown");
       }
@@ -183,9 +185,9 @@ class Recogniser {
 
   static void check_partner(const OnnxPort& input, const OnnxPort& output) {
     if (input.type != OnnxType::float32 || output.type != OnnxType::float32 || !same_shape(input, output)) {
-      refuse("input " + in_quotes(input.name) + " is " + to_string(input.type) + " " + shape_text(*input.shape) +
+      refuse("input " + in_quotes(input.name) + " is " + to_string(input.type) + " " + shape_text(input.shape) +
                  " but output " + in_quotes(output.name) + " is " + to_string(output.type) + " " +
-                 shape_text(*output.shape) + "; a state and its next value are float32 of the same shape",
+                 shape_text(output.shape) + "; a state and its next value are float32 of the same shape",
              "state-shape");
     }
   }
@@ -245,9 +247,8 @@ class Recogniser {
     const bool by_name = partner != nullptr;
     if (!by_name) partner = output(linked[0]);
     if (dialect_ == "unknown") dialect_ = named.dialect;
-    const char* why = !by_name   ? "by the connections of the graph"
-                      : has_link ? "by their names; the connections of the graph agree"
-                                 : "by their names";
+    const char* why = has_link ? "by their names; the connections of the graph agree" : "by their names";
+    if (!by_name) why = "by the connections of the graph";
     add_pair({&port, partner, named.slot, why, named.batch_first});
   }
 
@@ -286,19 +287,19 @@ class Recogniser {
     const bool is_named = std::any_of(words.begin(), words.end(),
                                       [&](const char* word) { return port.name.find(word) != std::string::npos; });
     const bool is_observation = port.name.find("obs") != std::string::npos;
-    return is_named && !is_observation && port.shape->size() >= 2;
+    return is_named && !is_observation && port.shape.size() >= 2;
   }
 
   [[nodiscard]] static std::optional<std::size_t> batch_axis_of(const OnnxPort& port) {
-    const auto& shape = *port.shape;
+    const auto& shape = port.shape;
     if (shape.size() < 2) return std::nullopt;
     const auto dynamic = std::find(shape.begin(), shape.end() - 1, -1);
     return dynamic == shape.end() - 1 ? 0 : static_cast<std::size_t>(dynamic - shape.begin());
   }
 
-  TensorSpec vector_of(const OnnxPort& port) const {
-    if (!port.shape->empty() && port.shape->back() < 0 && port.shape->size() > 1) {
-      refuse("the last axis of tensor " + in_quotes(port.name) + ", " + shape_text(*port.shape) +
+  [[nodiscard]] static TensorSpec vector_of(const OnnxPort& port) {
+    if (!port.shape.empty() && port.shape.back() < 0 && port.shape.size() > 1) {
+      refuse("the last axis of tensor " + in_quotes(port.name) + ", " + shape_text(port.shape) +
                  ", has no fixed size; only batch and time may be dynamic",
              "shape");
     }
@@ -315,9 +316,9 @@ class Recogniser {
       reading_.contract.inputs.push_back(vector_of(port));
       const auto axis = batch_axis_of(port);
       if (reading_.contract.inputs.size() == 1) unbatched_ = !axis;
-      const std::int64_t batch = axis ? (*port.shape)[*axis] : 1;
+      const std::int64_t batch = axis ? port.shape[*axis] : 1;
       if (reading_.contract.inputs.size() == 1 && batch > 0) reading_.contract.batch = static_cast<std::size_t>(batch);
-      reading_.notes.push_back("input " + port.name + " " + shape_text(*port.shape) + " is an observation of " +
+      reading_.notes.push_back("input " + port.name + " " + shape_text(port.shape) + " is an observation of " +
                                count_of(reading_.contract.inputs.back().size, "element"));
     }
     if (reading_.contract.inputs.empty())
@@ -334,7 +335,7 @@ class Recogniser {
                                  " counts the steps since reset(), which sets it to zero");
         continue;
       }
-      const auto& shape = *pair.input->shape;
+      const auto& shape = pair.input->shape;
       const Layout layout = layout_of(*pair.input, state_batch_axis(pair));
       StateSlot slot{pair.slot, {}};
       if (layout.outer > 1 || shape.size() == 3) slot.shape = {layout.outer, layout.inner};
@@ -351,7 +352,7 @@ class Recogniser {
 
   /// [layers, batch, hidden], [batch, layers, hidden], [batch, hidden] or [hidden].
   [[nodiscard]] std::optional<std::size_t> state_batch_axis(const Pair& pair) const {
-    const auto& shape = *pair.input->shape;
+    const auto& shape = pair.input->shape;
     // torchrl exports single steps without any batch axis: an observation [n] and states [layers, hidden].
     if (shape.size() < 2 || (shape.size() == 2 && unbatched_)) return std::nullopt;
     if (shape.size() != 3) return 0;
@@ -366,11 +367,10 @@ class Recogniser {
     for (const StateLink& link : links_) {
       if (link.input == pair.input->name) kind = link.kind;
     }
-    const auto& shape = *pair.input->shape;
+    const auto& shape = pair.input->shape;
     if (shape.size() == 3) {
-      const std::size_t layers = layout.outer > 1   ? layout.outer
-                                 : pair.batch_first ? static_cast<std::size_t>(shape[1])
-                                                    : 1;
+      const bool behind_batch = layout.outer == 1 && pair.batch_first;
+      const std::size_t layers = behind_batch ? static_cast<std::size_t>(shape[1]) : layout.outer;
       return kind + ", " + count_of(layers, "layer") + ", " + count_of(layout.outer * layout.inner / layers, "unit");
     }
     return kind + ", " + count_of(layout.outer * layout.inner, "element");
@@ -392,9 +392,9 @@ class Recogniser {
       outputs.push_back(vector_of(port));
     }
     if (outputs.empty()) refuse("the graph has no action output beside its state", "no-action");
-    std::stable_sort(outputs.begin(), outputs.end(), [](const TensorSpec& a, const TensorSpec& b) {
-      return is_action_name(a.name) && !is_action_name(b.name);
-    });
+    const auto action =
+        std::find_if(outputs.begin(), outputs.end(), [](const TensorSpec& spec) { return is_action_name(spec.name); });
+    if (action != outputs.end()) std::rotate(outputs.begin(), action, action + 1);
     reading_.notes.push_back("output " + outputs[0].name + " is the action, " + count_of(outputs[0].size, "element") +
                              (is_action_name(outputs[0].name) ? "" : "; it is the first output that is no state"));
     if (dialect_ == "unknown" && reading_.contract.inputs[0].name == "obs" && outputs[0].name == "actions") {

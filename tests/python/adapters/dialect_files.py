@@ -161,7 +161,7 @@ def rl_games(
 
     The notebook gives an input and an output the same name, `out_state`, so the legacy exporter renames the input to
     `out_state.1`. With `names="trimmed"` only the mean and the states are outputs, as the adversaries of IsaacGymEnvs
-    (DeXtreme) read them; `names="rnn"` takes those of rl_games' own test of the export (`tests/test_lstm_onnx_export.py`).
+    (DeXtreme) read them; `names="rnn"` takes those of rl_games' own test (`tests/test_lstm_onnx_export.py`).
     """
     from rl_games.algos_torch import flatten
 
