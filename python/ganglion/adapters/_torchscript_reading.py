@@ -1,0 +1,302 @@
+"""What a TorchScript file without a contract is, found out by running it.
+
+The rules, and the codes in square brackets, are those of the C++ runtime (`cpp/src/engines/torchscript_probe.hpp`).
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ganglion.errors import ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_RESETS = ("reset", "reset_memory")
+_STEPS = 3
+_LARGEST_SCANNED = 4096
+
+
+def refusal(code: str, sentence: str) -> ExportError:
+    """An error with a stable code at its end."""
+    return ExportError(f"{sentence} [{code}]")
+
+
+@dataclass(frozen=True, eq=False)
+class StateBuffer:
+    """A buffer that holds state.
+
+    Attributes:
+        path: dotted name, for example `"hidden_state"`.
+        initial: value that a reset gives it, in the file's own shape and type.
+    """
+
+    path: str
+    initial: Tensor
+
+    @property
+    def slot_shape(self) -> tuple[int, ...]:
+        """Without the row: `(layers, hidden)` of a buffer `[layers, 1, hidden]`, `(n,)` of any other."""
+        shape = tuple(self.initial.shape)
+        return (shape[0], shape[2]) if len(shape) == 3 and shape[1] == 1 else (self.initial.numel(),)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """How a module with its state inside is to be run.
+
+    Attributes:
+        observation_shape: `(n,)`, or `(1, n)` where the module wants a row axis.
+        dtype: type of the observation that it takes.
+        state: its state buffers, in the order of the file.
+        held: further buffers that a step changes; they keep these values.
+        action_size: elements of the action.
+    """
+
+    observation_shape: tuple[int, ...]
+    dtype: torch.dtype
+    state: tuple[StateBuffer, ...]
+    held: tuple[StateBuffer, ...]
+    action_size: int
+
+
+def read(module: torch.jit.ScriptModule, state_names: Sequence[str] = ()) -> Reading:
+    """Finds observation size and state of a module; leaves it in its initial state.
+
+    Args:
+        module: in eval mode, on the CPU.
+        state_names: names of the buffers that are the state, where it is known better.
+
+    Raises:
+        ExportError: there is no reading, or more than one; says what to do.
+    """
+    buffers = dict(module.named_buffers())
+    if unknown := [name for name in state_names if name not in buffers]:
+        raise refusal(
+            "state-buffer-unknown",
+            f"the file has no buffer '{unknown[0]}' to keep the state in; it has {', '.join(buffers) or 'none'}",
+        )
+    _check_forward(module)
+    _check_normalisers(buffers, state_names)
+    at_load = {path: value.clone() for path, value in buffers.items()}
+    dtype = next((weight.dtype for weight in _matrices(module)), torch.float32)
+    shape = _observation_shape(module, dtype, at_load)
+    initial, changed = _initial_state(module, shape, dtype, at_load, state_names)
+    for path in changed:
+        if _is_normaliser(path) and not state_names:
+            raise refusal(
+                "normaliser-updates",
+                f"forward updates the normaliser's buffer {path} although the module is in eval mode, so actions would "
+                "drift; export the policy after eval(), or name the state buffers, and all others keep their values",
+            )
+    chosen = list(state_names) or changed
+    for path in chosen:
+        if not initial[path].is_floating_point():
+            raise refusal(
+                "state-not-floating",
+                f"the buffer {path} of type {initial[path].dtype} is changed by forward; only floating-point state "
+                "can be kept",
+            )
+    put_back(module, initial.items())
+    result = module(torch.zeros(shape, dtype=dtype))
+    put_back(module, initial.items())
+    return Reading(
+        observation_shape=shape,
+        dtype=dtype,
+        state=tuple(StateBuffer(path, initial[path]) for path in chosen),
+        held=tuple(StateBuffer(path, initial[path]) for path in changed if path not in chosen),
+        action_size=result.numel(),
+    )
+
+
+def get_buffer(module: torch.jit.ScriptModule, path: str) -> Tensor:
+    """The tensor that is there now: a step may have put a new one."""
+    owner, name = _owner(module, path)
+    value: Tensor = getattr(owner, name)
+    return value
+
+
+def set_buffer(module: torch.jit.ScriptModule, path: str, value: Tensor) -> None:
+    """Puts a tensor there."""
+    owner, name = _owner(module, path)
+    setattr(owner, name, value)
+
+
+def put_back(module: torch.jit.ScriptModule, values: Iterable[tuple[str, Tensor]]) -> None:
+    """Puts copies of values into buffers."""
+    for path, value in values:
+        set_buffer(module, path, value.clone())
+
+
+def _owner(module: torch.jit.ScriptModule, path: str) -> tuple[Any, str]:
+    *parents, name = path.split(".")
+    return functools.reduce(getattr, parents, module), name
+
+
+def last_line(error: Exception) -> str:
+    """The telling line of an exception of torch, which has a page of stack before it."""
+    text = str(error).split("\nException raised from")[0].strip()
+    return text.splitlines()[-1].removeprefix("RuntimeError: ")[:200] if text else type(error).__name__
+
+
+def _is_normaliser(path: str) -> bool:
+    return path.endswith(("mean", "std", "var"))
+
+
+def _check_forward(module: torch.jit.ScriptModule) -> None:
+    if "forward" not in module._c._method_names():
+        raise refusal("forward-missing", "the module has no method forward(obs); export a module that has one")
+    arguments = module._c._get_method("forward").schema.arguments[1:]
+    needed = [argument.name for argument in arguments if not argument.has_default_value()]
+    if len(needed) != 1:
+        raise refusal(
+            "forward-arguments",
+            f"forward({', '.join(needed)}) needs {len(needed)} arguments; a file without a contract must take one "
+            "observation and keep its state in buffers; write this policy with ganglion.export instead",
+        )
+
+
+def _check_normalisers(buffers: dict[str, Tensor], state_names: Sequence[str]) -> None:
+    for path, value in buffers.items():
+        if _is_normaliser(path) and path not in state_names and not value.isfinite().all():
+            raise refusal(
+                "normaliser-not-finite",
+                f"the buffer {path} of a normaliser has elements that are not finite, so every action would be NaN; "
+                "export again from a good checkpoint",
+            )
+
+
+def _matrices(module: torch.jit.ScriptModule) -> list[Tensor]:
+    found: list[Tensor] = [weight for weight in module.parameters() if weight.dim() == 2 and weight.is_floating_point()]
+    if found:
+        return found
+    graph: Any = module.inlined_graph
+    constants = [node.t("value") for node in graph.findAllNodes("prim::Constant") if _is_tensor(node)]
+    return [
+        matrix
+        for constant in constants
+        if constant.dim() == 2 and constant.is_floating_point()
+        for matrix in (constant, constant.t())
+    ]
+
+
+def _is_tensor(node: Any) -> bool:
+    return bool(node.hasAttribute("value") and node.kindOf("value") == "t")
+
+
+def _observation_shape(
+    module: torch.jit.ScriptModule, dtype: torch.dtype, at_load: dict[str, Tensor]
+) -> tuple[int, ...]:
+    input_size = getattr(module, "input_size", None)
+    flat = input_size is not None or ("hidden" in at_load and at_load["hidden"].dim() == 1)
+    if isinstance(input_size, int):
+        widths = [input_size]
+    else:
+        normalisers = [value for path, value in at_load.items() if _is_normaliser(path) and value.dim() > 0]
+        widths = [int(weight.shape[1]) for weight in _matrices(module)] + [value.shape[-1] for value in normalisers]
+        widths = list(dict.fromkeys(widths))
+    why = "it has no matrix among its parameters"
+
+    def accepted(width: int) -> tuple[int, ...] | None:
+        nonlocal why
+        for shape in ((width,), (1, width)) if flat else ((1, width), (width,)):
+            try:
+                result = module(torch.zeros(shape, dtype=dtype))
+            except Exception as error:  # whatever the operators inside raise
+                why = last_line(error)
+                continue
+            finally:
+                put_back(module, at_load.items())
+            if not isinstance(result, Tensor):
+                raise refusal(
+                    "forward-result",
+                    f"forward(obs) returns a {type(result).__name__} instead of the action alone; export a module that "
+                    "returns one tensor",
+                )
+            if result.numel() > 0:
+                return shape
+        return None
+
+    found = [shape for width in widths if (shape := accepted(width))]
+    reason = why
+    if not found:
+        # A single element comes last, because it broadcasts to many.
+        for width in (*range(2, _LARGEST_SCANNED + 1), 1):
+            if width == 1 and found:
+                break
+            if shape := accepted(width):
+                found.append(shape)
+            if len(found) == 2:
+                break
+    if not found:
+        raise refusal(
+            "observation-size-unknown",
+            f"no size of the observation up to {_LARGEST_SCANNED} was found that forward(obs) accepts: {reason}",
+        )
+    if len(found) > 1:
+        raise refusal(
+            "observation-size-ambiguous",
+            f"its observation may have {found[0][-1]} or {found[1][-1]} elements: forward(obs) accepts both; write the "
+            "policy with ganglion.export, which notes the size",
+        )
+    return found[0]
+
+
+def _initial_state(
+    module: torch.jit.ScriptModule,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    at_load: dict[str, Tensor],
+    state_names: Sequence[str],
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The values of all buffers after a reset, and the names of those that steps change."""
+    kept: list[str] = []
+    for name in _RESETS:
+        if not _takes_nothing(module, name):
+            continue
+        put_back(module, at_load.items())
+        getattr(module, name)()
+        initial = {path: value.clone() for path, value in module.named_buffers()}
+        changed = _changed(module, shape, dtype, initial)
+        getattr(module, name)()
+        wanted = [path for path in changed if not state_names or path in state_names]
+        left = [path for path in wanted if not _same(initial[path], get_buffer(module, path))]
+        if not left:
+            return initial, changed
+        kept = left
+    put_back(module, at_load.items())
+    changed = _changed(module, shape, dtype, at_load)
+    if kept and not state_names and not any(map(_is_normaliser, changed)):
+        raise refusal(
+            "state-not-restored",
+            f"its reset does not restore what forward changes: {', '.join(kept)}; the initial state is not known. "
+            "Where the values in the file are the right ones, name the state buffers, and these are taken",
+        )
+    return at_load, changed
+
+
+def _takes_nothing(module: torch.jit.ScriptModule, name: str) -> bool:
+    if name not in module._c._method_names():
+        return False
+    return all(argument.has_default_value() for argument in module._c._get_method(name).schema.arguments[1:])
+
+
+def _changed(
+    module: torch.jit.ScriptModule, shape: tuple[int, ...], dtype: torch.dtype, before: dict[str, Tensor]
+) -> list[str]:
+    changed = set()
+    for step in range(_STEPS):
+        module(torch.sin(0.7 * torch.arange(shape[-1]) + step).reshape(shape).to(dtype))
+        changed |= {path for path, value in before.items() if not _same(value, get_buffer(module, path))}
+    return [path for path in before if path in changed]
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)

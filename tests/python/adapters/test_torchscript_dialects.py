@@ -1,0 +1,284 @@
+"""TorchScript files of other trainers in the LibTorch engine, against torch.jit on the same file."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+import torchscript_files as files
+from torch import nn
+from torchscript_files import ACTIONS, OBSERVATIONS, UNITS, save
+
+import ganglion
+from ganglion.errors import GanglionError, StepError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+
+STEPS = 1000
+
+
+def write(path: Path, name: str) -> Path:
+    """The file of a case: `"rsl_rl-lstm-2"` is trainer, kind and layers."""
+    trainer, kind, layers = name.split("-")
+    torch.manual_seed(3)
+    if trainer == "rsl_rl":
+        return files.write_rsl_rl(path, kind, int(layers))
+    if trainer == "isaac":
+        return save(files.IsaacLabExporter(None if kind == "mlp" else kind, int(layers)), path)
+    if trainer == "legged":
+        return save(files.LeggedGymExporter(int(layers)), path)
+    if trainer == "pyrado":
+        return save(files.pyrado(int(layers), double=kind == "float64"), path)
+    return save(nn.Sequential(nn.Linear(OBSERVATIONS, 16), nn.ELU(), nn.Linear(16, ACTIONS)), path)
+
+
+RECURRENT = [
+    *[f"rsl_rl-{kind}-{layers}" for kind in ("lstm", "gru") for layers in (1, 2, 3)],
+    *["isaac-lstm-1", "isaac-gru-2", "legged-lstm-1", "legged-lstm-3", "pyrado-float32-2", "pyrado-float64-1"],
+]
+WITHOUT_MEMORY = ["rsl_rl-mlp-1", "isaac-mlp-1", "plain-mlp-1"]
+DIALECT = {"isaac": "rsl_rl", "legged": "legged_gym", "plain": "mlp"}
+
+
+def run_file(path: Path, observations: NDArray[np.float32], resets: set[int]) -> NDArray[np.float32]:
+    """What torch.jit does with the file; where it has no method that resets it, it is loaded again."""
+    module: Any = torch.jit.load(str(path))
+    flat = "pyrado" in path.name
+    dtype = next(module.parameters()).dtype
+    actions = []
+    with torch.no_grad():
+        for step, observation in enumerate(observations):
+            if step in resets:
+                if hasattr(module, "reset"):
+                    module.reset()
+                elif hasattr(module, "reset_memory"):
+                    module.reset_memory()
+                else:
+                    module = torch.jit.load(str(path))
+                module.eval()
+            x = torch.from_numpy(observation).to(dtype)
+            actions.append(module(x if flat else x.unsqueeze(0)).flatten().float().numpy().copy())
+    return np.stack(actions)
+
+
+def observations(steps: int = STEPS, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(0.0, 1.5, (steps, OBSERVATIONS)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", [*RECURRENT, *WITHOUT_MEMORY])
+def test_a_thousand_steps_with_resets(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"{name}.pt", name)
+    pilot = ganglion.load(path)
+    assert pilot.reading.dialect == DIALECT.get(name.split("-")[0], name.split("-")[0])
+    given, resets = observations(), {0, 250, 251, 777}
+    expected = run_file(path, given, resets)
+    for step, observation in enumerate(given):
+        if step in resets:
+            pilot.reset()
+        np.testing.assert_allclose(pilot.step(observation), expected[step], rtol=1e-5, atol=1e-5, err_msg=f"{step}")
+
+
+@pytest.mark.parametrize("name", ["rsl_rl-lstm-2", "isaac-gru-2", "legged-lstm-1", "pyrado-float64-1"])
+def test_the_state_can_be_taken_out_and_put_back(name: str, tmp_path: Path) -> None:
+    pilot = ganglion.load(write(tmp_path / f"{name}.pt", name))
+    given = observations(30)
+    pilot.reset()
+    initial = pilot.state().copy()
+    for observation in given[:10]:
+        pilot.step(observation)
+    middle = pilot.state().copy()
+    assert not np.array_equal(initial, middle)
+    first = [pilot.step(observation) for observation in given[10:]]
+    pilot.reset()
+    np.testing.assert_array_equal(pilot.state(), initial)
+    pilot.step(given[3])
+    pilot.set_state(middle)
+    np.testing.assert_array_equal(np.stack([pilot.step(observation) for observation in given[10:]]), np.stack(first))
+
+
+@pytest.mark.parametrize("name", ["rsl_rl-gru-1", "legged-lstm-1", "pyrado-float32-2"])
+def test_a_refused_step_keeps_the_old_bytes(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"{name}.pt", name)
+    pilot, beside = ganglion.load(path), ganglion.load(path)
+    given = observations(20)
+    action = np.empty(ACTIONS, np.float32)
+    for observation in given[:10]:
+        pilot.step(observation, out=action)
+        beside.step(observation)
+    state, kept = pilot.state().copy(), action.copy()
+    for bad in (np.full(OBSERVATIONS, np.nan, np.float32), np.full(OBSERVATIONS, 3e38, np.float32) * 0 + np.inf):
+        with pytest.raises(StepError):
+            pilot.step(bad, out=action)
+        np.testing.assert_array_equal(pilot.state(), state)
+        np.testing.assert_array_equal(action, kept)
+    for observation in given[10:]:
+        np.testing.assert_array_equal(pilot.step(observation), beside.step(observation))
+
+
+class FailsOnDemand(files.Recurrent):
+    """Writes its state, and then looks up a row that is not there if the first element says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.zeros(2, ACTIONS))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        action = self.advance(x)
+        return action + self.table[(x[:, 0] > 100.0).long() * 5]
+
+
+def test_an_error_inside_a_step_that_has_written_its_buffers_leaves_no_trace(tmp_path: Path) -> None:
+    path = save(FailsOnDemand(), tmp_path / "fails.pt")
+    pilot, beside = ganglion.load(path), ganglion.load(path)
+    given = observations(10)
+    for step, observation in enumerate(given):
+        if step == 5:
+            state = pilot.state().copy()
+            with pytest.raises(StepError, match="engine_failure"):
+                pilot.step(np.float32([200.0, 0.0, 0.0, 0.0, 0.0]))
+            np.testing.assert_array_equal(pilot.state(), state)
+        np.testing.assert_array_equal(pilot.step(observation), beside.step(observation))
+
+
+@pytest.mark.parametrize("name", ["rsl_rl-lstm-2", "rsl_rl-gru-3", "isaac-lstm-1", "legged-lstm-1", "rsl_rl-mlp-1"])
+def test_several_rows_are_several_policies(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"{name}.pt", name)
+    rows = 3
+    pilot, alone = ganglion.load(path, batch=rows), [ganglion.load(path) for _ in range(rows)]
+    given = [observations(60, seed) for seed in range(rows)]
+    for step in range(60):
+        if step == 30:
+            pilot.reset([False, True, False])
+            alone[1].reset()
+        actions = pilot.step(np.stack([sequence[step] for sequence in given]))
+        for row in range(rows):
+            np.testing.assert_allclose(actions[row], alone[row].step(given[row][step]), rtol=1e-5, atol=1e-5)
+    if pilot.contract.state:
+        np.testing.assert_allclose(pilot.state(), np.stack([policy.state() for policy in alone]), rtol=1e-5, atol=1e-5)
+
+
+def test_a_program_for_one_row_is_not_run_with_several(tmp_path: Path) -> None:
+    path = save(files.OneRow(), tmp_path / "one_row.pt")
+    assert ganglion.load(path).contract.batch == 1
+    with pytest.raises((GanglionError, ValueError), match="batch of 2"):
+        ganglion.load(path, batch=2)
+
+
+def test_what_was_recognised_is_said(tmp_path: Path) -> None:
+    reading = ganglion.load(write(tmp_path / "a.pt", "rsl_rl-lstm-1")).reading
+    assert any(
+        note
+        == f"buffer hidden_state [1, 1, {UNITS}] is changed by forward(x) and restored by reset(): LSTM hidden state, "
+        f"1 layer, {UNITS} units; initial value zeros, as reset() sets it"
+        for note in reading.notes
+    )
+    assert any("cell_state" in note and "LSTM cell state" in note for note in reading.notes)
+    assert [(slot.name, slot.shape) for slot in reading.contract.state] == [
+        ("hidden_state", (1, UNITS)),
+        ("cell_state", (1, UNITS)),
+    ]
+    reading = ganglion.load(write(tmp_path / "b.pt", "isaac-gru-2")).reading
+    assert any("GRU hidden state, 2 layers" in note and "no method that resets it" in note for note in reading.notes)
+    reading = ganglion.load(write(tmp_path / "c.pt", "pyrado-float64-1")).reading
+    assert any("Double" in note and "7 digits" in note for note in reading.notes)
+    assert any("initial value not zeros, as reset() sets it" in note for note in reading.notes)
+    np.testing.assert_allclose(reading.contract.initial_state, 0.1)
+
+
+def test_a_module_that_keeps_its_observation(tmp_path: Path) -> None:
+    """Its buffer is then the caller's memory, and its reset the tensor with the initial value: neither is written."""
+    path = save(files.KeepsObservation(), tmp_path / "last.pt")
+    pilot = ganglion.load(path)
+    assert [slot.name for slot in pilot.contract.state] == ["last"]
+    given = observations(20)
+    expected = run_file(path, given, {0, 10})
+    for step, observation in enumerate(given):
+        if step in (0, 10):
+            pilot.reset()
+        np.testing.assert_allclose(pilot.step(observation.copy()), expected[step], rtol=1e-6, atol=1e-6)
+
+
+def test_an_observation_longer_than_any_matrix(tmp_path: Path) -> None:
+    assert ganglion.load(save(files.Split(), tmp_path / "split.pt")).contract.observation_size == 9
+
+
+def test_a_normaliser_left_in_training_mode_does_not_learn(tmp_path: Path) -> None:
+    module = files.IsaacLabExporter("gru").train()
+    pilot = ganglion.load(save(module, tmp_path / "train.pt"))
+    assert [slot.name for slot in pilot.contract.state] == ["hidden_state"]
+
+
+def test_named_buffers_are_the_state_and_nothing_else(tmp_path: Path) -> None:
+    path = save(files.LearnsAlways(), tmp_path / "learns.pt")
+    pilot = ganglion.load(path, state={"hidden_state": "hidden_state"})
+    assert [slot.name for slot in pilot.contract.state] == ["hidden_state"]
+    assert any("running_mean" in note and "held" in note for note in pilot.reading.notes)
+    observation = observations(1)[0]
+    first = pilot.step(observation)
+    for _ in range(5):
+        pilot.step(observation)
+    pilot.reset()
+    np.testing.assert_array_equal(pilot.step(observation), first)
+
+
+def frozen_with(name: str, value: float) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        module = files.IsaacLabExporter("lstm")
+        getattr(module.normalizer, name)[0, 2] = value
+        return module
+
+    return make
+
+
+REFUSED = {
+    "state-not-restored": files.ResetsHalf,
+    "step-not-repeatable": files.Random,
+    "state-not-floating": files.TensorCounter,
+    "normaliser-updates": files.LearnsAlways,
+    "forward-arguments": files.TwoArguments,
+    "forward-result": files.ReturnsPair,
+    "observation-size-ambiguous": files.AnySize,
+    "normaliser-not-finite": frozen_with("_std", math.nan),
+}
+SAID = {
+    "state-not-restored": "cell_state",
+    "state-not-floating": "steps",
+    "normaliser-updates": "running_mean",
+    "forward-arguments": "x, command",
+    "observation-size-ambiguous": "7 or 4",
+    "normaliser-not-finite": "normalizer._std of a normaliser has 1 of 5 elements",
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_a_file_that_cannot_be_taken_is_refused(code: str, tmp_path: Path) -> None:
+    path = save(REFUSED[code](), tmp_path / "bad.pt")
+    with pytest.raises(GanglionError) as caught:
+        ganglion.load(path)
+    assert f"[{code}]" in str(caught.value) and SAID.get(code, "") in str(caught.value)
+
+
+def test_state_outside_of_the_buffers_is_found(tmp_path: Path) -> None:
+    with pytest.raises(GanglionError, match=r"\[step-not-repeatable\]"):
+        ganglion.load(save(files.HiddenCounter(), tmp_path / "counter.pt"))
+
+
+def test_an_unknown_buffer_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pt", "legged-lstm-1")
+    with pytest.raises(GanglionError, match=r"no buffer 'h'.*hidden_state, cell_state \[state-buffer-unknown\]"):
+        ganglion.load(path, state={"h": "h"})
+
+
+def test_zero_variance_is_reported(tmp_path: Path) -> None:
+    reading = ganglion.load(save(frozen_with("_std", 0.0)(), tmp_path / "zero.pt")).reading
+    said = [*reading.notes, *(f"warning [{finding.code}]: {finding.sentence}" for finding in reading.findings)]
+    assert any("[normaliser-zero-variance]" in text and "1 of 5 elements (the first: 2)" in text for text in said)
