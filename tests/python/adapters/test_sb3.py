@@ -1,0 +1,545 @@
+"""Checkpoints that Stable-Baselines3 and sb3-contrib trained and saved themselves, against their own `predict`."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import pickle
+import sys
+import types
+import warnings
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cloudpickle
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from sb3_contrib import TQC, TRPO, RecurrentPPO
+from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+import ganglion
+from ganglion.adapters import _files, sb3
+from ganglion.errors import ArtifactError
+
+sys.path.append(str(Path(__file__).parents[1] / "export"))
+from header_toolchains import HOST, drive  # lies with the other export tests
+
+STEPS = 1000
+Box, Discrete, MultiDiscrete = gymnasium.spaces.Box, gymnasium.spaces.Discrete, gymnasium.spaces.MultiDiscrete
+OBSERVATIONS = Box(np.float32([-2.0, -np.inf, -0.1234567891]), np.float32([2.0, np.inf, 1e-3 / 3]))
+ACTIONS = Box(np.float32([-0.3, 1 / 3]), np.float32([0.1, 1.7]))
+PARTS = {"b": Box(-2.0, 2.0, (2,)), "a": Box(-1.0, 5.0, (1, 2)), "mode": Discrete(3)}
+
+
+class Toy(gymnasium.Env):
+    """Random observations with a mean and a spread; only good for training a network into any direction."""
+
+    def __init__(self, observation_space, action_space):
+        self.observation_space, self.action_space = observation_space, action_space
+        self.random = np.random.default_rng(0)
+        self.steps = 0
+
+    def reset(self, *, seed=None, options=None):  # noqa: ARG002
+        self.steps = 0
+        return observed(self.observation_space, self.random), {}
+
+    def step(self, action):
+        self.steps += 1
+        reward = float(np.sum(action))
+        return observed(self.observation_space, self.random), reward, False, self.steps >= 20, {}
+
+
+def observed(space, random):
+    if isinstance(space, gymnasium.spaces.Dict):
+        return {key: observed(part, random) for key, part in space.spaces.items()}
+    if isinstance(space, Discrete):
+        return np.int64(random.integers(space.n))
+    return random.normal(0.3, 1.5, space.shape).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One algorithm with its settings."""
+
+    algorithm: type
+    policy: str = "MlpPolicy"
+    observations: gymnasium.Space = field(default_factory=lambda: OBSERVATIONS)
+    actions: gymnasium.Space = field(default_factory=lambda: ACTIONS)
+    env: str | None = None
+    normalized: dict | None = None
+    settings: dict = field(default_factory=dict)
+    kwargs: dict = field(default_factory=dict)
+    steps: int = 64
+
+    def make(self):
+        if self.env is not None:
+            return gymnasium.make(self.env)
+        return Toy(self.observations, self.actions)
+
+
+OFF = {"learning_starts": 20, "buffer_size": 100, "batch_size": 16, "learning_rate": 0.01}
+ON = {"n_steps": 32, "batch_size": 16, "learning_rate": 0.03}
+LSTM = {"lstm_hidden_size": 12, "net_arch": {"pi": [10], "vf": [6]}}
+DICT = gymnasium.spaces.Dict(PARTS)
+CASES = {
+    "lstm pendulum": Case(
+        RecurrentPPO, "MlpLstmPolicy", env="Pendulum-v1", normalized={}, settings=ON,
+        kwargs={**LSTM, "n_lstm_layers": 2, "log_std_init": 2.0}, steps=256,
+    ),
+    "lstm shared, gsde, squashed": Case(
+        RecurrentPPO, "MlpLstmPolicy", settings={**ON, "use_sde": True}, kwargs={
+            **LSTM, "shared_lstm": True, "enable_critic_lstm": False, "squash_output": True,
+            "activation_fn": torch.nn.ELU,
+        },
+    ),
+    "lstm categories": Case(
+        RecurrentPPO, "MlpLstmPolicy", env="CartPole-v1", settings=ON,
+        kwargs={**LSTM, "enable_critic_lstm": False, "net_arch": []}, steps=512,
+    ),
+    "lstm dict": Case(
+        RecurrentPPO, "MultiInputLstmPolicy", observations=DICT, normalized={"norm_obs_keys": ["a"], "clip_obs": 1.5},
+        settings=ON, kwargs=LSTM,
+    ),
+    "ppo": Case(PPO, normalized={"clip_obs": 2.0, "epsilon": 0.3}, settings=ON, kwargs={"net_arch": [8, 6]}),
+    "ppo cartpole": Case(PPO, env="CartPole-v1", settings=ON, kwargs={"activation_fn": torch.nn.LeakyReLU}),
+    "ppo dict": Case(
+        PPO, "MultiInputPolicy", observations=gymnasium.spaces.Dict({k: PARTS[k] for k in "ab"}), normalized={},
+        settings=ON,
+    ),
+    "a2c several categories": Case(
+        A2C, observations=Discrete(4), actions=MultiDiscrete([3, 2]), settings={"n_steps": 8}
+    ),
+    "trpo": Case(TRPO, normalized={"norm_obs": False}, settings={"n_steps": 32, "batch_size": 16}),
+    "sac": Case(SAC, settings=OFF, kwargs={"net_arch": [8, 6]}),
+    "sac gsde": Case(SAC, normalized={}, settings={**OFF, "use_sde": True}, kwargs={"net_arch": [8], "clip_mean": 0.4}),
+    "tqc": Case(TQC, settings=OFF, kwargs={"net_arch": [8]}),
+    "td3": Case(TD3, settings=OFF, kwargs={"net_arch": {"pi": [8], "qf": [4]}, "activation_fn": torch.nn.SiLU}),
+    "ddpg": Case(DDPG, settings=OFF, kwargs={"net_arch": [8, 7]}),
+}  # fmt: skip
+EXPORTED = {
+    "lstm pendulum": (".pt", ".onnx", ".ganglion", ".hpp"),
+    "lstm shared, gsde, squashed": (".pt", ".ganglion"),
+    "lstm categories": (".pt", ".onnx", ".ganglion", ".hpp"),
+    "lstm dict": (".onnx",),
+    "a2c several categories": (".ganglion",),
+    "sac gsde": (".hpp",),
+}
+
+
+@dataclass
+class Trained:
+    """What a training left behind: two files, and what the library reads from them."""
+
+    checkpoint: Path
+    vecnormalize: Path | None
+    model: object
+    normalizer: VecNormalize | None
+
+    def load(self, **options):
+        if self.vecnormalize is not None:
+            options = {"vecnormalize": self.vecnormalize, "allow_pickle": True, **options}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return sb3.load(self.checkpoint, **options)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    made = {}
+
+    def train(name):
+        if name not in made:
+            torch.set_num_threads(1)
+            case, folder = CASES[name], tmp_path_factory.mktemp("sb3")
+            venv = DummyVecEnv([case.make])
+            env = venv if case.normalized is None else VecNormalize(venv, **case.normalized)
+            model = case.algorithm(
+                case.policy, env, seed=0, device="cpu", policy_kwargs=dict(case.kwargs), **case.settings
+            )
+            model.learn(CASES[name].steps)
+            model.save(folder / "model.zip")
+            normalizer, path = None, None
+            if case.normalized is not None:
+                path = folder / "vecnormalize.pkl"
+                env.save(str(path))
+                normalizer = VecNormalize.load(str(path), DummyVecEnv([case.make]))
+            made[name] = Trained(
+                folder / "model.zip", path, case.algorithm.load(folder / "model.zip", device="cpu"), normalizer
+            )
+        return made[name]
+
+    return train
+
+
+def as_vector(space, observation):
+    """The observation as our policies take it: parts side by side in the order of the space, categories one-hot."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        return np.concatenate([as_vector(part, observation[key]) for key, part in space.spaces.items()])
+    if isinstance(space, Discrete):
+        return np.eye(int(space.n), dtype=np.float32)[observation]
+    return np.asarray(observation, np.float32).reshape(-1)
+
+
+def trajectory(trained):
+    """Observations, resets, and what the library predicts along them."""
+    random = np.random.default_rng(1)
+    space = trained.model.observation_space
+    inputs, expected, resets, state = [], [], random.random(STEPS) < 0.02, None
+    resets[0] = True
+    for reset in resets:
+        observation = observed(space, random)
+        inputs.append(as_vector(space, observation))
+        if trained.normalizer is not None:
+            observation = trained.normalizer.normalize_obs(observation)
+        action, state = trained.model.predict(
+            observation, state=state, episode_start=np.array([reset]), deterministic=True
+        )
+        expected.append(np.asarray(action, np.float32).reshape(-1))
+    return np.stack(inputs), resets, np.stack(expected)
+
+
+@torch.inference_mode()
+def stepped(policy, inputs, resets):
+    hidden, actions = policy.init_hidden(), []
+    for observation, reset in zip(inputs, resets, strict=True):
+        action, *_, hidden = policy(torch.from_numpy(observation), policy.init_hidden() if reset else hidden)
+        actions.append(action.numpy())
+    return np.stack(actions)
+
+
+# --- the same actions ---
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_actions_are_those_of_predict(trained, name):
+    found = trained(name)
+    inputs, resets, expected = trajectory(found)
+    assert np.ptp(expected, axis=0).min() > 1e-3  # a policy that looks at its observation
+    np.testing.assert_allclose(stepped(found.load(), inputs, resets), expected, rtol=0, atol=1e-5)
+
+
+def test_what_was_trained_reaches_every_branch(trained):
+    for name in ("ppo", "lstm dict"):
+        _, _, expected = trajectory(trained(name))
+        assert ((expected == ACTIONS.low) | (expected == ACTIONS.high)).any(0).all(), f"{name}: no action is clipped"
+    policy = trained("sac gsde").load()
+    means = policy.policy(torch.randn(500, 3))[0]
+    assert means.abs().max() == pytest.approx(0.4)  # clip_mean
+    policy = trained("lstm dict").load()
+    assert policy.observation_normalizer(torch.full((7,), 100.0)).tolist() == [1.5, 1.5, 100, 100, 100, 100, 100]
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_every_file_and_engine(tmp_path, trained, name):
+    found = trained(name)
+    policy = found.load()
+    inputs, resets, expected = trajectory(found)
+    for suffix in EXPORTED[name]:
+        path = tmp_path / f"policy{suffix}"
+        contract = ganglion.export(policy, path)
+        if suffix == ".hpp":
+            actions = drive(HOST, tmp_path, inputs, resets)[:, : contract.outputs[0].size]
+            np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-5)
+            continue
+        assert ganglion.verify(path, policy, steps=STEPS).ok
+        pilot, actions = ganglion.load(path), []
+        for observation, reset in zip(inputs, resets, strict=True):
+            pilot.reset() if reset else None
+            actions.append(np.array(pilot.step(observation)).reshape(-1))
+        np.testing.assert_allclose(np.stack(actions), expected, rtol=0, atol=1e-5)
+
+
+def test_names_and_bounds(trained):
+    policy = trained("lstm dict").load()
+    assert [(spec.name, spec.size) for spec in policy.input_specs] == [("a", 2), ("b", 2), ("mode", 3)]
+    assert [(slot.name, slot.shape) for slot in policy.state_layout] == [("h", (1, 12)), ("c", (1, 12))]
+    policy = trained("a2c several categories").load()
+    assert [spec.name for spec in policy.output_specs] == ["actions", "logits_0", "logits_1"]
+    assert policy.output_specs[0].high == (2.0, 1.0)
+    assert [spec.name for spec in trained("ppo cartpole").load().output_specs] == ["actions", "logits"]
+    # Bit for bit, although the checkpoint has them in text with eight digits only.
+    policy = trained("sac").load()
+    assert policy.input_specs[0].low == tuple(OBSERVATIONS.low) and policy.input_specs[0].high == tuple(
+        OBSERVATIONS.high
+    )
+    assert policy.output_specs[0].low == tuple(ACTIONS.low) and policy.output_specs[0].high == tuple(ACTIONS.high)
+
+
+# --- what the user says ---
+
+
+def test_missing_statistics_are_told(trained):
+    with pytest.warns(UserWarning, match="trained behind VecNormalize"):
+        sb3.load(trained("lstm pendulum").checkpoint)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sb3.load(trained("ppo cartpole").checkpoint)
+        sb3.load(trained("sac").checkpoint)
+
+
+def test_bounds_can_be_given(trained):
+    policy = trained("sac").load(action_low=-3.0, action_high=[1.0, 5.0])
+    assert policy.output_specs[0].low == (-3.0, -3.0) and policy.output_specs[0].high == (1.0, 5.0)
+    tanh = torch.tanh(policy.policy(torch.ones(3))[0])
+    expected = torch.tensor([-3.0, -3.0]) + 0.5 * (tanh + 1.0) * torch.tensor([4.0, 8.0])
+    torch.testing.assert_close(policy(torch.ones(3))[0], expected)
+    for options, said in (
+        ({"action_low": 0.0}, "belong together"),
+        ({"action_low": [0.0], "action_high": 1.0}, "the policy has 2 actions"),
+        ({"action_low": 1.0, "action_high": 0.0}, "must not lie above"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            trained("sac").load(**options)
+
+
+# --- hostile and damaged files ---
+
+
+class Hostile:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (Path.touch, (Path(self.path),))
+
+
+def rewritten(source, target, change=None, **members):
+    """Copies a checkpoint with `data` changed in place, and members replaced, or left out where None."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        contents = {name: old.read(name) for name in old.namelist()}
+        data = json.loads(contents["data"])
+        if change is not None:
+            change(data)
+        contents["data"] = json.dumps(data)
+        contents |= {name.replace("_pth", ".pth"): content for name, content in members.items()}
+        for name, content in contents.items():
+            if content is not None:
+                new.writestr(name, content)
+    return target
+
+
+def weights_with(source, change):
+    state = torch.load(io.BytesIO(zipfile.ZipFile(source).read("policy.pth")), weights_only=True)
+    change(state)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def pickled(value):
+    return base64.b64encode(cloudpickle.dumps(value)).decode()
+
+
+def space_changed(key, space):
+    return lambda data: data[key].update({":serialized:": pickled(space)})
+
+
+def test_a_hostile_space_is_not_run_without_consent(tmp_path, trained):
+    planted = tmp_path / "planted"
+
+    def change(data):
+        data["action_space"][":serialized:"] = pickled(Hostile(planted))
+
+    path = rewritten(trained("sac").checkpoint, tmp_path / "model.zip", change)
+    with pytest.raises(ArtifactError, match=r"action_space names 'pathlib.*action_low=.*--allow-pickle"):
+        sb3.load(path)
+    assert not planted.exists()
+    assert sb3.load(path, action_low=-1.0, action_high=1.0).output_specs[0].low == (-1.0, -1.0)
+    assert not planted.exists()
+    with pytest.warns(UserWarning, match="can run any code"), pytest.raises(ArtifactError, match="is a NoneType"):
+        sb3.load(path, allow_pickle=True)
+    assert planted.exists()  # the plant is a real one
+
+
+@pytest.mark.parametrize("key", ["policy_class", "policy_kwargs", "lr_schedule", "_last_obs"])
+def test_other_pickles_are_never_read(tmp_path, trained, key):
+    planted = tmp_path / "planted"
+
+    def change(data):
+        entry = data[key] if isinstance(data[key], dict) else {}
+        data[key] = {**entry, ":serialized:": pickled(Hostile(planted))}
+
+    path = rewritten(trained("sac").checkpoint, tmp_path / "model.zip", change)
+    sb3.load(path, allow_pickle=True)
+    assert not planted.exists()
+
+
+def test_hostile_weights_and_statistics_are_not_run(tmp_path, trained):
+    planted = tmp_path / "planted"
+    buffer = io.BytesIO()
+    torch.save(Hostile(planted), buffer)
+    path = rewritten(trained("sac").checkpoint, tmp_path / "model.zip", policy_pth=buffer.getvalue())
+    with pytest.raises(ArtifactError, match=r"policy\.pth' holds more than tensors"):
+        sb3.load(path)
+    statistics = tmp_path / "vecnormalize.pkl"
+    statistics.write_bytes(pickle.dumps(Hostile(planted)))
+    with pytest.raises(ArtifactError, match=r"is a pickle.*--allow-pickle"):
+        sb3.load(trained("sac").checkpoint, vecnormalize=statistics)
+    assert not planted.exists()
+    with pytest.warns(UserWarning, match="can run any code"), pytest.raises(ArtifactError, match="holds a NoneType"):
+        sb3.load(trained("sac").checkpoint, vecnormalize=statistics, allow_pickle=True)
+
+
+def test_spaces_of_older_protocols_and_old_gym(tmp_path, trained, monkeypatch):
+    class OldBox:
+        def __init__(self, low, high):
+            self.low, self.high, self._shape, self.dtype = low, high, low.shape, low.dtype
+
+    OldBox.__module__, OldBox.__qualname__, OldBox.__name__ = "gym.spaces.box", "Box", "Box"
+    for name in ("gym", "gym.spaces", "gym.spaces.box"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["gym.spaces.box"].Box = OldBox
+    for protocol in (2, 3, 4, 5):
+        space = OldBox(np.asfortranarray(ACTIONS.low[None].repeat(2, 0))[0], ACTIONS.high.astype(">f4"))
+        text = base64.b64encode(pickle.dumps(space, protocol)).decode()
+        path = rewritten(
+            trained("sac").checkpoint,
+            tmp_path / "model.zip",
+            lambda data, text=text: data["action_space"].update({":serialized:": text}),
+        )
+        spec = sb3.load(path).output_specs[0]
+        assert spec.low == tuple(ACTIONS.low) and spec.high == tuple(ACTIONS.high)
+
+
+DATA = {
+    "no JSON": ("{", "no JSON"),
+    "a list": ("[]", "no JSON object but a list"),
+    "deep": ("[" * 100_000, "no JSON"),
+    "nothing": ("{}", "policy of the module 'unknown'"),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_damaged_data(tmp_path, trained, name):
+    text, said = DATA[name]
+    with pytest.raises(ArtifactError, match=said):
+        sb3.load(rewritten(trained("sac").checkpoint, tmp_path / "model.zip", data=text))
+
+
+CHANGES = {
+    "another policy": (lambda d: d["policy_class"].update(__module__="__main__"), "of the module '__main__'"),
+    "another extractor": (
+        lambda d: d["policy_kwargs"].update(features_extractor_class="<class 'my.Net'>"),
+        "features extractor <class 'my.Net'>",
+    ),
+    "another activation": (
+        lambda d: d["policy_kwargs"].update(activation_fn="<class 'os.system'>"),
+        r"activation is <class 'os.system'>.*activation=",
+    ),
+    "no space": (lambda d: d.pop("observation_space"), "observation_space is missing"),
+    "no base64": (lambda d: d["observation_space"].update({":serialized:": "!"}), "no base64"),
+    "no pickle": (lambda d: d["observation_space"].update({":serialized:": "AAAA"}), "cannot be read"),
+    "other observations": (space_changed("observation_space", Box(-1, 1, (5,))), "5 obs"),
+    "other actions": (space_changed("action_space", Box(-1, 1, (1,))), "1 actions"),
+    "no bounds": (space_changed("action_space", Box(-np.inf, 1, (2,))), "finite bounds"),
+    "binary": (
+        space_changed("action_space", gymnasium.spaces.MultiBinary(2)), "not supported"
+    ),
+    "from one": (
+        space_changed("action_space", Discrete(2, start=1)), "do not start at 0"
+    ),
+    "image": (
+        space_changed("observation_space", Box(0, 255, (1, 1, 3), np.uint8)), "images"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_not_supported_is_said(tmp_path, trained, name):
+    change, said = CHANGES[name]
+    with pytest.raises(ArtifactError, match=said):
+        sb3.load(rewritten(trained("sac").checkpoint, tmp_path / "model.zip", change))
+
+
+WEIGHTS = {
+    "missing": (lambda s: s.pop("actor.mu.bias"), "has no 'actor.mu.bias'"),
+    "missing weight": (lambda s: s.pop("actor.mu.weight"), "has no 'actor.mu.weight'"),
+    "unknown": (lambda s: s.update({"actor.extra": torch.ones(2)}), r"weights that are not known here: actor\.extra"),
+    "skipped layer": (
+        lambda s: s.update({"actor.latent_pi.9.weight": torch.ones(2, 2)}), r"not known here: actor\.latent_pi\.9"
+    ),
+    "another shape": (lambda s: s.update({"actor.mu.weight": torch.ones(2, 9)}), "expected 6 inputs"),
+    "another bias": (lambda s: s.update({"actor.mu.bias": torch.ones(3)}), r"bias \(3,\), expected \(2,\)"),
+    "not finite": (lambda s: s.update({"actor.mu.bias": torch.tensor([0.0, np.nan])}), "not finite"),
+    "integers": (lambda s: s.update({"actor.mu.bias": torch.tensor([0, 1])}), "floating-point numbers"),
+    "no tensor": (lambda s: s.update({"actor.mu.bias": "x"}), r"actor\.mu\.bias \(str\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_are_never_skipped(tmp_path, trained, name):
+    change, said = WEIGHTS[name]
+    source = trained("sac").checkpoint
+    path = rewritten(source, tmp_path / "model.zip", policy_pth=weights_with(source, change))
+    with pytest.raises(ArtifactError, match=said):
+        sb3.load(path)
+
+
+def test_lstm_weights_must_be_those_of_plain_layers(tmp_path, trained):
+    source = trained("lstm pendulum").checkpoint
+    for change, said in (
+        (lambda s: s.pop("lstm_actor.weight_ih_l0"), "has no weight_ih_l0"),
+        (lambda s: s.pop("lstm_actor.bias_hh_l1"), "bias_hh_l1 is missing"),
+        (lambda s: s.update({"lstm_actor.weight_ih_l0_reverse": torch.ones(48, 3)}), "weight_ih_l0_reverse"),
+        (lambda s: s.update({"lstm_actor.weight_hh_l1": torch.ones(48, 11)}), r"weight_hh_l1 \(48, 11\), expected"),
+    ):
+        path = rewritten(source, tmp_path / "model.zip", policy_pth=weights_with(source, change))
+        with pytest.raises(ArtifactError, match=said):
+            sb3.load(path)
+
+
+def test_no_archive_and_missing_members(tmp_path, trained, monkeypatch):
+    source = trained("sac").checkpoint
+    path = tmp_path / "model.zip"
+    for content, said in ((b"", "is empty"), (b"text", "no readable zip"), (source.read_bytes()[:90], "no readable")):
+        path.write_bytes(content)
+        with pytest.raises(ArtifactError, match=said):
+            sb3.load(path)
+    with pytest.raises(ArtifactError, match="cannot read"):
+        sb3.load(tmp_path / "nothing.zip")
+    torch.save({}, path)  # a zip archive too
+    with pytest.raises(ArtifactError, match=r"no member 'data' and no member 'policy\.pth'"):
+        sb3.load(path)
+    with pytest.raises(ArtifactError, match=r"no member 'policy\.pth'"):
+        sb3.load(rewritten(source, path, policy_pth=None))
+    monkeypatch.setattr(_files, "LARGEST_BYTES", 200_000)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("data", b" " * 10_000_000)
+        bomb.writestr("policy.pth", b"")
+    with pytest.raises(ArtifactError, match="'data' would have 10,000,000 bytes"):
+        sb3.load(path)
+
+
+def test_statistics_that_do_not_fit(tmp_path, trained):
+    cases = (
+        ("sac", "lstm pendulum", None),  # three elements both
+        ("ppo cartpole", "lstm pendulum", r"statistics of 3 means .* the observation of the policy has 4"),
+        ("sac", "lstm dict", "statistics of a Dict, but the observation of the policy is a Box"),
+        ("lstm dict", "lstm pendulum", "statistics of one vector, but the observation of the policy is a Dict"),
+    )
+    for policy, statistics, said in cases:
+        options = {"vecnormalize": trained(statistics).vecnormalize, "allow_pickle": True}
+        if said is None:
+            trained(policy).load(**options)
+            continue
+        with pytest.raises(ArtifactError, match=said):
+            trained(policy).load(**options)
+    for change, said in (
+        (lambda v: setattr(v.obs_rms, "mean", np.full(3, np.nan)), "cannot be used: .*finite"),
+        (lambda v: setattr(v.obs_rms, "var", -np.ones(3)), "cannot be used: variance"),
+        (lambda v: delattr(v, "obs_rms"), "no mean and var"),
+        (lambda v: delattr(v, "epsilon"), "a VecNormalize without epsilon"),
+    ):
+        broken = VecNormalize.load(trained("lstm pendulum").vecnormalize, DummyVecEnv([CASES["lstm pendulum"].make]))
+        change(broken)
+        path = tmp_path / "vecnormalize.pkl"
+        broken.save(path)
+        with pytest.raises(ArtifactError, match=said):
+            trained("sac").load(vecnormalize=path, allow_pickle=True)
