@@ -88,7 +88,10 @@ def verify(
         raise ValueError(f"steps must be at least 1, not {steps}")
     if not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
-    contract: Contract = runtime.inspect(path)
+    reading = runtime.explain(path)
+    contract: Contract = reading.contract
+    # In Python a TorchScript module of others keeps the state of one row.
+    rows_where_any = 1 if Path(path).suffix == ".pt" and reading.dialect != "ganglion" else _ROWS_WHERE_ANY
     if policy is not None:
         from ganglion.policies.skrl_policy import recurrent
 
@@ -98,7 +101,7 @@ def verify(
     if recording is not None:
         trajectory = load_recording(recording, observation_size=contract.observation_size, batch=rows)
     else:
-        trajectory = draw_trajectory(contract, steps=steps, batch=rows or _ROWS_WHERE_ANY, seed=seed)
+        trajectory = draw_trajectory(contract, steps=steps, batch=rows or rows_where_any, seed=seed)
 
     steppers, not_run = _steppers(path, policy, contract, engines, trajectory.batch)
     if not steppers or (policy is None and isinstance(steppers[0], RuntimeStepper)):

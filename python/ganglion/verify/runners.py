@@ -324,10 +324,13 @@ def _torchscript_steppers(path: Path, contract: Contract, batch: int) -> list[St
             return [_numpy(output) for output in outputs], _numpy(hidden)
 
         steppers.append(_FunctionalStepper("torch.jit step()", _initial_state(contract, batch), function))
-    if batch == 1:
+    if batch == 1 and (hasattr(module, "reset") or hasattr(module, "reset_memory")):
         steppers.append(_StatefulStepper(module, contract))
     if not steppers:
-        raise ArtifactError(f"{path}: without a functional step(obs, hidden) it runs one row only, not {batch}")
+        raise ArtifactError(
+            f"{path}: without a functional step(obs, hidden) and a reset() it is not run in Python, and with a reset() "
+            f"for one row only, not {batch}"
+        )
     return steppers
 
 
@@ -347,11 +350,13 @@ class _StatefulStepper:
         # contract that is inferred from such a file calls the slots by the buffers that hold them.
         self._is_ours = hasattr(module, "step")
         self._buffers = ("hidden",) if self._is_ours else tuple(slot.name for slot in contract.state)
-        self._module.reset()
+        # legged_gym calls it reset_memory.
+        self._reset = module.reset if hasattr(module, "reset") else module.reset_memory
+        self._reset()
 
     def reset(self, rows: NDArray[np.bool_]) -> None:
         if rows[0]:
-            self._module.reset()
+            self._reset()
 
     def step(self, observation: Floats) -> tuple[Sequence[Floats], Floats | None]:
         with self._torch.inference_mode():
