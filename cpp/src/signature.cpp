@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <string_view>
 
 namespace ganglion::detail {
 
@@ -31,7 +30,6 @@ Reading reading_of(Contract contract) {
 }
 
 Reading reading_of(const Inference& inference) {
-  constexpr std::string_view warning = "warning [";
   const Signature& signature = inference.signature;
   Reading reading;
   reading.dialect = inference.dialect;
@@ -50,15 +48,9 @@ Reading reading_of(const Inference& inference) {
   }
   contract.initial_state.assign(signature.initial_state, signature.initial_state + contract.hidden_size());
   if (signature.batch != 0) contract.batch = signature.batch;
-  for (const std::string_view note : inference.notes) {
-    const std::size_t end = note.find("]: ");
-    if (note.starts_with(warning) && end != std::string_view::npos) {
-      const std::string code(note.substr(warning.size(), end - warning.size()));
-      reading.findings.push_back({code, std::string(note.substr(end + 3))});
-    } else {
-      reading.notes.emplace_back(note);
-    }
-  }
+  reading.notes.assign(inference.notes.begin(), inference.notes.end());
+  for (const InferredFinding& finding : inference.findings)
+    reading.findings.push_back({finding.code, finding.sentence});
   return reading;
 }
 

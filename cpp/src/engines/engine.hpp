@@ -44,11 +44,18 @@ struct Signature {
   std::span<const ConstantInput> constants{};
 };
 
+/// Something suspicious, with its stable code.
+struct InferredFinding {
+  const char* code;
+  const char* sentence;
+};
+
 /// What an engine recognised in a file that says nothing of itself, and how, for a human reader.
 struct Inference {
   Signature signature{};
   const char* dialect = "";            ///< "rsl_rl", "legged_gym", "pyrado", ... or "unknown"
   std::span<const char* const> notes;  ///< one sentence each
+  std::span<const InferredFinding> findings{};
 };
 
 /// Where a session reads and writes. Fixed addresses, owned by the facade for as long as the session lives.

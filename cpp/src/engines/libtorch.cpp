@@ -171,6 +171,7 @@ InferredSignature signature_of(const Explained& explained) {
   signature.batch = reading.many_rows ? 0 : 1;
   signature.dialect = explained.dialect;
   for (const std::string& sentence : explained.notes) signature.note(sentence);
+  for (const Explained::Finding& finding : explained.findings) signature.find(finding.code, finding.sentence);
   return signature;
 }
 

@@ -32,7 +32,7 @@ inline std::string last_line(const std::exception& error) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
   if (const std::size_t line = text.rfind('\n'); line != std::string_view::npos) text.remove_prefix(line + 1);
   constexpr std::string_view prefix = "RuntimeError: ";
-  if (text.substr(0, prefix.size()) == prefix) text.remove_prefix(prefix.size());
+  if (text.starts_with(prefix)) text.remove_prefix(prefix.size());
   return std::string(text.substr(0, longest));
 }
 
@@ -129,8 +129,8 @@ class PureStep {
   /// Float32 memory of `rows` rows, each [hidden_size], as one tensor per buffer.
   using Views = std::vector<at::Tensor>;
 
-  PureStep(torch::jit::Module module, const Reading& reading, std::int64_t rows)
-      : module_(std::move(module)), reading_(reading), rows_(rows) {
+  PureStep(torch::jit::Module module, Reading reading, std::int64_t rows)
+      : module_(std::move(module)), reading_(std::move(reading)), rows_(rows) {
     const std::vector<ModuleBuffer> all = buffers_of(module_);
     const auto find = [&](const std::string& path) {
       const auto found = std::ranges::find(all, path, &ModuleBuffer::path);
@@ -203,7 +203,7 @@ class PureStep {
     ModuleBuffer buffer;
     at::Tensor memory;
 
-    void fill(const at::Tensor& value) {
+    void fill(const at::Tensor& value) const {
       memory.copy_(value);
       if (!buffer.get().is_same(memory)) buffer.set(memory);
     }

@@ -20,9 +20,15 @@ namespace ganglion::detail {
 
 /// A reading and what to tell about it.
 struct Explained {
+  struct Finding {
+    const char* code;
+    std::string sentence;
+  };
+
   Reading reading;
   const char* dialect = "unknown";
   std::vector<std::string> notes;
+  std::vector<Finding> findings;
 };
 
 class TorchScriptProbe {
@@ -34,7 +40,8 @@ class TorchScriptProbe {
         named_(state_names.begin(), state_names.end()),
         module_(module.deepcopy()),
         buffers_(buffers_of(module_)),
-        at_load_(buffers_) {}
+        at_load_(buffers_),
+        initial_(at_load_) {}
 
   [[nodiscard]] Explained explain() {
     check_names();
@@ -100,9 +107,10 @@ class TorchScriptProbe {
       }
       if (buffer.name.ends_with("mean")) continue;
       if (const at::Tensor zero = values == 0; zero.any().item<bool>()) {
-        note("warning [normaliser-zero-variance]: the buffer " + buffer.path + " has " + count_text(zero) +
-             " that are zero: these observation elements never varied in training, and any deviation in them is "
-             "multiplied by one over the normaliser's epsilon");
+        result_.findings.push_back({"normaliser-zero-variance",
+                                    "the buffer " + buffer.path + " has " + count_text(zero) +
+                                        " that are zero: these observation elements never varied in training, and any "
+                                        "deviation in them is multiplied by one over the normaliser's epsilon"});
       }
     }
     for (const auto& parameter : module_.named_parameters()) {
@@ -256,7 +264,8 @@ class TorchScriptProbe {
 
   /// The method that restores what steps change, and what they change.
   void find_reset() {
-    std::vector<std::string> refused, kept;
+    std::vector<std::string> refused;
+    std::vector<std::string> kept;
     for (const char* name : {"reset", "reset_memory"}) {
       if (!takes_nothing(name)) {
         if (module_.find_method(name)) note(std::string(name) + "() needs arguments, so it is not called");
@@ -275,15 +284,15 @@ class TorchScriptProbe {
       if (left.empty()) {
         reset_ = name;
         changed_ = changed;
-        initial_.emplace(initial);
+        initial_ = initial;
         return;
       }
       refused.emplace_back(std::string(name) + "()");
       kept = left;
     }
     at_load_.restore(buffers_);
-    initial_.emplace(buffers_);
-    changed_ = changed_by_steps(*initial_);
+    initial_ = at_load_;
+    changed_ = changed_by_steps(initial_);
     refuse_changing_normalisers();
     if (!refused.empty() && named_.empty()) {
       throw Refusal("state-not-restored", join(refused) + " does not restore what forward changes: " + join(kept) +
@@ -311,14 +320,14 @@ class TorchScriptProbe {
       for (const std::string& name : named_) chosen.push_back(index_of(name));
       for (const std::size_t i : changed_) {
         if (is_named(buffers_[i].path)) continue;
-        result_.reading.held.emplace_back(buffers_[i].path, (*initial_)[i].clone());
+        result_.reading.held.emplace_back(buffers_[i].path, initial_[i].clone());
         note("buffer " + buffers_[i].path +
              " is changed by forward too but was not named as state: it is held at the "
              "value that a reset gives it");
       }
     }
     for (const std::size_t i : chosen) {
-      const at::Tensor& initial = (*initial_)[i];
+      const at::Tensor& initial = initial_[i];
       if (!initial.is_floating_point()) {
         throw Refusal("state-not-floating", "the buffer " + buffers_[i].path + " of type " +
                                                 c10::toString(initial.scalar_type()) +
@@ -343,10 +352,9 @@ class TorchScriptProbe {
   [[nodiscard]] std::string recurrent_kind() const {
     std::string kind;
     for (const torch::jit::Module& part : module_.modules()) {
-      const auto& name = part.type()->name();
-      if (!name) continue;
+      const std::string name = part.type()->name().value_or(c10::QualifiedName()).name();
       for (const char* known : {"LSTM", "GRU", "RNN"}) {
-        if (name->name().substr(0, name->name().find("Cell")) != known) continue;
+        if (name.substr(0, name.find("Cell")) != known) continue;
         if (!kind.empty() && kind != known) return "";
         kind = known;
       }
@@ -356,7 +364,7 @@ class TorchScriptProbe {
 
   [[nodiscard]] std::string state_note(std::size_t index) const {
     const ModuleBuffer& buffer = buffers_[index];
-    const at::Tensor& initial = (*initial_)[index];
+    const at::Tensor& initial = initial_[index];
     const bool moves = std::ranges::find(changed_, index) != changed_.end();
     std::string text = "buffer " + buffer.path + " " + shape_text(initial.sizes());
     text += moves ? " is changed by forward(x)" : " was named as state, although forward(x) did not change it";
@@ -407,27 +415,29 @@ class TorchScriptProbe {
   [[nodiscard]] double replay(std::int64_t rows, const std::vector<Tensors>& expected) const {
     const Reading& reading = result_.reading;
     PureStep pure(original_.deepcopy(), reading, rows);
-    at::Tensor initial = at::empty({rows, reading.hidden_size()});
+    const at::Tensor initial = at::empty({rows, reading.hidden_size()});
     std::int64_t begin = 0;
     for (const Reading::Slot& slot : reading.state) {
       initial.narrow(1, begin, slot.size()).copy_(slot.initial.view({1, -1}).expand({rows, -1}));
       begin += slot.size();
     }
-    at::Tensor state = initial.clone(), elsewhere = initial + 0.25, ignored = at::empty_like(initial);
-    at::Tensor action = at::empty({rows, reading.action_size});
+    at::Tensor state = initial.clone();
+    const at::Tensor elsewhere = initial + 0.25;
+    const at::Tensor ignored = at::empty_like(initial);
+    const at::Tensor action = at::empty({rows, reading.action_size});
     double worst = 0.0;
     for (int step = 0; step < probe_steps_; ++step) {
       at::Tensor given = at::empty({rows, reading.observation_size()});
       for (std::int64_t row = 0; row < rows; ++row) given[row].copy_(observation(step + static_cast<int>(row))[0]);
       given = given.view(pure.observation_shape());
       pure.run(given * -0.5, pure.views_of(elsewhere), action, pure.views_of(ignored));
-      at::Tensor next = at::empty_like(state);
+      const at::Tensor next = at::empty_like(state);
       pure.run(given, pure.views_of(state), action, pure.views_of(next));
       state = next;
       for (std::int64_t row = 0; row < rows; ++row) {
         const at::Tensor& right = expected[static_cast<std::size_t>(row)][static_cast<std::size_t>(step)];
         const at::Tensor difference = (action[row] - right[0]).abs() / right[0].abs().clamp_min(1.0);
-        const double largest = difference.max().item<double>();
+        const auto largest = difference.max().item<double>();
         worst = std::isnan(largest) ? std::numeric_limits<double>::infinity() : std::max(worst, largest);
       }
     }
@@ -456,11 +466,13 @@ class TorchScriptProbe {
       expected.push_back(std::move(actions));
     }
     for (std::size_t i = 0; i < axes.size(); ++i) reading.state[i].rows_axis = axes[i];
-    bool works = false;
-    try {
-      works = replay(rows, expected) <= tolerance_;
-    } catch (const std::exception&) {  // a program that was written for one row
-    }
+    const bool works = [&] {
+      try {
+        return replay(rows, expected) <= tolerance_;
+      } catch (const std::exception&) {
+        return false;  // a program that was written for one row
+      }
+    }();
     reading.many_rows = works;
     if (works) {
       note("several rows run at once: tried with " + std::to_string(rows));
@@ -492,7 +504,7 @@ class TorchScriptProbe {
   std::vector<ModuleBuffer> buffers_;
   Snapshot at_load_;
   const char* reset_ = nullptr;
-  std::optional<Snapshot> initial_;
+  Snapshot initial_;  ///< what a reset sets
   std::vector<std::size_t> changed_;
   Explained result_;
 };

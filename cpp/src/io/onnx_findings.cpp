@@ -23,30 +23,31 @@ bool is_statistics_op(std::string_view op) {
   return std::any_of(ops.begin(), ops.end(), [op](const char* known) { return op == known; });
 }
 
+/// The constant of that name, in an initialiser or a Constant node, or null.
+const OnnxTensor* constant(const OnnxGraph& graph, const OnnxFlow& flow, std::string_view name) {
+  const auto stored = graph.initializers.find(name);
+  if (stored != graph.initializers.end()) return &stored->second;
+  const OnnxNode* node = flow.maker(name);
+  return node != nullptr && node->value ? &*node->value : nullptr;
+}
+
 /// Named constant vectors that a divisor is computed from; empty where it depends on the graph's inputs.
 std::vector<std::pair<std::string, std::vector<double>>> statistics(const OnnxGraph& graph, const OnnxFlow& flow,
                                                                     std::string_view divisor) {
+  bool is_constant = true;
   std::vector<std::pair<std::string, std::vector<double>>> found;
-  std::set<std::string_view> seen;
-  std::vector<std::string_view> open{divisor};
-  while (!open.empty()) {
-    const std::string_view here = open.back();
-    open.pop_back();
-    if (here.empty() || !seen.insert(here).second) continue;
+  static_cast<void>(reached(divisor, [&](std::string_view here, const auto& push) {
     const OnnxNode* node = flow.maker(here);
-    const auto stored = graph.initializers.find(here);
-    const OnnxTensor* tensor = nullptr;
-    if (node != nullptr && node->value) tensor = &*node->value;
-    if (stored != graph.initializers.end()) tensor = &stored->second;
-    if (tensor != nullptr) {
+    if (const OnnxTensor* tensor = constant(graph, flow, here)) {
       // A single element is the small number that is added against division by zero.
       if (auto values = tensor->values(); values && values->size() > 1) found.emplace_back(here, std::move(*values));
     } else if (node != nullptr && is_statistics_op(node->op)) {
-      open.insert(open.end(), node->inputs.begin(), node->inputs.end());
+      std::for_each(node->inputs.begin(), node->inputs.end(), push);
     } else {
-      return {};
+      is_constant = false;
     }
-  }
+  }));
+  if (!is_constant) found.clear();
   return found;
 }
 

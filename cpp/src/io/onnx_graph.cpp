@@ -223,17 +223,10 @@ const std::vector<const OnnxNode*>& OnnxFlow::users(std::string_view value) cons
 }
 
 std::set<std::string_view> OnnxFlow::sources(std::string_view value) const {
-  std::set<std::string_view> seen{value};
-  std::vector<std::string_view> open{value};
-  while (!open.empty()) {
-    const OnnxNode* node = maker(open.back());
-    open.pop_back();
-    if (node == nullptr) continue;
-    for (const std::string_view input : node->inputs) {
-      if (!input.empty() && seen.insert(input).second) open.push_back(input);
-    }
-  }
-  return seen;
+  return reached(value, [this](std::string_view here, const auto& push) {
+    const OnnxNode* node = maker(here);
+    if (node != nullptr) std::for_each(node->inputs.begin(), node->inputs.end(), push);
+  });
 }
 
 std::optional<std::int64_t> OnnxFlow::last_axis(const OnnxGraph& graph, std::string_view value) const {

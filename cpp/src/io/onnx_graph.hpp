@@ -60,6 +60,24 @@ struct OnnxGraph {
 /// Throws `Error` (bad_artifact) where the bytes are damaged.
 [[nodiscard]] OnnxGraph read_onnx_graph(std::span<const std::byte> bytes);
 
+/// `start` and everything that is found from it; `push_neighbours(value, push)` calls `push` for each next value.
+template <class PushNeighbours>
+[[nodiscard]] std::set<std::string_view> reached(std::string_view start, const PushNeighbours& push_neighbours) {
+  std::set<std::string_view> seen;
+  std::vector<std::string_view> open;
+  const auto push = [&](std::string_view value) {
+    // An operand that is left out has an empty name.
+    if (!value.empty() && seen.insert(value).second) open.push_back(value);
+  };
+  push(start);
+  while (!open.empty()) {
+    const std::string_view here = open.back();
+    open.pop_back();
+    push_neighbours(here, push);
+  }
+  return seen;
+}
+
 /// Which node makes a value, and what a value depends on.
 class OnnxFlow {
  public:

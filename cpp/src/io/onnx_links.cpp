@@ -20,38 +20,28 @@ bool is_one_of(const std::array<const char*, N>& ops, std::string_view op) {
 
 /// Float inputs of the graph that reach `value` by layout and masks alone.
 std::set<std::string> origins(const OnnxGraph& graph, const OnnxFlow& flow, std::string_view value) {
-  std::set<std::string> found;
-  std::set<std::string_view> seen;
-  std::vector<std::string_view> open{value};
-  while (!open.empty()) {
-    const std::string_view here = open.back();
-    open.pop_back();
-    if (here.empty() || !seen.insert(here).second) continue;
-    const auto port = std::find_if(graph.inputs.begin(), graph.inputs.end(),
-                                   [here](const OnnxPort& input) { return input.name == here; });
-    if (port != graph.inputs.end() && port->type == OnnxType::float32) found.insert(port->name);
+  const auto values = reached(value, [&flow](std::string_view here, const auto& push) {
     const OnnxNode* node = flow.maker(here);
-    if (node == nullptr || !(is_one_of(layout_ops, node->op) || is_one_of(masking_ops, node->op))) continue;
-    open.insert(open.end(), node->inputs.begin(), node->inputs.end());
+    if (node == nullptr || !(is_one_of(layout_ops, node->op) || is_one_of(masking_ops, node->op))) return;
+    std::for_each(node->inputs.begin(), node->inputs.end(), push);
+  });
+  std::set<std::string> found;
+  for (const OnnxPort& port : graph.inputs) {
+    if (port.type == OnnxType::float32 && values.contains(port.name)) found.insert(port.name);
   }
   return found;
 }
 
 /// Outputs of the graph that `value` becomes by layout alone.
 std::set<std::string> destinations(const OnnxGraph& graph, const OnnxFlow& flow, std::string_view value) {
-  std::set<std::string> found;
-  std::set<std::string_view> seen;
-  std::vector<std::string_view> open{value};
-  while (!open.empty()) {
-    const std::string_view here = open.back();
-    open.pop_back();
-    if (here.empty() || !seen.insert(here).second) continue;
-    const auto port = std::find_if(graph.outputs.begin(), graph.outputs.end(),
-                                   [here](const OnnxPort& output) { return output.name == here; });
-    if (port != graph.outputs.end()) found.insert(port->name);
+  const auto values = reached(value, [&flow](std::string_view here, const auto& push) {
     for (const OnnxNode* node : flow.users(here)) {
-      if (is_one_of(layout_ops, node->op)) open.insert(open.end(), node->outputs.begin(), node->outputs.end());
+      if (is_one_of(layout_ops, node->op)) std::for_each(node->outputs.begin(), node->outputs.end(), push);
     }
+  });
+  std::set<std::string> found;
+  for (const OnnxPort& port : graph.outputs) {
+    if (values.contains(port.name)) found.insert(port.name);
   }
   return found;
 }
