@@ -26,14 +26,14 @@ class Environment(abc.ABC):
     """
 
     @property
-    @abc.abstractmethod
     def action_space(self) -> gymnasium.Space[Any]:
         """The space of the actions."""
+        return self.spec.action_space
 
     @property
-    @abc.abstractmethod
     def observation_space(self) -> gymnasium.Space[Any]:
         """The space of the observations."""
+        return self.spec.observation_space
 
     @property
     @abc.abstractmethod
@@ -123,16 +123,6 @@ class Wrapper(Environment):
         if not hasattr(self._env, name):
             raise AttributeError(f"neither {type(self).__name__} nor what it wraps has an attribute '{name}'")
         return getattr(self._env, name)
-
-    @property
-    def action_space(self) -> gymnasium.Space[Any]:
-        """The space of the actions."""
-        return self._env.action_space
-
-    @property
-    def observation_space(self) -> gymnasium.Space[Any]:
-        """The space of the observations."""
-        return self._env.observation_space
 
     @property
     def spec(self) -> EnvSpec:

@@ -59,16 +59,6 @@ class GymEnvironment(Environment):
         self._begun = self._closed = False
 
     @property
-    def action_space(self) -> gymnasium.Space[Any]:
-        """The space of the actions."""
-        return self._spec.action_space
-
-    @property
-    def observation_space(self) -> gymnasium.Space[Any]:
-        """The space of the observations."""
-        return self._spec.observation_space
-
-    @property
     def spec(self) -> EnvSpec:
         """Both spaces, the largest number of steps of one episode, and names where there are any."""
         return self._spec

@@ -48,11 +48,6 @@ class MaskObservation(Wrapper):
         """The spec of the environment, with the elements that are kept."""
         return self._spec
 
-    @property
-    def observation_space(self) -> gymnasium.Space[Any]:
-        """The space of the elements that are kept."""
-        return self._spec.observation_space
-
     def reset(self, *, seed: int | None = None) -> tuple[Any, Mapping[str, Any]]:
         """Begins an episode, see `Environment.reset`."""
         observation, episode_info = self._env.reset(seed=seed)
@@ -94,11 +89,6 @@ class ScaleAction(Wrapper):
     def spec(self) -> EnvSpec:
         """The spec of the environment, with the action space from -1 to 1."""
         return self._spec
-
-    @property
-    def action_space(self) -> gymnasium.Space[Any]:
-        """The space from -1 to 1."""
-        return self._spec.action_space
 
     def step(self, action: Any) -> EnvStep:
         """Takes one step; the `action` of what is returned is the one that was given."""
