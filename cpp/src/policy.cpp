@@ -80,7 +80,8 @@ Reading read_torchscript_module(const std::filesystem::path& path, detail::Model
     for (const auto& [name, unused] : *hints.state) names.push_back(name.c_str());
   }
   Failure failure;
-  const detail::Inference* inference = model.infer(names, failure);
+  const std::span<const char* const> told(names);
+  const detail::Inference* inference = model.infer(hints.state ? &told : nullptr, failure);
   if (inference == nullptr) raise(path, failure);
   return detail::reading_of(*inference);
 }

@@ -21,6 +21,8 @@
 #include "io/artifact.hpp"
 #include "io/bytes.hpp"
 #include "io/ganglion_file.hpp"
+#include "io/hints.hpp"
+#include "io/onnx_reading.hpp"
 #include "native/cpu.hpp"
 #include "native/model.hpp"
 
@@ -47,6 +49,15 @@ void read_record(detail::ContractRecord (*read)(std::span<const std::byte>), std
     const detail::ContractRecord record = read(bytes);
     if (record.json) static_cast<void>(Contract::from_json(*record.json));
   });
+}
+
+/// As a file of another exporter, whatever contract it carries.
+void read_foreign(std::span<const std::byte> bytes) {
+  answered([&] { static_cast<void>(detail::read_foreign_onnx(bytes, {}, {}).to_json()); });
+}
+
+void read_hints(std::string_view text) {
+  answered([&] { static_cast<void>(detail::parse_hints(text, "policy.onnx.yaml")); });
 }
 
 void read_contract(std::string_view text) {
@@ -203,6 +214,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   read_native(bytes);
   read_record(detail::read_onnx, bytes);
   read_record(detail::read_torchscript, bytes);
+  read_foreign(bytes);
+  read_hints(detail::as_text(bytes));
   read_contract(detail::as_text(bytes));
   return 0;
 }

@@ -112,9 +112,9 @@ class Model {
   virtual ~Model() = default;
 
   /// What a file without a contract seems to be; null with `failure` set where the readings are none or several.
-  /// `state_names` are the names of what holds the state, where the caller knows better; else empty. Owned by the
-  /// model. Only for files that the runtime cannot read by itself; the others do not come here.
-  [[nodiscard]] virtual const Inference* infer(std::span<const char* const> /*state_names*/,
+  /// `state_names` are the names of what holds the state, and all of it, where the caller knows better; else null. The
+  /// answer is owned by the model. Only for files that the runtime cannot read by itself; the others do not come here.
+  [[nodiscard]] virtual const Inference* infer(const std::span<const char* const>* /*state_names*/,
                                                Failure& failure) noexcept {
     failure.set(FailureKind::bad_contract, "this engine recognises nothing in a file without a contract");
     return nullptr;

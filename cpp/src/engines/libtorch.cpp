@@ -183,7 +183,7 @@ class TorchModel final : public Model {
     module_.eval();
   }
 
-  const Inference* infer(std::span<const char* const> state_names, Failure& failure) noexcept override {
+  const Inference* infer(const std::span<const char* const>* state_names, Failure& failure) noexcept override {
     try {
       const c10::InferenceMode inference;
       const ThreadCount threads(threads_);

@@ -33,15 +33,17 @@ struct Explained {
 
 class TorchScriptProbe {
  public:
-  /// `module` is in eval mode. With `state_names` these buffers are the state, and no other.
+  /// `module` is in eval mode. With `state_names` these buffers are the state, and no other; null: recognise.
   /// Throws `Refusal` where there is no reading, or more than one.
-  TorchScriptProbe(const torch::jit::Module& module, std::span<const char* const> state_names)
+  TorchScriptProbe(const torch::jit::Module& module, const std::span<const char* const>* state_names)
       : original_(module),
-        named_(state_names.begin(), state_names.end()),
+        is_told_(state_names != nullptr),
         module_(module.deepcopy()),
         buffers_(buffers_of(module_)),
         at_load_(buffers_),
-        initial_(at_load_) {}
+        initial_(at_load_) {
+    if (is_told_) named_.assign(state_names->begin(), state_names->end());
+  }
 
   [[nodiscard]] Explained explain() {
     check_names();
@@ -278,7 +280,7 @@ class TorchScriptProbe {
       module_.run_method(name);
       std::vector<std::string> left;
       for (const std::size_t i : changed) {
-        const bool wanted = named_.empty() || is_named(buffers_[i].path);
+        const bool wanted = !is_told_ || is_named(buffers_[i].path);
         if (wanted && !same(initial[i], buffers_[i].get())) left.push_back(buffers_[i].path);
       }
       if (left.empty()) {
@@ -294,7 +296,7 @@ class TorchScriptProbe {
     initial_ = at_load_;
     changed_ = changed_by_steps(initial_);
     refuse_changing_normalisers();
-    if (!refused.empty() && named_.empty()) {
+    if (!refused.empty() && !is_told_) {
       throw Refusal("state-not-restored", join(refused) + " does not restore what forward changes: " + join(kept) +
                                               "; the initial state is not known. Where the values in the file are the "
                                               "right ones, name the state buffers, and these are taken");
@@ -302,7 +304,7 @@ class TorchScriptProbe {
   }
 
   void refuse_changing_normalisers() const {
-    if (!named_.empty()) return;
+    if (is_told_) return;
     for (const std::size_t i : changed_) {
       if (!buffers_[i].is_normaliser()) continue;
       throw Refusal("normaliser-updates",
@@ -315,7 +317,7 @@ class TorchScriptProbe {
   void find_state() {
     refuse_changing_normalisers();
     std::vector<std::size_t> chosen = changed_;
-    if (!named_.empty()) {
+    if (is_told_) {
       chosen.clear();
       for (const std::string& name : named_) chosen.push_back(index_of(name));
       for (const std::size_t i : changed_) {
@@ -499,6 +501,7 @@ class TorchScriptProbe {
   }
 
   const torch::jit::Module& original_;
+  bool is_told_;  ///< the state is what the user named
   std::vector<std::string> named_;
   torch::jit::Module module_;
   std::vector<ModuleBuffer> buffers_;

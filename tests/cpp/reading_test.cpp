@@ -1,0 +1,344 @@
+// How files without a contract are read: small ONNX graphs put together here, and what is recognised, found and
+// refused.
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <ganglion/policy.hpp>
+#include <limits>
+#include <string>
+#include <variant>
+
+#include "check.hpp"
+#include "io/bytes.hpp"
+#include "io/hints.hpp"
+#include "io/onnx_reading.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using ganglion::ErrorCode;
+using ganglion::Reading;
+using ganglion::ReadingHints;
+using ganglion::detail::as_bytes;
+using ganglion::detail::parse_hints;
+
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+const fs::path artifacts = GANGLION_ARTIFACTS;
+
+/// A protobuf message; field numbers are those of onnx.proto3.
+class Message {
+ public:
+  Message& number(unsigned field, std::uint64_t value) {
+    varint(field << 3U);
+    varint(value);
+    return *this;
+  }
+  Message& text(unsigned field, std::string_view value) {
+    varint(field << 3U | 2U);
+    varint(value.size());
+    bytes_ += value;
+    return *this;
+  }
+  Message& message(unsigned field, const Message& value) { return text(field, value.bytes_); }
+  [[nodiscard]] const std::string& bytes() const { return bytes_; }
+
+ private:
+  void varint(std::uint64_t value) {
+    constexpr std::uint64_t low = 0x7F;
+    for (; value > low; value >>= 7U) bytes_ += static_cast<char>((value & low) | 0x80U);
+    bytes_ += static_cast<char>(value);
+  }
+
+  std::string bytes_;
+};
+
+constexpr unsigned float32 = 1;
+constexpr unsigned int32 = 6;
+constexpr unsigned float64 = 11;
+
+/// A dynamic axis is a name.
+using Axis = std::variant<int, const char*>;
+
+Message port(std::string_view name, const std::vector<Axis>& shape, unsigned type = float32) {
+  Message axes;
+  for (const Axis& axis : shape) {
+    const int* const size = std::get_if<int>(&axis);
+    axes.message(1, size != nullptr ? Message().number(1, static_cast<std::uint64_t>(*size))
+                                    : Message().text(2, std::get<const char*>(axis)));
+  }
+  const Message tensor = Message().number(1, type).message(2, axes);
+  return Message().text(1, name).message(2, Message().message(1, tensor));
+}
+
+Message integer(std::string_view name, std::uint64_t value) {
+  return Message().text(1, name).number(3, value).number(20, 2);
+}
+
+Message node(std::string_view op, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+             const std::vector<Message>& attributes = {}) {
+  Message message;
+  for (const std::string& input : inputs) message.text(1, input);
+  for (const std::string& output : outputs) message.text(2, output);
+  message.text(3, "the_" + std::string(op)).text(4, op);
+  for (const Message& attribute : attributes) message.message(5, attribute);
+  return message;
+}
+
+Message vector(std::string_view name, const std::vector<float>& values) {
+  std::string raw(values.size() * sizeof(float), '\0');
+  std::memcpy(raw.data(), values.data(), raw.size());
+  return Message().number(1, values.size()).number(2, float32).text(8, name).text(9, raw);
+}
+
+struct Model {
+  std::vector<Message> nodes;
+  std::vector<Message> weights;
+  std::vector<Message> inputs;
+  std::vector<Message> outputs;
+
+  [[nodiscard]] std::string bytes() const {
+    Message graph;
+    for (const Message& part : nodes) graph.message(1, part);
+    graph.text(2, "policy");
+    for (const Message& part : weights) graph.message(5, part);
+    for (const Message& part : inputs) graph.message(11, part);
+    for (const Message& part : outputs) graph.message(12, part);
+    return Message().number(1, 8).text(2, "hand").message(7, graph).message(8, Message().number(2, 17)).bytes();
+  }
+};
+
+/// An LSTM as rsl_rl's exporter names it; the weights' values do not matter for reading.
+Model lstm() {
+  return {{node("LSTM", {"obs", "w", "r", "", "", "h_in", "c_in"}, {"actions", "h_out", "c_out"})},
+          {vector("w", {0.5F}), vector("r", {0.25F})},
+          {port("obs", {1, 5}), port("h_in", {2, 1, 8}), port("c_in", {2, 1, 8})},
+          {port("actions", {1, 3}), port("h_out", {2, 1, 8}), port("c_out", {2, 1, 8})}};
+}
+
+/// A state whose names say nothing and no recurrent node links.
+Model plain(const std::string& input, const std::vector<std::string>& outputs) {
+  Model model{{node("Add", {"obs", input}, {"actions"})},
+              {},
+              {port("obs", {1, 4}), port(input, {1, 4})},
+              {port("actions", {1, 4})}};
+  for (const std::string& output : outputs) {
+    model.nodes.push_back(node("Mul", {"obs", input}, {output}));
+    model.outputs.push_back(port(output, {1, 4}));
+  }
+  return model;
+}
+
+Reading read(const Model& model, const ReadingHints& hints = {}) {
+  return ganglion::detail::read_foreign_onnx(as_bytes(model.bytes()), artifacts, hints);
+}
+
+bool has_finding(const Reading& reading, std::string_view code, std::string_view part) {
+  return std::any_of(reading.findings.begin(), reading.findings.end(), [&](const ganglion::Finding& finding) {
+    return finding.code == code && check::contains(finding.sentence, part);
+  });
+}
+
+bool has_note(const Reading& reading, std::string_view part) {
+  return std::any_of(reading.notes.begin(), reading.notes.end(),
+                     [part](const std::string& note) { return check::contains(note, part); });
+}
+
+}  // namespace
+
+TEST_CASE("an LSTM with rsl_rl's names: two slots, one observation, one action") {
+  const Reading reading = read(lstm());
+  CHECK_EQUAL(reading.dialect, "rsl_rl");
+  CHECK_EQUAL(reading.contract.observation_size(), 5U);
+  CHECK_EQUAL(reading.contract.action_size(), 3U);
+  CHECK_EQUAL(reading.contract.state.size(), 2U);
+  CHECK_EQUAL(reading.contract.state[0].name, "h");
+  CHECK((reading.contract.state[0].shape == std::vector<std::size_t>{2, 8}));
+  CHECK_EQUAL(reading.contract.state[1].name, "c");
+  CHECK((reading.contract.initial_state == std::vector<float>(32, 0.0F)));
+  CHECK_EQUAL(reading.state[1].input, "c_in");
+  CHECK_EQUAL(reading.state[1].output, "c_out");
+  CHECK(has_note(reading,
+                 "input h_in pairs with output h_out (by their names; the connections of the graph agree): LSTM hidden "
+                 "state, 2 layers, 8 units; initial value zeros, not stated in the file"));
+  CHECK(reading.findings.empty());
+}
+
+TEST_CASE("names that say nothing pair by the connections of a recurrent node") {
+  Model model = lstm();
+  model.nodes = {node("LSTM", {"x", "w", "r", "", "", "a", "b"}, {"y", "p", "q"})};
+  model.inputs = {port("x", {1, 5}), port("b", {1, 1, 8}), port("a", {1, 1, 8})};
+  model.outputs = {port("q", {1, 1, 8}), port("y", {1, 3}), port("p", {1, 1, 8})};
+  const Reading reading = read(model);
+  CHECK_EQUAL(reading.dialect, "unknown");
+  CHECK_EQUAL(reading.contract.outputs[0].name, "y");
+  CHECK_EQUAL(reading.state[0].input, "b");
+  CHECK_EQUAL(reading.state[0].output, "q");
+  CHECK_EQUAL(reading.state[1].output, "p");
+  CHECK(has_note(reading, "input a pairs with output p (by the connections of the graph)"));
+}
+
+TEST_CASE("what contradicts itself is refused with both readings") {
+  Model crossed = lstm();
+  crossed.nodes = {node("LSTM", {"obs", "w", "r", "", "", "h_in", "c_in"}, {"actions", "c_out", "h_out"})};
+  CHECK_ERROR(read(crossed), ErrorCode::bad_contract, "h_in:h_out by the names, or h_in:c_out by the connections");
+  CHECK_ERROR(read(crossed), ErrorCode::bad_contract, "[state-ambiguous]");
+  CHECK_ERROR(read(plain("memory", {"one", "two"})), ErrorCode::bad_contract, "memory:one, or memory:two");
+  CHECK_EQUAL(read(plain("memory", {"one"})).state.at(0).output, "one");
+}
+
+TEST_CASE("the user's word goes before names, shapes and connections") {
+  ReadingHints hints;
+  hints.state = Pairs{{"memory", "two"}};
+  const Reading reading = read(plain("memory", {"one", "two"}), hints);
+  CHECK_EQUAL(reading.state.at(0).output, "two");
+  CHECK_EQUAL(reading.contract.outputs.size(), 2U);
+  CHECK(has_note(reading, "as you said"));
+  hints.state = Pairs{{"memory", "three"}};
+  CHECK_ERROR(read(plain("memory", {"one"}), hints), ErrorCode::bad_contract, "[state-unknown]");
+  hints.state = Pairs{{"h_in", "actions"}};
+  CHECK_ERROR(read(lstm(), hints), ErrorCode::bad_contract, "[state-shape]");
+  hints.state.emplace();  // none: both inputs are observations
+  CHECK_EQUAL(read(plain("memory", {"one"}), hints).contract.observation_size(), 8U);
+  hints = {};
+  hints.constants["nowhere"] = 1.0;
+  CHECK_ERROR(read(lstm(), hints), ErrorCode::bad_contract, "[constant-unknown]");
+}
+
+TEST_CASE("a state that is never fed is refused") {
+  Model model = lstm();
+  model.outputs.pop_back();
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "input 'c_in' looks like a state");
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "[state-not-fed]");
+  CHECK_ERROR(read(plain("hidden", {})), ErrorCode::bad_contract, "[state-not-fed]");
+}
+
+TEST_CASE("defects are found, and only where they are") {
+  Model gru{{node("GRU", {"obs", "w", "r", "", "", "h_in"}, {"actions", "h_out"})},
+            {vector("w", {0.5F}), vector("r", {0.25F})},
+            {port("obs", {1, 5}), port("h_in", {1, 1, 8})},
+            {port("actions", {1, 3}), port("h_out", {1, 1, 8})}};
+  CHECK(has_finding(read(gru), "gru-linear-before-reset", "'the_GRU' has linear_before_reset 0"));
+  const std::vector<std::string> inputs{"obs", "w", "r", "", "", "h_in"};
+  gru.nodes = {node("GRU", inputs, {"actions", "h_out"}, {integer("linear_before_reset", 1)})};
+  CHECK(read(gru).findings.empty());
+
+  Model normalised = lstm();
+  normalised.nodes.push_back(node("Add", {"std", "eps"}, {"divisor"}));
+  normalised.nodes.push_back(node("Div", {"obs", "divisor"}, {"normalised"}));
+  normalised.weights.push_back(vector("eps", {0.0F}));
+  normalised.weights.push_back(vector("std", {1.0F, 0.0F, 2.0F, 1.0F, -1.0F}));
+  CHECK(has_finding(read(normalised), "normaliser-zero-variance", "'std', which is not positive in 2 elements (1, 4)"));
+  normalised.weights.back() = vector("std", {1.0F, 0.5F, 2.0F, 1.0F, 3.0F});
+  CHECK(read(normalised).findings.empty());
+
+  Model idle = plain("memory", {});
+  idle.nodes.push_back(node("Identity", {"memory"}, {"memory_out"}));
+  idle.outputs.push_back(port("memory_out", {1, 4}));
+  CHECK(has_finding(read(idle), "state-constant", "'memory_out'"));
+}
+
+TEST_CASE("bad weights, types and shapes are refused") {
+  Model model = lstm();
+  model.weights[1] = vector("r", {1.0F, std::numeric_limits<float>::quiet_NaN()});
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "element 1 of 'r' is NaN");
+  model.weights[1] = vector("r", {1.0F, std::numeric_limits<float>::infinity()});
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "[weights-not-finite]");
+
+  const auto lying_in = [](std::string_view file) {
+    return Message()
+        .number(1, 1)
+        .number(2, float32)
+        .text(8, "r")
+        .number(14, 1)
+        .message(13, Message().text(1, "location").text(2, file));
+  };
+  model.weights[1] = lying_in("not_there.data");
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "[weights-missing]");
+  for (const char* outside : {"../lstm.onnx", "/etc/hosts", "a/../../b"}) {
+    model.weights[1] = lying_in(outside);
+    CHECK_ERROR(read(model), ErrorCode::bad_contract, "[weights-outside]");
+  }
+
+  model = lstm();
+  model.inputs[0] = port("obs", {1, 5}, float64);
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "[input-type]");
+  model.inputs[0] = port("obs", {1, "n"});
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "only batch and time may be dynamic");
+  model.inputs[0] = port("obs", {1, 0});
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "[shape]");
+  model.inputs[0] = port("obs", {1, 1 << 30});
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "[shape]");
+  model.inputs.erase(model.inputs.begin());
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "[no-observation]");
+}
+
+TEST_CASE("inputs that are no observation: a sequence length, a reset mark, a counter of steps") {
+  Model model = lstm();
+  model.inputs.push_back(port("seq_lens", {1}, int32));
+  Reading reading = read(model);
+  CHECK_EQUAL(reading.constants.at("seq_lens"), 1.0);
+  CHECK_EQUAL(reading.contract.inputs.size(), 1U);
+  ReadingHints hints;
+  hints.constants["seq_lens"] = 4.0;
+  reading = read(model, hints);
+  CHECK_EQUAL(reading.constants.at("seq_lens"), 4.0);
+}
+
+TEST_CASE("a dynamic batch axis leaves the number of rows to the user") {
+  Model model = lstm();
+  model.inputs = {port("obs", {"batch", 5}), port("h_in", {2, "batch", 8}), port("c_in", {2, "batch", 8})};
+  model.outputs = {port("actions", {"batch", 3}), port("h_out", {2, "batch", 8}), port("c_out", {2, "batch", 8})};
+  CHECK(!read(model).contract.batch.has_value());
+  CHECK_EQUAL(read(lstm()).contract.batch.value_or(0), 1U);
+}
+
+TEST_CASE("the file beside a policy: two maps, and nothing else") {
+  const ReadingHints hints = parse_hints(
+      "# as I trained it\nstate:\n  h_in: h_out\n  'out_state.1': \"hidden_state.1\"  # quoted\nconstants:\n"
+      "  seq_lens: 1\n",
+      "walker.onnx.yaml");
+  CHECK_EQUAL(hints.state->size(), 2U);
+  CHECK_EQUAL(hints.state->at(1).first, "out_state.1");
+  CHECK_EQUAL(hints.state->at(1).second, "hidden_state.1");
+  CHECK_EQUAL(hints.constants.at("seq_lens"), 1.0);
+  CHECK(!parse_hints("", "empty").state.has_value());
+  CHECK(parse_hints("state: {}\n", "none").state->empty());
+  struct Refused {
+    const char* text;
+    const char* says;
+  };
+  constexpr std::array refused{
+      Refused{"state:\n  h_in\n", "line 2: no 'name: value'"},
+      Refused{"states:\n", "line 1: unknown entry"},
+      Refused{"  h_in: h_out\n", "before the first map"},
+      Refused{"constants:\n  n: many\n", "'many' is no number"},
+      Refused{"state: !!python/object:x\n", "tags are not read"},
+  };
+  for (const auto& [text, says] : refused) {
+    CHECK_ERROR(parse_hints(text, "walker.onnx.yaml"), ErrorCode::bad_option, says);
+    CHECK_ERROR(parse_hints(text, "walker.onnx.yaml"), ErrorCode::bad_option, "'walker.onnx.yaml'");
+  }
+}
+
+TEST_CASE("explain reads a file of rsl_rl, and the file beside it") {
+  const Reading reading = ganglion::explain(artifacts / "rsl_rl_lstm.onnx");
+  CHECK_EQUAL(reading.dialect, "rsl_rl");
+  CHECK_EQUAL(reading.state.size(), 2U);
+  CHECK(check::contains(reading.to_json(), "\"dialect\":\"rsl_rl\""));
+  CHECK_EQUAL(ganglion::explain(artifacts / "lstm.onnx").dialect, "ganglion");
+
+  const fs::path folder = fs::temp_directory_path() / "ganglion_reading_test";
+  fs::create_directories(folder);
+  fs::copy_file(artifacts / "rsl_rl_lstm.onnx", folder / "walker.onnx", fs::copy_options::overwrite_existing);
+  std::ofstream(folder / "walker.onnx.yaml") << "state:\n  h_in: nowhere\n  c_in: c_out\n";
+  CHECK_ERROR(ganglion::explain(folder / "walker.onnx"), ErrorCode::bad_contract, "[state-unknown]");
+  ganglion::LoadOptions options;
+  options.hints.state = Pairs{{"h_in", "h_out"}, {"c_in", "c_out"}};  // what a program says goes before the file
+  CHECK_EQUAL(ganglion::explain(folder / "walker.onnx", options).state.size(), 2U);
+  fs::remove_all(folder);
+}
+
+int main() { return check::run_all(); }
