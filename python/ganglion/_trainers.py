@@ -34,11 +34,18 @@ def load_checkpoint_of(trainer: str, checkpoint: str, settings: Sequence[str], *
         if not equals:
             raise ValueError(f"--set takes NAME=VALUE, not '{setting}'")
         arguments[name] = _value(text)
-    known = [name for name in inspect.signature(load).parameters if name != "allow_pickle"][1:]
+    parameters = inspect.signature(load).parameters
+    known = [name for name in parameters if name != "allow_pickle"][1:]
+    # An adapter that takes any argument knows them once it has seen the checkpoint, and says so itself.
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for name in arguments:
-        if name not in known and not (name == "allow_pickle" and name in inspect.signature(load).parameters):
+        if name not in parameters and not takes_any:
             raise ValueError(f"checkpoints of {trainer} take no '{name}'; they take {', '.join(known)}")
-    policy: RecurrentPolicy = load(checkpoint, **arguments)
+    try:
+        policy: RecurrentPolicy = load(checkpoint, **arguments)
+    except TypeError as error:
+        # A value of another type than the adapter takes, which on a command line is a wrong argument.
+        raise ValueError(f"{trainer}: {error}") from error
     return policy
 
 

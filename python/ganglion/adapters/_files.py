@@ -14,6 +14,7 @@ from ganglion.errors import ArtifactError, EngineUnavailableError
 
 if TYPE_CHECKING:
     import os
+    from types import ModuleType
 
 LARGEST_BYTES = 2 << 30
 """Files beyond this size are refused: no policy for a robot is that large."""
@@ -94,8 +95,13 @@ def read_pickle(path: str | os.PathLike[str], *, allow_pickle: bool) -> Any:
         raise ArtifactError(f"'{path}' cannot be unpickled: {type(error).__name__}: {_first_line(error)}") from error
 
 
-def read_yaml(path: str | os.PathLike[str]) -> Any:
+def read_yaml(path: str | os.PathLike[str], *, tuples: bool = False, advice: str = "remove the tag") -> Any:
     """Reads a YAML file of plain data.
+
+    Args:
+        path: the file.
+        tuples: also read the tag `!!python/tuple`, which is no code.
+        advice: what to do about another tag, for messages.
 
     Raises:
         ArtifactError: the file is missing, no YAML, or has a tag, such as `!!python/object`, that asks for code.
@@ -107,15 +113,26 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
         raise EngineUnavailableError("reading YAML needs PyYAML: pip install 'ganglion[adapters]'") from error
     data = read_bytes(path)
     try:
-        return yaml.safe_load(data)
+        return yaml.load(data, Loader=_loader_with_tuples(yaml) if tuples else yaml.SafeLoader)
     except yaml.constructor.ConstructorError as error:
         mark = error.problem_mark
         where = "" if mark is None else f", line {mark.line + 1}"
         raise ArtifactError(
-            f"'{path}'{where}: {error.problem or error}; only plain data is read, so remove the tag"
+            f"'{path}'{where}: {error.problem or error}; only plain data is read, since a tag can run code: {advice}"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"'{path}' is no YAML: {_first_line(error)}") from error
+
+
+def _loader_with_tuples(yaml: ModuleType) -> Any:
+    class Loader(yaml.SafeLoader):  # type: ignore[name-defined, misc]
+        pass
+
+    def construct_tuple(loader: Any, node: Any) -> tuple[Any, ...]:
+        return tuple(loader.construct_sequence(node, deep=True))
+
+    Loader.add_constructor("tag:yaml.org,2002:python/tuple", construct_tuple)
+    return Loader
 
 
 def _first_line(error: Exception) -> str:

@@ -6,18 +6,20 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from ganglion.adapters._files import read_bytes
-from ganglion.errors import ArtifactError, EngineUnavailableError
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from ganglion.adapters._files import read_yaml
+from ganglion.errors import ArtifactError
 
 Config: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 
 _BESIDE = (Path("params/agent.yaml"), Path("agent.yaml"))
 """Where Isaac Lab and mjlab put the configuration, seen from the checkpoint."""
+
+_ADVICE = (
+    "remove the tag, or do without the file: config={} and, where they are not the defaults, activation=... and "
+    "clip_actions=..."
+)
 
 
 def read_config(config: Config | None, checkpoint: str | os.PathLike[str]) -> tuple[Mapping[str, Any], str]:
@@ -44,7 +46,7 @@ def read_config(config: Config | None, checkpoint: str | os.PathLike[str]) -> tu
         config = found
     elif not isinstance(config, (str, os.PathLike)):
         raise TypeError(f"config must be a path, a mapping or None, not {type(config).__name__}")
-    content = _read(Path(config))
+    content = read_yaml(config, tuples=True, advice=_ADVICE)  # Isaac Lab writes tuples as !!python/tuple
     if not isinstance(content, Mapping):
         raise ArtifactError(f"'{config}' holds a {type(content).__name__}; the configuration of a runner is a mapping")
     return content, f"'{config}'"
@@ -75,36 +77,3 @@ _HEADS = {
     "HeteroscedasticGaussianDistribution": "heteroscedastic",
     "BetaDistribution": "beta",
 }
-
-
-def _read(path: Path) -> Any:
-    try:
-        import yaml
-    except ImportError as error:
-        raise EngineUnavailableError("reading YAML needs PyYAML: pip install 'ganglion[adapters]'") from error
-    data = read_bytes(path)
-    try:
-        return yaml.load(data, Loader=_loader(yaml))
-    except yaml.constructor.ConstructorError as error:
-        mark = error.problem_mark
-        where = "" if mark is None else f", line {mark.line + 1}"
-        raise ArtifactError(
-            f"'{path}'{where}: {error.problem or error}; only plain data is read, since a tag can run code. Remove the "
-            "tag, or do without the file: config={} and, where they are not the defaults, activation=... and "
-            "clip_actions=..."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ArtifactError(f"'{path}' is no YAML: {error}") from error
-
-
-def _loader(yaml: ModuleType) -> Any:
-    """The safe loader, with one tag more: Isaac Lab writes tuples as `!!python/tuple`, which is no code."""
-
-    class Loader(yaml.SafeLoader):  # type: ignore[name-defined, misc]
-        pass
-
-    def construct_tuple(loader: Any, node: Any) -> tuple[Any, ...]:
-        return tuple(loader.construct_sequence(node, deep=True))
-
-    Loader.add_constructor("tag:yaml.org,2002:python/tuple", construct_tuple)
-    return Loader

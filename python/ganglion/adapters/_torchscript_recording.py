@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from ganglion.adapters._torchscript_reading import last_line, refusal
+from ganglion._torchscript_reading import last_line, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganglion._torchscript_reading import Reading, get_buffer, last_line, put_back, read, refusal, set_buffer
 from ganglion.adapters._files import read_bytes
-from ganglion.adapters._torchscript_reading import Reading, get_buffer, last_line, put_back, read, refusal, set_buffer
 from ganglion.adapters._torchscript_recording import record
 from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import fx
+
+    from ganglion.reading import Finding
 
 CONTRACT_FILE = "ganglion.json"
 METADATA_KEY = "ganglion"
@@ -50,10 +52,12 @@ class TorchScriptPolicy(RecurrentPolicy):
         contract: sizes, names and initial state; its golden trajectory is what the file itself did.
         observation_shape: shape of the observation that `program` takes.
         state_shapes: shapes of the states that it takes and gives; side by side they are the flat hidden vector.
+        findings: what is suspicious about the file.
 
     Attributes:
         file_contract: the contract given.
         many_rows: whether the program, written for one row, also holds for several at once.
+        findings: what is suspicious about the file.
     """
 
     name = "torchscript"
@@ -64,6 +68,7 @@ class TorchScriptPolicy(RecurrentPolicy):
         contract: Contract,
         observation_shape: tuple[int, ...],
         state_shapes: Sequence[tuple[int, ...]],
+        findings: tuple[Finding, ...] = (),
     ) -> None:
         def box(size: int) -> gymnasium.spaces.Box:
             return gymnasium.spaces.Box(-math.inf, math.inf, (size,))
@@ -71,6 +76,7 @@ class TorchScriptPolicy(RecurrentPolicy):
         super().__init__(EnvSpec(box(contract.observation_size), box(contract.action_size)))
         self.program = program
         self.file_contract = contract
+        self.findings = findings
         self._observation_shape = observation_shape
         self._state_shapes = tuple(state_shapes)
         self.many_rows = False
@@ -150,7 +156,7 @@ def _rows_axis(shape: tuple[int, ...]) -> int | None:
     return axis if len(shape) > 1 and shape[axis] == 1 else None
 
 
-def load(path: str | os.PathLike[str], *, state_names: Sequence[str] = ()) -> TorchScriptPolicy:
+def load(path: str | os.PathLike[str], *, state_names: Sequence[str] | None = None) -> TorchScriptPolicy:
     """Reads a TorchScript file: one of rsl_rl, Isaac Lab, legged_gym or Pyrado, a plain network, or one of ours.
 
     Without a contract inside, the file is run to find out how long its observation is and which buffers hold its state:
@@ -160,7 +166,7 @@ def load(path: str | os.PathLike[str], *, state_names: Sequence[str] = ()) -> To
     Args:
         path: the file.
         state_names: names of the buffers that are the state, where that is known better; all others then keep the
-            values that a reset gives them.
+            values that a reset gives them. An empty list says that there is no state, None that it is to be found.
 
     Returns:
         The policy; exporting it writes any target. Its hidden vector is the buffers side by side.
@@ -174,10 +180,13 @@ def load(path: str | os.PathLike[str], *, state_names: Sequence[str] = ()) -> To
     # oneDNN has operators for whole layers of its own, which ONNX has not; turning it off and on may give a warning.
     with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
-        return _load_without_onednn(module, contract, Path(path).name, state_names)
+        policy = _load_without_onednn(module, contract, Path(path).name, state_names)
+    for finding in policy.findings:
+        warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=2)
+    return policy
 
 
-def to_onnx(path: str | os.PathLike[str], *, state_names: Sequence[str] = ()) -> Any:
+def to_onnx(source: str | os.PathLike[str] | TorchScriptPolicy, *, state_names: Sequence[str] | None = None) -> Any:
     """A TorchScript file as an `onnx.ModelProto`, with the contract in its metadata.
 
     Inputs are `obs` and `<slot>_in`, outputs `actions` and `<slot>_out`, one slot per state buffer: `[layers, batch,
@@ -186,8 +195,8 @@ def to_onnx(path: str | os.PathLike[str], *, state_names: Sequence[str] = ()) ->
     what the TorchScript file did.
 
     Args:
-        path: the file.
-        state_names: see `load`.
+        source: the file, or what `load` made of it.
+        state_names: see `load`; for a file alone.
 
     Raises:
         ArtifactError: see `load`.
@@ -197,7 +206,7 @@ def to_onnx(path: str | os.PathLike[str], *, state_names: Sequence[str] = ()) ->
     from ganglion.export.graph import build_model
     from ganglion.export.preparation import prepare, undisturbed
 
-    policy = load(path, state_names=state_names)
+    policy = source if isinstance(source, TorchScriptPolicy) else load(source, state_names=state_names)
     contract = dataclasses.replace(policy.file_contract, batch=None if policy.many_rows else 1, sha256=None)
     with undisturbed():
         model = build_model(prepare(policy), contract)
@@ -225,7 +234,7 @@ def _open(path: str | os.PathLike[str]) -> tuple[torch.jit.ScriptModule, Contrac
 
 
 def _load_without_onednn(
-    module: torch.jit.ScriptModule, contract: Contract | None, name: str, state_names: Sequence[str]
+    module: torch.jit.ScriptModule, contract: Contract | None, name: str, state_names: Sequence[str] | None
 ) -> TorchScriptPolicy:
     with torch.backends.mkldnn.flags(enabled=False):
         if contract is not None:
@@ -268,7 +277,7 @@ def _from_buffers(module: torch.jit.ScriptModule, reading: Reading, name: str) -
         golden=_run_file(module, reading),
     )
     shapes = [tuple(buffer.initial.shape) for buffer in reading.state]
-    policy = TorchScriptPolicy(program, contract, reading.observation_shape, shapes)
+    policy = TorchScriptPolicy(program, contract, reading.observation_shape, shapes, reading.findings)
     _prove(policy, contract)
     return policy
 

@@ -46,7 +46,14 @@ def load_tf_agents_weights(network: nn.Module, variables: Variables) -> None:
         count, convert = _LAYERS[type(module)]
         if used + count > len(arrays):
             raise ValueError(f"there are {len(arrays)} variables; {path} needs more")
-        converted = convert(*arrays[used : used + count])
+        try:
+            converted = convert(*arrays[used : used + count])
+        except RuntimeError as error:
+            # A vector where a matrix should be cannot even be turned round.
+            shapes = [tuple(array.shape) for array in arrays[used : used + count]]
+            raise ValueError(
+                f"variables {used} to {used + count - 1} have shapes {shapes}, which are not those of {path}: {error}"
+            ) from error
         for name, parameter in own.items():
             if converted[name].shape != parameter.shape:
                 raise ValueError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import re
 import sys
 import types
 import zipfile
@@ -20,7 +21,14 @@ from torch import nn
 import ganglion
 from ganglion.adapters import garage, pyrado, tf_agents
 from ganglion.errors import ArtifactError
-from ganglion.policies import GaussianGRUPolicy, GRUPolicy, TwoHeadedGRUPolicy
+from ganglion.policies import (
+    GaussianGRUPolicy,
+    GaussianMLPPolicy,
+    GRUPolicy,
+    TwoHeadedGRUPolicy,
+    load_tf_agents_weights,
+)
+from ganglion.policies.garage_weights import _variables
 
 sys.path.append(str(Path(__file__).parents[1] / "policies"))
 import actor_cases  # lies with the tests of the policies, as the next two do
@@ -105,8 +113,8 @@ def test_pyrado_files_and_arguments_that_are_no_good(tmp_path):
     torch.save(case.params, path)
     with pytest.raises(ValueError, match="policy 'Gru' is not known; there are RNNPolicy, GRUPolicy"):
         pyrado.load(path, policy="Gru", env_spec=case.spec)
-    with pytest.raises(ValueError, match="TwoHeadedGRUPolicy needs env_spec"):
-        pyrado.load(path, policy=TwoHeadedGRUPolicy)
+    with pytest.raises(ValueError, match="Own needs env_spec"):
+        pyrado.load(path, policy=type("Own", (TwoHeadedGRUPolicy,), {}))
     with pytest.raises(TypeError, match="for a policy class, not for a policy"):
         pyrado.load(path, policy=case.policy(), env_spec=case.spec)
     with pytest.raises(TypeError, match="for a policy class, not for a policy"):
@@ -308,3 +316,186 @@ def test_tf_agents_files_that_are_no_good(tmp_path):
     for checkpoint in (tmp_path / "ckpt-1", tmp_path / "ckpt-1.index", tmp_path):
         with pytest.raises(ArtifactError, match="which only TensorFlow opens; in TensorFlow, write"):
             tf_agents.load(checkpoint, network=actor_cases.rnn_network())
+
+
+# Without the spaces or the network: read off the weights, the rest asked for
+
+
+def close_to_pyrado(policy, case):
+    actions = run(policy, case.data["obs"], policy.init_hidden())
+    torch.testing.assert_close(actions, case.data["seq.act"], atol=1e-5, rtol=0.0)
+
+
+@pytest.mark.filterwarnings("ignore:Pyrado computed a fixed kappa", "ignore:NFPolicy. a learnable kappa")
+@pytest.mark.parametrize("name", pyrado_golden.cases("thrnn", "thgru", "thlstm", "adn", "nf"))
+def test_pyrado_policies_are_read_off_their_weights(tmp_path, name):
+    case, path = pyrado_golden.Case(name), tmp_path / "policy.pt"
+    torch.save(case.params, path)
+    with pytest.raises(ValueError, match=r"does not say .*Say it: --set [a-z_0-9]+=\.\.\.") as caught:
+        pyrado.load(path)
+    asked = set(re.findall(r"--set ([a-z_0-9]+)=\.\.\.", str(caught.value)))
+    assert asked
+    kwargs = {key: case.kwargs[key] for key in asked & case.kwargs.keys()}
+    if asked > kwargs.keys():
+        kwargs["defaults"] = True  # the recorded policies have Pyrado's defaults for the rest
+    close_to_pyrado(pyrado.load(path, **kwargs), case)
+    given = {key: getattr(value, "__name__", value) for key, value in kwargs.items() if not isinstance(value, tuple)}
+    close_to_pyrado(pyrado.load(path, config=given, policy=case.meta["cls"]), case)
+
+
+def test_pyrado_settings_that_are_no_good(tmp_path):
+    path = tmp_path / "policy.pt"
+    torch.save(pyrado_golden.Case("thgru_1l_default").params, path)
+    heads = {"head_1_output_nonlin": "identity", "head_2_output_nonlin": "tanh"}
+    with pytest.raises(ValueError, match=r"head_1_output_nonlin must be tanh, relu.*unknown nonlinearity 'tanhh'"):
+        pyrado.load(path, **heads | {"head_1_output_nonlin": "tanhh"})
+    with pytest.raises(ValueError, match=r"there is no setting 'hidden_size' for it; there are head_1_output_nonlin"):
+        pyrado.load(path, **heads, hidden_size=3)
+    with pytest.raises(ValueError, match="has the weights of TwoHeadedGRUPolicy, not of GRUPolicy"):
+        pyrado.load(path, policy="GRUPolicy", **heads)
+    with pytest.raises(ValueError, match="action_low has 3 elements; there are 2 actions"):
+        pyrado.load(path, **heads, action_low=[-1.0] * 3)
+    with pytest.raises(ValueError, match="action_low must lie below action_high"):
+        pyrado.load(path, **heads, action_low=1.0, action_high=[2.0, 1.0])
+    with pytest.raises(ValueError, match="defaults must be true or false"):
+        pyrado.load(path, **heads, defaults="yes")
+    with pytest.raises(ValueError, match="config is for a policy whose sizes are read off its weights"):
+        pyrado.load(path, policy=TwoHeadedGRUPolicy, env_spec=garage_cases.box_spec(), config={})
+    assert pyrado.load(path, **heads, action_low=-1, action_high=[1, 2]).output_specs[0].high == (1.0, 2.0)
+    (tmp_path / "settings.yaml").write_text("head_1_output_nonlin: !!python/name:torch.tanh")
+    with pytest.raises(ArtifactError, match=r"line 1: .*python/name:torch\.tanh.*only plain data"):
+        pyrado.load(path, config=tmp_path / "settings.yaml")
+    (tmp_path / "settings.yaml").write_text("- 1")
+    with pytest.raises(ArtifactError, match="holds a list; expected settings, 'NAME: VALUE' a line"):
+        pyrado.load(path, config=tmp_path / "settings.yaml")
+    torch.save({"net.weight": torch.ones(1)}, path)
+    with pytest.raises(ArtifactError, match=r"has the tensors net\.weight; expected those of a recurrent policy"):
+        pyrado.load(path)
+    torch.save({"prev_act_layer.weight": torch.ones(2, 2), "obs_layer.0.weight": torch.ones(2, 2)}, path)
+    with pytest.raises(ArtifactError, match=r"an obs_layer of its own \(obs_layer\.0\.weight\); build that policy"):
+        pyrado.load(path)
+
+
+@pytest.mark.parametrize("form", ["names", "vector"])
+@pytest.mark.parametrize("name", garage_cases.CASES)
+def test_garage_policies_are_read_off_their_arrays(tmp_path, name, form):
+    case, path = garage_cases.Case(name), tmp_path / "parameters.npz"
+    write_garage(path, case, form)
+    kind, kwargs = "GaussianLSTMPolicy", case.meta["kwargs"]
+    sizes = {"policy": kind, "observation_size": 4, "action_size": 2, "hidden_dim": 6} if form == "vector" else {}
+    with pytest.raises(ValueError, match=r"policy=GaussianLSTMPolicy|--set hidden_nonlinearity=") as caught:
+        garage.load(path)
+    if form == "vector":
+        with pytest.raises(ValueError, match="--set hidden_dim=") as caught:
+            garage.load(path, policy=kind)
+    asked = re.findall(r"--set ([a-z_0-9]+)=\.\.\.", str(caught.value))
+    assert ("hidden_state_init" in asked) == ("std_share_network" in asked and form == "vector")
+    said = {key: value for key, value in kwargs.items() if key in (*asked, "learn_std") and key not in sizes}
+    loaded, reference = garage.load(path, defaults=True, **sizes, **said), case.policy()
+    # A vector has what is trained only.
+    expected = dict(reference.named_parameters()) if form == "vector" else reference.state_dict()
+    assert all(torch.equal(loaded.state_dict()[key], value) for key, value in expected.items())
+    if form == "names":
+        observation = torch.randn(3, 4)
+        assert all(torch.equal(*pair) for pair in zip(loaded(observation), reference(observation), strict=True))
+
+
+@pytest.mark.parametrize(("kind", "layers"), [(GaussianGRUPolicy, "gru_layer"), (GaussianMLPPolicy, "hidden_0")])
+def test_other_garage_policies_are_read_off_their_names(tmp_path, kind, layers):
+    reference = kind(garage_cases.box_spec(), state_include_action=True, init_std=0.3)
+    variables = _variables(reference)
+    assert any(variable.name.startswith(layers) for variable in variables)
+    arrays = {
+        f"P/mean_{variable.name}:0": np.stack([t.detach().numpy().T for t in variable.tensors]).reshape(variable.shape)
+        for variable in variables
+    }
+    np.savez(tmp_path / "a.npz", **arrays)
+    loaded = garage.load(tmp_path / "a.npz", defaults=True, state_include_action=True)
+    assert type(loaded) is kind
+    observation = torch.randn(3, 4)
+    assert all(torch.equal(*pair) for pair in zip(loaded(observation), reference(observation), strict=True))
+    # Without the previous action all inputs are the observation's; the weights do not tell, so it is asked for.
+    other = garage.load(tmp_path / "a.npz", defaults=True, state_include_action=False)
+    assert other.env_spec.observation_size == 6
+    with pytest.raises(ValueError, match=f"has the parameters of a {kind.__name__}, not of a GaussianLSTMPolicy"):
+        garage.load(tmp_path / "a.npz", policy="GaussianLSTMPolicy", defaults=True)
+
+
+CONTINUOUS = {"action_low": [-2, -1], "action_high": [3, 1], "defaults": True}
+
+
+@pytest.mark.parametrize("name", [name for name in actor_cases.NETWORKS if "masked" not in name])
+def test_tf_agents_networks_are_read_off_their_variables(tmp_path, name):
+    case, path = actor_cases.Case(name), tmp_path / "actor.npz"
+    settings = {"action_size": 1, "defaults": True} if "discrete" in name else dict(CONTINUOUS)
+    if "statestd" in name:
+        settings |= {"squash": False, "clip": False}
+    heads = {"statestd": "normal_state_std", "discrete": "categorical", "det": "tanh"}
+    head = next((value for key, value in heads.items() if key in name), None)
+    key, output = ("dist.logits", 1) if "dist.logits" in case.data else ("dist.loc", 0)
+    for named in (True, False):
+        arrays = saved(case)
+        if named:
+            np.savez(path, **arrays)
+        elif any(name.startswith("normalizer") for name in arrays):
+            continue
+        else:
+            np.savez(path, *arrays.values())
+            if head is not None:
+                with pytest.raises(ValueError, match=r"does not say head \(normal_state_std.*--set head=\.\.\."):
+                    tf_agents.load(path, **settings)
+                settings["head"] = head
+        policy = tf_agents.load(path, **settings)
+        hidden = policy.init_hidden(3)
+        with torch.inference_mode():
+            for number, observation in enumerate(case.data["obs"]):
+                first = case.data["step_type"][number] == 0
+                hidden = torch.where(first[:, None], policy.init_hidden(3), hidden)
+                *outputs, hidden = policy(observation, hidden)
+                torch.testing.assert_close(outputs[output], case.data[key][number], atol=1e-5, rtol=0.0)
+
+
+def test_tf_agents_settings_that_are_no_good(tmp_path):
+    case, path = actor_cases.Case("rnn_dist_lstm8"), tmp_path / "actor.npz"
+    np.savez(path, **saved(case))
+    with pytest.raises(ValueError, match=r"activation_fn \(.*default of TF-Agents: relu\), action_low \(bounds"):
+        tf_agents.load(path)
+    with pytest.raises(ValueError, match=r"does not say action_low .*Say it: --set action_low="):
+        tf_agents.load(path, defaults=True)
+    with pytest.raises(ValueError, match="action_low has 3 elements; there are 2 actions"):
+        tf_agents.load(path, **CONTINUOUS | {"action_low": [0, 0, 0]})
+    with pytest.raises(ValueError, match="std_transform must be softplus or exp: 'square' is none of"):
+        tf_agents.load(path, **CONTINUOUS, std_transform="square")
+    with pytest.raises(ValueError, match="config is for a network that is built"):
+        tf_agents.load(path, network=actor_cases.rnn_network(), config={})
+    np.savez(path, **{key: value for key, value in saved(case).items() if not key.startswith("param.01")})
+    with pytest.raises(ArtifactError, match="are those of no actor network that is built here"):
+        tf_agents.load(path, **CONTINUOUS)
+    last = {"param.00.Net/TanhNormalProjectionNetwork/projection_layer/kernel:0": np.ones((3, 4), np.float32)}
+    np.savez(path, **last, **{"param.01.Net/TanhNormalProjectionNetwork/projection_layer/bias:0": np.ones(4)})
+    with pytest.raises(ArtifactError, match="ends with a TanhNormalProjectionNetwork"):
+        tf_agents.load(path, **CONTINUOUS)
+
+
+def test_a_gru_of_tf_agents_is_read_off_its_variables(tmp_path):
+    random = np.random.default_rng(0)
+    shapes = [(5, 12), (4, 12), (2, 12), (4, 2), (2,), (2,)]
+    arrays = [random.normal(size=shape).astype(np.float32) for shape in shapes]
+    np.savez(tmp_path / "actor.npz", *arrays)
+    policy = tf_agents.load(tmp_path / "actor.npz", **CONTINUOUS)
+    assert [(slot.name, slot.shape) for slot in policy.state_layout] == [("h", (1, 4))]
+    observation, sigmoid = random.normal(size=5).astype(np.float32), lambda x: 1.0 / (1.0 + np.exp(-x))
+    # Keras: update, reset, candidate; from the zero state.
+    z, r, h = np.split(observation @ arrays[0] + arrays[2][0], 3)
+    bz, br, bh = np.split(arrays[2][1], 3)
+    state = (1.0 - sigmoid(z + bz)) * np.tanh(h + sigmoid(r + br) * bh)
+    mean = np.array([0.5, 0.0]) + np.array([2.5, 1.0]) * np.tanh(state @ arrays[3] + arrays[4])
+    found = policy(torch.from_numpy(observation))[0].detach().numpy()
+    np.testing.assert_allclose(found, mean, rtol=0, atol=1e-5)
+
+
+def test_variables_that_cannot_be_turned_round_are_a_value_error():
+    network = actor_cases.rnn_network()
+    arrays = [np.ones(3, np.float32)] * 10
+    with pytest.raises(ValueError, match=r"variables 0 to 1 have shapes \[\(3,\), \(3,\)\], which are not those of"):
+        load_tf_agents_weights(network, arrays)

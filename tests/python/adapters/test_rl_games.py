@@ -6,147 +6,22 @@ import contextlib
 import copy
 import io
 import math
-import warnings
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
-import yaml
 from rl_games.algos_torch.torch_ext import safe_save
-from rl_games.common import env_configurations, vecenv
-from rl_games.torch_runner import Runner
+from rl_games_files import ACTIONS, HIGH, LOW, Env, configuration, observed, player_actions, record, train
+from same_actions import check_files, check_policy, stepped
 
-import ganglion
 from ganglion.adapters import rl_games
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
 
-OBS, ACTIONS = 5, 3
-LOW, HIGH = (-2.0, -1.0, 0.0), (2.0, 1.0, 3.0)
-
-
-class _Env(vecenv.IVecEnv):
-    """Rewards actions near the observation; episodes of 20 steps."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-        self.rng = np.random.default_rng(0)
-        self.time = 0
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (OBS,), np.float32)
-        self.action_space = gymnasium.spaces.Box(np.array(LOW, "f"), np.array(HIGH, "f"))
-
-    def reset(self) -> np.ndarray:
-        self.obs = self.rng.normal(0.3, 2.0, (self.rows, OBS)).astype("f")
-        return self.obs
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        self.time += 1
-        reward = -((action - self.obs[:, :ACTIONS]) ** 2).sum(1).astype("f")
-        self.obs = (0.9 * self.obs + self.rng.normal(0.3, 1.0, (self.rows, OBS))).astype("f")
-        return self.obs, reward, np.full(self.rows, self.time % 20 == 0), {}
-
-    def get_number_of_agents(self) -> int:
-        return 1
-
-    def get_env_info(self) -> dict[str, Any]:
-        spaces = {"action_space": self.action_space, "observation_space": self.observation_space}
-        return {**spaces, "agents": 1, "value_size": 1}
-
-
-vecenv.register("GANGLION", lambda _name, rows, **_: _Env(rows))
-env_configurations.register("ganglion", {"vecenv_type": "GANGLION", "env_creator": lambda **_: _Env(1)})
-
-
-def _config(
-    folder: Path,
-    rnn: dict[str, Any] | None = None,
-    *,
-    units: tuple[int, ...] = (16, 12),
-    separate: bool = False,
-    mu_activation: str = "None",
-    **config: Any,
-) -> dict[str, Any]:
-    continuous = {
-        "mu_activation": mu_activation,
-        "sigma_activation": "None",
-        "mu_init": {"name": "default"},
-        "sigma_init": {"name": "const_initializer", "val": 0},
-        "fixed_sigma": True,
-    }
-    network: dict[str, Any] = {
-        "name": "actor_critic",
-        "separate": separate,
-        "space": {"continuous": continuous},
-        "mlp": {"units": list(units), "activation": "elu", "initializer": {"name": "default"}},
-    }
-    if rnn is not None:
-        network["rnn"] = {"name": "lstm", "units": 8, "layers": 1, **rnn}
-    training: dict[str, Any] = {
-        "name": "agent", "env_name": "ganglion", "ppo": True, "torch_compile": False, "device": "cpu",
-        "device_name": "cpu", "multi_gpu": False, "mixed_precision": False, "normalize_input": True,
-        "normalize_value": True, "normalize_advantage": True, "num_actors": 16, "reward_shaper": {"scale_value": 0.1},
-        "gamma": 0.99, "tau": 0.95, "learning_rate": 1e-2, "lr_schedule": None, "kl_threshold": 0.008,
-        "score_to_win": 1e9, "max_epochs": 3, "save_best_after": 0, "save_frequency": 0, "grad_norm": 1.0,
-        "entropy_coef": 0.0, "truncate_grads": True, "e_clip": 0.2, "horizon_length": 16, "minibatch_size": 128,
-        "mini_epochs": 2, "critic_coef": 2, "clip_value": True, "bounds_loss_coef": 0.0, "seq_length": 4,
-        "print_stats": False, "train_dir": str(folder), "full_experiment_name": "run",
-    }  # fmt: skip
-    return {
-        "params": {
-            "seed": 1,
-            "torch_threads": 0,
-            "algo": {"name": "a2c_continuous"},
-            "model": {"name": "continuous_a2c_logstd"},
-            "network": network,
-            "config": training | config,
-        }
-    }
-
-
-def _train(config: dict[str, Any]) -> tuple[Path, Any]:
-    """Trains as `runner.py --train` does; returns the checkpoint and rl_games' player of it."""
-    folder = Path(config["params"]["config"]["train_dir"]) / "run"
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        runner = Runner()
-        runner.load(copy.deepcopy(config))
-        runner.run({"train": True, "play": False})
-        checkpoint = folder / "nn" / "agent.pth"
-        player = runner.create_player()
-        player.restore(str(checkpoint))
-    (folder / "params").mkdir()
-    (folder / "params" / "agent.yaml").write_text(yaml.safe_dump(config))
-    return checkpoint, player
-
-
-def _observations(steps: int, scale: float = 3.0) -> torch.Tensor:
-    # Wide enough that the normaliser clips now and then.
-    return torch.randn(steps, OBS, generator=torch.Generator().manual_seed(3)) * scale
-
-
-def _player_actions(player: Any, observations: torch.Tensor, reset_every: int = 37) -> torch.Tensor:
-    player.has_batch_dimension = False
-    actions = []
-    for step, obs in enumerate(observations):
-        if step % reset_every == 0:
-            player.reset()
-        actions.append(player.get_action(obs, is_deterministic=True).detach())
-    return torch.stack(actions)
-
-
-@torch.no_grad()
-def _policy_actions(policy: Any, observations: torch.Tensor, reset_every: int = 37) -> torch.Tensor:
-    hidden, actions = policy.init_hidden(), []
-    for step, obs in enumerate(observations):
-        if step % reset_every == 0:
-            hidden = policy.init_hidden()
-        action, hidden = policy(obs, hidden)
-        actions.append(action)
-    return torch.stack(actions)
-
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _BOUNDS: dict[str, Any] = {"action_low": LOW, "action_high": HIGH}
 
@@ -168,62 +43,54 @@ _NETWORKS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", _NETWORKS)
 def test_thousand_steps_equal_the_player(name: str, tmp_path: Path) -> None:
-    checkpoint, player = _train(_config(tmp_path, **_NETWORKS[name]))
+    checkpoint, player = train(configuration(tmp_path, **_NETWORKS[name]))
     arguments = {} if name == "without_clipping" else _BOUNDS
     policy = rl_games.load(checkpoint, **arguments)
-    observations = _observations(1000)
-    expected = _player_actions(player, observations)
-    assert expected.std(0).min() > 1e-3
-    torch.testing.assert_close(_policy_actions(policy, observations), expected, atol=1e-5, rtol=0.0)
+    run = record(player)
+    assert run.action.std(0).min() > 1e-3
+    check_policy(policy, run)
 
 
-def test_every_target_runs_the_policy(tmp_path: Path) -> None:
-    checkpoint, _ = _train(_config(tmp_path, **_NETWORKS["concat_both"]))
+def test_every_file_and_engine(tmp_path: Path) -> None:
+    checkpoint, player = train(configuration(tmp_path, **_NETWORKS["concat_both"]))
     policy = rl_games.load(checkpoint, **_BOUNDS)
-    for suffix in ("pt", "onnx", "ganglion", "hpp"):
-        path = tmp_path / f"policy.{suffix}"
-        ganglion.export(policy, path)
-        if suffix != "hpp":
-            assert ganglion.verify(path, policy, steps=1000).ok
+    check_files(policy, record(player), tmp_path)
     assert policy.output_specs[0].low == LOW
     assert policy.output_specs[0].high == HIGH
 
 
 def test_a_batch_equals_its_rows_and_a_sequence_its_steps(tmp_path: Path) -> None:
-    checkpoint, _ = _train(_config(tmp_path, **_NETWORKS["concat_both"]))
+    checkpoint, _ = train(configuration(tmp_path, **_NETWORKS["concat_both"]))
     policy = rl_games.load(checkpoint, **_BOUNDS)
-    observations = _observations(6)
+    observations = observed(6)
     with torch.no_grad():
         batch, _ = policy(observations)
         rows = torch.stack([policy(obs)[0] for obs in observations])
         evaluated = policy.evaluate({"observations": observations, "lengths": [6]})
     torch.testing.assert_close(batch, rows)
-    torch.testing.assert_close(evaluated, _policy_actions(policy, observations))
+    torch.testing.assert_close(evaluated, torch.from_numpy(stepped(policy, observations, torch.zeros(6, dtype=bool))))
 
 
 def test_isaac_labs_wrapper_is_part_of_the_policy(tmp_path: Path) -> None:
-    config = _config(tmp_path, {}, clip_actions=False)
+    config = configuration(tmp_path, {}, clip_actions=False)
     bound = 0.13
     config["params"]["env"] = {"clip_observations": 0.5, "clip_actions": bound}
-    checkpoint, player = _train(config)
-    observations = _observations(50)
+    checkpoint, player = train(config)
+    observations = observed(50)
     # RlGamesVecEnvWrapper._process_obs and .step of isaaclab_rl/rl_games.py.
-    expected = _player_actions(player, observations.clamp(-0.5, 0.5)).clamp(-bound, bound)
-    found = _policy_actions(rl_games.load(checkpoint), observations)
+    expected = player_actions(player, observations.clamp(-0.5, 0.5)).clamp(-bound, bound)
+    found = torch.from_numpy(stepped(rl_games.load(checkpoint), observations, torch.arange(50) % 37 == 0))
     assert 0.1 < (expected.abs() < bound).float().mean() < 0.9
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0.0)
 
 
 def test_arguments_stand_in_for_a_configuration(tmp_path: Path) -> None:
-    checkpoint, player = _train(_config(tmp_path, {}))
+    checkpoint, player = train(configuration(tmp_path, {}))
     (checkpoint.parent.parent / "params" / "agent.yaml").unlink()
     with pytest.raises(ValueError, match=r"which activation .* config=agent.yaml .* relu, tanh"):
         rl_games.load(checkpoint)
     policy = rl_games.load(checkpoint, activation="elu", **_BOUNDS)
-    observations = _observations(20)
-    torch.testing.assert_close(
-        _policy_actions(policy, observations), _player_actions(player, observations), atol=1e-5, rtol=0.0
-    )
+    check_policy(policy, record(player, 20))
     # Without any word on the action space it is [-1, 1], as the contract says, too.
     assert rl_games.load(checkpoint, activation="elu").output_specs[0].low == (-1.0,) * ACTIONS
     with pytest.raises(ValueError, match="'leaky' is not known; rl_games has relu"):
@@ -231,15 +98,12 @@ def test_arguments_stand_in_for_a_configuration(tmp_path: Path) -> None:
 
 
 def test_a_spec_gives_names_and_bounds(tmp_path: Path) -> None:
-    checkpoint, player = _train(_config(tmp_path, {}))
-    env = _Env(1)
+    checkpoint, player = train(configuration(tmp_path, {}))
+    env = Env(1)
     spec = EnvSpec(env.observation_space, env.action_space, action_names=("a", "b", "c"))
     policy = rl_games.load(checkpoint, env_spec=spec)
     assert policy.output_specs[0].element_names == ("a", "b", "c")
-    observations = _observations(20)
-    torch.testing.assert_close(
-        _policy_actions(policy, observations), _player_actions(player, observations), atol=1e-5, rtol=0.0
-    )
+    check_policy(policy, record(player, 20))
     narrow = EnvSpec(gymnasium.spaces.Box(-1, 1, (2,)), env.action_space)
     with pytest.raises(ValueError, match=r"env_spec has 2 observations and 3 actions; .* has 5 and 3"):
         rl_games.load(checkpoint, env_spec=narrow)
@@ -247,7 +111,7 @@ def test_a_spec_gives_names_and_bounds(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    checkpoint, _ = _train(_config(tmp_path_factory.mktemp("rl_games"), {}))
+    checkpoint, _ = train(configuration(tmp_path_factory.mktemp("rl_games"), {}))
     return checkpoint, torch.load(checkpoint, weights_only=False)
 
 
@@ -301,14 +165,14 @@ def test_names_of_torch_compile_and_old_statistics_are_read(
     trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     config = trained[0].parent.parent / "params" / "agent.yaml"
-    expected = _policy_actions(rl_games.load(trained[0]), _observations(5))
+    given = observed(5), torch.zeros(5, dtype=bool)
+    expected = stepped(rl_games.load(trained[0]), *given)
     document = copy.deepcopy(trained[1])
     statistics = {key: document["model"].pop(key) for key in list(document["model"]) if "running_mean_std" in key}
     document["running_mean_std"] = {key.split(".")[-1]: value for key, value in statistics.items()}
     document["model"] = {f"_orig_mod.{key}": value for key, value in document["model"].items()}
     torch.save(document, tmp_path / "old.pth")
-    found = _policy_actions(rl_games.load(tmp_path / "old.pth", config=config), _observations(5))
-    torch.testing.assert_close(found, expected, atol=0.0, rtol=0.0)
+    np.testing.assert_array_equal(stepped(rl_games.load(tmp_path / "old.pth", config=config), *given), expected)
 
 
 def test_shapes_that_allow_two_readings_are_refused(tmp_path: Path) -> None:

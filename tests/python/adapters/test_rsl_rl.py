@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import rsl_rl_files as files
 import torch
 from rsl_rl.utils import resolve_nn_activation
+from same_actions import EVERY_FILE, Run, check_files, stepped
 from torch import nn
 
 import ganglion
@@ -19,9 +19,6 @@ from ganglion.adapters import rsl_rl
 from ganglion.adapters._rsl_rl_network import ACTIVATIONS
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
-
-sys.path.append(str(Path(__file__).parents[1] / "export"))
-from header_toolchains import HOST, drive  # lies with the other export tests
 
 torch.set_num_threads(1)
 
@@ -54,15 +51,9 @@ def trained(tmp_path_factory):
     return get
 
 
-@torch.inference_mode()
 def largest_error(policy, recording):
     """How far a policy is from what rsl_rl did, over all steps and rows."""
-    hidden, found = policy.init_hidden(recording.reset.shape[1]), []
-    for observation, reset in zip(recording.observation, recording.reset, strict=True):
-        hidden = torch.where(torch.from_numpy(reset)[:, None], policy.init_hidden(len(reset)), hidden)
-        action, hidden = policy(torch.from_numpy(observation), hidden)
-        found.append(action.numpy())
-    return np.abs(np.stack(found) - recording.action).max()
+    return np.abs(stepped(policy, recording.observation, recording.reset) - recording.action).max()
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -150,31 +141,19 @@ def test_every_activation_is_that_of_the_library(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "suffix"),
+    ("name", "slots", "suffixes"),
     [
-        *((name, suffix) for name in ("mlp", "lstm_1", "gru_2") for suffix in (".pt", ".onnx", ".ganglion", ".hpp")),
-        ("beta", ".ganglion"),
+        ("lstm_1", ["h", "c"], EVERY_FILE), ("gru_2", ["h"], EVERY_FILE), ("mlp", [], (".pt", ".ganglion")),
+        ("beta", [], (".ganglion",)),
     ],
-)
-def test_every_target_and_engine(trained, tmp_path, name, suffix):
+)  # fmt: skip
+def test_every_file_and_engine(trained, tmp_path, name, slots, suffixes):
     runner, config, checkpoint = trained(name)
     policy = rsl_rl.load(checkpoint, config=config)
-    path = tmp_path / f"policy{suffix}"
-    contract = ganglion.export(policy, path)
     recording = files.record_runner(runner, steps=1000)
-    if suffix == ".hpp":
-        HOST.need()
-        found = drive(HOST, tmp_path, recording.observation[:, 0], recording.reset[:, 0])[:, : files.ACTIONS]
-    else:
-        report = ganglion.verify(path, policy, steps=1000)
-        assert report.ok and len(report.comparisons) >= 2
-        pilot, found = ganglion.load(path), []
-        for observation, reset in zip(recording.observation[:, 0], recording.reset[:, 0], strict=True):
-            if reset:
-                pilot.reset()
-            found.append(pilot.step(observation).copy())
-    assert [slot.name for slot in contract.state] == {"lstm_1": ["h", "c"], "gru_2": ["h"]}.get(name, [])
-    assert np.abs(np.stack(found) - recording.action[:, 0]).max() < 1e-5
+    run = Run(*(array[:, 0] for array in (recording.observation, recording.reset, recording.action)))
+    check_files(policy, run, tmp_path, suffixes)
+    assert [slot.name for slot in policy.state_layout] == slots
 
 
 def run_folder(folder, checkpoint, text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import pickle
@@ -10,7 +11,6 @@ import sys
 import types
 import warnings
 import zipfile
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cloudpickle
@@ -18,198 +18,29 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import TQC, TRPO, RecurrentPPO
-from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
+from same_actions import EVERY_FILE, check_files, check_policy
+from sb3_files import ACTIONS, CASES, OBSERVATIONS, train
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-import ganglion
 from ganglion.adapters import _files, sb3
 from ganglion.errors import ArtifactError
 
-sys.path.append(str(Path(__file__).parents[1] / "export"))
-from header_toolchains import HOST, drive  # lies with the other export tests
-
-STEPS = 1000
-Box, Discrete, MultiDiscrete = gymnasium.spaces.Box, gymnasium.spaces.Discrete, gymnasium.spaces.MultiDiscrete
-OBSERVATIONS = Box(np.float32([-2.0, -np.inf, -0.1234567891]), np.float32([2.0, np.inf, 1e-3 / 3]))
-ACTIONS = Box(np.float32([-0.3, 1 / 3]), np.float32([0.1, 1.7]))
-PARTS = {"b": Box(-2.0, 2.0, (2,)), "a": Box(-1.0, 5.0, (1, 2)), "mode": Discrete(3)}
-
-
-class Toy(gymnasium.Env):
-    """Random observations with a mean and a spread; only good for training a network into any direction."""
-
-    def __init__(self, observation_space, action_space):
-        self.observation_space, self.action_space = observation_space, action_space
-        self.random = np.random.default_rng(0)
-        self.steps = 0
-
-    def reset(self, *, seed=None, options=None):  # noqa: ARG002
-        self.steps = 0
-        return observed(self.observation_space, self.random), {}
-
-    def step(self, action):
-        self.steps += 1
-        reward = float(np.sum(action))
-        return observed(self.observation_space, self.random), reward, False, self.steps >= 20, {}
-
-
-def observed(space, random):
-    if isinstance(space, gymnasium.spaces.Dict):
-        return {key: observed(part, random) for key, part in space.spaces.items()}
-    if isinstance(space, Discrete):
-        return np.int64(random.integers(space.n))
-    return random.normal(0.3, 1.5, space.shape).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One algorithm with its settings."""
-
-    algorithm: type
-    policy: str = "MlpPolicy"
-    observations: gymnasium.Space = field(default_factory=lambda: OBSERVATIONS)
-    actions: gymnasium.Space = field(default_factory=lambda: ACTIONS)
-    env: str | None = None
-    normalized: dict | None = None
-    settings: dict = field(default_factory=dict)
-    kwargs: dict = field(default_factory=dict)
-    steps: int = 64
-
-    def make(self):
-        if self.env is not None:
-            return gymnasium.make(self.env)
-        return Toy(self.observations, self.actions)
-
-
-OFF = {"learning_starts": 20, "buffer_size": 100, "batch_size": 16, "learning_rate": 0.01}
-ON = {"n_steps": 32, "batch_size": 16, "learning_rate": 0.03}
-LSTM = {"lstm_hidden_size": 12, "net_arch": {"pi": [10], "vf": [6]}}
-DICT = gymnasium.spaces.Dict(PARTS)
-CASES = {
-    "lstm pendulum": Case(
-        RecurrentPPO, "MlpLstmPolicy", env="Pendulum-v1", normalized={}, settings=ON,
-        kwargs={**LSTM, "n_lstm_layers": 2, "log_std_init": 2.0}, steps=256,
-    ),
-    "lstm shared, gsde, squashed": Case(
-        RecurrentPPO, "MlpLstmPolicy", settings={**ON, "use_sde": True}, kwargs={
-            **LSTM, "shared_lstm": True, "enable_critic_lstm": False, "squash_output": True,
-            "activation_fn": torch.nn.ELU,
-        },
-    ),
-    "lstm categories": Case(
-        RecurrentPPO, "MlpLstmPolicy", env="CartPole-v1", settings=ON,
-        kwargs={**LSTM, "enable_critic_lstm": False, "net_arch": []}, steps=512,
-    ),
-    "lstm dict": Case(
-        RecurrentPPO, "MultiInputLstmPolicy", observations=DICT, normalized={"norm_obs_keys": ["a"], "clip_obs": 1.5},
-        settings=ON, kwargs=LSTM,
-    ),
-    "ppo": Case(PPO, normalized={"clip_obs": 2.0, "epsilon": 0.3}, settings=ON, kwargs={"net_arch": [8, 6]}),
-    "ppo cartpole": Case(PPO, env="CartPole-v1", settings=ON, kwargs={"activation_fn": torch.nn.LeakyReLU}),
-    "ppo dict": Case(
-        PPO, "MultiInputPolicy", observations=gymnasium.spaces.Dict({k: PARTS[k] for k in "ab"}), normalized={},
-        settings=ON,
-    ),
-    "a2c several categories": Case(
-        A2C, observations=Discrete(4), actions=MultiDiscrete([3, 2]), settings={"n_steps": 8}
-    ),
-    "trpo": Case(TRPO, normalized={"norm_obs": False}, settings={"n_steps": 32, "batch_size": 16}),
-    "sac": Case(SAC, settings=OFF, kwargs={"net_arch": [8, 6]}),
-    "sac gsde": Case(SAC, normalized={}, settings={**OFF, "use_sde": True}, kwargs={"net_arch": [8], "clip_mean": 0.4}),
-    "tqc": Case(TQC, settings=OFF, kwargs={"net_arch": [8]}),
-    "td3": Case(TD3, settings=OFF, kwargs={"net_arch": {"pi": [8], "qf": [4]}, "activation_fn": torch.nn.SiLU}),
-    "ddpg": Case(DDPG, settings=OFF, kwargs={"net_arch": [8, 7]}),
-}  # fmt: skip
+Box, Discrete = gymnasium.spaces.Box, gymnasium.spaces.Discrete
 EXPORTED = {
-    "lstm pendulum": (".pt", ".onnx", ".ganglion", ".hpp"),
-    "lstm shared, gsde, squashed": (".pt", ".ganglion"),
-    "lstm categories": (".pt", ".onnx", ".ganglion", ".hpp"),
+    "lstm pendulum": EVERY_FILE,
+    "lstm shared, gsde, squashed": (".pt",),
+    "lstm categories": (".ganglion", ".hpp"),
     "lstm dict": (".onnx",),
     "a2c several categories": (".ganglion",),
-    "sac gsde": (".hpp",),
+    "sac gsde": (".ganglion",),
 }
-
-
-@dataclass
-class Trained:
-    """What a training left behind: two files, and what the library reads from them."""
-
-    checkpoint: Path
-    vecnormalize: Path | None
-    model: object
-    normalizer: VecNormalize | None
-
-    def load(self, **options):
-        if self.vecnormalize is not None:
-            options = {"vecnormalize": self.vecnormalize, "allow_pickle": True, **options}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return sb3.load(self.checkpoint, **options)
+"""Every kind of file once for a recurrent policy with statistics; of the others, what its outputs or inputs are for."""
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    made = {}
-
-    def train(name):
-        if name not in made:
-            torch.set_num_threads(1)
-            case, folder = CASES[name], tmp_path_factory.mktemp("sb3")
-            venv = DummyVecEnv([case.make])
-            env = venv if case.normalized is None else VecNormalize(venv, **case.normalized)
-            model = case.algorithm(
-                case.policy, env, seed=0, device="cpu", policy_kwargs=dict(case.kwargs), **case.settings
-            )
-            model.learn(CASES[name].steps)
-            model.save(folder / "model.zip")
-            normalizer, path = None, None
-            if case.normalized is not None:
-                path = folder / "vecnormalize.pkl"
-                env.save(str(path))
-                normalizer = VecNormalize.load(str(path), DummyVecEnv([case.make]))
-            made[name] = Trained(
-                folder / "model.zip", path, case.algorithm.load(folder / "model.zip", device="cpu"), normalizer
-            )
-        return made[name]
-
-    return train
-
-
-def as_vector(space, observation):
-    """The observation as our policies take it: parts side by side in the order of the space, categories one-hot."""
-    if isinstance(space, gymnasium.spaces.Dict):
-        return np.concatenate([as_vector(part, observation[key]) for key, part in space.spaces.items()])
-    if isinstance(space, Discrete):
-        return np.eye(int(space.n), dtype=np.float32)[observation]
-    return np.asarray(observation, np.float32).reshape(-1)
-
-
-def trajectory(trained):
-    """Observations, resets, and what the library predicts along them."""
-    random = np.random.default_rng(1)
-    space = trained.model.observation_space
-    inputs, expected, resets, state = [], [], random.random(STEPS) < 0.02, None
-    resets[0] = True
-    for reset in resets:
-        observation = observed(space, random)
-        inputs.append(as_vector(space, observation))
-        if trained.normalizer is not None:
-            observation = trained.normalizer.normalize_obs(observation)
-        action, state = trained.model.predict(
-            observation, state=state, episode_start=np.array([reset]), deterministic=True
-        )
-        expected.append(np.asarray(action, np.float32).reshape(-1))
-    return np.stack(inputs), resets, np.stack(expected)
-
-
-@torch.inference_mode()
-def stepped(policy, inputs, resets):
-    hidden, actions = policy.init_hidden(), []
-    for observation, reset in zip(inputs, resets, strict=True):
-        action, *_, hidden = policy(torch.from_numpy(observation), policy.init_hidden() if reset else hidden)
-        actions.append(action.numpy())
-    return np.stack(actions)
+    """Trains each case once."""
+    return functools.cache(lambda name: train(name, tmp_path_factory.mktemp("sb3")))
 
 
 # --- the same actions ---
@@ -218,14 +49,13 @@ def stepped(policy, inputs, resets):
 @pytest.mark.parametrize("name", CASES)
 def test_actions_are_those_of_predict(trained, name):
     found = trained(name)
-    inputs, resets, expected = trajectory(found)
-    assert np.ptp(expected, axis=0).min() > 1e-3  # a policy that looks at its observation
-    np.testing.assert_allclose(stepped(found.load(), inputs, resets), expected, rtol=0, atol=1e-5)
+    assert np.ptp(found.run.action, axis=0).min() > 1e-3  # a policy that looks at its observation
+    check_policy(found.load(), found.run)
 
 
 def test_what_was_trained_reaches_every_branch(trained):
     for name in ("ppo", "lstm dict"):
-        _, _, expected = trajectory(trained(name))
+        expected = trained(name).run.action
         assert ((expected == ACTIONS.low) | (expected == ACTIONS.high)).any(0).all(), f"{name}: no action is clipped"
     policy = trained("sac gsde").load()
     means = policy.policy(torch.randn(500, 3))[0]
@@ -237,21 +67,7 @@ def test_what_was_trained_reaches_every_branch(trained):
 @pytest.mark.parametrize("name", EXPORTED)
 def test_every_file_and_engine(tmp_path, trained, name):
     found = trained(name)
-    policy = found.load()
-    inputs, resets, expected = trajectory(found)
-    for suffix in EXPORTED[name]:
-        path = tmp_path / f"policy{suffix}"
-        contract = ganglion.export(policy, path)
-        if suffix == ".hpp":
-            actions = drive(HOST, tmp_path, inputs, resets)[:, : contract.outputs[0].size]
-            np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-5)
-            continue
-        assert ganglion.verify(path, policy, steps=STEPS).ok
-        pilot, actions = ganglion.load(path), []
-        for observation, reset in zip(inputs, resets, strict=True):
-            pilot.reset() if reset else None
-            actions.append(np.array(pilot.step(observation)).reshape(-1))
-        np.testing.assert_allclose(np.stack(actions), expected, rtol=0, atol=1e-5)
+    check_files(found.load(), found.run, tmp_path, EXPORTED[name])
 
 
 def test_names_and_bounds(trained):

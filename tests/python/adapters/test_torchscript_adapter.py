@@ -231,6 +231,7 @@ def test_named_buffers_are_the_state_and_nothing_else(tmp_path: Path) -> None:
     for observation in observations(50):
         action, hidden = policy(torch.from_numpy(observation), hidden)
         np.testing.assert_allclose(action.numpy(), pilot.step(observation), rtol=1e-5, atol=1e-5)
+    assert load(path, state_names=[]).hidden_size == 0  # a word, unlike None: without memory
     with pytest.raises(ExportError, match=r"no buffer 'h'.*running_mean \[state-buffer-unknown\]"):
         load(path, state_names=["h"])
 

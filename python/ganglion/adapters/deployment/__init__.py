@@ -1,7 +1,7 @@
 """Deployment descriptions: what the numbers around a network mean, read from the files that trainers write beside it.
 
-`read` tells the formats apart; `annotate` writes a description into a contract; `apply` puts it into the function, so
-that a controller passes raw sensor values and gets joint targets.
+`read` tells the formats apart; `annotate` writes a description into a contract, `described` into that of a model, and
+`apply` into the function, so that a controller passes raw sensor values and gets joint targets.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from ganglion.adapters._files import read_yaml
 from ganglion.adapters.deployment import isaac_lab, mjlab, unitree
 from ganglion.adapters.deployment.annotation import annotate
 from ganglion.adapters.deployment.description import ActionTerm, Description, Joint, ObservationTerm
-from ganglion.adapters.deployment.graph import apply
+from ganglion.adapters.deployment.graph import apply, described
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ActionTerm", "Description", "Joint", "ObservationTerm", "annotate", "apply", "read"]
+__all__ = ["ActionTerm", "Description", "Joint", "ObservationTerm", "annotate", "apply", "described", "read"]
 
 
 def read(

@@ -84,6 +84,42 @@ def apply(
     return _Surgery(inner, contract, description, work).model(annotated)
 
 
+def described(model: Any, description: Description, *, contract: Contract | None = None) -> Any:
+    """Writes a description into the contract of a model, whose function stays as it is; see `annotate`.
+
+    Args:
+        model: `onnx.ModelProto` of the network; left as it is.
+        description: what its numbers mean.
+        contract: of the network; None takes the one in the model, or recognises one by the names of the tensors.
+
+    Returns:
+        A new `onnx.ModelProto` with the contract in its metadata.
+
+    Raises:
+        ArtifactError: network and description do not fit: sizes (the terms are listed), control periods.
+        ExportError: the model has the description inside its function already.
+        EngineUnavailableError: onnx is not installed.
+    """
+    from ganglion.compiler.model import open_model
+
+    opened = open_model(model, contract)
+    if APPLIED_KEY in opened.contract.provenance:
+        raise ExportError("this model has its deployment description inside already; start from the network alone")
+    new = type(opened.proto)()
+    new.CopyFrom(opened.proto)
+    _write_contract(new, annotate(opened.contract, description))
+    return new
+
+
+def _write_contract(model: Any, contract: Contract) -> None:
+    others = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(others)
+    # The runtime hashes every field of the file but the contract's own entry.
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    model.metadata_props.add(key=METADATA_KEY, value=dataclasses.replace(contract, sha256=digest).to_json())
+
+
 class _Surgery:
     """Builds the new graph around the network's nodes."""
 
@@ -134,14 +170,8 @@ class _Surgery:
             ir_version=self._inner.ir_version,
             producer_name="ganglion",
         )
-        contract = self._new_contract(annotated, extra, added)
-        for entry in self._inner.metadata_props:
-            if entry.key != METADATA_KEY:
-                new.metadata_props.add(key=entry.key, value=entry.value)
-        # The runtime hashes every field of the file but the contract's own entry.
-        digest = hashlib.sha256(new.SerializeToString(deterministic=True)).hexdigest()
-        contract = dataclasses.replace(contract, sha256=digest)
-        new.metadata_props.add(key=METADATA_KEY, value=contract.to_json())
+        new.metadata_props.extend(self._inner.metadata_props)
+        _write_contract(new, self._new_contract(annotated, extra, added))
         try:
             onnx.checker.check_model(new)
         except Exception as error:

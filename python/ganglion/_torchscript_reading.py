@@ -1,6 +1,8 @@
 """What a TorchScript file without a contract is, found out by running it.
 
-The rules, and the codes in square brackets, are those of the C++ runtime (`cpp/src/engines/torchscript_probe.hpp`).
+The rules, and the codes in square brackets, are those of the C++ runtime (`cpp/src/engines/torchscript_probe.hpp`),
+which is not asked: its LibTorch engine has to be compiled on each machine once, and where files are converted there is
+often no compiler of C++20. `ganglion verify` compares the two, since each steps the file by its own reading.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ganglion.errors import ExportError
+from ganglion.reading import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,6 +61,7 @@ class Reading:
         state: its state buffers, in the order of the file.
         held: further buffers that a step changes; they keep these values.
         action_size: elements of the action.
+        findings: what is suspicious.
     """
 
     observation_shape: tuple[int, ...]
@@ -65,38 +69,40 @@ class Reading:
     state: tuple[StateBuffer, ...]
     held: tuple[StateBuffer, ...]
     action_size: int
+    findings: tuple[Finding, ...] = ()
 
 
-def read(module: torch.jit.ScriptModule, state_names: Sequence[str] = ()) -> Reading:
+def read(module: torch.jit.ScriptModule, state_names: Sequence[str] | None = None) -> Reading:
     """Finds observation size and state of a module; leaves it in its initial state.
 
     Args:
         module: in eval mode, on the CPU.
-        state_names: names of the buffers that are the state, where it is known better.
+        state_names: names of the buffers that are the state, where it is known better; an empty list for a file without
+            memory, None to find them.
 
     Raises:
         ExportError: there is no reading, or more than one; says what to do.
     """
     buffers = dict(module.named_buffers())
-    if unknown := [name for name in state_names if name not in buffers]:
+    if unknown := [name for name in state_names or () if name not in buffers]:
         raise refusal(
             "state-buffer-unknown",
             f"the file has no buffer '{unknown[0]}' to keep the state in; it has {', '.join(buffers) or 'none'}",
         )
     _check_forward(module)
-    _check_normalisers(buffers, state_names)
+    findings = _check_normalisers(buffers, state_names or ())
     at_load = {path: value.clone() for path, value in buffers.items()}
     dtype = next((weight.dtype for weight in _matrices(module)), torch.float32)
     shape = _observation_shape(module, dtype, at_load)
     initial, changed = _initial_state(module, shape, dtype, at_load, state_names)
     for path in changed:
-        if _is_normaliser(path) and not state_names:
+        if _is_normaliser(path) and state_names is None:
             raise refusal(
                 "normaliser-updates",
                 f"forward updates the normaliser's buffer {path} although the module is in eval mode, so actions would "
                 "drift; export the policy after eval(), or name the state buffers, and all others keep their values",
             )
-    chosen = list(state_names) or changed
+    chosen = changed if state_names is None else list(state_names)
     for path in chosen:
         if not initial[path].is_floating_point():
             raise refusal(
@@ -113,6 +119,7 @@ def read(module: torch.jit.ScriptModule, state_names: Sequence[str] = ()) -> Rea
         state=tuple(StateBuffer(path, initial[path]) for path in chosen),
         held=tuple(StateBuffer(path, initial[path]) for path in changed if path not in chosen),
         action_size=result.numel(),
+        findings=findings,
     )
 
 
@@ -163,14 +170,26 @@ def _check_forward(module: torch.jit.ScriptModule) -> None:
         )
 
 
-def _check_normalisers(buffers: dict[str, Tensor], state_names: Sequence[str]) -> None:
+def _check_normalisers(buffers: dict[str, Tensor], state_names: Sequence[str]) -> tuple[Finding, ...]:
+    findings = []
     for path, value in buffers.items():
-        if _is_normaliser(path) and path not in state_names and not value.isfinite().all():
+        if not _is_normaliser(path) or path in state_names:
+            continue
+        if not value.isfinite().all():
             raise refusal(
                 "normaliser-not-finite",
                 f"the buffer {path} of a normaliser has elements that are not finite, so every action would be NaN; "
                 "export again from a good checkpoint",
             )
+        zeros = (value == 0).flatten().nonzero()
+        if len(zeros) and not path.endswith("mean"):
+            sentence = (
+                f"the buffer {path} has {len(zeros)} of {value.numel()} elements (the first: {int(zeros[0])}) that are "
+                "zero: these observation elements never varied in training, and any deviation in them is multiplied "
+                "by one over the normaliser's epsilon"
+            )
+            findings.append(Finding("normaliser-zero-variance", sentence))
+    return tuple(findings)
 
 
 def _matrices(module: torch.jit.ScriptModule) -> list[Tensor]:
@@ -254,7 +273,7 @@ def _initial_state(
     shape: tuple[int, ...],
     dtype: torch.dtype,
     at_load: dict[str, Tensor],
-    state_names: Sequence[str],
+    state_names: Sequence[str] | None,
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The values of all buffers after a reset, and the names of those that steps change."""
     kept: list[str] = []
@@ -266,14 +285,14 @@ def _initial_state(
         initial = {path: value.clone() for path, value in module.named_buffers()}
         changed = _changed(module, shape, dtype, initial)
         getattr(module, name)()
-        wanted = [path for path in changed if not state_names or path in state_names]
+        wanted = [path for path in changed if state_names is None or path in state_names]
         left = [path for path in wanted if not _same(initial[path], get_buffer(module, path))]
         if not left:
             return initial, changed
         kept = left
     put_back(module, at_load.items())
     changed = _changed(module, shape, dtype, at_load)
-    if kept and not state_names and not any(map(_is_normaliser, changed)):
+    if kept and state_names is None and not any(map(_is_normaliser, changed)):
         raise refusal(
             "state-not-restored",
             f"its reset does not restore what forward changes: {', '.join(kept)}; the initial state is not known. "

@@ -1,0 +1,158 @@
+"""README's table "coming from": each command line as it stands there, on a trainer's files, beside its own actions."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import ganglion
+from ganglion.adapters import TRAINERS
+from ganglion.cli import main
+
+sys.path.append(str(Path(__file__).parents[1] / "adapters"))
+sys.path.append(str(Path(__file__).parents[1] / "policies"))
+import actor_cases
+import garage_cases
+import pyrado_golden
+import rl_games_files
+import rsl_rl_files
+import sb3_files
+import skrl_files
+import torchrl_files
+from same_actions import TOLERANCE, Run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STEPS = 200
+README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+ROWS = re.search(r"^\| coming from \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, re.MULTILINE)
+LINES = [line for row in ROWS[1].splitlines() for line in re.findall(r"`(ganglion [^`]*)`", row)] if ROWS else []
+
+
+class Told(NamedTuple):
+    """What the library did, and what was executed in the place of its actions; None for these."""
+
+    run: Run
+    applied: NDArray[np.float32] | None = None
+
+
+def rsl_rl(folder: Path) -> Told:
+    config = rsl_rl_files.configuration(rsl_rl_files.MODELS["lstm_1"], activation="relu")
+    runner = rsl_rl_files.train(config)
+    rsl_rl_files.save(runner, folder / "model_1500.pt")
+    (folder / "agent.yaml").write_text(yaml.safe_dump(config))
+    recording = rsl_rl_files.record_runner(runner, steps=STEPS)
+    return Told(Run(*(array[:, 0] for array in (recording.observation, recording.reset, recording.action))))
+
+
+def rl_games(folder: Path) -> Told:
+    config = rl_games_files.configuration(folder / "training", {}, env_name="unit")
+    checkpoint, player = rl_games_files.train(config)
+    shutil.copy(checkpoint, folder / "policy.pth")
+    shutil.copy(checkpoint.parent.parent / "params" / "agent.yaml", folder / "agent.yaml")
+    return Told(rl_games_files.record(player, STEPS))
+
+
+def sb3(folder: Path) -> Told:
+    return Told(sb3_files.record(sb3_files.train("lstm pendulum", folder), STEPS))
+
+
+def skrl(folder: Path) -> Told:
+    return Told(skrl_files.record(skrl_files.train("gru", folder), STEPS))
+
+
+def torchrl(folder: Path) -> Told:
+    actor = torchrl_files.train(torchrl_files.make_actor(encoded=False))
+    torchrl_files.saved(actor, folder / "actor.pt")
+    return Told(torchrl_files.record(actor, STEPS))
+
+
+def pyrado(folder: Path) -> Told:
+    """A recorded run of the original, which no longer installs, over and over."""
+    with np.load(pyrado_golden.GOLDEN / "lstm_2l_outtanh.npz") as file:
+        data = dict(file)
+    weights = {name[6:]: torch.from_numpy(array) for name, array in data.items() if name.startswith("param.")}
+    torch.save(weights, folder / "policy.pt")
+    return in_a_row([(data["obs"], data["seq.act"], None)] * 4, None)
+
+
+def garage(folder: Path) -> Told:
+    """A recorded run of the original; the previous action that it saw is the one that it drew."""
+    case = garage_cases.Case("act1_share0_ln0_fb0")
+    np.savez(folder / "parameters.npz", **{name: case.data[f"param.{name}"] for name in case.meta["global_vars"]})
+    keys = ("obs", "step.mean", "step.action", "resets")
+    columns = [[case.data[key][:, row] for key in keys] for row in (0, 1, 2, 0)]
+    return in_a_row([column[:3] for column in columns], [column[3] for column in columns])
+
+
+def tf_agents(folder: Path) -> Told:
+    """A recorded run of the original."""
+    case = actor_cases.Case("rnn_dist_normalizer")
+    names = [name for name in case.arrays if re.match(r"param\.|normalizer\.\d", name)]
+    np.savez(folder / "actor.npz", **{name: case.arrays[name] for name in names})
+    spec = case.meta["action_spec"]
+    bounds = {"action_low": spec["minimum"], "action_high": spec["maximum"]}
+    (folder / "actor.yaml").write_text(yaml.safe_dump({**bounds, "activation_fn": "relu", "defaults": True}))
+    columns = [[case.arrays[key][:, row] for key in ("obs", "dist.loc", "step_type")] for row in (0, 1, 2, 0)]
+    return in_a_row([(obs, mean, None) for obs, mean, _ in columns], [kind == 0 for _, _, kind in columns])
+
+
+def in_a_row(columns: list, resets: list | None) -> Told:
+    """Runs one behind the other, each from the initial state."""
+    observation, action = (np.concatenate([column[part] for column in columns]) for part in (0, 1))
+    begins = [np.arange(len(column[0])) == 0 for column in columns]
+    if resets is not None:
+        begins = [first | again for first, again in zip(begins, resets, strict=True)]
+    drawn = [column[2] for column in columns]
+    applied = None if drawn[0] is None else np.concatenate(drawn).astype(np.float32)
+    return Told(Run(observation, np.concatenate(begins), action), applied)
+
+
+PREPARED = {
+    function.__name__: function for function in (rsl_rl, rl_games, sb3, skrl, torchrl, pyrado, garage, tf_agents)
+}
+
+
+def trainer_of(line: str) -> str:
+    words = shlex.split(line)
+    return words[words.index("--from") + 1]
+
+
+def test_every_trainer_has_one_line_and_every_line_a_test() -> None:
+    assert ROWS is not None and len(LINES) == len(ROWS[1].splitlines())  # one command a row
+    assert sorted(map(trainer_of, LINES)) == sorted(PREPARED) == sorted(TRAINERS)
+
+
+@pytest.mark.parametrize("line", LINES, ids=trainer_of)
+def test_the_line_exports_what_the_library_does(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.set_num_threads(1)
+    told = PREPARED[trainer_of(line)](tmp_path)
+    run = told.run
+    assert len(run.observation) == STEPS and run.reset.sum() >= 3
+    assert np.ptp(run.action, axis=0).min() > 1e-3  # a policy that looks at its observation
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # --allow-pickle warns, as it shall
+        status = main(shlex.split(line)[1:])
+    assert status == 0, capsys.readouterr().err
+    pilot = ganglion.load(tmp_path / "policy.onnx")
+    for step, (observation, reset) in enumerate(zip(run.observation, run.reset, strict=True)):
+        if reset:
+            pilot.reset()
+        found = np.array(pilot.step(observation)).reshape(-1)
+        np.testing.assert_allclose(found, run.action[step], rtol=0, atol=TOLERANCE, err_msg=f"step {step}")
+        if told.applied is not None:
+            pilot.set_applied_action(told.applied[step])
