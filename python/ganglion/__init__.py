@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import Sampler
-    from ganglion.verify import ParityReport, verify
+    from ganglion.verify import ParityReport, RepairReport, repair, verify
 
 __all__ = [
     "ArtifactError",
@@ -38,6 +38,7 @@ __all__ = [
     "ParityReport",
     "Policy",
     "Reading",
+    "RepairReport",
     "Sampler",
     "StateSlot",
     "StepError",
@@ -47,6 +48,7 @@ __all__ = [
     "export",
     "inspect",
     "load",
+    "repair",
     "verify",
 ]
 
@@ -55,11 +57,13 @@ _LAZY = {
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",
     "Reading": "ganglion.reading",
+    "RepairReport": "ganglion.verify",
     "Sampler": "ganglion.sampling",
     "explain": "ganglion.runtime",
     "export": "ganglion.export",
     "inspect": "ganglion.runtime",
     "load": "ganglion.runtime",
+    "repair": "ganglion.verify",
     "verify": "ganglion.verify",
 }
 

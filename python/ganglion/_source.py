@@ -1,4 +1,4 @@
-"""Finds the policy that a command line names: in a Python file, in a module, or in a checkpoint."""
+"""Finds the policy that a command line names: in a Python file, a module, a checkpoint, or a training run."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ganglion.policies import RecurrentPolicy
 
 _DEFAULT_ATTRIBUTES = ("policy", "load_policy")
+_SNAPSHOT_FILE = re.compile(r"params\.pt|itr_([0-9]+)\.pt")
 _MODULE_ATTRIBUTE = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
 
 
@@ -32,7 +33,7 @@ class Source:
     contract: Contract | None
 
 
-def load_source(text: str) -> Source:
+def load_source(text: str, itr: str | None = None) -> Source:
     """Loads the policy that `text` names.
 
     Args:
@@ -42,14 +43,24 @@ def load_source(text: str) -> Source:
             pair (policy, contract), or a function without arguments that returns one of these. An attribute
             `contract` of the file is used as the contract where it is a `Contract`;
             `module:attribute`: the same for an importable module;
+            a folder of snapshots of a training run, or one of the snapshots in it: the policy that was trained;
             any other file: a checkpoint written by `ganglion.policies.checkpoint.save_checkpoint`.
+        itr: which snapshot of the folder: a number, `"last"` (where None) or `"first"`.
 
     Raises:
-        ArtifactError: no such file, or it is no checkpoint.
+        ArtifactError: no such file, it is no checkpoint, or the folder holds no such snapshot or none with a policy.
         EngineUnavailableError: torch or gymnasium is not installed.
         GanglionError: the source raised, or what it names is no policy.
+        ValueError: `itr` is given for something else than a folder.
     """
     _need_torch()
+    if Path(text).is_dir():
+        return _from_snapshot(text, itr or "last")
+    if itr is not None:
+        raise ValueError(f"--itr goes with a folder of snapshots; '{text}' is none")
+    snapshot = _SNAPSHOT_FILE.fullmatch(Path(text).name)
+    if snapshot is not None and Path(text).is_file():
+        return _from_snapshot(str(Path(text).parent), snapshot[1] or "last")
     file, colon, attribute = text.rpartition(":") if not text.endswith(".py") else (text, "", "")
     if file.endswith(".py") and (not colon or attribute.isidentifier()):
         return _from_module(_run_file(Path(file)), file, attribute)
@@ -60,6 +71,12 @@ def load_source(text: str) -> Source:
     from ganglion.policies.checkpoint import load_checkpoint
 
     return Source(load_checkpoint(text), None)
+
+
+def _from_snapshot(folder: str, itr: str) -> Source:
+    from ganglion.training import load_policy
+
+    return Source(load_policy(folder, itr), None)
 
 
 def _need_torch() -> None:

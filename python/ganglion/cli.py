@@ -1,4 +1,4 @@
-"""The command `ganglion`: export, compile, inspect, verify, bench, doctor.
+"""The command `ganglion`: export, compile, inspect, verify, repair, bench, doctor.
 
 Every command prints tables on standard output, or with `--json` exactly one JSON document; progress and errors go to
 standard error. The exit status is 0 for a good verdict, 1 for a bad one or an error, 2 for a wrong command line.
@@ -33,12 +33,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ganglion.contract import Contract
+    from ganglion.reading import Finding
 
 _ENGINES = ("native", "onnxruntime", "libtorch")
 _SOURCE_HELP = (
     "where the policy comes from: file.py or file.py:attribute (default: 'policy' or 'load_policy'; run like an "
-    "import), module:attribute, or a checkpoint written by save_checkpoint. The attribute is a policy, a pair "
-    "(policy, contract), or a function that returns one of these"
+    "import), module:attribute, a checkpoint written by save_checkpoint, or the snapshot folder of a training run (its "
+    "last snapshot). The attribute is a policy, a pair (policy, contract), or a function that returns one of these"
 )
 
 
@@ -112,10 +113,21 @@ def _fail(error: Exception, as_json: bool) -> int:
 def _export(arguments: argparse.Namespace) -> _Outcome:
     from ganglion.export import export
 
+    _check_deployment(arguments)
+    if arguments.deployment is not None and not arguments.annotate_only:
+        raise ValueError("export leaves the function as it is: --deployment FILE --annotate-only, or compile the file")
     with _status("loading the policy"):
         policy, contract = _policy_to_export(arguments)
     if contract is not None and arguments.batch is not None:
         contract = dataclasses.replace(contract, batch=_batch(arguments))
+    if arguments.deployment is not None:
+        from ganglion.adapters import deployment
+        from ganglion.export.preparation import prepare
+
+        description = deployment.read(arguments.deployment, joint_sdk_names=arguments.joint_sdk_names)
+        prepared: Any = prepare(policy)
+        own = prepared.contract(batch=1 if arguments.batch is None else _batch(arguments))
+        contract = deployment.annotate(own if contract is None else contract, description)
     with _status(f"exporting {arguments.output}"):
         written = export(
             policy,
@@ -123,6 +135,7 @@ def _export(arguments: argparse.Namespace) -> _Outcome:
             contract=contract,
             batch=1 if arguments.batch is None else _batch(arguments),
             golden_steps=arguments.golden_steps,
+            recording=arguments.recording,
             tolerance=arguments.tolerance,
             weights=arguments.weights,
             weight_tolerance=arguments.weight_tolerance,
@@ -134,6 +147,8 @@ def _export(arguments: argparse.Namespace) -> _Outcome:
 
 def _policy_to_export(arguments: argparse.Namespace) -> tuple[Any, Contract | None]:
     if arguments.trainer is not None:
+        if arguments.itr is not None:
+            raise ValueError("--itr goes with a folder of snapshots, not with --from")
         from ganglion._trainers import load_checkpoint_of
 
         policy = load_checkpoint_of(
@@ -149,32 +164,53 @@ def _policy_to_export(arguments: argparse.Namespace) -> tuple[Any, Contract | No
         raise ValueError("--config, --vecnormalize, --allow-pickle and --set go with --from TRAINER")
     from ganglion._source import load_source
 
-    source = load_source(arguments.source)
+    source = load_source(arguments.source, arguments.itr)
     return source.policy, source.contract
 
 
-def _model_to_compile(arguments: argparse.Namespace) -> Any:
-    """The path of an ONNX file, or the model that a TorchScript file or a deployment description makes of it."""
+def _model_to_compile(arguments: argparse.Namespace) -> tuple[Any, tuple[Finding, ...]]:
+    """The path of an ONNX file, or the model that a TorchScript file or a deployment description makes of it.
+
+    And what is suspicious about the file.
+    """
     model: Any = arguments.file
     if Path(model).suffix == ".pt":
         from ganglion.adapters import torchscript
 
-        model = torchscript.to_onnx(model, state_names=tuple(arguments.state or ()))
+        policy = torchscript.load(model, state_names=None if arguments.state is None else tuple(arguments.state))
+        model, findings = torchscript.to_onnx(policy), policy.findings
+    else:
+        from ganglion import runtime
+
+        findings = runtime.explain(model, state=arguments.state).findings
     if arguments.deployment is not None:
         from ganglion.adapters import deployment
         from ganglion.compiler.model import open_model
 
+        description = deployment.read(arguments.deployment, joint_sdk_names=arguments.joint_sdk_names)
         opened = open_model(model, state=arguments.state)
-        model = deployment.apply(opened.proto, deployment.read(arguments.deployment), contract=opened.contract)
-    return model
+        if arguments.annotate_only:
+            model = deployment.described(opened.proto, description, contract=opened.contract)
+        else:
+            joints = arguments.joint_order
+            model = deployment.apply(opened.proto, description, contract=opened.contract, robot_joint_names=joints)
+    return model, findings
+
+
+def _check_deployment(arguments: argparse.Namespace) -> None:
+    if arguments.deployment is None and (arguments.annotate_only or arguments.joint_sdk_names or arguments.joint_order):
+        raise ValueError("--annotate-only, --joint-order and --joint-sdk-names go with --deployment FILE")
+    if arguments.annotate_only and arguments.joint_order:
+        raise ValueError("--joint-order changes the function, --annotate-only leaves it as it is: one of the two")
 
 
 def _compile(arguments: argparse.Namespace) -> _Outcome:
     from ganglion.compiler import compile_onnx, file
 
+    _check_deployment(arguments)
     recording = None
     with _status(f"reading {arguments.file}"):
-        model = _model_to_compile(arguments)
+        model, findings = _model_to_compile(arguments)
     # A model that was made here has our names and its contract already.
     state = arguments.state if isinstance(model, str) else None
     if arguments.recording is not None:
@@ -212,10 +248,12 @@ def _compile(arguments: argparse.Namespace) -> _Outcome:
         "weights": program.scheme,
         "weights_error": None if error is None else float(error),
         "operations": operations,
+        "findings": [dataclasses.asdict(finding) for finding in findings],
         "contract": _contract_document(contract),
     }
     headline = f"{arguments.output}: {after:,} bytes ({arguments.file}: {before:,}), {reached}"
-    lines = (Text(headline, style="bold"), Text(f"operations: {', '.join(operations) or 'none'}"))
+    operations_line = Text(f"operations: {', '.join(operations) or 'none'}")
+    lines = (Text(headline, style="bold"), operations_line, *_finding_lines(findings))
     return _Outcome(document, (*lines, *_contract_tables(contract)))
 
 
@@ -235,9 +273,13 @@ def _inspect(arguments: argparse.Namespace) -> _Outcome:
     }
     origin = "" if reading.dialect == "ganglion" else f", no contract inside; read as a file of {reading.dialect}"
     notes = [Text(f"- {note}") for note in reading.notes]
-    findings = [Text(f"[{f.code}] {f.sentence}", style="bold yellow") for f in reading.findings]
+    findings = _finding_lines(reading.findings)
     headline = Text(f"{arguments.file}{origin}", style="bold")
     return _Outcome(document, (headline, *notes, *findings, *_contract_tables(reading.contract)))
+
+
+def _finding_lines(findings: Sequence[Finding]) -> list[Text]:
+    return [Text(f"[{finding.code}] {finding.sentence}", style="bold yellow") for finding in findings]
 
 
 def _verify(arguments: argparse.Namespace) -> _Outcome:
@@ -260,8 +302,10 @@ def _verify(arguments: argparse.Namespace) -> _Outcome:
             seed=arguments.seed,
             tolerance=arguments.tolerance,
             recording=arguments.recording,
+            recorded_actions=arguments.recorded_actions,
             engines=arguments.engine,
             batch=arguments.batch,
+            state=arguments.state,
             progress=progress,
             **({} if arguments.steps is None else {"steps": arguments.steps}),
         )
@@ -277,7 +321,9 @@ def _verify_matrix(arguments: argparse.Namespace) -> _Outcome:
     with _progress() as progress:
         for some in matrix(arguments.matrix or None, steps=arguments.steps or 2000, tick=progress):
             cells += some
-    title = Text("every policy, file and engine against Python, over one row and three with masked resets")
+    title = Text(
+        "every policy, file and engine against Python, drawn and recorded, over one row and three with masked resets"
+    )
     table = Table("policy", "file", title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("largest error", justify="right")
     table.add_column("ran on")
@@ -305,11 +351,37 @@ def _verify_matrix(arguments: argparse.Namespace) -> _Outcome:
     return _Outcome(document, (table, *lines), not problems)
 
 
+def _repair(arguments: argparse.Namespace) -> _Outcome:
+    from ganglion.verify import repair
+
+    policy = None
+    if arguments.source is not None:
+        with _status("loading the policy"):
+            policy = _policy_to_export(arguments)[0]
+    with _status("comparing"):
+        report = repair(
+            arguments.file,
+            arguments.output,
+            recording=arguments.recording,
+            policy=policy,
+            recorded_actions=arguments.recorded_actions,
+            tolerance=arguments.tolerance,
+            state=arguments.state,
+        )
+    return _Outcome(json.loads(report.to_json()), (Text(report.verdict),), report.ok)
+
+
 def _bench(arguments: argparse.Namespace) -> _Outcome:
     from ganglion.verify import bench
 
     with _status("measuring"):
-        report = bench(arguments.files, engines=arguments.engine or (), steps=arguments.steps, rounds=arguments.rounds)
+        report = bench(
+            arguments.files,
+            engines=arguments.engine or (),
+            steps=arguments.steps,
+            rounds=arguments.rounds,
+            state=arguments.state,
+        )
     table = Table(
         "file", "engine", title=Text(f"one step, microseconds, on {report.cpu}"), title_justify="left", box=SIMPLE_HEAD
     )
@@ -425,6 +497,10 @@ def _batch_or_any(text: str) -> int | str:
     return "any" if text == "any" else _at_least(1)(text)
 
 
+def _iteration(text: str) -> str:
+    return text if text in ("last", "first") else str(_at_least(0)(text))
+
+
 def _native_path(text: str) -> str:
     if Path(text).suffix not in (".ganglion", ".hpp"):
         raise argparse.ArgumentTypeError(f"'{text}': a compiled policy ends in .ganglion or .hpp")
@@ -448,6 +524,46 @@ def _add_state(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT:OUTPUT",
         help="for a file without a contract: this output is the next value of this state input; can be given again, "
         "and then says it of all. The file <FILE>.yaml beside it can say the same",
+    )
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"'{text}': names with commas between them are expected")
+    return names
+
+
+def _add_deployment(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--deployment",
+        metavar="FILE",
+        help="what stands around the network in its controller (IO_descriptors.yaml of Isaac Lab, deploy.yaml of "
+        f"Unitree, an .onnx file with metadata of mjlab): {what}",
+    )
+    parser.add_argument(
+        "--annotate-only",
+        action="store_true",
+        help="with --deployment: names, units, limits and the control period go into the contract, and the function "
+        "stays as it is",
+    )
+    parser.add_argument(
+        "--joint-sdk-names",
+        type=_names,
+        metavar="NAME,NAME,...",
+        help="with a deploy.yaml of Unitree: the names of the motors in the order of the robot's SDK, which it lacks",
+    )
+
+
+def _add_trainer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", dest="trainer", choices=TRAINERS, help="SOURCE is a checkpoint of this trainer")
+    parser.add_argument("--config", metavar="FILE", help="with --from: the trainer's settings (agent.yaml)")
+    parser.add_argument("--vecnormalize", metavar="FILE", help="with --from sb3: statistics of VecNormalize")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="with --from: unpickle files, which can run any code in them"
+    )
+    parser.add_argument(
+        "--set", action="append", metavar="NAME=VALUE", help="with --from: any other argument of the adapter's load()"
     )
 
 
@@ -502,15 +618,13 @@ def _parser() -> argparse.ArgumentParser:
 
     export = add("export", _export, "write a policy to one file, checked against the policy before it appears")
     export.add_argument("source", metavar="SOURCE", help=f"{_SOURCE_HELP}; with --from, a checkpoint of that trainer")
-    export.add_argument("--from", dest="trainer", choices=TRAINERS, help="SOURCE is a checkpoint of this trainer")
-    export.add_argument("--config", metavar="FILE", help="with --from: the trainer's settings (agent.yaml)")
-    export.add_argument("--vecnormalize", metavar="FILE", help="with --from sb3: statistics of VecNormalize")
     export.add_argument(
-        "--allow-pickle", action="store_true", help="with --from: unpickle files, which can run any code in them"
+        "--itr",
+        type=_iteration,
+        metavar="N|last|first",
+        help="SOURCE is a folder of snapshots: the one to take (default: last)",
     )
-    export.add_argument(
-        "--set", action="append", metavar="NAME=VALUE", help="with --from: any other argument of the adapter's load()"
-    )
+    _add_trainer(export)
     export.add_argument(
         "-o", "--output", metavar="FILE", required=True, help="the file; .ganglion, .hpp, .onnx or .pt picks the form"
     )
@@ -523,6 +637,11 @@ def _parser() -> argparse.ArgumentParser:
         help="steps of the run that is recorded in the file and replayed at every load (default: %(default)s)",
     )
     export.add_argument(
+        "--recording",
+        metavar="RUN.npz",
+        help="take the observations of that run from recorded episodes (see verify), around the beginning of one",
+    )
+    export.add_argument(
         "--tolerance",
         type=_tolerance,
         default=1e-5,
@@ -530,16 +649,20 @@ def _parser() -> argparse.ArgumentParser:
         help="largest accepted |file - policy| / max(1, |policy|) (default: %(default)g)",
     )
 
+    _add_deployment(export, "with --annotate-only")
+    export.set_defaults(joint_order=None)
     _add_weights(export, "--weight-tolerance")
 
     compile_ = add("compile", _compile, "compile an .onnx or .pt file, ours or anybody's, for the native engine")
     compile_.add_argument("file", metavar="FILE", help="an .onnx or .pt file")
     _add_state(compile_)
+    _add_deployment(compile_, "scales, clips, histories and joint orders become part of the function")
     compile_.add_argument(
-        "--deployment",
-        metavar="FILE",
-        help="what stands around the network in its controller (IO_descriptors.yaml of Isaac Lab, deploy.yaml of "
-        "Unitree, metadata of mjlab): scales, clips, histories and joint orders become part of the function",
+        "--joint-order",
+        type=_names,
+        metavar="NAME,NAME,...",
+        help="with --deployment: the joints in the order in which the controller gives and takes them (default: that "
+        "of Unitree's motors, else that of the training)",
     )
     compile_.add_argument(
         "-o", "--output", type=_native_path, metavar="FILE", required=True, help="the file; .ganglion or .hpp"
@@ -558,12 +681,14 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = add("verify", _verify, "run one long trajectory through every implementation and compare them")
     verify.add_argument("file", metavar="FILE", nargs="?", help="an exported .ganglion, .onnx or .pt file")
+    _add_state(verify)
     verify.add_argument(
         "--matrix",
         metavar="POLICY",
         nargs="*",
         help="in place of a file: export an example of every kind of policy (or of those named) to every kind of file, "
-        "and run each on every engine, with one row and with three of which some are reset",
+        "and run each on every engine, along drawn observations and recorded episodes, with one row and with three of "
+        "which some are reset",
     )
     verify.add_argument(
         "--policy", metavar="SOURCE", help=f"the reference (default: the file in Python); {_SOURCE_HELP}"
@@ -573,8 +698,16 @@ def _parser() -> argparse.ArgumentParser:
     trajectory.add_argument(
         "--recording",
         metavar="RUN.npz",
-        help="recorded arrays 'observation' [T, n] or [T, batch, n] and, if there "
-        "were resets, 'reset' [T] or [T, batch], in place of a drawn trajectory",
+        help="in place of a drawn trajectory, episodes that EpisodeBatch.save wrote, each beginning with a reset; "
+        "or arrays 'observation' [T, n] or [T, batch, n] and, if there were resets, 'reset' [T] or [T, batch]",
+    )
+    verify.add_argument(
+        "--recorded-actions",
+        nargs="?",
+        const="actions",
+        metavar="NAME",
+        help="also compare the actions of recorded episodes (or this entry of agent_infos, 'mean' say) with those of "
+        "the reference: for episodes of this very policy, without noise",
     )
     verify.add_argument(
         "--seed", type=_at_least(0), default=0, metavar="S", help="of the drawn trajectory (default: 0)"
@@ -598,8 +731,44 @@ def _parser() -> argparse.ArgumentParser:
         "--report", type=_report_path, metavar="OUT", help="also write a report: .html (plots) or .json"
     )
 
+    repair = add("repair", _repair, "set linear_before_reset in the GRUs of an .onnx file if a reference wants it")
+    repair.add_argument("file", metavar="FILE", help="an .onnx file of another exporter")
+    repair.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="written only if it is right and FILE is not; else exit 1"
+    )
+    reference = repair.add_mutually_exclusive_group(required=True)
+    reference.add_argument(
+        "--recording",
+        metavar="RUN.npz",
+        help="recorded episodes of the policy without noise (EpisodeBatch.save), or arrays 'observation', 'action' "
+        "and, if there were resets, 'reset', [T, ...] or [T, batch, ...]",
+    )
+    reference.add_argument(
+        "--policy",
+        dest="source",
+        metavar="SOURCE",
+        help=f"the policy; {_SOURCE_HELP}; with --from, a checkpoint of that trainer",
+    )
+    _add_trainer(repair)
+    repair.set_defaults(itr=None)
+    repair.add_argument(
+        "--recorded-actions",
+        metavar="NAME",
+        default="actions",
+        help="entry of the episodes' agent_infos to compare with, 'mean' say (default: %(default)s)",
+    )
+    repair.add_argument(
+        "--tolerance",
+        type=_tolerance,
+        default=1e-5,
+        metavar="X",
+        help="largest accepted |found - expected| / max(1, |expected|) of an action (default: %(default)g)",
+    )
+    _add_state(repair)
+
     bench = add("bench", _bench, "measure the latency of a step in the C++ runtime, engines interleaved")
     bench.add_argument("files", nargs="+", metavar="FILE")
+    _add_state(bench)
     bench.add_argument(
         "--engine", action="append", choices=_ENGINES, help="only this engine; can be given again (default: all)"
     )

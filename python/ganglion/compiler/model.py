@@ -64,7 +64,7 @@ def open_model(
         import onnx.inliner
     except ImportError as error:
         raise EngineUnavailableError(f"compiling needs the package onnx ({error}); install ganglion[onnx]") from error
-    proto = source if isinstance(source, onnx.ModelProto) else _load(source)
+    proto = source if isinstance(source, onnx.ModelProto) else load_proto(source)
     _refuse_external_data(proto)
     try:
         onnx.checker.check_model(proto)
@@ -96,9 +96,19 @@ def open_model(
     return Model(proto, opset, contract, inputs, outputs, 1 if axis is None else inputs[0].shape[axis] or None)
 
 
-def _load(path: str | os.PathLike[str]) -> Any:
-    import onnx
+def load_proto(path: str | os.PathLike[str]) -> Any:
+    """Reads a file as an `onnx.ModelProto`, with the weights that lie beside it inside.
 
+    Raises:
+        ArtifactError: the file is missing or no ONNX model, or its weights cannot be read.
+        EngineUnavailableError: the package onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"ONNX files are read by the package onnx: pip install 'ganglion[onnx]' ({error})"
+        ) from error
     try:
         data = Path(path).read_bytes()
     except OSError as error:

@@ -77,7 +77,7 @@ def _record(model: Model) -> Golden:
     initial = np.asarray(contract.initial_state, np.float32)
     state, outputs = np.tile(initial, (rows, 1)), []
     for observed, flags in zip(drawn, reset, strict=True):
-        current, state = _step(run, model, observed, np.where(flags[:, None], initial, state))
+        current, state = step_graph(run, model, observed, np.where(flags[:, None], initial, state))
         outputs.append(current)
     kept = slice(min(rows, _ROWS))
     try:
@@ -86,7 +86,21 @@ def _record(model: Model) -> Golden:
         raise ExportError(f"the graph itself gives no usable trajectory: {error}") from error
 
 
-def _step(run: Callable[..., Any], model: Model, observation: Array, state: Array) -> tuple[Array, Array]:
+def step_graph(run: Callable[..., Any], model: Model, observation: Array, state: Array) -> tuple[Array, Array]:
+    """Runs one step of the graph itself.
+
+    Args:
+        run: `(output names, feeds) -> arrays`, as `onnxruntime.InferenceSession.run`.
+        model: the graph.
+        observation: `[rows, observation_size]`, with the rows that the graph takes.
+        state: `[rows, hidden_size]`.
+
+    Returns:
+        All outputs side by side, `[rows, output_size]`, and the next state, `[rows, hidden_size]`.
+
+    Raises:
+        ExportError: `run` raised.
+    """
     count = len(model.contract.inputs)
     feeds = _split(observation, model.inputs[:count]) | _split(state, model.inputs[count:])
     names = [port.name for port in model.outputs]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ganglion.contract import Contract
+    from ganglion.data import EpisodeBatch
 
 __all__ = ["StatefulRecurrentNetwork", "export"]
 
@@ -44,6 +45,7 @@ def export(
     contract: Contract | None = None,
     batch: int | None = 1,
     golden_steps: int = _golden.MINIMUM_STEPS,
+    recording: str | os.PathLike[str] | EpisodeBatch | None = None,
     tolerance: float = 1e-5,
     seed: int = 0,
     weights: str = "float32",
@@ -64,8 +66,11 @@ def export(
         batch: number of rows of one step, or None for any number; ignored where a contract is given, and in a header,
             which steps one row.
         golden_steps: steps of the golden trajectory, at least 64.
+        recording: take the observations of the golden trajectory from recorded episodes, around the beginning of one
+            for every row: an `EpisodeBatch`, the file that its `save` wrote, or any recording that `verify` takes; None
+            to draw them over the bounds of the observation space.
         tolerance: largest accepted `|file - policy| / max(1, |policy|)`, here and at every later load.
-        seed: seed of the observations of the golden trajectory.
+        seed: seed of the drawn observations of the golden trajectory.
         weights: how a `.ganglion` file or a header stores its weights: `"float32"`, `"float16"` or `"int8"`.
         weight_tolerance: largest accepted |difference| that smaller weights make in any output; 0.01 if None.
 
@@ -73,7 +78,9 @@ def export(
         The contract as written, with its digest and golden trajectory.
 
     Raises:
-        ExportError: unknown suffix, missing folder, contract that does not fit, or a file that differs.
+        ExportError: unknown suffix, missing folder, contract that does not fit, a recording with too few steps, or a
+            file that differs.
+        ArtifactError: the recording cannot be read, or its observations have another size.
         UnsupportedModuleError: a module inside the policy cannot be exported; names its path.
         EngineUnavailableError: all but `.pt` need packages that are not installed.
         TypeError: `policy` is neither a `RecurrentPolicy` nor a model in the style of skrl.
@@ -98,7 +105,9 @@ def export(
         contract = dataclasses.replace(
             contract,
             provenance={**_provenance(prepared), **contract.provenance},
-            golden=_golden.record(prepared, contract, steps=golden_steps, seed=seed, tolerance=tolerance),
+            golden=_golden.record(
+                prepared, contract, steps=golden_steps, seed=seed, tolerance=tolerance, recording=recording
+            ),
         )
         return write(prepared, contract, target)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ganglion._recordings import read_episodes
 from ganglion.contract import Contract, Golden
 from ganglion.errors import ArtifactError, ExportError
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import nn
+
+    from ganglion._recordings import Source
 
 MINIMUM_STEPS = 64
 """Fewest steps of a golden trajectory: long enough for an error in the recurrence to grow."""
@@ -56,7 +59,47 @@ def draw_observations(contract: Contract, steps: int, rows: int, seed: int) -> N
     return drawn.astype(np.float32)
 
 
-def record(policy: nn.Module, contract: Contract, *, steps: int, seed: int, tolerance: float) -> Golden:
+def recorded_observations(
+    contract: Contract, recording: Source, steps: int, rows: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Takes a piece of recorded episodes for every row, around the beginning of an episode.
+
+    Row `r` has the beginning of episode `r + 1` at step `steps // 2 + r`, and before it what was recorded before it;
+    behind the last episode the first one follows.
+
+    Args:
+        contract: gives the observation size.
+        recording: an `EpisodeBatch`, or the path of a recording.
+        steps: number of steps.
+        rows: number of batch rows.
+
+    Returns:
+        Observations `[steps, rows, observation_size]`, and `[steps, rows]` where an episode begins.
+
+    Raises:
+        ArtifactError: the recording cannot be read, or its observations have another size.
+        ExportError: it has fewer than `steps` steps.
+    """
+    episodes = read_episodes(recording, contract.observation_size)
+    total = len(episodes.observations)
+    if total < steps:
+        raise ExportError(
+            f"{episodes.label}: {total} recorded steps; a golden trajectory of {steps} needs as many. Record more"
+        )
+    begin = episodes.starts[(1 + np.arange(rows)) % len(episodes.lengths)]
+    taken = (np.arange(steps)[:, None] + begin - (steps // 2 + np.arange(rows))) % total
+    return episodes.observations[taken], episodes.begins(taken)
+
+
+def record(
+    policy: nn.Module,
+    contract: Contract,
+    *,
+    steps: int,
+    seed: int,
+    tolerance: float,
+    recording: Source | None = None,
+) -> Golden:
     """Records the golden trajectory of a prepared policy.
 
     Row `r` is reset at step `steps // 2 + r`, so that replaying it checks the reset of single rows too.
@@ -67,14 +110,19 @@ def record(policy: nn.Module, contract: Contract, *, steps: int, seed: int, tole
         steps: number of steps, at least `MINIMUM_STEPS`.
         seed: seed of the observations.
         tolerance: largest accepted `|difference| / max(1, |recorded|)` of a replay.
+        recording: where the observations come from, see `recorded_observations`; None to draw them.
 
     Raises:
-        ExportError: the policy gives an output that is not finite.
+        ArtifactError: the recording cannot be read, or its observations have another size.
+        ExportError: the recording is too short, or the policy gives an output that is not finite.
     """
     rows = min(contract.batch or _MAXIMUM_ROWS, _MAXIMUM_ROWS)
-    observation = draw_observations(contract, steps, rows, seed)
-    reset = np.zeros((steps, rows), dtype=np.bool_)
-    reset[steps // 2 + np.arange(rows), np.arange(rows)] = True
+    if recording is None:
+        observation = draw_observations(contract, steps, rows, seed)
+        reset = np.zeros((steps, rows), dtype=np.bool_)
+        reset[steps // 2 + np.arange(rows), np.arange(rows)] = True
+    else:
+        observation, reset = recorded_observations(contract, recording, steps, rows)
 
     def step(observation: NDArray[np.float32], hidden: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         result = policy(torch.from_numpy(observation), torch.from_numpy(hidden))

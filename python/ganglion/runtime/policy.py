@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -125,7 +126,8 @@ def load(
         if compiled is None:
             policy = Policy(_core.Policy.load(path, options))
         else:
-            policy = Policy(_core.Policy.load_bytes(compiled, str(path), options))
+            # The compiled bytes carry a contract; what was recognised, and what is wrong, is known of the file alone.
+            policy = Policy(_core.Policy.load_bytes(compiled, str(path), options), explain(path, state=state))
     for finding in policy.reading.findings:
         warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=2)
     if self_test:
@@ -181,9 +183,10 @@ class Policy:
     `[hidden_size]`; with `B` rows they are `[B, n]`, `[B, m]` and `[B, hidden_size]`. Everything is float32.
     """
 
-    def __init__(self, core: _core.Policy) -> None:
+    def __init__(self, core: _core.Policy, origin: Reading | None = None) -> None:
         self._core = core
-        self._reading = Reading.from_json(core.reading_json())
+        reading = Reading.from_json(core.reading_json())
+        self._reading = reading if origin is None else dataclasses.replace(origin, contract=reading.contract)
         self._contract = self._reading.contract
         self._batch = core.batch
         self._observation_shapes = self._shapes(self._contract.observation_size)
@@ -283,7 +286,7 @@ class Policy:
 
     def clone(self) -> Policy:
         """Returns a second policy with the same weights and a copy of the state."""
-        return Policy(self._core.clone())
+        return Policy(self._core.clone(), self._reading)
 
     @property
     def contract(self) -> Contract:

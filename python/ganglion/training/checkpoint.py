@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pickle
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -214,8 +215,13 @@ def load_policy(from_dir: str | os.PathLike[str], from_epoch: int | str = "last"
             f"'{path}' holds no policy that can be built without its algorithm: {data}. Build the algorithm, "
             "Trainer.restore(folder, algo=algo), and export its policy"
         )
-    with damage(f"'{path}'"):
-        policy: RecurrentPolicy = _from_bytes(load_checkpoint, data, ".pt")
+    try:
+        with damage(f"'{path}'"):
+            policy: RecurrentPolicy = _from_bytes(load_checkpoint, data, ".pt")
+    except ArtifactError as error:
+        # The file that it names is a temporary one.
+        what = re.sub(r"^\S*file\.pt'?:? ", "", str(error))
+        raise ArtifactError(f"'{path}': the policy in the snapshot cannot be built: {what}") from error
     return policy
 
 

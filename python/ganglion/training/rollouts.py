@@ -269,7 +269,8 @@ def joined(batches: Sequence[EpisodeBatch]) -> EpisodeBatch:
 def _picked(values: list[NDArray[Any]], picks: NDArray[np.int64]) -> NDArray[Any]:
     """Stacks `[rows, ...]` of every time and takes the steps `time * rows + row`."""
     stacked = np.stack(values)
-    return stacked.reshape(-1, *stacked.shape[2:])[picks]
+    # The number of steps is spelt out: rows may be empty, as the hidden states of a policy without memory are.
+    return stacked.reshape(stacked.shape[0] * stacked.shape[1], *stacked.shape[2:])[picks]
 
 
 def _picked_env_infos(infos: list[dict[str, Any]], picks: NDArray[np.int64], rows: int) -> dict[str, NDArray[Any]]:

@@ -10,16 +10,19 @@ from ganglion import runtime
 from ganglion._callable_module import make_callable as _make_callable
 from ganglion.errors import ArtifactError, EngineUnavailableError
 from ganglion.verify.bench import Latency, LatencyReport, WeightFloor, bench
+from ganglion.verify.gru_repair import RepairReport, repair
 from ganglion.verify.parity import Comparison, Divergence, TensorComparison, compare
+from ganglion.verify.recorded import recorded_run
 from ganglion.verify.report import NotRun, ParityReport
 from ganglion.verify.runners import Run, RuntimeStepper, file_steppers, one_thread, policy_stepper, run
 from ganglion.verify.trajectory import Trajectory, draw_trajectory, load_recording
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from ganglion.contract import Contract
+    from ganglion.data import EpisodeBatch
     from ganglion.runtime.policy import EngineName
     from ganglion.verify.runners import Stepper
 
@@ -30,6 +33,7 @@ __all__ = [
     "LatencyReport",
     "NotRun",
     "ParityReport",
+    "RepairReport",
     "Run",
     "TensorComparison",
     "Trajectory",
@@ -37,6 +41,7 @@ __all__ = [
     "bench",
     "draw_trajectory",
     "load_recording",
+    "repair",
     "verify",
 ]
 
@@ -56,9 +61,11 @@ def verify(
     steps: int = 2000,
     seed: int = 0,
     tolerance: float = 1e-5,
-    recording: str | os.PathLike[str] | None = None,
+    recording: str | os.PathLike[str] | EpisodeBatch | None = None,
+    recorded_actions: str | None = None,
     engines: Iterable[str] | None = None,
     batch: int | None = None,
+    state: Mapping[str, str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ParityReport:
     """Runs one long trajectory through every implementation of a policy and compares them.
@@ -70,10 +77,15 @@ def verify(
         steps: length of the drawn trajectory; a recording is always run whole.
         seed: of the drawn trajectory.
         tolerance: largest accepted `|found - expected| / max(1, |expected|)`.
-        recording: a recorded run (`.npz`, see `load_recording`) in place of drawn observations.
+        recording: a recorded run in place of drawn observations: an `EpisodeBatch`, or the path of a `.npz` file (see
+            `load_recording`). Every episode begins with a reset.
+        recorded_actions: compare what was recorded, too, with what the reference answers: `"actions"`, or the name of
+            an entry of `agent_infos` (`"mean"`, say); and the states where there are `hidden_states`. That makes sense
+            for whole episodes of the very policy in the file, without noise; None leaves it out.
         engines: engines of the C++ runtime that must run; None takes the one that fits the file, and one
             that is not installed is then listed in `report.not_run`.
         batch: number of rows, for a file that takes any number (default 4, or that of the recording).
+        state: for a file without a contract, its state inputs and the outputs that feed them; see `ganglion.load`.
         progress: called with (implementation, steps done, steps in all).
 
     Returns:
@@ -82,16 +94,14 @@ def verify(
     Raises:
         ArtifactError: the file or the recording cannot be used, or the policy has other sizes than the contract.
         EngineUnavailableError: an engine in `engines` is not usable, or no reference can run.
-        ValueError: an argument is out of its range.
+        TypeError: `recording` is neither a path nor an `EpisodeBatch`.
+        ValueError: an argument is out of its range, or there are no recorded actions without a recording.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
     if not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
-    reading = runtime.explain(path)
-    contract: Contract = reading.contract
-    # In Python a TorchScript module of others keeps the state of one row.
-    rows_where_any = 1 if Path(path).suffix == ".pt" and reading.dialect != "ganglion" else _ROWS_WHERE_ANY
+    contract: Contract = runtime.explain(path, state=state).contract
     if policy is not None:
         from ganglion.policies.skrl_policy import recurrent
 
@@ -99,11 +109,15 @@ def verify(
         _check_sizes(policy, contract, path)
     rows = _rows(contract, batch, path)
     if recording is not None:
-        trajectory = load_recording(recording, observation_size=contract.observation_size, batch=rows)
+        trajectory = load_recording(
+            recording, observation_size=contract.observation_size, batch=rows, actions=recorded_actions
+        )
+    elif recorded_actions is not None:
+        raise ValueError("recorded_actions go with a recording")
     else:
-        trajectory = draw_trajectory(contract, steps=steps, batch=rows or rows_where_any, seed=seed)
+        trajectory = draw_trajectory(contract, steps=steps, batch=rows or _ROWS_WHERE_ANY, seed=seed)
 
-    steppers, not_run = _steppers(path, policy, contract, engines, trajectory.batch)
+    steppers, not_run = _steppers(path, policy, contract, engines, trajectory.batch, state)
     if not steppers or (policy is None and isinstance(steppers[0], RuntimeStepper)):
         reasons = "; ".join(f"{left_out.engine}: {left_out.reason}" for left_out in not_run)
         raise EngineUnavailableError(f"{path}: nothing to compare with: give the Python policy, or install: {reasons}")
@@ -114,6 +128,9 @@ def verify(
 
     with one_thread():
         reference, *others = (execute(stepper) for stepper in steppers)
+    recorded = recorded_run(trajectory, reference, contract)
+    if recorded is not None:
+        others.append(recorded)
     return ParityReport(
         artifact=str(path),
         contract=contract,
@@ -127,13 +144,18 @@ def verify(
 
 
 def _steppers(
-    path: str | os.PathLike[str], policy: Any | None, contract: Contract, engines: Iterable[str] | None, batch: int
+    path: str | os.PathLike[str],
+    policy: Any | None,
+    contract: Contract,
+    engines: Iterable[str] | None,
+    batch: int,
+    state: Mapping[str, str] | None,
 ) -> tuple[list[Stepper], list[NotRun]]:
     """Everything that can run the file, the reference first, and what cannot."""
     steppers: list[Stepper] = [] if policy is None else [policy_stepper(policy, batch=batch)]
     not_run: list[NotRun] = []
     try:
-        steppers += file_steppers(path, contract, batch=batch)
+        steppers += file_steppers(path, contract, batch=batch, state=state)
     except EngineUnavailableError as error:
         not_run.append(NotRun("the file in Python", str(error)))
     able = _ENGINES_BY_SUFFIX[Path(path).suffix]
@@ -144,7 +166,7 @@ def _steppers(
         if engine not in asked:
             continue
         try:
-            steppers.append(RuntimeStepper(path, engine=engine, batch=batch))
+            steppers.append(RuntimeStepper(path, engine=engine, batch=batch, state=state))
         except EngineUnavailableError as error:
             if engines is not None:
                 raise

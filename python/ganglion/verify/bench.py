@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass, fields
+import tempfile
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,10 @@ from ganglion.runtime.libtorch_build import package_data
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+_FITTING = {".ganglion": "native", ".onnx": "onnxruntime", ".pt": "libtorch"}
+"""The engine that opens a file as it is."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +96,24 @@ def bench(
     rounds: int | None = None,
     floors: Sequence[int] = (),
     pin: int | None = None,
+    state: Mapping[str, str] | None = None,
 ) -> LatencyReport:
     """Measures the latency of every file in one run, file by file and engine by engine in interleaved rounds.
 
     Args:
         files: artifacts.
-        engines: engines that every file is measured on; empty takes for each file the engine that fits it.
+        engines: engines that every file is measured on; empty takes for each file the engine that fits it. The native
+            engine measures an `.onnx` file as compiled by `ganglion compile`.
         steps: timed steps per round; None leaves it to the program.
         rounds: rounds; None leaves it to the program.
         floors: numbers of bytes; how long it takes to read so many is measured in the same rounds. 0 shows what the
             clock itself takes.
         pin: number of the CPU to run on; None leaves it to the system.
+        state: for files without a contract, their state inputs and the outputs that feed them; see `ganglion.load`.
 
     Raises:
         EngineUnavailableError: the program is not part of this installation, or an engine is not usable.
+        ExportError: the native engine cannot run the graph of an `.onnx` file.
         GanglionError: the program failed; the message is its own.
     """
     # Looking at LibTorch may build its engine, which takes a while; only a file that needs it is worth that.
@@ -123,19 +131,59 @@ def bench(
     options = [("--steps", steps), ("--rounds", rounds), ("--pin", pin), *(("--floor", size) for size in floors)]
     for option, value in options:
         command += [] if value is None else [option, str(value)]
-    for engine in engines:
-        command += ["--engine", engine]
+    for pair in (state or {}).items():
+        command += ["--state-pair", ":".join(pair)]
     # The program knows nothing of Python: it is told where the wheels keep their libraries.
     for name, info in known.items():
         if info.usable and info.library is not None:
             command += [f"--{name}", str(info.library)]
-    # A path that begins with a dash is no option.
-    paths = [f"./{file}" if str(file).startswith("-") else str(file) for file in files]
-    result = subprocess.run([*command, *paths], capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as folder:
+        contenders = _contenders(files, engines, Path(folder), state)
+        if contenders is None:
+            paths = [str(file) for file in files]
+            command += [argument for engine in engines for argument in ("--engine", engine)]
+        else:
+            paths = [str(path) for path, _ in contenders]
+        # A path that begins with a dash is no option.
+        paths = [f"./{path}" if path.startswith("-") else path for path in paths]
+        result = subprocess.run([*command, *paths], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         said = result.stderr.strip().removeprefix("ganglion-bench: ")
         raise GanglionError(f"the latency cannot be measured: {said or f'exit status {result.returncode}'}")
-    return _parse(result.stdout)
+    report = _parse(result.stdout)
+    if contenders is None:
+        return report
+    rows = zip(report.results, contenders, strict=True)
+    return replace(report, results=tuple(replace(row, file=str(file)) for row, (_, file) in rows))
+
+
+def _contenders(
+    files: Sequence[str | os.PathLike[str]], engines: Sequence[str], folder: Path, state: Mapping[str, str] | None
+) -> list[tuple[Path, str | os.PathLike[str]]] | None:
+    """What to open for every file and engine, beside the file, where the native engine is to run an `.onnx` file.
+
+    The program itself does not compile. None where it can be asked as we were, also for what it is to refuse.
+    """
+    if "native" not in engines or all(Path(file).suffix != ".onnx" for file in files):
+        return None
+    contenders: list[tuple[Path, str | os.PathLike[str]]] = []
+    for file in files:
+        for engine in engines:
+            path = Path(file)
+            if path.suffix == ".onnx" and engine == "native":
+                path = _compiled(path, folder / f"{len(contenders)}.ganglion", state)
+            elif _FITTING.get(path.suffix) != engine:
+                return None
+            contenders.append((path, file))
+    return contenders
+
+
+def _compiled(path: Path, target: Path, state: Mapping[str, str] | None) -> Path:
+    from ganglion.compiler import compile_onnx
+    from ganglion.compiler import file as ganglion_file
+
+    ganglion_file.write(target, *compile_onnx(path, state=state))
+    return target
 
 
 def _parse(text: str) -> LatencyReport:

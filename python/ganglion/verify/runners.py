@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError, StepError
+from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError, GanglionError, StepError
 
 if TYPE_CHECKING:
     import os
@@ -181,16 +181,19 @@ def policy_stepper(policy: Any, *, batch: int) -> Stepper:
     return _FunctionalStepper("Python policy", initial, function)
 
 
-def file_steppers(path: str | os.PathLike[str], contract: Contract, *, batch: int) -> list[Stepper]:
+def file_steppers(
+    path: str | os.PathLike[str], contract: Contract, *, batch: int, state: Mapping[str, str] | None = None
+) -> list[Stepper]:
     """The file in its own Python engine: ONNX Runtime for `.onnx`, `torch.jit` for `.pt`, NumPy for `.ganglion`.
 
-    With one row, a TorchScript file is run twice: through its functional `step`, and through the stateful
-    `forward` and `reset` that a LibTorch program uses.
+    With one row, a TorchScript file of ours is run twice: through its functional `step`, and through the stateful
+    `forward` and `reset` that a LibTorch program uses. One of others is run as it is, once per row.
 
     Args:
         path: the artifact.
-        contract: its contract.
+        contract: its contract; one without a digest was recognised, and is not in the file.
         batch: number of rows.
+        state: for a file without a contract, see `ganglion.load`.
 
     Raises:
         EngineUnavailableError: the Python package of the engine is not installed.
@@ -198,7 +201,7 @@ def file_steppers(path: str | os.PathLike[str], contract: Contract, *, batch: in
     """
     suffix = Path(path).suffix
     if suffix == ".onnx":
-        return [_onnx_stepper(Path(path), contract, batch)]
+        return [_onnx_stepper(Path(path), contract, batch, state)]
     if suffix == ".pt":
         return _torchscript_steppers(Path(path), contract, batch)
     if suffix == ".ganglion":
@@ -213,6 +216,7 @@ class RuntimeStepper:
         path: the artifact.
         engine: name of an engine that opens it.
         batch: number of rows.
+        state: for a file without a contract, see `ganglion.load`.
 
     Raises:
         ArtifactError, EngineUnavailableError: as `ganglion.load`.
@@ -220,11 +224,13 @@ class RuntimeStepper:
 
     action_only = False
 
-    def __init__(self, path: str | os.PathLike[str], *, engine: EngineName, batch: int) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, engine: EngineName, batch: int, state: Mapping[str, str] | None = None
+    ) -> None:
         from ganglion import runtime
 
         # The self-test would refuse a file that misses its golden trajectory; here the report is to show where.
-        self._pilot = runtime.load(path, engine=engine, self_test=False, batch=batch)
+        self._pilot = runtime.load(path, engine=engine, self_test=False, batch=batch, state=state)
         self._batch = batch
         self.name = f"C++ {engine}"
         self._outputs = len(self._pilot.contract.outputs)
@@ -255,25 +261,10 @@ def _program_stepper(path: Path, contract: Contract, batch: int) -> Stepper:
     return _FunctionalStepper("Python program", _initial_state(contract, batch), function)
 
 
-def _onnx_stepper(path: Path, contract: Contract, batch: int) -> Stepper:
-    from ganglion import runtime
-    from ganglion.compiler.model import open_model
-
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineUnavailableError("onnxruntime is not installed: pip install 'ganglion[onnx]'") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Of a file without a contract, the form with our names for its state.
-    is_ours = runtime.explain(path).dialect == "ganglion"
-    model = str(path) if is_ours else open_model(path).proto.SerializeToString()
-    try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no common base of their own
-        raise ArtifactError(f"{path}: ONNX Runtime refuses the file: {_first_line(error)}") from error
+def _onnx_stepper(path: Path, contract: Contract, batch: int, state: Mapping[str, str] | None) -> Stepper:
+    if contract.sha256 is None:
+        return _foreign_onnx_stepper(path, contract, batch, state)
+    session = _onnx_session(path, str(path))
     input_ends = np.cumsum([spec.size for spec in contract.inputs])[:-1]
     slot_ends = np.cumsum([slot.size for slot in contract.state])[:-1]
     names = [spec.name for spec in contract.outputs] + [f"{slot.name}_out" for slot in contract.state]
@@ -290,6 +281,39 @@ def _onnx_stepper(path: Path, contract: Contract, batch: int) -> Stepper:
         return results[:split], np.concatenate(states, axis=1) if states else state
 
     return _FunctionalStepper("Python onnxruntime", _initial_state(contract, batch), function)
+
+
+def _foreign_onnx_stepper(path: Path, contract: Contract, batch: int, state: Mapping[str, str] | None) -> Stepper:
+    """Of a file without a contract, the form with our names for its state; for one row, if that takes no more."""
+    from ganglion.compiler.model import open_model
+    from ganglion.compiler.prove import step_graph
+
+    model = open_model(path, state=state)
+    session = _onnx_session(path, model.proto.SerializeToString())
+    ends = np.cumsum([spec.size for spec in contract.outputs])[:-1]
+    parts = batch if model.batch == 1 else 1
+
+    def function(observation: Floats, state: Floats) -> tuple[Sequence[Floats], Floats]:
+        pairs = zip(np.split(observation, parts), np.split(state, parts), strict=True)
+        outputs, states = zip(*(step_graph(session.run, model, *pair) for pair in pairs), strict=True)
+        return np.split(np.concatenate(outputs), ends, axis=1), np.concatenate(states)
+
+    return _FunctionalStepper("Python onnxruntime", _initial_state(contract, batch), function)
+
+
+def _onnx_session(path: Path, model: str | bytes) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineUnavailableError("onnxruntime is not installed: pip install 'ganglion[onnx]'") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no common base of their own
+        raise ArtifactError(f"{path}: ONNX Runtime refuses the file: {_first_line(error)}") from error
 
 
 def _unflatten(slot: StateSlot, flat: Floats) -> Floats:
@@ -315,6 +339,8 @@ def _torchscript_steppers(path: Path, contract: Contract, batch: int) -> list[St
             module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         raise ArtifactError(f"{path}: torch.jit refuses the file: {_first_line(error)}") from error
+    if contract.sha256 is None:
+        return [_ModuleStepper(path, module, contract, batch)]
     steppers: list[Stepper] = []
     if hasattr(module, "step"):
 
@@ -324,18 +350,18 @@ def _torchscript_steppers(path: Path, contract: Contract, batch: int) -> list[St
             return [_numpy(output) for output in outputs], _numpy(hidden)
 
         steppers.append(_FunctionalStepper("torch.jit step()", _initial_state(contract, batch), function))
-    if batch == 1 and (hasattr(module, "reset") or hasattr(module, "reset_memory")):
+    if batch == 1 and hasattr(module, "reset"):
         steppers.append(_StatefulStepper(module, contract))
     if not steppers:
         raise ArtifactError(
-            f"{path}: without a functional step(obs, hidden) and a reset() it is not run in Python, and with a reset() "
-            f"for one row only, not {batch}"
+            f"{path}: the file carries a contract, but its module has neither step(obs, hidden) nor, for one row, "
+            "reset(); export the policy again"
         )
     return steppers
 
 
 class _StatefulStepper:
-    """The `forward(obs)` and `reset()` of a TorchScript module that keeps its own state, for one row."""
+    """The `forward(obs)` and `reset()` of our TorchScript modules, which keep one flat state, for one row."""
 
     name = "torch.jit forward()"
     action_only = True
@@ -346,29 +372,62 @@ class _StatefulStepper:
         self._torch = torch
         self._module = module
         self._hidden_size = contract.hidden_size
-        # Ours take an observation without a batch axis and keep one flat state; rsl_rl's want the axis, and the
-        # contract that is inferred from such a file calls the slots by the buffers that hold them.
-        self._is_ours = hasattr(module, "step")
-        self._buffers = ("hidden",) if self._is_ours else tuple(slot.name for slot in contract.state)
-        # legged_gym calls it reset_memory.
-        self._reset = module.reset if hasattr(module, "reset") else module.reset_memory
-        self._reset()
+        self._module.reset()
 
     def reset(self, rows: NDArray[np.bool_]) -> None:
         if rows[0]:
-            self._reset()
+            self._module.reset()
 
     def step(self, observation: Floats) -> tuple[Sequence[Floats], Floats | None]:
         with self._torch.inference_mode():
-            action = self._module(self._torch.from_numpy(observation[0] if self._is_ours else observation))
+            action = self._module(self._torch.from_numpy(observation[0]))
         return [_numpy(action).reshape(1, -1)], self._state()
 
     def _state(self) -> Floats | None:
-        buffers = dict(self._module.named_buffers())
-        if not self._buffers or not all(name in buffers for name in self._buffers):
-            return None
-        state = np.concatenate([_numpy(buffers[name]).reshape(-1) for name in self._buffers])
-        return state[None] if state.size == self._hidden_size else None
+        hidden = dict(self._module.named_buffers()).get("hidden")
+        return None if hidden is None or hidden.numel() != self._hidden_size else _numpy(hidden).reshape(1, -1)
+
+
+class _ModuleStepper:
+    """The `forward(obs)` of a TorchScript module of others, which keeps the state of one row: a copy for each row."""
+
+    name = "torch.jit forward()"
+    action_only = True
+
+    def __init__(self, path: Path, module: Any, contract: Contract, batch: int) -> None:
+        import torch
+
+        from ganglion import _torchscript_reading as reading
+
+        self._torch = torch
+        self._buffers = reading
+        try:
+            with torch.no_grad():
+                # The contract calls the slots by the buffers that hold them.
+                self._reading = reading.read(module, [slot.name for slot in contract.state])
+        except ExportError as error:
+            raise ArtifactError(f"{path}: {error}") from error
+        self._modules = [copy.deepcopy(module) for _ in range(batch)]
+
+    def reset(self, rows: NDArray[np.bool_]) -> None:
+        for module, wanted in zip(self._modules, rows, strict=True):
+            if wanted:
+                self._buffers.put_back(module, ((buffer.path, buffer.initial) for buffer in self._reading.state))
+
+    def step(self, observation: Floats) -> tuple[Sequence[Floats], Floats | None]:
+        # Not in inference mode: a module may write into a buffer that the reading made outside of it.
+        with self._torch.no_grad():
+            rows = [self._step_row(module, row) for module, row in zip(self._modules, observation, strict=True)]
+        actions, states = zip(*rows, strict=True)
+        return [np.stack(actions)], np.stack(states)
+
+    def _step_row(self, module: Any, observation: Floats) -> tuple[Floats, Floats]:
+        reading = self._reading
+        self._buffers.put_back(module, ((buffer.path, buffer.initial) for buffer in reading.held))
+        given = self._torch.from_numpy(observation.copy()).reshape(reading.observation_shape).to(reading.dtype)
+        action = _numpy(module(given)).reshape(-1)
+        state = [_numpy(self._buffers.get_buffer(module, buffer.path)).reshape(-1) for buffer in reading.state]
+        return action, np.concatenate(state) if state else np.empty(0, dtype=np.float32)
 
 
 def _initial_state(contract: Contract, batch: int) -> Floats:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ganglion._files import replacing
+from ganglion._recordings import is_path, read_episodes, read_plain
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ganglion._recordings import Episodes, Source
     from ganglion.contract import Contract
 
 # A bound of a million or more (gymnasium writes 3.4e38 for "no limit") says nothing about the values to expect.
@@ -26,6 +26,7 @@ _CORRELATION = 0.9  # of one step with the next: smooth over about ten steps
 _JUMP_PROBABILITY = 0.02
 _BOUND_PROBABILITY = 0.01
 _RESET_PROBABILITY = 1.0 / 150.0
+_ROWS_OF_EPISODES = 4  # enough rows for a reset that takes some and leaves some
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +38,15 @@ class Trajectory:
         reset: `[steps, batch]`, bool; true where the row is reset before that step. Step 0 starts from the
             initial state whether flagged or not.
         source: where it comes from, in words.
+        actions: `[steps, batch, action_size]` what was recorded as the action, or None.
+        states: `[steps, batch, hidden_size]` the hidden states that were fed when it was recorded, or None.
     """
 
     observation: NDArray[np.float32]
     reset: NDArray[np.bool_]
     source: str
+    actions: NDArray[np.float32] | None = None
+    states: NDArray[np.float32] | None = None
 
     @property
     def steps(self) -> int:
@@ -114,45 +119,62 @@ def draw_trajectory(contract: Contract, *, steps: int, batch: int, seed: int) ->
     )
 
 
-def load_recording(path: str | os.PathLike[str], *, observation_size: int, batch: int | None) -> Trajectory:
-    """Reads a recorded run.
+def load_recording(
+    recording: Source, *, observation_size: int, batch: int | None, actions: str | None = None
+) -> Trajectory:
+    """Takes a recorded run.
 
     Args:
-        path: `.npz` with `observation` `[T, n]` or `[T, batch, n]` and, optionally, `reset` `[T]` or `[T, batch]`
-            (bool, or 0 and 1). `[T, n]` is given to every row; without `reset` nothing is ever reset.
+        recording: an `EpisodeBatch` or the file that its `save` wrote; or any `.npz` with `observation` `[T, n]` or
+            `[T, batch, n]` and, optionally, `reset` `[T]` or `[T, batch]` (bool, or 0 and 1). `[T, n]` is given to
+            every row; without `reset` nothing is ever reset. Episodes are handed out to the rows, one behind the
+            other, and every one begins with a reset; a row that ends before the others begins with its first again.
         observation_size: the `n` that the policy takes.
-        batch: the number of rows wanted, or None to take the recording's.
+        batch: the number of rows wanted, or None to take the recording's, of episodes up to 4.
+        actions: also take what was recorded as the action: `"actions"`, or the name of an entry of `agent_infos`
+            (`"mean"`, say); and the hidden states where `agent_infos` has `hidden_states`. Episodes only.
 
     Raises:
         ArtifactError: the file is missing or damaged, a field is missing or of the wrong shape or kind, or a
             value is not finite.
+        EngineUnavailableError: gymnasium is not installed, which episodes need.
+        TypeError: `recording` is neither a path nor an `EpisodeBatch`.
     """
-    fields = _read_fields(Path(path))
-    observation = fields["observation"]
-    if observation.dtype.kind not in "fiu":
-        raise ArtifactError(f"{path}: 'observation' holds {observation.dtype}, not numbers")
-    if observation.ndim not in (2, 3):
-        raise ArtifactError(f"{path}: 'observation' must be [T, n] or [T, batch, n], not {list(observation.shape)}")
-    if observation.shape[-1] != observation_size:
-        raise ArtifactError(
-            f"{path}: 'observation' has {observation.shape[-1]} elements a step; the policy takes {observation_size}"
-        )
-    if observation.size == 0:
-        raise ArtifactError(f"{path}: 'observation' is empty: {list(observation.shape)}")
-    with np.errstate(over="ignore"):
-        observation = observation.astype(np.float32)
-    if not np.isfinite(observation).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(observation))[0])
-        raise ArtifactError(f"{path}: 'observation' is not finite in float32 at index {list(where)}")
-    if observation.ndim == 2:
-        observation = np.repeat(observation[:, None, :], batch or 1, axis=1)
-    steps, rows = observation.shape[:2]
-    if batch is not None and rows != batch:
-        raise ArtifactError(f"{path}: 'observation' has {rows} rows; {batch} are needed")
+    if is_path(recording):
+        plain = read_plain(recording, observation_size, batch)
+        if plain is not None:
+            if actions is not None:
+                raise ArtifactError(f"{recording}: holds observations only; EpisodeBatch.save records actions too")
+            return Trajectory(*plain, source=f"recording {Path(recording).name}")
+    episodes = read_episodes(recording, observation_size)
+    steps, reset = episodes.side_by_side(batch or min(_ROWS_OF_EPISODES, len(episodes.lengths)))
+    kept, states = (None, None) if actions is None else _recorded(episodes, actions)
+    name = Path(recording).name if is_path(recording) else "in memory"
     return Trajectory(
-        observation=np.ascontiguousarray(observation),
-        reset=_recorded_resets(path, fields.get("reset"), steps, rows),
-        source=f"recording {Path(path).name}",
+        observation=episodes.observations[steps],
+        reset=reset,
+        source=f"{len(episodes.lengths)} episodes of recording {name}",
+        actions=None if kept is None else kept[steps],
+        states=None if states is None else states[steps],
+    )
+
+
+def _recorded(episodes: Episodes, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Recorded actions `[N, action_size]`, and hidden states `[N, hidden_size]` where there are any."""
+    batch = episodes.batch
+    if batch is None:
+        raise ArtifactError(f"{episodes.label}: holds observations only; EpisodeBatch.save records actions too")
+    values = batch.actions if name == "actions" else batch.agent_infos.get(name)
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+        known = ", ".join(
+            ("actions", *(key for key, info in batch.agent_infos.items() if isinstance(info, np.ndarray)))
+        )
+        raise ArtifactError(f"{episodes.label}: no recorded '{name}' to compare with; there are {known}")
+    states = batch.agent_infos.get("hidden_states")
+    rows = len(batch.rewards)
+    return (
+        values.reshape(rows, -1).astype(np.float32),
+        states.reshape(rows, -1).astype(np.float32) if isinstance(states, np.ndarray) else None,
     )
 
 
@@ -175,40 +197,3 @@ def _draw_resets(random: np.random.Generator, steps: int, batch: int) -> NDArray
         reset[step] = np.arange(batch) == random.integers(batch)
     reset[0] = False
     return reset
-
-
-def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
-    if not path.exists():
-        raise ArtifactError(f"{path}: no such recording")
-    if not path.is_file():
-        raise ArtifactError(f"{path}: a recording is a .npz file, not a folder")
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ArtifactError(f"{path}: a single array; write a recording with np.savez(path, observation=...)")
-        with archive:
-            names = archive.files
-            fields = {name: archive[name] for name in names if name in ("observation", "reset")}
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise ArtifactError(f"{path}: not a readable .npz recording: {error}") from error
-    if "observation" not in names:
-        found = ", ".join(sorted(names)) or "nothing"
-        raise ArtifactError(f"{path}: a recording needs an array named 'observation'; the file has: {found}")
-    # A member that does not begin like an array comes back as its bytes.
-    if not all(isinstance(field, np.ndarray) for field in fields.values()):
-        raise ArtifactError(f"{path}: not a readable .npz recording: a member is no array")
-    return fields
-
-
-def _recorded_resets(
-    path: str | os.PathLike[str], reset: NDArray[Any] | None, steps: int, rows: int
-) -> NDArray[np.bool_]:
-    if reset is None:
-        return np.zeros((steps, rows), dtype=np.bool_)
-    if reset.dtype.kind not in "biuf" or not np.isin(reset, (0, 1)).all():
-        raise ArtifactError(f"{path}: 'reset' must hold booleans, or zeros and ones")
-    if reset.shape not in ((steps,), (steps, rows)):
-        raise ArtifactError(f"{path}: 'reset' must be [{steps}] or [{steps}, {rows}], not {list(reset.shape)}")
-    if reset.ndim == 1:
-        reset = np.repeat(reset[:, None], rows, axis=1)
-    return np.ascontiguousarray(reset, dtype=np.bool_)

@@ -283,7 +283,7 @@ def test_bench_measures_files_on_their_engines(run, folder):
 def test_bench_of_a_missing_file_or_engine_is_one_sentence(run, folder, tmp_path):
     status, _, err = run("bench", tmp_path / "missing.onnx")
     assert status == 1 and "missing.onnx" in err
-    status, _, err = run("bench", folder / "walker.onnx", "--engine", "native")
+    status, _, err = run("bench", folder / "walker.pt", "--engine", "native")
     assert status == 1 and "compile it to .ganglion" in err
 
 

@@ -20,6 +20,7 @@ SURFACE = {
     "ParityReport",
     "Policy",
     "Reading",
+    "RepairReport",
     "Sampler",
     "StateSlot",
     "StepError",
@@ -29,6 +30,7 @@ SURFACE = {
     "export",
     "inspect",
     "load",
+    "repair",
     "verify",
 }
 ROOMS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,10 +29,24 @@ IMPLEMENTATIONS = {
 def test_every_way_to_run_a_policy_gives_its_numbers(name):
     (cells,) = _matrix.matrix([name], steps=STEPS)
     assert not [cell for cell in cells if cell.problem is not None]
-    found = {(suffix, rows): {c.implementation for c in cells if (c.suffix, c.rows) == (suffix, rows)}
-             for suffix, rows in IMPLEMENTATIONS}  # fmt: skip
-    assert found == IMPLEMENTATIONS
+    for source, recording in (("drawn", set()), ("recorded", {"recording"})):
+        for (suffix, rows), implementations in IMPLEMENTATIONS.items():
+            here = [cell for cell in cells if (cell.suffix, cell.rows, cell.source) == (suffix, rows, source)]
+            assert {cell.implementation for cell in here} == implementations | recording
     assert max(cell.error for cell in cells) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["GaussianGRUPolicy", "ActorPolicy masked", "SkrlPolicy CNN", "TwoHeadedGRUPolicy"])
+def test_recorded_episodes_are_of_the_policy(name):
+    policy = catalogue.example(name)
+    episodes = _matrix.record(policy, 150)
+    assert len(episodes.rewards) >= 150 and len(set(episodes.lengths.tolist())) > 1
+    assert episodes.observations.std(axis=0).min() > 0.05
+    with torch.no_grad():
+        actions, *_ = policy(
+            torch.from_numpy(episodes.flat_observations), torch.from_numpy(episodes.agent_infos["hidden_states"])
+        )
+    assert np.allclose(actions.reshape(episodes.actions.shape), episodes.actions, atol=1e-6)
 
 
 def test_the_catalogue_has_every_class():
@@ -56,6 +71,7 @@ def test_a_policy_that_differs_is_seen(monkeypatch, capsys):
     assert main(["verify", "--matrix", "GRUPolicy", "--steps", "20", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert not document["ok"] and all(cell["problem"] for cell in document["cells"])
+    assert {cell["source"] for cell in document["cells"]} == {"drawn", "recorded"}
 
 
 def test_the_command_prints_a_table_and_refuses_what_it_does_not_know(capsys):

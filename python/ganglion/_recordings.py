@@ -1,0 +1,205 @@
+"""Recorded runs: read, checked, and laid side by side as rows of a batch."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+
+import numpy as np
+
+from ganglion.errors import ArtifactError, EngineUnavailableError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ganglion.data import EpisodeBatch
+
+    Source: TypeAlias = str | os.PathLike[str] | EpisodeBatch
+    """An `EpisodeBatch`, the file that its `save` wrote, or a `.npz` file with `observation` and maybe `reset`."""
+
+_META = "meta"
+"""The member that only files of `EpisodeBatch.save` (and its kin) have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """Recorded episodes behind each other.
+
+    Attributes:
+        observations: `[N, observation_size]`, float32, finite.
+        lengths: `[E]` steps of each episode; they add up to N.
+        label: what messages call the recording.
+        batch: the whole recording, or None for a file with observations only.
+    """
+
+    observations: NDArray[np.float32]
+    lengths: NDArray[np.int64]
+    label: str
+    batch: EpisodeBatch | None
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """`[E]` first step of each episode."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    def side_by_side(self, rows: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Hands the episodes out to rows: each to the row that has the fewest steps so far.
+
+        A row that ends before the others begins with its first episode again, and with more rows than episodes the
+        same one is in several; so every recorded step is there at least once.
+
+        Returns:
+            `[steps, rows]`: which recorded step it is, and whether an episode begins there. Step 0 is not flagged.
+        """
+        lines: list[list[NDArray[np.int64]]] = [[] for _ in range(rows)]
+        totals = np.zeros(rows, np.int64)
+        for number in range(max(rows, len(self.lengths))):
+            episode = number % len(self.lengths)
+            row = int(totals.argmin())
+            lines[row].append(self.starts[episode] + np.arange(self.lengths[episode]))
+            totals[row] += self.lengths[episode]
+        steps = np.stack([np.resize(np.concatenate(line), totals.max()) for line in lines], axis=1)
+        return steps, self.begins(steps)
+
+    def begins(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether an episode begins at these steps `[steps, rows]`; step 0 is not flagged."""
+        begins = np.isin(steps, self.starts)
+        begins[0] = False
+        return begins
+
+
+def is_path(source: Source) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether a recording is still in its file."""
+    return isinstance(source, (str, os.PathLike))
+
+
+def read_episodes(source: Source, observation_size: int) -> Episodes:
+    """Reads a recording as episodes; rows of a plain one are cut where they are reset.
+
+    Raises:
+        ArtifactError: the file is missing or damaged, a field is missing or of the wrong shape or kind, the
+            observations have another size, or a value is not finite.
+        EngineUnavailableError: gymnasium is not installed, which episodes need.
+        TypeError: `source` is neither a path nor an `EpisodeBatch`.
+    """
+    if not is_path(source):
+        return _from_batch(source, "the recording", observation_size)
+    fields = _read_fields(Path(source))
+    if "observation" not in fields:
+        return _from_batch(_load_batch(source), str(source), observation_size)
+    observation, reset = _checked_plain(source, fields, observation_size, None)
+    ends = np.concatenate([reset[1:], np.ones((1, reset.shape[1]), np.bool_)])
+    # Row by row, so that an episode's steps are neighbours.
+    stops = np.flatnonzero(ends.T.reshape(-1)) + 1
+    flat = np.ascontiguousarray(observation.transpose(1, 0, 2)).reshape(-1, observation_size)
+    return Episodes(flat, np.diff(stops, prepend=0), str(source), None)
+
+
+def read_plain(
+    path: str | os.PathLike[str], observation_size: int, batch: int | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+    """Reads `observation [T, batch, n]` and `reset [T, batch]` as they lie in a file; None for a file of episodes.
+
+    Raises:
+        ArtifactError: see `read_episodes`, or the file has another number of rows than `batch`.
+    """
+    fields = _read_fields(Path(path))
+    return None if "observation" not in fields else _checked_plain(path, fields, observation_size, batch)
+
+
+def _load_batch(path: str | os.PathLike[str]) -> EpisodeBatch:
+    try:
+        from ganglion.data import EpisodeBatch
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"{path}: recorded episodes need '{error.name}': pip install 'ganglion[torch]'"
+        ) from error
+    return EpisodeBatch.load(path)
+
+
+def _from_batch(batch: Any, label: str, observation_size: int) -> Episodes:
+    from ganglion.data import EpisodeBatch
+
+    if not isinstance(batch, EpisodeBatch):
+        raise TypeError(f"a recording is a path or an EpisodeBatch, not {type(batch).__name__}")
+    flat = batch.flat_observations
+    if flat.shape[1] != observation_size:
+        raise ArtifactError(
+            f"{label}: 'observations' has {flat.shape[1]} elements a step; the policy takes {observation_size}"
+        )
+    observations = _finite(label, "observations", flat)
+    return Episodes(observations, batch.lengths.astype(np.int64), label, batch)
+
+
+def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.exists():
+        raise ArtifactError(f"{path}: no such recording")
+    if not path.is_file():
+        raise ArtifactError(f"{path}: a recording is a .npz file, not a folder")
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ArtifactError(f"{path}: a single array; write a recording with np.savez(path, observation=...)")
+        with archive:
+            names = archive.files
+            fields = {name: archive[name] for name in names if name in ("observation", "reset")}
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise ArtifactError(f"{path}: not a readable .npz recording: {error}") from error
+    if "observation" not in names and _META not in names:
+        found = ", ".join(sorted(names)) or "nothing"
+        raise ArtifactError(
+            f"{path}: a recording needs an array named 'observation'; the file has: {found}. EpisodeBatch.save writes "
+            "recordings of episodes"
+        )
+    # A member that does not begin like an array comes back as its bytes.
+    if not all(isinstance(field, np.ndarray) for field in fields.values()):
+        raise ArtifactError(f"{path}: not a readable .npz recording: a member is no array")
+    return fields
+
+
+def _checked_plain(
+    path: Any, fields: dict[str, NDArray[Any]], observation_size: int, batch: int | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    observation = fields["observation"]
+    if observation.dtype.kind not in "fiu":
+        raise ArtifactError(f"{path}: 'observation' holds {observation.dtype}, not numbers")
+    if observation.ndim not in (2, 3):
+        raise ArtifactError(f"{path}: 'observation' must be [T, n] or [T, batch, n], not {list(observation.shape)}")
+    if observation.shape[-1] != observation_size:
+        raise ArtifactError(
+            f"{path}: 'observation' has {observation.shape[-1]} elements a step; the policy takes {observation_size}"
+        )
+    if observation.size == 0:
+        raise ArtifactError(f"{path}: 'observation' is empty: {list(observation.shape)}")
+    observation = _finite(path, "observation", observation)
+    if observation.ndim == 2:
+        observation = np.repeat(observation[:, None, :], batch or 1, axis=1)
+    steps, rows = observation.shape[:2]
+    if batch is not None and rows != batch:
+        raise ArtifactError(f"{path}: 'observation' has {rows} rows; {batch} are needed")
+    return np.ascontiguousarray(observation), _resets(path, fields.get("reset"), steps, rows)
+
+
+def _resets(path: Any, reset: NDArray[Any] | None, steps: int, rows: int) -> NDArray[np.bool_]:
+    if reset is None:
+        return np.zeros((steps, rows), dtype=np.bool_)
+    if reset.dtype.kind not in "biuf" or not np.isin(reset, (0, 1)).all():
+        raise ArtifactError(f"{path}: 'reset' must hold booleans, or zeros and ones")
+    if reset.shape not in ((steps,), (steps, rows)):
+        raise ArtifactError(f"{path}: 'reset' must be [{steps}] or [{steps}, {rows}], not {list(reset.shape)}")
+    if reset.ndim == 1:
+        reset = np.repeat(reset[:, None], rows, axis=1)
+    return np.ascontiguousarray(reset, dtype=np.bool_)
+
+
+def _finite(label: Any, name: str, values: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    if not np.isfinite(narrow).all():
+        where = [int(i) for i in np.argwhere(~np.isfinite(narrow))[0]]
+        raise ArtifactError(f"{label}: '{name}' is not finite in float32 at index {where}")
+    return narrow

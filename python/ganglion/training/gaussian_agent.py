@@ -1,0 +1,153 @@
+"""The agent that draws actions around what a policy says."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from ganglion.policies import ActionMap, DeployablePolicy, ObservationNormalizer, RecurrentPolicy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ganglion.data import EnvSpec
+
+
+class GaussianAgent(nn.Module):
+    """Draws from a Gaussian around the action of a recurrent policy, with a trained standard deviation per element.
+
+    It draws before the action map, so what is deployed is what was trained, without the noise:
+    `command = action_map(mean + std * noise)`.
+
+    Args:
+        policy: the mean. A `DeployablePolicy` is taken as it is, any other policy gets a normaliser with running
+            statistics before it, and behind it a map from [-1, 1] to the bounds of the action space, with clipping
+            (of an action space without bounds: clipping only).
+        init_std: standard deviation at the start, in units of what the policy gives before the action map.
+
+    Attributes:
+        deployed_policy: the policy with normaliser and action map: observations to commands.
+        log_std: `[action_size]`.
+
+    Raises:
+        TypeError: `policy` is no `RecurrentPolicy`.
+        ValueError: a space is no `Box` of numbers, or a size or `init_std` does not fit.
+    """
+
+    def __init__(self, policy: RecurrentPolicy, init_std: float = 0.5) -> None:
+        super().__init__()
+        if not isinstance(policy, RecurrentPolicy):
+            raise TypeError(f"GaussianAgent: policy must be a RecurrentPolicy, not {type(policy).__name__}")
+        if not (math.isfinite(init_std) and init_std > 0.0):
+            raise ValueError(f"GaussianAgent: init_std must be positive, not {init_std}")
+        _check_spaces(policy)
+        self.deployed_policy = policy if isinstance(policy, DeployablePolicy) else _deployable(policy)
+        size = policy.env_spec.action_size
+        self.log_std = nn.Parameter(policy.init_hidden().new_full((size,), math.log(init_std)))
+        self._hidden: Tensor | None = None
+        # What acts, what learns and what is exported is one function: nothing is dropped at random.
+        self.eval()
+
+    @property
+    def env_spec(self) -> EnvSpec:
+        """Spaces of the environment that the agent acts in."""
+        return self.deployed_policy.env_spec
+
+    @property
+    def mean_policy(self) -> RecurrentPolicy:
+        """The policy between normaliser and action map."""
+        return self.deployed_policy.policy
+
+    def normalize(self, observations: Tensor) -> Tensor:
+        """Returns what `mean_policy` sees of observations `[..., observation_size]`."""
+        normalizer = self.deployed_policy.observation_normalizer
+        return observations if normalizer is None else normalizer(observations)
+
+    def log_prob(self, samples: Tensor, means: Tensor) -> Tensor:
+        """Returns the logarithms `[...]` of the densities of samples around means, `[..., action_size]` each."""
+        density: Tensor = self._distribution(means).log_prob(samples)  # type: ignore[no-untyped-call]
+        return density.sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Returns the entropy of the noise, one number."""
+        entropy: Tensor = self._distribution(torch.zeros_like(self.log_std)).entropy()  # type: ignore[no-untyped-call]
+        return entropy.sum()
+
+    def reset(self, rows: NDArray[np.bool_]) -> None:
+        """Puts the flagged rows `[environments]` back to the initial hidden state."""
+        initial = self.mean_policy.init_hidden(len(rows)).detach()
+        if self._hidden is None or len(self._hidden) != len(rows):
+            self._hidden = initial
+        self._hidden = torch.where(torch.from_numpy(rows)[:, None].to(initial.device), initial, self._hidden)
+
+    @torch.no_grad()
+    def get_actions(
+        self, observations: NDArray[Any], deterministic: bool = False
+    ) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        """Draws one action per environment.
+
+        Args:
+            observations: `[environments, ...]`.
+            deterministic: give the mean instead, which is the action of `deployed_policy`.
+
+        Returns:
+            Commands `[environments, ...]`, and `hidden_states` (those that this step was fed), `samples` (what was
+            drawn, before the action map) and `log_prob` (of the samples).
+
+        Raises:
+            RuntimeError: there was no `reset`, or one with another number of environments.
+        """
+        count = len(observations)
+        if self._hidden is None or len(self._hidden) != count:
+            raise RuntimeError(f"GaussianAgent: call reset(rows) with {count} rows before get_actions()")
+        hidden = self._hidden
+        flat = torch.from_numpy(np.ascontiguousarray(observations).reshape(count, -1)).to(hidden)
+        means, *_, self._hidden = self.mean_policy(self.normalize(flat), hidden)
+        samples = means if deterministic else means + self.log_std.exp() * torch.randn_like(means)
+        action_map = self.deployed_policy.action_map
+        commands = samples if action_map is None else action_map(samples)
+        space = self.env_spec.action_space
+        actions = commands.cpu().numpy().astype(space.dtype, copy=False).reshape(count, *(space.shape or ()))
+        infos = {"hidden_states": hidden, "samples": samples, "log_prob": self.log_prob(samples, means)}
+        return actions, {name: value.cpu().numpy() for name, value in infos.items()}
+
+    def _distribution(self, means: Tensor) -> Normal:
+        # Checking every argument would cost more than the rest.
+        return Normal(means, self.log_std.exp(), validate_args=False)
+
+
+def _check_spaces(policy: RecurrentPolicy) -> None:
+    spec = policy.env_spec
+    for name, space in (("observation_space", spec.observation_space), ("action_space", spec.action_space)):
+        # Scores of a Discrete space would need another distribution, whole numbers a rounding that is not trained.
+        kinds = "f" if name == "action_space" else "fiu"
+        if not isinstance(space, Box) or np.dtype(space.dtype).kind not in kinds:
+            raise ValueError(
+                f"GaussianAgent: {name} must be a Box of {'floats' if kinds == 'f' else 'numbers'}, not {space}"
+            )
+    for label, found, expected in (
+        ("action", policy.output_specs[0].size, spec.action_size),
+        ("observation", sum(one.size for one in policy.input_specs), spec.observation_size),
+    ):
+        if found != expected:
+            raise ValueError(
+                f"GaussianAgent: {type(policy).__name__} has {found} elements of {label}, its environment {expected}"
+            )
+
+
+def _deployable(policy: RecurrentPolicy) -> DeployablePolicy:
+    space = policy.env_spec.action_space
+    assert isinstance(space, Box)
+    if space.is_bounded():
+        action_map = ActionMap.from_space(space, squash=False)
+    else:
+        low, high = (torch.from_numpy(np.array(bound, np.float64).reshape(-1)) for bound in (space.low, space.high))
+        action_map = ActionMap(torch.ones(policy.env_spec.action_size), None, low, high)
+    normalizer = ObservationNormalizer.empty(policy.env_spec.observation_size, clip=10.0)
+    return DeployablePolicy(policy, normalizer, action_map)

@@ -1,0 +1,103 @@
+"""The agent that does what a policy says, without noise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from torch import Tensor, nn
+
+from ganglion.policies import RecurrentPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+class PolicyAgent(nn.Module):
+    """Steps a recurrent policy: to record what will be exported, to fly a student, to ask a teacher.
+
+        episodes = LocalSampler(PolicyAgent(policy), make_env, envs_per_worker=4).obtain_episodes(0, num_steps=1000)
+        episodes.save("run.npz")
+
+    and then `ganglion verify policy.ganglion --recording run.npz --recorded-actions`.
+
+    Args:
+        policy: who acts.
+        sees: which elements of a flat observation the policy sees, in this order; None for all of them.
+
+    Raises:
+        TypeError: `policy` is no `RecurrentPolicy`.
+        ValueError: the action space has no actions that a policy gives.
+    """
+
+    def __init__(self, policy: RecurrentPolicy, sees: Sequence[int] | None = None) -> None:
+        super().__init__()
+        if not isinstance(policy, RecurrentPolicy):
+            raise TypeError(f"PolicyAgent: policy must be a RecurrentPolicy, not {type(policy).__name__}")
+        space = policy.env_spec.action_space
+        if not isinstance(space, (Box, Discrete)):
+            raise ValueError(f"PolicyAgent: the action space must be a Box or Discrete, not {space}")
+        self.policy = policy
+        self._sees = None if sees is None else np.asarray(sees, np.int64)
+        self._hidden: Tensor | None = None
+
+    def seen(self, observations: NDArray[Any]) -> Tensor:
+        """Returns what the policy sees of `[N, ...]` observations: `[N, observation_size]`, on the CPU.
+
+        Raises:
+            ValueError: the observations have another size.
+        """
+        flat = np.reshape(observations, (len(observations), -1))
+        space = self.policy.env_spec.observation_space
+        if isinstance(space, Discrete) and self._sees is None and flat.shape[1] == 1:
+            flat = np.eye(int(space.n))[flat[:, 0].astype(np.int64) - int(space.start)]
+        if self._sees is not None:
+            if self._sees.size and self._sees.max() >= flat.shape[1]:
+                raise ValueError(
+                    f"PolicyAgent: sees has {self._sees.max()}, observations have {flat.shape[1]} elements"
+                )
+            flat = flat[:, self._sees]
+        return torch.from_numpy(np.ascontiguousarray(flat, np.float32))
+
+    @torch.no_grad()
+    def reset(self, rows: NDArray[np.bool_]) -> None:
+        """Puts the flagged rows `[environments]` back to the initial hidden state."""
+        initial = self.policy.init_hidden(len(rows))
+        if self._hidden is None or len(self._hidden) != len(rows):
+            self._hidden = initial
+        self._hidden = torch.where(torch.from_numpy(rows)[:, None].to(initial.device), initial, self._hidden)
+
+    @torch.no_grad()
+    def get_actions(self, observations: NDArray[Any]) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        """Takes the policy's first output as the action; of a `Discrete` space the index, or the largest score.
+
+        Args:
+            observations: `[environments, ...]`.
+
+        Returns:
+            Actions `[environments, ...]`, and `hidden_states`: those that this step was fed.
+
+        Raises:
+            RuntimeError: there was no `reset`, or one with another number of environments.
+            ValueError: the observations have another size.
+        """
+        count = len(observations)
+        if self._hidden is None or len(self._hidden) != count:
+            raise RuntimeError(f"PolicyAgent: call reset(rows) with {count} rows before get_actions()")
+        hidden = self._hidden
+        self.policy.eval()
+        action, *_, self._hidden = self.policy(self.seen(observations).to(hidden.device), hidden)
+        return self._as_element(action.cpu().numpy()), {"hidden_states": hidden.cpu().numpy()}
+
+    def _as_element(self, action: NDArray[Any]) -> NDArray[Any]:
+        space = self.policy.env_spec.action_space
+        if isinstance(space, Discrete):
+            index = action[:, 0] if action.shape[1] == 1 else action.argmax(axis=1)
+            return (index + (0 if action.shape[1] == 1 else space.start)).astype(np.int64)
+        # What is no action of the space stays flat, for an environment that takes it.
+        shape = (space.shape or ()) if action.shape[1] == self.policy.env_spec.action_size else action.shape[1:]
+        return action.astype(space.dtype, copy=False).reshape(len(action), *shape)
