@@ -48,6 +48,8 @@ class Arguments {
       options.onnxruntime_library = value_of(option);
     } else if (option == "--libtorch") {
       options.libtorch_library = value_of(option);
+    } else if (option == "--state-pair") {
+      take_state_pair(option, options.hints);
     } else {
       return false;
     }
@@ -63,6 +65,18 @@ class Arguments {
   }
 
  private:
+  /// INPUT:OUTPUT of a file without a contract; given again, and then it says it of all.
+  void take_state_pair(const std::string& option, ReadingHints& hints) {
+    const std::string text = value_of(option);
+    // Names of tensors may have colons; the last one parts the two.
+    const std::size_t colon = text.rfind(':');
+    if (colon == std::string::npos || colon == 0 || colon + 1 == text.size()) {
+      throw UsageError("option " + option + " takes INPUT:OUTPUT, not '" + text + "'");
+    }
+    if (!hints.state) hints.state.emplace();
+    hints.state->emplace_back(text.substr(0, colon), text.substr(colon + 1));
+  }
+
   std::vector<std::string> values_;
   std::size_t next_ = 0;
 };

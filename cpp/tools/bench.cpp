@@ -30,8 +30,9 @@ using ganglion::tools::WeightFloor;
 
 constexpr const char* usage =
     "usage: ganglion-bench [--json] [--steps N] [--rounds R] [--batch B] [--engine E]... [--onnxruntime LIB]\n"
-    "                      [--libtorch LIB] [--pin CPU] [--floor BYTES]... FILE...\n"
+    "                      [--libtorch LIB] [--state-pair INPUT:OUTPUT]... [--pin CPU] [--floor BYTES]... FILE...\n"
     "Steps every file on every engine asked for (default: the one that fits it), in R interleaved rounds of N steps.\n"
+    "--state-pair says of files without a contract which output feeds a state input.\n"
     "--pin keeps the program on one CPU. --floor adds a contender that does nothing but read so many bytes once, with\n"
     "the widest loads of this CPU: the least time of a step that needs so many bytes of weights.\n";
 

@@ -24,7 +24,7 @@ using ganglion::tools::UsageError;
 
 constexpr const char* usage =
     "usage: ganglion-run [--engine E] [--batch B] [--state] [--onnxruntime LIB] [--libtorch LIB]\n"
-    "                    FILE TRAJECTORY.csv OUTPUT.csv\n";
+    "                    [--state-pair INPUT:OUTPUT]... FILE TRAJECTORY.csv OUTPUT.csv\n";
 
 struct Options {
   ganglion::LoadOptions load;

@@ -182,6 +182,9 @@ def test_named_buffers_are_used_by_verify(run: Callable[..., dict[str, Any]], tm
     path = torchscript_files.save(torchscript_files.LearnsAlways(), tmp_path / "learns.pt")
     assert run("verify", path, "--steps", 20, "--state", "hidden_state:hidden_state")["comparisons"]
     assert main(["verify", str(path), "--steps", "20"]) == 1
+    path = write(tmp_path / "gru.pt", "rsl_rl-gru-1")
+    report = ganglion.verify(path, steps=20, state={})
+    assert report.ok and report.contract.state == () and report.reference.name == "torch.jit forward()"
 
 
 def test_several_rows_of_a_module_that_keeps_one(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
