@@ -34,7 +34,8 @@ from ganglion.training import PPO, LocalSampler, PolicyAgent, set_seed, value_sp
 
 TASK, ROWS, HIDDEN_SIZE = "InvertedPendulum-v5", 8, 64
 EPISODES, FIRST_SEED, WANTED = 10, 12345, 900.0
-OURS = {"learning_rate": 3e-3, "num_passes": 5, "num_minibatches": 4, "sequence_length": 64}
+OURS = {"learning_rate": 1e-3, "num_passes": 10, "num_minibatches": 4, "sequence_length": 64}
+"""The defaults."""
 OUR_BATCH = 500
 """Least number of steps of an update; all episodes that have begun are finished."""
 THEIRS = {"learning_rate": 1e-3, "n_steps": 128, "batch_size": 256, "n_epochs": 10}
@@ -252,7 +253,7 @@ def markdown(document: dict) -> str:
         f"ganglion: {OURS}, at least {OUR_BATCH} steps an update; everything else is the default.",
         f"sb3-contrib: {THEIRS}, `VecNormalize`, `net_arch=[]`; everything else is the default.",
         "",
-        *document["notes"],
+        "\n\n".join(document["notes"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -269,6 +270,7 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Recurrent PPO beside sb3-contrib.")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
+    parser.add_argument("--first-seed", type=int, default=100, help="not one of those that settings were tried with")
     parser.add_argument("--steps", type=int, default=30_000, help="steps of every run")
     parser.add_argument("--every", type=int, default=1000, help="steps between two judgements")
     parser.add_argument("--only", choices=CONTESTANTS, action="append", help="leave the others out")
@@ -284,7 +286,7 @@ def main() -> None:
         "task": TASK,
         "steps": arguments.steps,
         "every": arguments.every,
-        "seeds": f"0 to {arguments.seeds - 1}",
+        "seeds": f"{arguments.first_seed} to {arguments.first_seed + arguments.seeds - 1}",
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages),
@@ -298,7 +300,7 @@ def main() -> None:
         names = arguments.only or list(CONTESTANTS)
         all_runs = progress.add_task("all", total=arguments.seeds * len(names) * arguments.steps)
         for number in range(arguments.seeds * len(names)):
-            seed, name = number // len(names), names[number % len(names)]
+            seed, name = arguments.first_seed + number // len(names), names[number % len(names)]
             progress.update(all_runs, description=f"{name}, seed {seed}")
 
             def on_steps(steps, begun=number * arguments.steps):

@@ -83,8 +83,7 @@ void find_dropped_reset_gates(const OnnxGraph& graph, Reading& reading) {
          "the GRU node " + in_quotes(node.name) +
              " has linear_before_reset 0; torch.nn.GRU computes with 1, and some exporters lose the attribute "
              "(pytorch issue 189225, onnxscript issue 2852): a policy trained in PyTorch then drifts from step to "
-             "step. "
-             "Find out with a recording or the checkpoint, and repair: ganglion repair"});
+             "step. Find out and repair: ganglion repair FILE -o OUT --recording RUN (or --policy SOURCE)"});
   };
   std::for_each(graph.nodes.begin(), graph.nodes.end(), check);
   std::for_each(graph.function_nodes.begin(), graph.function_nodes.end(), check);

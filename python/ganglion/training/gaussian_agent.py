@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from ganglion.policies import ActionMap, DeployablePolicy, ObservationNormalizer, RecurrentPolicy
+from ganglion.training._memory import Memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class GaussianAgent(nn.Module):
         self.deployed_policy = policy if isinstance(policy, DeployablePolicy) else _deployable(policy)
         size = policy.env_spec.action_size
         self.log_std = nn.Parameter(policy.init_hidden().new_full((size,), math.log(init_std)))
-        self._hidden: Tensor | None = None
+        self._memory = Memory("GaussianAgent")
         # What acts, what learns and what is exported is one function: nothing is dropped at random.
         self.eval()
 
@@ -81,10 +82,7 @@ class GaussianAgent(nn.Module):
 
     def reset(self, rows: NDArray[np.bool_]) -> None:
         """Puts the flagged rows `[environments]` back to the initial hidden state."""
-        initial = self.mean_policy.init_hidden(len(rows)).detach()
-        if self._hidden is None or len(self._hidden) != len(rows):
-            self._hidden = initial
-        self._hidden = torch.where(torch.from_numpy(rows)[:, None].to(initial.device), initial, self._hidden)
+        self._memory.reset(self.mean_policy, rows)
 
     @torch.no_grad()
     def get_actions(
@@ -104,11 +102,10 @@ class GaussianAgent(nn.Module):
             RuntimeError: there was no `reset`, or one with another number of environments.
         """
         count = len(observations)
-        if self._hidden is None or len(self._hidden) != count:
-            raise RuntimeError(f"GaussianAgent: call reset(rows) with {count} rows before get_actions()")
-        hidden = self._hidden
+        hidden = self._memory.recall(count)
         flat = torch.from_numpy(np.ascontiguousarray(observations).reshape(count, -1)).to(hidden)
-        means, *_, self._hidden = self.mean_policy(self.normalize(flat), hidden)
+        means, *_, after = self.mean_policy(self.normalize(flat), hidden)
+        self._memory.keep(after)
         samples = means if deterministic else means + self.log_std.exp() * torch.randn_like(means)
         action_map = self.deployed_policy.action_map
         commands = samples if action_map is None else action_map(samples)

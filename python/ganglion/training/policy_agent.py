@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
 from ganglion.policies import RecurrentPolicy
+from ganglion.training._memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ class PolicyAgent(nn.Module):
             raise ValueError(f"PolicyAgent: the action space must be a Box or Discrete, not {space}")
         self.policy = policy
         self._sees = None if sees is None else np.asarray(sees, np.int64)
-        self._hidden: Tensor | None = None
+        self._memory = Memory("PolicyAgent")
 
     def seen(self, observations: NDArray[Any]) -> Tensor:
         """Returns what the policy sees of `[N, ...]` observations: `[N, observation_size]`, on the CPU.
@@ -63,13 +64,9 @@ class PolicyAgent(nn.Module):
             flat = flat[:, self._sees]
         return torch.from_numpy(np.ascontiguousarray(flat, np.float32))
 
-    @torch.no_grad()
     def reset(self, rows: NDArray[np.bool_]) -> None:
         """Puts the flagged rows `[environments]` back to the initial hidden state."""
-        initial = self.policy.init_hidden(len(rows))
-        if self._hidden is None or len(self._hidden) != len(rows):
-            self._hidden = initial
-        self._hidden = torch.where(torch.from_numpy(rows)[:, None].to(initial.device), initial, self._hidden)
+        self._memory.reset(self.policy, rows)
 
     @torch.no_grad()
     def get_actions(self, observations: NDArray[Any]) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
@@ -85,12 +82,10 @@ class PolicyAgent(nn.Module):
             RuntimeError: there was no `reset`, or one with another number of environments.
             ValueError: the observations have another size.
         """
-        count = len(observations)
-        if self._hidden is None or len(self._hidden) != count:
-            raise RuntimeError(f"PolicyAgent: call reset(rows) with {count} rows before get_actions()")
-        hidden = self._hidden
+        hidden = self._memory.recall(len(observations))
         self.policy.eval()
-        action, *_, self._hidden = self.policy(self.seen(observations).to(hidden.device), hidden)
+        action, *_, after = self.policy(self.seen(observations).to(hidden.device), hidden)
+        self._memory.keep(after)
         return self._as_element(action.cpu().numpy()), {"hidden_states": hidden.cpu().numpy()}
 
     def _as_element(self, action: NDArray[Any]) -> NDArray[Any]:

@@ -57,6 +57,7 @@ PYTHON_WALLS = {
     },
     "_source": {"contract", "errors", "policies", "training"},
     "_doctor": {"errors", "runtime"},
+    "_command_line": {"adapters"},
     "cli": {
         "contract",
         "errors",
@@ -66,6 +67,7 @@ PYTHON_WALLS = {
         "runtime",
         "verify",
         "_source",
+        "_command_line",
         "_doctor",
         "_matrix",
         "_trainers",

@@ -26,6 +26,7 @@ def test_all_cases_are_here() -> None:
     assert {path.name for path in GOLDEN.iterdir()} == {
         *(f"{name}.npz" for name in CASES),
         *("policy_behaviour_cases.json", "env_spec_cases.json", "README.md"),
+        *("dtypes_cases.json", "experiment_cases.json"),  # of the rooms data and training
     }
 
 
