@@ -393,6 +393,8 @@ def test_a_state_can_be_said(run):
 
 
 def test_the_matrix_takes_nothing_that_it_would_ignore(run):
-    status, document, _ = run("verify", "--matrix", "RNNPolicy", "--recording", "run.npz", "--recorded-actions", "--json")
-    assert status == 1
+    status, document, _ = run(
+        "verify", "--matrix", "RNNPolicy", "--recording", "run.npz", "--recorded-actions", "--json"
+    )
+    assert status == 2
     assert "does not take --recording, --recorded-actions" in document["error"]["message"]
