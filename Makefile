@@ -25,7 +25,7 @@ setup: .venv/.installed
 	touch $@
 
 .venv/.installed: .venv/.requirements pyproject.toml CMakeLists.txt $(CPP_FILES)
-	$(VENV)/bin/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -Cbuild-dir=build/python -e .
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps --config-settings=build-dir=build/python -e .
 	# An editable install keeps what is built elsewhere; mypy and editors look for the stubs beside the sources.
 	cp $$(python -c "from ganglion.runtime.libtorch_build import package_data as d; print(d())")/_core.pyi python/ganglion/
 	touch $@

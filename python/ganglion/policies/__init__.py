@@ -29,6 +29,7 @@ from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, Ga
 from ganglion.policies.gaussian_base import GaussianPolicy, GaussianSequence
 from ganglion.policies.gaussian_mixin import GaussianMixin
 from ganglion.policies.indi_nonlin import IndiNonlinLayer
+from ganglion.policies.layered import LayeredPolicy
 from ganglion.policies.model import Model
 from ganglion.policies.models import (
     GaussianCNNModel,
@@ -103,6 +104,7 @@ __all__ = [
     "InOutSpec",
     "IndiNonlinLayer",
     "LSTMPolicy",
+    "LayeredPolicy",
     "MirrConv1d",
     "Model",
     "NFPolicy",

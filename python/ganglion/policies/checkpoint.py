@@ -14,8 +14,10 @@ from torch import nn
 from ganglion._files import replacing
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError, ExportError
+from ganglion.policies._modules import build_module, describe_module
 from ganglion.policies.action_map import ActionMap
 from ganglion.policies.deployable import DeployablePolicy
+from ganglion.policies.layered import LayeredPolicy
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.policies.rnn import GRUPolicy, LSTMPolicy, RNNPolicy, RNNPolicyBase
 
@@ -29,6 +31,7 @@ _FORMAT = 1
 _KEY = "ganglion_checkpoint"
 
 _RNN_CLASSES: dict[str, type[RNNPolicyBase]] = {cls.__name__: cls for cls in (RNNPolicy, GRUPolicy, LSTMPolicy)}
+_LAYERED_PARTS = ("head", "recurrent", "encoder")
 _NONLINEAR_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch.tanh": torch.tanh,
     "torch.sigmoid": torch.sigmoid,
@@ -48,11 +51,12 @@ def save_checkpoint(policy: RecurrentPolicy, path: str | os.PathLike[str]) -> No
     The file holds tensors and plain data, no code and no pickled classes.
 
     Args:
-        policy: an `RNNPolicy`, `GRUPolicy` or `LSTMPolicy`, or a `DeployablePolicy` around one.
+        policy: an `RNNPolicy`, `GRUPolicy`, `LSTMPolicy`, or `LayeredPolicy` of known modules, or a `DeployablePolicy`
+            around one.
         path: the file; replaced when it exists.
 
     Raises:
-        ExportError: a class, a space or an output nonlinearity that a checkpoint cannot name.
+        ExportError: a class, a module, a space or an output nonlinearity that a checkpoint cannot name.
     """
     document = {
         _KEY: _FORMAT,
@@ -132,10 +136,15 @@ def _describe(policy: Any) -> dict[str, Any]:
                 "high": action_map.high is not None,
             },
         }
+    if type(policy) is LayeredPolicy:
+        parts = {name: getattr(policy, name) for name in _LAYERED_PARTS}
+        return {
+            "class": "LayeredPolicy",
+            "parts": {name: None if part is None else describe_module(part) for name, part in parts.items()},
+        }
     if type(policy) not in _RNN_CLASSES.values():
-        raise ExportError(
-            f"{type(policy).__name__} cannot be saved as a checkpoint; DeployablePolicy, {', '.join(_RNN_CLASSES)} can"
-        )
+        known = ", ".join(("DeployablePolicy", "LayeredPolicy", *_RNN_CLASSES))
+        raise ExportError(f"{type(policy).__name__} cannot be saved as a checkpoint; {known} can")
     layers = policy.rnn_layers
     arguments: dict[str, Any] = {
         "hidden_size": layers.hidden_size,
@@ -161,6 +170,11 @@ def _build(document: Mapping[str, Any], env_spec: EnvSpec) -> RecurrentPolicy:
             else ObservationNormalizer.empty(normalizer["size"], normalizer["epsilon"], normalizer["clip"]),
             None if action_map is None else _build_action_map(action_map),
         )
+    if document["class"] == "LayeredPolicy":
+        parts: dict[str, Any] = {
+            name: None if part is None else build_module(part) for name, part in document["parts"].items()
+        }
+        return LayeredPolicy(env_spec, **parts)
     if document["class"] not in _RNN_CLASSES:
         raise ValueError(f"unknown policy class {document['class']!r}")
     nonlinearity = _nonlinearity_of_name(document["output_nonlin"])

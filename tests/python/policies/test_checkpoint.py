@@ -12,6 +12,7 @@ from ganglion.policies import (
     DeployablePolicy,
     EnvSpec,
     GRUPolicy,
+    LayeredPolicy,
     LSTMPolicy,
     ObservationNormalizer,
     RNNPolicy,
@@ -36,6 +37,14 @@ def policies():
         "deployable": DeployablePolicy(lstm, normalizer, ActionMap.from_space(SPEC.action_space)),
         "half deployable": DeployablePolicy(lstm, None, ActionMap([1.0, 2.0], low=[-1.0, 0.0], squash=True)),
         "nested": DeployablePolicy(DeployablePolicy(lstm, normalizer), None, None),
+        "layered": LayeredPolicy(
+            SPEC,
+            nn.Sequential(nn.Linear(4, 6, bias=False), nn.LeakyReLU(0.3), nn.Sequential(nn.Linear(6, 2), nn.Tanh())),
+            nn.GRU(5, 4, num_layers=2, dropout=0.1),
+            nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5, eps=0.1, bias=False), nn.ELU(0.5)),
+        ),
+        "layered without memory": DeployablePolicy(LayeredPolicy(SPEC, nn.Linear(3, 2)), normalizer),
+        "layered RNN": LayeredPolicy(SPEC, nn.Linear(4, 2), nn.RNN(3, 4, nonlinearity="relu", bias=False)),
         "double": LSTMPolicy(SPEC, hidden_size=3, num_recurrent_layers=1).double(),
     }
 
