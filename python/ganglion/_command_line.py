@@ -261,8 +261,8 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
         nargs="?",
         const="actions",
         metavar="NAME",
-        help="also compare the actions of recorded episodes (or this entry of agent_infos, 'mean' say) with those of "
-        "the reference: for episodes of this very policy, without noise",
+        help="also compare the actions of recorded episodes (or this entry of agent_infos, 'mean' say), or an array "
+        "'action', with those of the reference: for runs of this very policy, without noise",
     )
     verify.add_argument(
         "--seed", type=_at_least(0), default=0, metavar="S", help="of the drawn trajectory (default: 0)"

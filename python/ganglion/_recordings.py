@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -72,6 +72,14 @@ class Episodes:
         return begins
 
 
+class Plain(NamedTuple):
+    """Arrays as they lie in a file: `observation [T, batch, n]`, `reset [T, batch]`, `action [T, batch, m]` or None."""
+
+    observation: NDArray[np.float32]
+    reset: NDArray[np.bool_]
+    action: NDArray[np.float32] | None
+
+
 def is_path(source: Source) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a recording is still in its file."""
     return isinstance(source, (str, os.PathLike))
@@ -91,7 +99,7 @@ def read_episodes(source: Source, observation_size: int) -> Episodes:
     fields = _read_fields(Path(source))
     if "observation" not in fields:
         return _from_batch(_load_batch(source), str(source), observation_size)
-    observation, reset = _checked_plain(source, fields, observation_size, None)
+    observation, reset, _ = _checked_plain(source, fields, observation_size, None)
     ends = np.concatenate([reset[1:], np.ones((1, reset.shape[1]), np.bool_)])
     # Row by row, so that an episode's steps are neighbours.
     stops = np.flatnonzero(ends.T.reshape(-1)) + 1
@@ -99,10 +107,8 @@ def read_episodes(source: Source, observation_size: int) -> Episodes:
     return Episodes(flat, np.diff(stops, prepend=0), str(source), None)
 
 
-def read_plain(
-    path: str | os.PathLike[str], observation_size: int, batch: int | None
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-    """Reads `observation [T, batch, n]` and `reset [T, batch]` as they lie in a file; None for a file of episodes.
+def read_plain(path: str | os.PathLike[str], observation_size: int, batch: int | None) -> Plain | None:
+    """Reads observations, resets and actions as they lie in a file; None for a file of episodes.
 
     Raises:
         ArtifactError: see `read_episodes`, or the file has another number of rows than `batch`.
@@ -146,7 +152,7 @@ def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
             raise ArtifactError(f"{path}: a single array; write a recording with np.savez(path, observation=...)")
         with archive:
             names = archive.files
-            fields = {name: archive[name] for name in names if name in ("observation", "reset")}
+            fields = {name: archive[name] for name in names if name in ("observation", "reset", "action")}
     except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtifactError(f"{path}: not a readable .npz recording: {error}") from error
     if "observation" not in names and _META not in names:
@@ -161,9 +167,7 @@ def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
     return fields
 
 
-def _checked_plain(
-    path: Any, fields: dict[str, NDArray[Any]], observation_size: int, batch: int | None
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _checked_plain(path: Any, fields: dict[str, NDArray[Any]], observation_size: int, batch: int | None) -> Plain:
     observation = fields["observation"]
     if observation.dtype.kind not in "fiu":
         raise ArtifactError(f"{path}: 'observation' holds {observation.dtype}, not numbers")
@@ -181,7 +185,8 @@ def _checked_plain(
     steps, rows = observation.shape[:2]
     if batch is not None and rows != batch:
         raise ArtifactError(f"{path}: 'observation' has {rows} rows; {batch} are needed")
-    return np.ascontiguousarray(observation), _resets(path, fields.get("reset"), steps, rows)
+    reset, action = _resets(path, fields.get("reset"), steps, rows), fields.get("action")
+    return Plain(np.ascontiguousarray(observation), reset, None if action is None else _actions(path, action, reset))
 
 
 def _resets(path: Any, reset: NDArray[Any] | None, steps: int, rows: int) -> NDArray[np.bool_]:
@@ -194,6 +199,18 @@ def _resets(path: Any, reset: NDArray[Any] | None, steps: int, rows: int) -> NDA
     if reset.ndim == 1:
         reset = np.repeat(reset[:, None], rows, axis=1)
     return np.ascontiguousarray(reset, dtype=np.bool_)
+
+
+def _actions(path: Any, action: NDArray[Any], reset: NDArray[np.bool_]) -> NDArray[np.float32]:
+    steps, rows = reset.shape
+    if action.ndim == 2:
+        action = np.repeat(action[:, None, :], rows, axis=1)
+    if action.dtype.kind not in "fiu" or action.shape[:2] != (steps, rows) or action.ndim != 3:
+        raise ArtifactError(
+            f"{path}: 'action' must be numbers [{steps}, m] or [{steps}, {rows}, m], not {action.dtype} "
+            f"{list(action.shape)}"
+        )
+    return np.ascontiguousarray(action, dtype=np.float32)
 
 
 def _finite(label: Any, name: str, values: NDArray[Any]) -> NDArray[np.float32]:

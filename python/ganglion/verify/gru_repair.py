@@ -12,11 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ganglion import runtime
 from ganglion._files import replacing
-from ganglion._recordings import is_path, read_plain
 from ganglion.errors import ArtifactError, ParityError
 from ganglion.verify.parity import compare
 from ganglion.verify.runners import Run, RuntimeStepper, one_thread, policy_stepper, run
@@ -25,8 +22,6 @@ from ganglion.verify.trajectory import Trajectory, draw_trajectory, load_recordi
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from ganglion._recordings import Source
     from ganglion.contract import Contract
@@ -273,7 +268,9 @@ def _reference(
     """The trajectory, and the actions along it that are right."""
     action = contract.outputs[0]
     if recording is not None:
-        trajectory = _recorded(recording, contract, recorded_actions)
+        trajectory = load_recording(
+            recording, observation_size=contract.observation_size, batch=contract.batch, actions=recorded_actions
+        )
         assert trajectory.actions is not None
         _check_size("the recording", "action", trajectory.actions.shape[2], action.size)
         return trajectory, Run("the recording", {action.name: trajectory.actions}, None)
@@ -287,34 +284,6 @@ def _reference(
     with one_thread():
         done = run(stepper, policy.contract(), trajectory)
     return trajectory, Run("the policy", {action.name: done.outputs[policy.output_specs[0].name]}, None)
-
-
-def _recorded(recording: Source, contract: Contract, name: str) -> Trajectory:
-    size, rows = contract.observation_size, contract.batch
-    plain = read_plain(recording, size, rows) if is_path(recording) else None
-    if plain is None:
-        return load_recording(recording, observation_size=size, batch=rows, actions=name)
-    assert is_path(recording)
-    observation, reset = plain
-    return Trajectory(observation, reset, f"recording {Path(recording).name}", _plain_actions(recording, reset.shape))
-
-
-def _plain_actions(path: str | os.PathLike[str], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The array `action` beside `observation`, `[T, batch, m]`."""
-    with np.load(path, allow_pickle=False) as archive:
-        if "action" not in archive:
-            raise ArtifactError(
-                f"{path}: there is no array 'action' to compare with; there are {', '.join(sorted(archive.files))}"
-            )
-        action = archive["action"]
-    if action.ndim == 2:
-        action = np.repeat(action[:, None, :], shape[1], axis=1)
-    if action.dtype.kind not in "fiu" or action.shape[:2] != shape or action.ndim != 3:
-        raise ArtifactError(
-            f"{path}: 'action' must be numbers [{shape[0]}, m] or [{shape[0]}, {shape[1]}, m], not {action.dtype} "
-            f"{list(action.shape)}"
-        )
-    return np.ascontiguousarray(action, dtype=np.float32)
 
 
 def _check_size(who: str, what: str, found: int, wanted: int) -> None:

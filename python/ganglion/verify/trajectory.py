@@ -132,7 +132,8 @@ def load_recording(
         observation_size: the `n` that the policy takes.
         batch: the number of rows wanted, or None to take the recording's, of episodes up to 4.
         actions: also take what was recorded as the action: `"actions"`, or the name of an entry of `agent_infos`
-            (`"mean"`, say); and the hidden states where `agent_infos` has `hidden_states`. Episodes only.
+            (`"mean"`, say); and the hidden states where `agent_infos` has `hidden_states`. Without episodes, the
+            array `action` `[T, m]` or `[T, batch, m]` is `"actions"`.
 
     Raises:
         ArtifactError: the file is missing or damaged, a field is missing or of the wrong shape or kind, or a
@@ -143,9 +144,13 @@ def load_recording(
     if is_path(recording):
         plain = read_plain(recording, observation_size, batch)
         if plain is not None:
-            if actions is not None:
-                raise ArtifactError(f"{recording}: holds observations only; EpisodeBatch.save records actions too")
-            return Trajectory(*plain, source=f"recording {Path(recording).name}")
+            if actions is not None and (plain.action is None or actions != "actions"):
+                raise ArtifactError(
+                    f"{recording}: no recorded '{actions}' to compare with; an array 'action' is taken as 'actions', "
+                    "and EpisodeBatch.save records more"
+                )
+            recorded = None if actions is None else plain.action
+            return Trajectory(plain.observation, plain.reset, f"recording {Path(recording).name}", recorded)
     episodes = read_episodes(recording, observation_size)
     steps, reset = episodes.side_by_side(batch or min(_ROWS_OF_EPISODES, len(episodes.lengths)))
     kept, states = (None, None) if actions is None else _recorded(episodes, actions)

@@ -209,10 +209,26 @@ def test_recordings_that_do_not_fit_are_refused(files, tmp_path):
     with pytest.raises(ArtifactError, match="damaged or no recording"):
         ganglion.verify(files[1], recording=tmp_path / "meta.npz")
     np.savez(tmp_path / "plain.npz", observation=np.zeros((9, 3)))
-    with pytest.raises(ArtifactError, match="holds observations only"):
+    with pytest.raises(ArtifactError, match="no recorded 'actions' to compare with"):
         ganglion.verify(files[1], recording=tmp_path / "plain.npz", recorded_actions="actions")
     with pytest.raises(ValueError, match="go with a recording"):
         ganglion.verify(files[1], recorded_actions="actions")
+
+
+def test_arrays_with_actions_are_compared_too(files, tmp_path):
+    batch = recorded()
+    reset = batch.step_types == StepType.FIRST
+    arrays = {"observation": batch.observations, "reset": reset, "action": batch.actions}
+    np.savez(tmp_path / "run.npz", **arrays)
+    report = ganglion.verify(files[1], recording=tmp_path / "run.npz", recorded_actions="actions")
+    assert report.ok and [row.engine for row in report.comparisons].count("recording") == 1
+    arrays["action"] = batch.actions.copy()
+    arrays["action"][17, 1] += 1e-3
+    np.savez(tmp_path / "run.npz", **arrays)
+    report = ganglion.verify(files[1], recording=tmp_path / "run.npz", recorded_actions="actions")
+    assert not report.ok and report.first_divergence.step == 17
+    with pytest.raises(ArtifactError, match="no recorded 'mean'"):
+        ganglion.verify(files[1], recording=tmp_path / "run.npz", recorded_actions="mean")
 
 
 def test_the_command_takes_recorded_episodes(files, capsys):

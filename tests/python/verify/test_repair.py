@@ -220,7 +220,7 @@ def test_refusals(case: Case, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"reads and writes .onnx"):
         ganglion.repair(case.dropped, tmp_path / "out.pt", recording=recording)
     bad = {
-        "no array 'action'.* observation, reset": {"action": None},
+        "no recorded 'actions' to compare with": {"action": None},
         "'action' must be numbers": {"action": case.actions[:-1]},
         "action has 2 elements there and 3 in the file": {"action": case.actions[:, :2]},
         "takes 7": {"observation": np.zeros((STEPS, 2), np.float32)},
