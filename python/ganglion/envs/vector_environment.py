@@ -85,6 +85,7 @@ class VectorGymEnvironment:
         self._steps = np.zeros(self.count, np.int64)
         self._waiting = np.ones(self.count, np.bool_)
         self._begun = np.zeros(self.count, np.bool_)
+        self._over = np.ones(self.count, np.bool_)  # gymnasium's own episode has ended, whoever took part
 
     @property
     def count(self) -> int:
@@ -171,10 +172,11 @@ class VectorGymEnvironment:
             raise RuntimeError(f"VectorGymEnvironment: call reset() before step() for rows {why}, or leave them out")
         actions = self._checked_actions(actions, taking)
         # gymnasium steps all rows: those that take no part must be able to, and nobody looks.
-        if (idle := self._waiting & ~taking).any():
-            self._reset(idle, [None] * self.count)
+        if (stuck := self._over & ~taking).any():
+            self._reset(stuck, [None] * self.count)
         observations, rewards, terminated, truncated, infos = self._vector.step(actions)
         self._steps += 1
+        self._over = terminated | truncated
         rewards = np.where(taking, np.asarray(rewards, np.float64), 0.0)
         if not np.isfinite(rewards).all():
             row = int(np.argmin(np.isfinite(rewards)))
@@ -225,6 +227,7 @@ class VectorGymEnvironment:
         options = {"reset_mask": mask} if self._begun.any() else None
         any_seeds: Any = seeds  # VectorEnv declares one seed, all of its kinds take a list
         observations, _ = self._vector.reset(seed=any_seeds, options=options)
+        self._over &= False if options is None else ~mask
         return np.array(observations)
 
     def _checked_actions(self, actions: Any, taking: NDArray[np.bool_]) -> NDArray[Any]:

@@ -111,6 +111,17 @@ def test_rows_that_take_no_part() -> None:
     envs.step(actions())
 
 
+def test_rows_that_take_no_part_are_reset_only_when_gymnasium_needs_it() -> None:
+    envs, made = counters([2, 9, 9])
+    envs.reset()
+    for _ in range(2):
+        envs.step(actions())
+    for _ in range(4):
+        envs.step(actions(), active=np.array([False, True, True]))
+    # Before the first and the third of these steps: its episodes end after two.
+    assert [env.resets for env in made] == [3, 1, 1]
+
+
 def test_steps_before_resets() -> None:
     envs, _ = counters([2, 4, 3])
     with pytest.raises(RuntimeError, match=r"0 \(not begun\), 1 \(not begun\), 2 \(not begun\)"):
