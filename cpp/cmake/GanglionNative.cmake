@@ -22,8 +22,12 @@ function(ganglion_add_native_room target)
   set(flags -fno-exceptions -fno-rtti -fno-math-errno)
   set(kernel_flags ${flags})
   if(GANGLION_SANITIZE)
-    # Sanitized and optimised, one file of kernels takes the compiler minutes.
+    # Sanitized and optimised, one file of kernels takes the compiler minutes, and half of what is left is the check
+    # for use after scope, where kernels keep registers and nothing else.
     list(APPEND kernel_flags -O0 -g1)
+    if(GANGLION_SANITIZE MATCHES "address")
+      list(APPEND kernel_flags -fno-sanitize-address-use-after-scope)
+    endif()
   elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
     list(APPEND flags -O3)
     list(APPEND kernel_flags -O3)

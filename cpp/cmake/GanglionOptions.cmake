@@ -8,7 +8,11 @@ endif()
 function(ganglion_own_target target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor)
   if(GANGLION_SANITIZE)
-    target_compile_options(${target} PRIVATE -fsanitize=${GANGLION_SANITIZE} -fno-omit-frame-pointer -g)
+    target_compile_options(${target} PRIVATE -fsanitize=${GANGLION_SANITIZE} -fno-omit-frame-pointer)
+    if(NOT GANGLION_SANITIZE MATCHES "fuzzer")
+      # Compiles in less than half the time of -O2 -g, and reports name the same lines.
+      target_compile_options(${target} PRIVATE -O1 -g1)
+    endif()
     target_link_options(${target} PRIVATE -fsanitize=${GANGLION_SANITIZE})
     if(GANGLION_SANITIZE MATCHES "undefined")
       # The real-time room has no type information; the check takes its shared_ptr control blocks for foreign objects.

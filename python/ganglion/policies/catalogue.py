@@ -27,6 +27,7 @@ from ganglion.policies.models import (
     GaussianMLPModel,
     GaussianRNNModel,
 )
+from ganglion.policies.layered import LayeredPolicy
 from ganglion.policies.neural_field import NFPolicy
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.policies.rnn import GRUPolicy, LSTMPolicy, RNNPolicy
@@ -67,6 +68,12 @@ _MAKERS: dict[str, Callable[[], RecurrentPolicy]] = {
     "RNNPolicy": lambda: RNNPolicy(_SPEC, 8, 2),
     "GRUPolicy": lambda: GRUPolicy(_SPEC, 8, 2),
     "LSTMPolicy": lambda: LSTMPolicy(_SPEC, 8, 2),
+    "LayeredPolicy": lambda: LayeredPolicy(
+        _SPEC,
+        nn.Sequential(nn.Linear(8, 6), nn.SiLU(), nn.Linear(6, 2)),
+        nn.GRU(7, 8, 2),
+        nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.ELU()),
+    ),
     "TwoHeadedRNNPolicy": lambda: TwoHeadedRNNPolicy(_SPEC, 8, 2),
     "TwoHeadedGRUPolicy": lambda: TwoHeadedGRUPolicy(_SPEC, 8, 1, head_1_size=3, head_2_size=1),
     "TwoHeadedLSTMPolicy": lambda: TwoHeadedLSTMPolicy(_SPEC, 8, 2),
