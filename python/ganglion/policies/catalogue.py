@@ -20,6 +20,7 @@ from ganglion.policies.actor_networks import (
 from ganglion.policies.adn import ADNPolicy, pd_capacity_21, pd_cubic
 from ganglion.policies.deployable import DeployablePolicy
 from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
+from ganglion.policies.layered import LayeredPolicy
 from ganglion.policies.models import (
     GaussianCNNModel,
     GaussianGRUModel,
@@ -27,7 +28,6 @@ from ganglion.policies.models import (
     GaussianMLPModel,
     GaussianRNNModel,
 )
-from ganglion.policies.layered import LayeredPolicy
 from ganglion.policies.neural_field import NFPolicy
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.policies.rnn import GRUPolicy, LSTMPolicy, RNNPolicy
