@@ -117,6 +117,16 @@ def _add_trainer(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_tolerance(parser: argparse.ArgumentParser, difference: str) -> None:
+    parser.add_argument(
+        "--tolerance",
+        type=_tolerance,
+        default=1e-5,
+        metavar="X",
+        help=f"largest accepted {difference} (default: %(default)g)",
+    )
+
+
 def _add_weights(parser: argparse.ArgumentParser, tolerance: str) -> None:
     parser.add_argument(
         "--weights",
@@ -196,13 +206,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
         metavar="RUN.npz",
         help="take the observations of that run from recorded episodes (see verify), around the beginning of one",
     )
-    export.add_argument(
-        "--tolerance",
-        type=_tolerance,
-        default=1e-5,
-        metavar="X",
-        help="largest accepted |file - policy| / max(1, |policy|) (default: %(default)g)",
-    )
+    _add_tolerance(export, "|file - policy| / max(1, |policy|)")
 
     _add_deployment(export, "with --annotate-only")
     export.set_defaults(joint_order=None)
@@ -267,13 +271,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     verify.add_argument(
         "--seed", type=_at_least(0), default=0, metavar="S", help="of the drawn trajectory (default: 0)"
     )
-    verify.add_argument(
-        "--tolerance",
-        type=_tolerance,
-        default=1e-5,
-        metavar="X",
-        help="largest accepted |found - expected| / max(1, |expected|) (default: %(default)g)",
-    )
+    _add_tolerance(verify, "|found - expected| / max(1, |expected|)")
     verify.add_argument(
         "--engine",
         action="append",
@@ -312,13 +310,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
         default="actions",
         help="entry of the episodes' agent_infos to compare with, 'mean' say (default: %(default)s)",
     )
-    repair.add_argument(
-        "--tolerance",
-        type=_tolerance,
-        default=1e-5,
-        metavar="X",
-        help="largest accepted |found - expected| / max(1, |expected|) of an action (default: %(default)g)",
-    )
+    _add_tolerance(repair, "|found - expected| / max(1, |expected|) of an action")
     _add_state(repair)
 
     bench = add("bench", "measure the latency of a step in the C++ runtime, engines interleaved")
