@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import gymnasium
 import numpy as np
@@ -81,7 +81,15 @@ def load_checkpoint(path: str | os.PathLike[str]) -> RecurrentPolicy:
     Raises:
         ArtifactError: the file is missing, damaged, no checkpoint of ganglion, or of a newer format.
     """
-    document = _read(Path(path))
+    path = Path(path)
+    if not path.is_file():
+        raise ArtifactError(f"{path}: {'a folder, not a checkpoint' if path.is_dir() else 'no such checkpoint'}")
+    return read_checkpoint(path, str(path))
+
+
+def read_checkpoint(source: Path | BinaryIO, label: str) -> RecurrentPolicy:
+    """As `load_checkpoint`, of a file that is there or of bytes in memory; errors begin with `label`."""
+    document = _read(source, label)
     try:
         # Construction draws parameters that are replaced at once; the caller's random numbers stay as they are.
         with torch.random.fork_rng(devices=[]):
@@ -90,28 +98,26 @@ def load_checkpoint(path: str | os.PathLike[str]) -> RecurrentPolicy:
         policy.load_state_dict(document["state_dict"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         what = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ArtifactError(f"{path}: damaged checkpoint: {what}") from error
+        raise ArtifactError(f"{label}: damaged checkpoint: {what}") from error
     return policy.eval()
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise ArtifactError(f"{path}: {'a folder, not a checkpoint' if path.is_dir() else 'no such checkpoint'}")
+def _read(source: Path | BinaryIO, label: str) -> Mapping[str, Any]:
     try:
         with warnings.catch_warnings():
             # torch warns when it meets a TorchScript archive; the message below says what to do.
             warnings.simplefilter("ignore")
-            document: dict[str, Any] | Any = torch.load(path, map_location="cpu", weights_only=True)
+            document: dict[str, Any] | Any = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler happens to meet
         raise ArtifactError(
-            f"{path}: not a readable checkpoint; write one with save_checkpoint(policy, path)"
+            f"{label}: not a readable checkpoint; write one with save_checkpoint(policy, path)"
         ) from error
     found = document.get(_KEY) if isinstance(document, dict) else None
     if not isinstance(found, int) or found < 1:
-        raise ArtifactError(f"{path}: not a checkpoint of ganglion; write one with save_checkpoint(policy, path)")
+        raise ArtifactError(f"{label}: not a checkpoint of ganglion; write one with save_checkpoint(policy, path)")
     if found > _FORMAT:
         raise ArtifactError(
-            f"{path}: checkpoint format {found} is newer than {_FORMAT}, the newest that this version of ganglion "
+            f"{label}: checkpoint format {found} is newer than {_FORMAT}, the newest that this version of ganglion "
             "reads; install a newer ganglion"
         )
     return document

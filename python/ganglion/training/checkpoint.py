@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import pickle
-import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -16,7 +16,8 @@ import torch
 
 from ganglion.data import EpisodeBatch
 from ganglion.errors import ArtifactError, ExportError
-from ganglion.policies import RecurrentPolicy, load_checkpoint, save_checkpoint
+from ganglion.policies import RecurrentPolicy, save_checkpoint
+from ganglion.policies.checkpoint import read_checkpoint
 from ganglion.training._plain import first_nan
 from ganglion.training.errors import TrainingError
 from ganglion.training.snapshotter import find_snapshot, load_snapshot
@@ -177,7 +178,10 @@ def stats_from_plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Undoes `stats_to_plain`."""
     episode = fields["last_episode"]
     if isinstance(episode, dict) and episode.keys() == {_EPISODES}:
-        episode = _from_bytes(EpisodeBatch.load, episode[_EPISODES], ".npz")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "file.npz"
+            path.write_bytes(_bytes(episode[_EPISODES]))
+            episode = EpisodeBatch.load(path)
     return {**fields, "last_episode": episode}
 
 
@@ -215,14 +219,9 @@ def load_policy(from_dir: str | os.PathLike[str], from_epoch: int | str = "last"
             f"'{path}' holds no policy that can be built without its algorithm: {data}. Build the algorithm, "
             "Trainer.restore(folder, algo=algo), and export its policy"
         )
-    try:
-        with damage(f"'{path}'"):
-            policy: RecurrentPolicy = _from_bytes(load_checkpoint, data, ".pt")
-    except ArtifactError as error:
-        # The file that it names is a temporary one.
-        what = re.sub(r"^\S*file\.pt'?:? ", "", str(error))
-        raise ArtifactError(f"'{path}': the policy in the snapshot cannot be built: {what}") from error
-    return policy
+    with damage(f"'{path}'"):
+        file = io.BytesIO(_bytes(data))
+    return read_checkpoint(file, f"'{path}': the policy in the snapshot cannot be built")
 
 
 @contextlib.contextmanager
@@ -250,8 +249,5 @@ def _file_bytes(write: Callable[[Path], None], suffix: str) -> torch.Tensor:
         return torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
 
 
-def _from_bytes(read: Callable[[Path], Any], data: torch.Tensor, suffix: str) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"file{suffix}"
-        path.write_bytes(np.asarray(data, np.uint8).tobytes())
-        return read(path)
+def _bytes(data: torch.Tensor) -> bytes:
+    return np.asarray(data, np.uint8).tobytes()

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import sys
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -404,11 +404,9 @@ class _ModuleStepper:
         try:
             with torch.no_grad():
                 # The contract calls the slots by the buffers that hold them.
-                found = reading.read(module, [slot.name for slot in contract.state])
+                self._reading = reading.read(module, [slot.name for slot in contract.state])
         except ExportError as error:
             raise ArtifactError(f"{path}: {error}") from error
-        # Without a slot, all that a step changes is held: it may have been said that there is no state.
-        self._reading = found if contract.state else replace(found, state=(), held=(*found.held, *found.state))
         self._modules = [copy.deepcopy(module) for _ in range(batch)]
 
     def reset(self, rows: NDArray[np.bool_]) -> None:
