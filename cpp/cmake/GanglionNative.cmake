@@ -2,20 +2,22 @@
 
 function(ganglion_add_native_room target)
   set(room "${PROJECT_SOURCE_DIR}/cpp/src/native")
-  set(kernels "${room}/kernels_portable.cpp")
+  set(realtime "${PROJECT_SOURCE_DIR}/cpp/src/realtime")
+  set(kernels "${room}/kernels/portable.cpp")
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
-    list(APPEND kernels "${room}/kernels_avx2.cpp" "${room}/kernels_avx512.cpp" "${room}/kernels_avx512_vnni.cpp")
+    list(APPEND kernels "${room}/kernels/avx2.cpp" "${room}/kernels/avx512.cpp"
+      "${room}/kernels/avx512_vnni.cpp")
   endif()
   set(sources
     ${kernels}
-    "${room}/cpu.cpp"
-    "${room}/loop.cpp"
-    "${room}/memory.cpp"
+    "${realtime}/cpu.cpp"
+    "${realtime}/loop.cpp"
+    "${realtime}/memory.cpp"
+    "${realtime}/sampling.cpp"
     "${room}/model.cpp"
     "${room}/pack.cpp"
     "${room}/plan.cpp"
-    "${room}/sampling.cpp"
-    "${room}/scalar_kernels.cpp")
+    "${room}/kernels/scalar.cpp")
   target_sources(${target} PRIVATE ${sources})
 
   # errno of a square root would be a write per step; nothing here reads it.
@@ -40,10 +42,10 @@ function(ganglion_add_native_room target)
   endif()
   set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${flags}")
   # Its numbers are the same on every machine: no product and sum in one rounding.
-  set_source_files_properties("${room}/sampling.cpp" PROPERTIES COMPILE_OPTIONS "${flags};-ffp-contract=off")
-  set_source_files_properties("${room}/kernels_portable.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags}")
-  set_source_files_properties("${room}/kernels_avx2.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags};${avx2}")
-  set_source_files_properties("${room}/kernels_avx512.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags};${avx512}")
-  set_source_files_properties("${room}/kernels_avx512_vnni.cpp" PROPERTIES COMPILE_OPTIONS
+  set_source_files_properties("${realtime}/sampling.cpp" PROPERTIES COMPILE_OPTIONS "${flags};-ffp-contract=off")
+  set_source_files_properties("${room}/kernels/portable.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags}")
+  set_source_files_properties("${room}/kernels/avx2.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags};${avx2}")
+  set_source_files_properties("${room}/kernels/avx512.cpp" PROPERTIES COMPILE_OPTIONS "${kernel_flags};${avx512}")
+  set_source_files_properties("${room}/kernels/avx512_vnni.cpp" PROPERTIES COMPILE_OPTIONS
     "${kernel_flags};${avx512};-mavx512vnni")
 endfunction()

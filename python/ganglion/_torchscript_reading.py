@@ -1,6 +1,6 @@
 """What a TorchScript file without a contract is, found out by running it.
 
-The rules, and the codes in square brackets, are those of the C++ runtime (`cpp/src/engines/torchscript_probe.hpp`),
+The rules, and the codes in square brackets, are those of the C++ runtime (`cpp/src/engines/libtorch/probe.hpp`),
 which is not asked: its LibTorch engine has to be compiled on each machine once, and where files are converted there is
 often no compiler of C++20. `ganglion verify` compares the two, since each steps the file by its own reading.
 """

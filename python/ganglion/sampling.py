@@ -1,4 +1,4 @@
-"""Random actions that can be had again, bit for bit those of the C++ runtime (`cpp/src/native/sampling.cpp`).
+"""Random actions that can be had again, bit for bit those of the C++ runtime (`cpp/src/realtime/sampling.cpp`).
 
 The noise of an element depends on nothing but seed, episode, step, row and element. An episode begins with the first
 step after a reset; resets without a step between them are one, and the first episode after loading is number 0.

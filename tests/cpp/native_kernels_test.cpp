@@ -8,9 +8,9 @@
 #include <string>
 
 #include "check.hpp"
-#include "native/loop.hpp"
 #include "native/model.hpp"
 #include "native_reference.hpp"
+#include "realtime/loop.hpp"
 
 namespace {
 

@@ -7,9 +7,9 @@
 #include <string>
 
 #include "check.hpp"
-#include "native/cpu.hpp"
-#include "native/denormals.hpp"
 #include "native/vocabulary.hpp"
+#include "realtime/cpu.hpp"
+#include "realtime/denormals.hpp"
 
 namespace {
 

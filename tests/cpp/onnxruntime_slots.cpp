@@ -3,7 +3,7 @@
 
 #include <onnxruntime_c_api.h>
 
-#include "engines/onnxruntime_api.hpp"
+#include "engines/onnxruntime/api.hpp"
 
 #define GANGLION_ORT_COMPARE(name, slot, result, ...) \
   static_assert(offsetof(OrtApi, name) == (slot) * sizeof(void*), "OrtApi::" #name " is at another position");

@@ -1,6 +1,8 @@
 // How files without a contract are read: small ONNX graphs put together here, and what is recognised, found and
 // refused.
 
+#include "io/onnx/reading.hpp"
+
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -13,7 +15,6 @@
 #include "check.hpp"
 #include "io/bytes.hpp"
 #include "io/hints.hpp"
-#include "io/onnx_reading.hpp"
 
 namespace {
 

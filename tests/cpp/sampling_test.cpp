@@ -1,6 +1,6 @@
 // Random numbers: known answers of Philox, moments, and the rules of steps, episodes and rows.
 
-#include "native/sampling.hpp"
+#include "realtime/sampling.hpp"
 
 #include <array>
 #include <cmath>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "native/loop.hpp"
+#include "realtime/loop.hpp"
 
 namespace {
 

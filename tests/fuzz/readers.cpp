@@ -22,9 +22,9 @@
 #include "io/bytes.hpp"
 #include "io/ganglion_file.hpp"
 #include "io/hints.hpp"
-#include "io/onnx_reading.hpp"
-#include "native/cpu.hpp"
+#include "io/onnx/reading.hpp"
 #include "native/model.hpp"
+#include "realtime/cpu.hpp"
 
 namespace {
 

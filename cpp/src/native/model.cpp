@@ -6,9 +6,9 @@
 #include <new>
 #include <utility>
 
-#include "native/denormals.hpp"
-#include "native/guards.hpp"
 #include "native/pack.hpp"
+#include "realtime/denormals.hpp"
+#include "realtime/guards.hpp"
 
 namespace ganglion::native {
 

@@ -7,10 +7,10 @@
 #include <memory>
 #include <vector>
 
-#include "native/cpu.hpp"
-#include "native/memory.hpp"
 #include "native/plan.hpp"
 #include "native/program.hpp"
+#include "realtime/cpu.hpp"
+#include "realtime/memory.hpp"
 
 namespace ganglion::native {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "native/memory.hpp"
+#include "realtime/memory.hpp"
 
 namespace ganglion::native {
 

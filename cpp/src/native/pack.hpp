@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "native/kernels.hpp"
+#include "native/kernels/table.hpp"
 #include "native/program.hpp"
 
 namespace ganglion::native {

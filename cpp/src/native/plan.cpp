@@ -4,8 +4,8 @@
 #include <cstring>
 #include <map>
 
-#include "native/guards.hpp"
-#include "native/memory.hpp"
+#include "realtime/guards.hpp"
+#include "realtime/memory.hpp"
 
 namespace ganglion::native {
 

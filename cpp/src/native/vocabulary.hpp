@@ -1,6 +1,7 @@
 #pragma once
 
-// The words of a program that kernels know too: plain enumerations and structs, no inline functions (see kernels.hpp).
+// The words of a program that kernels know too: plain enumerations and structs, no inline functions (see
+// kernels/table.hpp).
 
 #include <cstddef>
 #include <cstdint>

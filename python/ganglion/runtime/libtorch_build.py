@@ -63,7 +63,7 @@ def _command(torch: Path, source: Path) -> list[str]:
         *(["-D_GLIBCXX_USE_CXX11_ABI=0"] if old_abi else []),
         *["-I", str(source)],
         *["-isystem", str(torch / "include"), "-isystem", str(torch / "include/torch/csrc/api/include")],
-        str(source / "engines" / "libtorch.cpp"),
+        str(source / "engines" / "libtorch" / "libtorch.cpp"),
         *["-L", str(libraries), f"-Wl,-rpath,{libraries}", "-ltorch", "-ltorch_cpu", "-lc10"],
     ]
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 def test_every_position_is_the_official_one() -> None:
     lines = (ROOT / "tests/golden/onnxruntime_api_slots.tsv").read_text().splitlines()
     official = {name: int(slot) for slot, name in (line.split("\t") for line in lines if not line.startswith("#"))}
-    header = (ROOT / "cpp/src/engines/onnxruntime_api.hpp").read_text()
+    header = (ROOT / "cpp/src/engines/onnxruntime/api.hpp").read_text()
     ours = {name: int(slot) for name, slot in re.findall(r"X\((\w+), (\d+),", header)}
     assert len(ours) > 30
     assert ours == {name: official[name] for name in ours}

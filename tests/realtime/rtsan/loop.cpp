@@ -11,8 +11,8 @@
 #include "ganglion/native_policy.hpp"
 #include "ganglion/policy.hpp"
 #include "io/artifact.hpp"
-#include "native/cpu.hpp"
 #include "native/model.hpp"
+#include "realtime/cpu.hpp"
 
 namespace {
 

@@ -1,0 +1,30 @@
+#include "engines/libtorch/loader.hpp"
+
+#include <exception>
+#include <string>
+
+#include "engines/shared_library.hpp"
+
+namespace ganglion::detail {
+
+Model* open_libtorch(const std::filesystem::path& library, const char* path, int threads, Failure& failure) noexcept {
+  try {
+    std::string why;
+    void* address = load_function(library, "GANGLION_LIBTORCH", {"libganglion_libtorch.so"}, libtorch_entry_point, why);
+    if (address == nullptr) {
+      failure.set(FailureKind::unavailable,
+                  ("the LibTorch engine was not found (" + why +
+                   "): link the CMake target ganglion::libtorch, install PyTorch (pip install 'ganglion[torch]'), or "
+                   "name libganglion_libtorch.so in LoadOptions::libtorch_library or in the environment variable "
+                   "GANGLION_LIBTORCH")
+                      .c_str());
+      return nullptr;
+    }
+    return reinterpret_cast<OpenModel>(address)(path, threads, failure);
+  } catch (const std::exception& error) {
+    failure.set(FailureKind::unavailable, error.what());
+    return nullptr;
+  }
+}
+
+}  // namespace ganglion::detail

@@ -1,0 +1,118 @@
+#include "facade/native_engine.hpp"
+
+#include <utility>
+
+#include "ganglion/error.hpp"
+
+namespace ganglion::detail {
+
+namespace {
+
+class NativeSession final : public Session {
+ public:
+  explicit NativeSession(std::unique_ptr<native::Session> session) : session_(std::move(session)) {}
+
+  [[nodiscard]] bool run(std::size_t phase) noexcept override {
+    session_->run(phase);
+    return true;
+  }
+  [[nodiscard]] const char* last_error() const noexcept override { return ""; }
+
+ private:
+  std::unique_ptr<native::Session> session_;
+};
+
+class NativeModel final : public Model {
+ public:
+  NativeModel(native::Program program, bool lock_memory) : program_(std::move(program)), lock_memory_(lock_memory) {}
+
+  [[nodiscard]] Session* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept override {
+    try {
+      // Packed once; every later session shares the weights and has the same batch.
+      if (packed_ == nullptr) {
+        packed_ =
+            native::Model::make(program_, signature.batch, *native::kernels_for(native::Isa::automatic), lock_memory_);
+        program_ = {};
+      }
+      if (packed_ != nullptr) {
+        auto session = native::Session::make(packed_, {buffers.observation, buffers.state, buffers.outputs});
+        if (session != nullptr) return new NativeSession(std::move(session));
+      }
+    } catch (const std::bad_alloc&) {
+      packed_.reset();
+    }
+    failure.set(FailureKind::bad_program, out_of_memory(lock_memory_));
+    return nullptr;
+  }
+
+ private:
+  native::Program program_;
+  bool lock_memory_;
+  std::shared_ptr<const native::Model> packed_;
+};
+
+/// Where the slot prev_action begins in the state.
+std::optional<std::size_t> applied_action_of(const Contract& contract) {
+  std::size_t offset = 0;
+  for (const StateSlot& slot : contract.state) {
+    if (slot.name == "prev_action" && slot.size() == contract.action_size()) return offset;
+    offset += slot.size();
+  }
+  return std::nullopt;
+}
+
+/// Where the output log_prob begins in the outputs of one row.
+std::optional<std::size_t> log_prob_of(const Contract& contract) {
+  std::size_t offset = 0;
+  for (const TensorSpec& spec : contract.outputs) {
+    if (spec.name == "log_prob" && spec.size == 1) return offset;
+    offset += spec.size;
+  }
+  return std::nullopt;
+}
+
+native::Sampling sampling_of(const std::string& name, const Contract& contract, std::uint64_t seed) {
+  const auto& outputs = contract.outputs;
+  if (outputs.size() >= 2) {
+    const TensorSpec& first = outputs[0];
+    const TensorSpec& second = outputs[1];
+    if (first.name == "mean" && second.name == "log_std" && first.size == second.size) {
+      return {native::Distribution::gaussian, second.size, seed, log_prob_of(contract)};
+    }
+    if (first.size == 1 && second.name == "logits")
+      return {native::Distribution::categorical, second.size, seed, log_prob_of(contract)};
+  }
+  throw Error(ErrorCode::bad_option, "'" + name +
+                                         "': a seed was given to sample with, but the first outputs are neither mean "
+                                         "and log_std nor an index and logits; load it without a seed");
+}
+
+}  // namespace
+
+std::shared_ptr<Model> open_native(native::Program program, bool lock_memory) {
+  return std::make_shared<NativeModel>(std::move(program), lock_memory);
+}
+
+native::Loop make_loop(const std::string& name, const Contract& contract, std::size_t batch, bool lock_memory,
+                       std::optional<std::uint64_t> sample_seed) {
+  native::LoopShape shape;
+  shape.batch = batch;
+  shape.observation = contract.observation_size();
+  shape.hidden = contract.hidden_size();
+  for (const TensorSpec& spec : contract.outputs) shape.outputs.push_back(spec.size);
+  shape.initial_state = contract.initial_state;
+  shape.applied_action = applied_action_of(contract);
+  if (sample_seed) shape.sampling = sampling_of(name, contract, *sample_seed);
+  native::Loop loop(std::move(shape), lock_memory);
+  if (!loop.valid()) throw Error(ErrorCode::engine_failure, "'" + name + "': " + out_of_memory(lock_memory));
+  return loop;
+}
+
+const char* out_of_memory(bool lock_memory) {
+  return lock_memory ? "there is not enough memory, or the system does not let this process lock it (ulimit -l); use a "
+                       "smaller batch, raise the limit, or load without lock_memory"
+                     : "there is not enough memory for its weights, or its buffers would take more than 1 GiB; use a "
+                       "smaller batch";
+}
+
+}  // namespace ganglion::detail

@@ -1,0 +1,28 @@
+#pragma once
+
+// The native engine behind the wall of the other engines, and what both faces of it share.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engines/engine.hpp"
+#include "ganglion/contract.hpp"
+#include "native/model.hpp"
+#include "realtime/loop.hpp"
+
+namespace ganglion::detail {
+
+/// The native engine for a checked program, whose tensors must stay until the first session is bound.
+[[nodiscard]] std::shared_ptr<Model> open_native(native::Program program, bool lock_memory);
+
+/// The buffers of a policy's loop in their initial state; with a seed, actions are drawn. Throws `Error` where memory
+/// is short, or where the outputs are no distribution to draw from.
+[[nodiscard]] native::Loop make_loop(const std::string& name, const Contract& contract, std::size_t batch,
+                                     bool lock_memory, std::optional<std::uint64_t> sample_seed);
+
+/// The sentence for a program that cannot be set up.
+[[nodiscard]] const char* out_of_memory(bool lock_memory);
+
+}  // namespace ganglion::detail

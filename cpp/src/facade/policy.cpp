@@ -1,0 +1,269 @@
+#include "ganglion/policy.hpp"
+
+#include <string>
+#include <utility>
+
+#include "engines/libtorch/loader.hpp"
+#include "engines/onnxruntime/onnxruntime.hpp"
+#include "facade/golden_replay.hpp"
+#include "facade/native_engine.hpp"
+#include "facade/signature.hpp"
+#include "io/artifact.hpp"
+#include "io/hints.hpp"
+#include "io/onnx/reading.hpp"
+
+namespace ganglion {
+
+namespace {
+
+using detail::Artifact;
+using detail::ArtifactKind;
+using detail::Failure;
+using detail::FailureKind;
+
+ErrorCode code_of(FailureKind kind) {
+  switch (kind) {
+    case FailureKind::unavailable:
+      return ErrorCode::engine_unavailable;
+    case FailureKind::bad_contract:
+      return ErrorCode::bad_contract;
+    case FailureKind::none:
+    case FailureKind::bad_program:
+      break;
+  }
+  return ErrorCode::engine_failure;
+}
+
+[[noreturn]] void raise(const std::filesystem::path& path, const Failure& failure) {
+  throw Error(code_of(failure.kind), "'" + path.string() + "': " + failure.sentence.c_str());
+}
+
+Engine engine_of(ArtifactKind kind) {
+  switch (kind) {
+    case ArtifactKind::onnx:
+      return Engine::onnxruntime;
+    case ArtifactKind::torchscript:
+      return Engine::libtorch;
+    case ArtifactKind::ganglion:
+      break;
+  }
+  return Engine::native;
+}
+
+Engine engine_for(const std::filesystem::path& path, ArtifactKind kind, Engine wanted) {
+  const Engine fitting = engine_of(kind);
+  if (wanted == Engine::automatic || wanted == fitting) return fitting;
+  const char* const compile = wanted == Engine::native ? "; compile it to .ganglion (ganglion compile)" : "";
+  throw Error(ErrorCode::bad_option, "'" + path.string() + "': engine " + to_string(wanted) + " does not run " +
+                                         path.extension().string() + " files; use " + to_string(fitting) +
+                                         " or automatic" + compile);
+}
+
+std::shared_ptr<detail::Model> open_model(const std::filesystem::path& path, Engine engine, Artifact& artifact,
+                                          const LoadOptions& options) {
+  if (engine == Engine::native) {
+    // NOLINTNEXTLINE(bugprone-unchecked-optional-access): read_artifact fills it for a .ganglion file
+    return detail::open_native(std::move(*artifact.program), options.lock_memory);
+  }
+  Failure failure;
+  detail::Model* model =
+      engine == Engine::onnxruntime
+          ? detail::open_onnxruntime(options.onnxruntime_library, path.c_str(), options.threads, failure)
+          : detail::open_libtorch(options.libtorch_library, path.c_str(), options.threads, failure);
+  if (model == nullptr) raise(path, failure);
+  return std::shared_ptr<detail::Model>(model);
+}
+
+Reading read_torchscript_module(const std::filesystem::path& path, detail::Model& model, const ReadingHints& hints) {
+  std::vector<const char*> names;
+  if (hints.state) {
+    for (const auto& [name, unused] : *hints.state) names.push_back(name.c_str());
+  }
+  Failure failure;
+  const std::span<const char* const> told(names);
+  const detail::Inference* inference = model.infer(hints.state ? &told : nullptr, failure);
+  if (inference == nullptr) raise(path, failure);
+  return detail::reading_of(*inference);
+}
+
+/// What an ONNX file without a contract seems to be; errors name the file.
+Reading read_onnx_model(std::span<const std::byte> bytes, const std::filesystem::path& path,
+                        const ReadingHints& hints) {
+  try {
+    return detail::read_foreign_onnx(bytes, path.parent_path(), hints);
+  } catch (const Error& error) {
+    throw Error(error.code(), "'" + path.string() + "': " + error.what());
+  }
+}
+
+/// How a file is understood; `model` is only asked where the file says nothing of itself.
+template <class OpenModel>
+Reading understand(Artifact& artifact, const std::filesystem::path& path, const LoadOptions& options,
+                   const OpenModel& model) {
+  if (artifact.contract) return detail::reading_of(std::move(*artifact.contract));
+  const ReadingHints hints = detail::hints_for(path, options.hints);
+  if (artifact.kind == ArtifactKind::onnx) return read_onnx_model(artifact.bytes, path, hints);
+  return read_torchscript_module(path, *model(), hints);
+}
+
+}  // namespace
+
+const char* to_string(Engine engine) noexcept {
+  switch (engine) {
+    case Engine::automatic:
+      return "automatic";
+    case Engine::native:
+      return "native";
+    case Engine::onnxruntime:
+      return "onnxruntime";
+    case Engine::libtorch:
+      return "libtorch";
+  }
+  return "unknown";
+}
+
+/// A loop and the session that is bound to its buffers.
+class Policy::Impl {
+ public:
+  Impl(std::filesystem::path path, std::shared_ptr<const Reading> reading, std::shared_ptr<detail::Model> model,
+       Engine engine, std::size_t batch, bool lock_memory, std::optional<std::uint64_t> sample_seed = std::nullopt)
+      : path_(std::move(path)),
+        reading_(std::move(reading)),
+        model_(std::move(model)),
+        engine_(engine),
+        lock_memory_(lock_memory),
+        loop_(detail::make_loop(path_.string(), reading_->contract, batch, lock_memory, sample_seed)) {
+    Failure failure;
+    const detail::ReadingSignature signature(*reading_, batch);
+    session_.reset(model_->bind(signature.get(), {loop_.observation(), loop_.states(), loop_.outputs()}, failure));
+    if (session_ == nullptr) raise(path_, failure);
+  }
+
+  [[nodiscard]] std::unique_ptr<Impl> clone() const {
+    auto copy = std::make_unique<Impl>(path_, reading_, model_, engine_, loop_.batch(), lock_memory_);
+    copy->loop_.copy_from(loop_);
+    return copy;
+  }
+
+  /// Runs steps that only serve to wake up caches and lazy set-up inside the engine.
+  void warm_up(int steps) {
+    for (int i = 0; i < steps; ++i) {
+      if (!session_->run(loop_.phase())) {
+        throw Error(ErrorCode::engine_failure, "'" + path_.string() + "': the engine " + ganglion::to_string(engine_) +
+                                                   " failed in a warm-up step: " + session_->last_error());
+      }
+    }
+    loop_.reset();
+  }
+
+  [[nodiscard]] Status step(std::span<const float> observation, std::span<float> action) noexcept {
+    return loop_.step(observation, action, [this](std::size_t phase) noexcept { return session_->run(phase); });
+  }
+
+  [[nodiscard]] native::Loop& loop() noexcept { return loop_; }
+  [[nodiscard]] const Reading& reading() const noexcept { return *reading_; }
+  [[nodiscard]] Engine engine() const noexcept { return engine_; }
+  [[nodiscard]] const char* last_engine_error() const noexcept { return session_->last_error(); }
+
+ private:
+  std::filesystem::path path_;
+  std::shared_ptr<const Reading> reading_;
+  std::shared_ptr<detail::Model> model_;
+  Engine engine_;
+  bool lock_memory_;
+  native::Loop loop_;
+  std::unique_ptr<detail::Session> session_;  // last: it must go before the buffers it is bound to
+};
+
+Policy Policy::load(const std::filesystem::path& path, const LoadOptions& options) {
+  return make(path, detail::read_artifact(path), options);
+}
+
+Policy Policy::load(std::span<const std::byte> file, const std::string& name, const LoadOptions& options) {
+  return make(name, detail::read_artifact({file.begin(), file.end()}, name), options);
+}
+
+Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact, const LoadOptions& options) {
+  if (options.threads < 1 || options.warmup_steps < 0) {
+    throw Error(ErrorCode::bad_option,
+                "'" + path.string() + "': threads must be at least 1 and warmup_steps at least 0");
+  }
+  const Engine engine = engine_for(path, artifact.kind, options.engine);
+  std::shared_ptr<detail::Model> model;
+  const auto open = [&] {
+    if (model == nullptr) model = open_model(path, engine, artifact, options);
+    return model;
+  };
+  const auto reading = std::make_shared<const Reading>(understand(artifact, path, options, open));
+  const std::size_t batch = detail::choose_batch(path.string(), reading->contract, options.batch);
+  Policy policy(std::make_unique<Impl>(path, reading, open(), engine, batch, options.lock_memory, options.sample_seed));
+  policy.impl_->warm_up(options.warmup_steps);
+  if (options.self_test) {
+    const SelfTest result = policy.self_test();
+    if (!result.ok) throw Error(ErrorCode::self_test_failed, "'" + path.string() + "': " + result.message);
+  }
+  return policy;
+}
+
+Policy::Policy(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Policy::Policy(Policy&&) noexcept = default;
+Policy& Policy::operator=(Policy&&) noexcept = default;
+Policy::~Policy() = default;
+
+Status Policy::step(std::span<const float> observation, std::span<float> action) noexcept {
+  return impl_->step(observation, action);
+}
+
+void Policy::reset() noexcept { impl_->loop().reset(); }
+
+Status Policy::reset(std::span<const std::uint8_t> rows) noexcept { return impl_->loop().reset(rows); }
+
+std::span<const float> Policy::output(std::size_t index) const noexcept { return impl_->loop().output(index); }
+
+std::span<const float> Policy::state() const noexcept { return impl_->loop().state(); }
+
+Status Policy::set_state(std::span<const float> state) noexcept { return impl_->loop().set_state(state); }
+
+Status Policy::set_applied_action(std::span<const float> action) noexcept {
+  return impl_->loop().set_applied_action(action);
+}
+
+const Contract& Policy::contract() const noexcept { return impl_->reading().contract; }
+
+const Reading& Policy::reading() const noexcept { return impl_->reading(); }
+
+std::size_t Policy::batch() const noexcept { return impl_->loop().batch(); }
+
+Engine Policy::engine() const noexcept { return impl_->engine(); }
+
+bool Policy::realtime_safe() const noexcept { return impl_->engine() == Engine::native; }
+
+Policy Policy::clone() const { return Policy(impl_->clone()); }
+
+SelfTest Policy::self_test() const {
+  Policy policy = clone();
+  policy.impl_->loop().stop_sampling();
+  policy.reset();
+  return detail::replay_golden(
+      {contract(), batch(),
+       [&](std::span<const float> observation, std::span<float> action) { return policy.step(observation, action); },
+       [&](std::span<const std::uint8_t> rows) { return policy.reset(rows); },
+       [&](std::size_t index) { return policy.output(index); }, [&] { return policy.impl_->last_engine_error(); }});
+}
+
+Reading explain(const std::filesystem::path& path, const LoadOptions& options) {
+  detail::Artifact artifact = detail::read_artifact(path);
+  return understand(artifact, path, options, [&] {
+    return open_model(path, engine_for(path, artifact.kind, options.engine), artifact, options);
+  });
+}
+
+Contract inspect(const std::filesystem::path& path, const LoadOptions& options) {
+  return explain(path, options).contract;
+}
+
+Reading explain_onnx(std::span<const std::byte> file, const std::string& name, const ReadingHints& hints) {
+  return read_onnx_model(file, name, detail::hints_for(name, hints));
+}
+
+}  // namespace ganglion

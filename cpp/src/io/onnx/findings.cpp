@@ -1,0 +1,145 @@
+// What goes wrong in other exporters' files, found before the first step.
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+
+#include "ganglion/error.hpp"
+#include "io/json.hpp"
+#include "io/onnx/reading.hpp"
+
+namespace ganglion::detail {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& sentence, const char* code) {
+  throw Error(ErrorCode::bad_contract, sentence + " [" + code + "]");
+}
+
+/// Ops between the statistics of a normaliser and its division.
+bool is_statistics_op(std::string_view op) {
+  constexpr std::array ops{"Add", "Sqrt", "Max", "Clip", "Cast", "Identity", "Unsqueeze", "Reshape", "Expand", "Pow"};
+  return std::any_of(ops.begin(), ops.end(), [op](const char* known) { return op == known; });
+}
+
+/// The constant of that name, in an initialiser or a Constant node, or null.
+const OnnxTensor* constant(const OnnxGraph& graph, const OnnxFlow& flow, std::string_view name) {
+  const auto stored = graph.initializers.find(name);
+  if (stored != graph.initializers.end()) return &stored->second;
+  const OnnxNode* node = flow.maker(name);
+  return node != nullptr && node->value ? &*node->value : nullptr;
+}
+
+/// Named constant vectors that a divisor is computed from; empty where it depends on the graph's inputs.
+std::vector<std::pair<std::string, std::vector<double>>> statistics(const OnnxGraph& graph, const OnnxFlow& flow,
+                                                                    std::string_view divisor) {
+  bool is_constant = true;
+  std::vector<std::pair<std::string, std::vector<double>>> found;
+  static_cast<void>(reached(divisor, [&](std::string_view here, const auto& push) {
+    const OnnxNode* node = flow.maker(here);
+    if (const OnnxTensor* tensor = constant(graph, flow, here)) {
+      // A single element is the small number that is added against division by zero.
+      if (auto values = tensor->values(); values && values->size() > 1) found.emplace_back(here, std::move(*values));
+    } else if (node != nullptr && is_statistics_op(node->op)) {
+      std::for_each(node->inputs.begin(), node->inputs.end(), push);
+    } else {
+      is_constant = false;
+    }
+  }));
+  if (!is_constant) found.clear();
+  return found;
+}
+
+void find_flat_normalisers(const OnnxGraph& graph, const OnnxFlow& flow, Reading& reading) {
+  std::set<std::string> reported;
+  for (const OnnxNode& node : graph.nodes) {
+    if (node.op != "Div" || node.inputs.size() != 2) continue;
+    for (const auto& [name, values] : statistics(graph, flow, node.inputs[1])) {
+      std::string elements;
+      std::size_t count = 0;
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        if (values[i] > 0.0) continue;
+        if (count++ < 8) elements += (elements.empty() ? "" : ", ") + std::to_string(i);
+      }
+      if (count == 0 || !reported.insert(name).second) continue;
+      reading.findings.push_back(
+          {"normaliser-zero-variance",
+           "the observation is divided by " + in_quotes(name) + ", which is not positive in " + std::to_string(count) +
+               " elements (" + elements + (count > 8 ? ", ..." : "") +
+               "): they did not vary while the statistics were gathered, and the smallest change of them is blown up; "
+               "check that the training fed these elements"});
+    }
+  }
+}
+
+void find_dropped_reset_gates(const OnnxGraph& graph, Reading& reading) {
+  const auto check = [&](const OnnxNode& node) {
+    if (node.op != "GRU") return;
+    const auto attribute = node.integers.find("linear_before_reset");
+    if (attribute != node.integers.end() && attribute->second != 0) return;
+    reading.findings.push_back(
+        {"gru-linear-before-reset",
+         "the GRU node " + in_quotes(node.name) +
+             " has linear_before_reset 0; torch.nn.GRU computes with 1, and some exporters lose the attribute "
+             "(pytorch issue 189225, onnxscript issue 2852): a policy trained in PyTorch then drifts from step to "
+             "step. Find out and repair: ganglion repair FILE -o OUT --recording RUN (or --policy SOURCE)"});
+  };
+  std::for_each(graph.nodes.begin(), graph.nodes.end(), check);
+  std::for_each(graph.function_nodes.begin(), graph.function_nodes.end(), check);
+}
+
+void find_idle_state(const OnnxFlow& flow, Reading& reading) {
+  for (const StateNames& names : reading.state) {
+    if (names.output.empty()) continue;
+    const auto sources = flow.sources(names.output);
+    const bool depends_on_observation =
+        std::any_of(reading.contract.inputs.begin(), reading.contract.inputs.end(),
+                    [&](const TensorSpec& input) { return sources.contains(input.name); });
+    if (depends_on_observation) continue;
+    reading.findings.push_back({"state-constant", "output " + in_quotes(names.output) +
+                                                      " does not depend on any observation, so this state remembers "
+                                                      "nothing; check the exporter"});
+  }
+}
+
+}  // namespace
+
+void check_weights(const OnnxGraph& graph, const std::filesystem::path& folder) {
+  for (const auto& [name, tensor] : graph.initializers) {
+    if (tensor.file) {
+      const std::filesystem::path file(*tensor.file);
+      const bool leaves =
+          file.is_absolute() || std::any_of(file.begin(), file.end(), [](const auto& part) { return part == ".."; });
+      if (leaves || file.empty()) {
+        refuse("the weight " + in_quotes(name) + " lies in " + in_quotes(*tensor.file) +
+                   ", outside of the model's folder; keep weights in the model or beside it",
+               "weights-outside");
+      }
+      std::error_code code;
+      if (!std::filesystem::is_regular_file(folder / file, code)) {
+        refuse("the weight " + in_quotes(name) + " lies in the file " + in_quotes(*tensor.file) +
+                   ", which is not beside the model; copy it there, or put everything into one file: "
+                   "onnx.save_model(onnx.load(path), path)",
+               "weights-missing");
+      }
+    }
+    const auto values = tensor.values();
+    if (!values) continue;
+    const auto bad = std::find_if(values->begin(), values->end(), [](double value) { return !std::isfinite(value); });
+    // Infinity is the bound of a clip that does not clip.
+    if (bad == values->end() || (std::isinf(*bad) && values->size() == 1)) continue;
+    refuse("element " + std::to_string(bad - values->begin()) + " of " + in_quotes(name) + " is " +
+               (std::isnan(*bad) ? "NaN" : "infinite") +
+               ": training had diverged, or a normaliser had seen no data; export a good checkpoint",
+           "weights-not-finite");
+  }
+}
+
+void find_defects(const OnnxGraph& graph, const OnnxFlow& flow, Reading& reading) {
+  find_dropped_reset_gates(graph, reading);
+  find_flat_normalisers(graph, flow, reading);
+  find_idle_state(flow, reading);
+}
+
+}  // namespace ganglion::detail

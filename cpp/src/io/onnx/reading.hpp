@@ -1,0 +1,39 @@
+#pragma once
+
+// ONNX files of other exporters: no contract inside, but names, shapes, connections and metadata to read one from.
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+#include "ganglion/reading.hpp"
+#include "io/onnx/graph.hpp"
+
+namespace ganglion::detail {
+
+/// Recognises state, observations and actions. `folder` is where external weights would lie. Throws `Error`
+/// (bad_artifact, bad_contract) with a sentence that ends in a stable code, for example "[state-not-fed]".
+[[nodiscard]] Reading read_foreign_onnx(std::span<const std::byte> bytes, const std::filesystem::path& folder,
+                                        const ReadingHints& hints);
+
+/// How the next state comes out of the recurrent nodes of a graph.
+struct StateLink {
+  std::string input;
+  std::string output;  ///< empty where no output of the graph has the next state
+  const char* kind;    ///< "LSTM hidden state", ...
+};
+
+/// The links between graph inputs that start a recurrent node and graph outputs that carry its next state.
+[[nodiscard]] std::vector<StateLink> recurrent_links(const OnnxGraph& graph, const OnnxFlow& flow);
+
+/// Refuses weights that are missing or not finite.
+void check_weights(const OnnxGraph& graph, const std::filesystem::path& folder);
+
+/// Appends what is suspicious: see docs/DIALECTS.md for the codes.
+void find_defects(const OnnxGraph& graph, const OnnxFlow& flow, Reading& reading);
+
+/// Takes names, units, bounds and the period out of the metadata of exploy and mjlab; every entry is kept word for word
+/// in the provenance.
+void read_metadata(const OnnxGraph& graph, Reading& reading);
+
+}  // namespace ganglion::detail

@@ -1,5 +1,0 @@
-#define GANGLION_KERNEL_TABLE kernels_avx2
-#define GANGLION_KERNEL_NAME "avx2"
-#define GANGLION_VECTOR_HEADER "native/vector_avx2.hpp"
-#define GANGLION_SMALL_WEIGHTS
-#include "native/kernel_set.hpp"

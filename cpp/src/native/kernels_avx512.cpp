@@ -1,5 +1,0 @@
-#define GANGLION_KERNEL_TABLE kernels_avx512
-#define GANGLION_KERNEL_NAME "avx512"
-#define GANGLION_VECTOR_HEADER "native/vector_avx512.hpp"
-#define GANGLION_SMALL_WEIGHTS
-#include "native/kernel_set.hpp"

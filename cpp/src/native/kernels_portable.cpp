@@ -1,8 +1,0 @@
-#define GANGLION_KERNEL_TABLE kernels_portable
-#if defined(__aarch64__)
-#define GANGLION_KERNEL_NAME "neon"
-#else
-#define GANGLION_KERNEL_NAME "baseline"
-#endif
-#define GANGLION_VECTOR_HEADER "native/vector_portable.hpp"
-#include "native/kernel_set.hpp"

@@ -1,0 +1,110 @@
+#include "realtime/loop.hpp"
+
+#include <numeric>
+#include <utility>
+
+#include "realtime/cpu.hpp"
+
+namespace ganglion::native {
+
+namespace {
+
+std::size_t line_floats(std::size_t floats) { return round_up(floats, cache_line / sizeof(float)); }
+
+}  // namespace
+
+Loop::Loop(LoopShape shape, bool lock_memory)
+    : shape_(std::move(shape)),
+      observation_size_(shape_.batch * shape_.observation),
+      action_size_(shape_.outputs.empty() ? 0 : shape_.batch * shape_.outputs[0]),
+      output_size_(shape_.batch * std::accumulate(shape_.outputs.begin(), shape_.outputs.end(), std::size_t{0})),
+      state_size_(shape_.batch * shape_.hidden),
+      all_finite_(kernels_for(Isa::automatic)->all_finite) {
+  const std::size_t all = line_floats(observation_size_) + 2 * line_floats(state_size_) +
+                          2 * line_floats(output_size_) + line_floats(action_size_);
+  if (all > most_floats) return;
+  memory_ = Memory(all * sizeof(float));
+  if (!memory_.valid()) return;
+  if (lock_memory && !memory_.lock()) {
+    memory_ = Memory();
+    return;
+  }
+  auto* next = reinterpret_cast<float*>(memory_.data());
+  const auto take = [&next](std::size_t floats) { return std::exchange(next, next + line_floats(floats)); };
+  observation_ = take(observation_size_);
+  for (float*& state : state_) state = take(state_size_);
+  for (float*& outputs : outputs_) outputs = take(output_size_);
+  sampled_ = take(action_size_);
+  if (shape_.sampling) sampler_.emplace(*shape_.sampling, shape_.batch);
+  reset();
+}
+
+void Loop::reset() noexcept GANGLION_NONBLOCKING {
+  for (std::size_t row = 0; row < shape_.batch; ++row) reset_row(row);
+}
+
+Status Loop::reset(std::span<const std::uint8_t> rows) noexcept GANGLION_NONBLOCKING {
+  if (rows.size() != shape_.batch) return Status::bad_size;
+  for (std::size_t row = 0; row < shape_.batch; ++row) {
+    if (rows[row] != 0) reset_row(row);
+  }
+  return Status::ok;
+}
+
+void Loop::reset_row(std::size_t row) noexcept GANGLION_NONBLOCKING {
+  if (sampler_) sampler_->reset(row);
+  if (shape_.hidden == 0) return;
+  std::memcpy(state_[phase_] + row * shape_.hidden, shape_.initial_state.data(), shape_.hidden * sizeof(float));
+}
+
+std::span<const float> Loop::output(std::size_t index) const noexcept GANGLION_NONBLOCKING {
+  if (!has_stepped_ || index >= shape_.outputs.size()) return {};
+  std::size_t offset = 0;
+  for (std::size_t i = 0; i < index; ++i) offset += shape_.outputs[i];
+  return {outputs_[phase_] + shape_.batch * offset, shape_.batch * shape_.outputs[index]};
+}
+
+std::span<const float> Loop::state() const noexcept GANGLION_NONBLOCKING { return {state_[phase_], state_size_}; }
+
+Status Loop::set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING {
+  if (state.size() != state_size_) return Status::bad_size;
+  if (!all_finite_(state.data(), state.size())) return Status::non_finite_observation;
+  // The caller may hand back what state() answered.
+  std::memmove(state_[phase_], state.data(), state.size_bytes());
+  return Status::ok;
+}
+
+bool Loop::sample(Sampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING {
+  const std::optional<std::size_t> at = sampler.log_prob();
+  float* const log_prob = at ? outputs_[phase] + shape_.batch * *at : nullptr;
+  sampler.draw({outputs_[phase], action_size_}, outputs_[phase] + action_size_, sampled_, log_prob);
+  if (!all_finite_(sampled_, action_size_)) return false;
+  note_applied_action(phase, sampled_);
+  sampler.count_step();
+  return true;
+}
+
+Status Loop::set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING {
+  if (!shape_.applied_action || action.size() != action_size_) return Status::bad_size;
+  if (!all_finite_(action.data(), action.size())) return Status::non_finite_action;
+  note_applied_action(phase_, action.data());
+  return Status::ok;
+}
+
+void Loop::note_applied_action(std::size_t phase, const float* action) noexcept GANGLION_NONBLOCKING {
+  if (!shape_.applied_action) return;
+  const std::size_t size = action_size_ / shape_.batch;
+  for (std::size_t row = 0; row < shape_.batch; ++row) {
+    std::memcpy(state_[phase] + row * shape_.hidden + *shape_.applied_action, action + row * size,
+                size * sizeof(float));
+  }
+}
+
+void Loop::copy_from(const Loop& other) {
+  std::memcpy(state_[phase_], other.state_[other.phase_], state_size_ * sizeof(float));
+  std::memcpy(outputs_[phase_], other.outputs_[other.phase_], output_size_ * sizeof(float));
+  has_stepped_ = other.has_stepped_;
+  sampler_ = other.sampler_;
+}
+
+}  // namespace ganglion::native

@@ -1,0 +1,101 @@
+#pragma once
+
+// The rules of every policy's loop, whatever engine computes: a step runs from the buffers of one phase into those of
+// the other, which become current only when everything in them is good.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "ganglion/realtime.hpp"
+#include "ganglion/status.hpp"
+#include "native/kernels/table.hpp"
+#include "realtime/memory.hpp"
+#include "realtime/sampling.hpp"
+
+namespace ganglion::native {
+
+/// Sizes of one row.
+struct LoopShape {
+  std::size_t batch = 1;
+  std::size_t observation = 0;
+  std::size_t hidden = 0;
+  std::vector<std::size_t> outputs;
+  std::vector<float> initial_state;           ///< [hidden]
+  std::optional<std::size_t> applied_action;  ///< where in the state the action stands that was executed last
+  std::optional<Sampling> sampling;           ///< none: the action is the first output
+};
+
+/// Owns every buffer that an engine reads or writes.
+class Loop {
+ public:
+  /// Not `valid()` where memory is short or the sizes are absurd. Starts in the initial state.
+  Loop(LoopShape shape, bool lock_memory);
+
+  [[nodiscard]] bool valid() const noexcept { return memory_.valid(); }
+
+  /// `run(phase)` computes state and outputs of the other phase; false: it could not. As nonblocking as `run` is.
+  template <class Run>
+  [[nodiscard]] Status step(std::span<const float> observation, std::span<float> action, Run run) noexcept {
+    if (observation.size() != observation_size_ || action.size() != action_size_) return Status::bad_size;
+    if (!all_finite_(observation.data(), observation.size())) return Status::non_finite_observation;
+    std::memcpy(observation_, observation.data(), observation.size_bytes());
+    if (!run(phase_)) return Status::engine_failure;
+    const std::size_t next = 1 - phase_;
+    if (!all_finite_(outputs_[next], action_size_) || !all_finite_(state_[next], state_size_)) {
+      return Status::non_finite_action;
+    }
+    if (sampler_ && !sample(*sampler_, next)) return Status::non_finite_action;
+    std::memcpy(action.data(), sampler_ ? sampled_ : outputs_[next], action.size_bytes());
+    phase_ = next;
+    has_stepped_ = true;
+    return Status::ok;
+  }
+
+  void reset() noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] Status reset(std::span<const std::uint8_t> rows) noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] std::span<const float> output(std::size_t index) const noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] std::span<const float> state() const noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] Status set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] Status set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING;
+  /// From now on the action is the first output.
+  void stop_sampling() noexcept { sampler_.reset(); }
+
+  [[nodiscard]] std::size_t batch() const noexcept GANGLION_NONBLOCKING { return shape_.batch; }
+  [[nodiscard]] std::size_t phase() const noexcept { return phase_; }
+
+  // The buffers, for the engine; fixed addresses.
+  [[nodiscard]] float* observation() const noexcept { return observation_; }
+  [[nodiscard]] std::array<float*, 2> states() const noexcept { return state_; }
+  [[nodiscard]] std::array<float*, 2> outputs() const noexcept { return outputs_; }
+
+  /// State, outputs, whether there are any, and the place in the random numbers, from a loop of the same shape.
+  void copy_from(const Loop& other);
+
+ private:
+  void reset_row(std::size_t row) noexcept GANGLION_NONBLOCKING;
+  /// Draws actions from the outputs of a phase and notes them in its state; false: one is not finite.
+  [[nodiscard]] bool sample(Sampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING;
+  void note_applied_action(std::size_t phase, const float* action) noexcept GANGLION_NONBLOCKING;
+
+  LoopShape shape_;
+  std::size_t observation_size_;
+  std::size_t action_size_;
+  std::size_t output_size_;
+  std::size_t state_size_;
+  Memory memory_;
+  float* observation_ = nullptr;
+  std::array<float*, 2> state_{};
+  std::array<float*, 2> outputs_{};
+  float* sampled_ = nullptr;  ///< actions, where they are drawn
+  std::optional<Sampler> sampler_;
+  bool (*all_finite_)(const float*, std::size_t) noexcept GANGLION_NONBLOCKING;
+  std::size_t phase_ = 0;
+  bool has_stepped_ = false;
+};
+
+}  // namespace ganglion::native
