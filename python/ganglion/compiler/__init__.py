@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganglion.compiler import cells, fuse
 from ganglion.compiler.finish import finish
-from ganglion.compiler.lower import Lowered
+from ganglion.compiler.lowering.graph import Lowered
 from ganglion.compiler.model import open_model
 from ganglion.compiler.program import Program
 from ganglion.compiler.prove import prove

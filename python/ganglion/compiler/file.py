@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion import _files
+from ganglion._foundation import files as _files
 from ganglion.compiler.program import Program
 from ganglion.contract import Contract
 from ganglion.errors import ArtifactError, ExportError

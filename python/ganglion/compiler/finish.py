@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.compiler.builder import Node
-    from ganglion.compiler.lower import Lowered
+    from ganglion.compiler.lowering.graph import Lowered
 
 
 def finish(lowered: Lowered) -> Program:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.compiler.builder import Builder
-    from ganglion.compiler.lower import Lowered
+    from ganglion.compiler.lowering.graph import Lowered
 
     Rule = Callable[["Graph", Node], Node | None]
     """Looks at an operation and those before it; returns one that writes the same values, or None."""

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from ganglion._files import replacing
+from ganglion._foundation.files import replacing
 from ganglion.data.spaces_json import env_spec_from_json, env_spec_to_json
 from ganglion.errors import ArtifactError
 

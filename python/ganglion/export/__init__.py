@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganglion._callable_module import make_callable as _make_callable
+from ganglion._foundation.callable_module import make_callable as _make_callable
 from ganglion.errors import EngineUnavailableError, ExportError
 
 try:
@@ -21,10 +21,10 @@ except ImportError as error:
 
 from ganglion.export import golden as _golden
 from ganglion.export.files import check_target as _check_target
-from ganglion.export.preparation import check_step as _check_step
-from ganglion.export.preparation import prepare as _prepare
-from ganglion.export.preparation import undisturbed as _undisturbed
-from ganglion.export.stateful import StatefulRecurrentNetwork
+from ganglion.policies.scripting.preparation import check_step as _check_step
+from ganglion.policies.scripting.preparation import prepare as _prepare
+from ganglion.policies.scripting.preparation import undisturbed as _undisturbed
+from ganglion.policies.scripting.stateful import StatefulRecurrentNetwork
 
 if TYPE_CHECKING:
     import os

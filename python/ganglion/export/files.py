@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from ganglion import _files
+from ganglion._foundation import files as _files
 from ganglion.errors import ExportError
 
 if TYPE_CHECKING:

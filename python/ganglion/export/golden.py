@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ganglion._recordings import read_episodes
+from ganglion._foundation.recordings import read_episodes
 from ganglion.contract import Contract, Golden
 from ganglion.errors import ArtifactError, ExportError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from ganglion._recordings import Source
+    from ganglion._foundation.recordings import Source
 
 MINIMUM_STEPS = 64
 """Fewest steps of a golden trajectory: long enough for an error in the recurrence to grow."""

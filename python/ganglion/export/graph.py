@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ganglion.errors import EngineUnavailableError, ExportError
-from ganglion.export.preparation import blame
-from ganglion.export.simplify import capture
+from ganglion.policies.scripting.capture import capture
+from ganglion.policies.scripting.preparation import blame
 
 if TYPE_CHECKING:
     from ganglion.contract import Contract, StateSlot
@@ -44,7 +44,7 @@ def build_model(policy: nn.Module, contract: Contract) -> Any:
         ) from error
     _check_names(contract)
 
-    from ganglion.export.onnx_cells import translations, use_onnx_cells
+    from ganglion.export.cell_nodes import translations, use_onnx_cells
 
     converted = copy.deepcopy(policy)
     use_onnx_cells(converted)

@@ -14,7 +14,7 @@ import torch
 from ganglion.errors import ExportError
 from ganglion.export.files import replacing
 from ganglion.export.golden import compare, replay
-from ganglion.export.stateful import StatefulRecurrentNetwork
+from ganglion.policies.scripting.stateful import StatefulRecurrentNetwork
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ganglion.data.env_spec import EnvSpec, InOutSpec
 from ganglion.policies.action_map import ActionMap
-from ganglion.policies.actor import ActorPolicy
-from ganglion.policies.actor_heads import CategoricalProjection, NormalProjection
-from ganglion.policies.actor_networks import (
-    ActorDistributionNetwork,
-    ActorDistributionRnnNetwork,
-    ActorNetwork,
-    ActorRnnNetwork,
-)
-from ganglion.policies.adn import (
+from ganglion.policies.base import Policy, RecurrentPolicy
+from ganglion.policies.checkpoint import load_checkpoint, save_checkpoint
+from ganglion.policies.deployable import DeployablePolicy
+from ganglion.policies.garage.base import GaussianPolicy, GaussianSequence
+from ganglion.policies.garage.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
+from ganglion.policies.garage.weights import load_garage_parameters
+from ganglion.policies.layered import LayeredPolicy
+from ganglion.policies.normalizer import ObservationNormalizer
+from ganglion.policies.pyrado.adn import (
     ADNPolicy,
     pd_capacity_21,
     pd_capacity_21_abs,
@@ -21,17 +21,28 @@ from ganglion.policies.adn import (
     pd_cubic,
     pd_linear,
 )
-from ganglion.policies.base import Policy, RecurrentPolicy
-from ganglion.policies.checkpoint import load_checkpoint, save_checkpoint
-from ganglion.policies.deployable import DeployablePolicy
-from ganglion.policies.garage_weights import load_garage_parameters
-from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
-from ganglion.policies.gaussian_base import GaussianPolicy, GaussianSequence
-from ganglion.policies.gaussian_mixin import GaussianMixin
-from ganglion.policies.indi_nonlin import IndiNonlinLayer
-from ganglion.policies.layered import LayeredPolicy
-from ganglion.policies.model import Model
-from ganglion.policies.models import (
+from ganglion.policies.pyrado.checkpoint import from_pyrado_state_dict
+from ganglion.policies.pyrado.indi_nonlin import IndiNonlinLayer
+from ganglion.policies.pyrado.neural_field import MirrConv1d, NFPolicy
+from ganglion.policies.pyrado.potential import PotentialBasedPolicy
+from ganglion.policies.pyrado.rnn import (
+    GRUPolicy,
+    LSTMPolicy,
+    RNNPolicy,
+    RNNPolicyBase,
+    default_pack_hidden,
+    default_unpack_hidden,
+)
+from ganglion.policies.pyrado.two_headed import (
+    TwoHeadedGRUPolicy,
+    TwoHeadedLSTMPolicy,
+    TwoHeadedRNNPolicy,
+    TwoHeadedRNNPolicyBase,
+)
+from ganglion.policies.rollout import Rollout
+from ganglion.policies.skrl.gaussian_mixin import GaussianMixin
+from ganglion.policies.skrl.model import Model
+from ganglion.policies.skrl.models import (
     GaussianCNNModel,
     GaussianGRUModel,
     GaussianLSTMModel,
@@ -40,21 +51,16 @@ from ganglion.policies.models import (
     GaussianRNNModel,
     RecurrentGaussianModel,
 )
-from ganglion.policies.neural_field import MirrConv1d, NFPolicy
-from ganglion.policies.normalizer import ObservationNormalizer
-from ganglion.policies.potential import PotentialBasedPolicy
-from ganglion.policies.pyrado_checkpoint import from_pyrado_state_dict
-from ganglion.policies.rnn import (
-    GRUPolicy,
-    LSTMPolicy,
-    RNNPolicy,
-    RNNPolicyBase,
-    default_pack_hidden,
-    default_unpack_hidden,
+from ganglion.policies.skrl.policy import SkrlPolicy, as_policy
+from ganglion.policies.tf_agents.actor import ActorPolicy
+from ganglion.policies.tf_agents.heads import CategoricalProjection, NormalProjection
+from ganglion.policies.tf_agents.networks import (
+    ActorDistributionNetwork,
+    ActorDistributionRnnNetwork,
+    ActorNetwork,
+    ActorRnnNetwork,
 )
-from ganglion.policies.rollout import Rollout
-from ganglion.policies.skrl_policy import SkrlPolicy, as_policy
-from ganglion.policies.specs import (
+from ganglion.policies.tf_agents.specs import (
     ArraySpec,
     BoundedArraySpec,
     PolicyInfo,
@@ -63,16 +69,10 @@ from ganglion.policies.specs import (
     TimeStep,
     time_step_spec,
 )
-from ganglion.policies.tf_agents_weights import (
+from ganglion.policies.tf_agents.weights import (
     load_tf_agents_weights,
     streaming_tensor_normalizer,
     tensor_normalizer,
-)
-from ganglion.policies.two_headed import (
-    TwoHeadedGRUPolicy,
-    TwoHeadedLSTMPolicy,
-    TwoHeadedRNNPolicy,
-    TwoHeadedRNNPolicyBase,
 )
 
 __all__ = [

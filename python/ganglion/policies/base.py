@@ -249,7 +249,7 @@ class RecurrentPolicy(Policy):
         `forward(obs)` steps, `reset()` restores the initial state; see `ganglion.export`.
         """
         # The export room builds on this one; a top-level import would be circular.
-        from ganglion.export.stateful import StatefulRecurrentNetwork
+        from ganglion.policies.scripting.stateful import StatefulRecurrentNetwork
 
         script: torch.jit.ScriptModule = torch.jit.script(StatefulRecurrentNetwork(self))
         return script

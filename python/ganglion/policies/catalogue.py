@@ -11,35 +11,35 @@ from torch import nn
 
 from ganglion.data.env_spec import EnvSpec
 from ganglion.policies.action_map import ActionMap
-from ganglion.policies.actor import ActorPolicy
-from ganglion.policies.actor_networks import (
-    ActorDistributionNetwork,
-    ActorDistributionRnnNetwork,
-    ActorRnnNetwork,
-)
-from ganglion.policies.adn import ADNPolicy, pd_capacity_21, pd_cubic
 from ganglion.policies.deployable import DeployablePolicy
-from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
+from ganglion.policies.garage.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
 from ganglion.policies.layered import LayeredPolicy
-from ganglion.policies.models import (
+from ganglion.policies.normalizer import ObservationNormalizer
+from ganglion.policies.pyrado.adn import ADNPolicy, pd_capacity_21, pd_cubic
+from ganglion.policies.pyrado.neural_field import NFPolicy
+from ganglion.policies.pyrado.rnn import GRUPolicy, LSTMPolicy, RNNPolicy
+from ganglion.policies.pyrado.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy
+from ganglion.policies.skrl.models import (
     GaussianCNNModel,
     GaussianGRUModel,
     GaussianLSTMModel,
     GaussianMLPModel,
     GaussianRNNModel,
 )
-from ganglion.policies.neural_field import NFPolicy
-from ganglion.policies.normalizer import ObservationNormalizer
-from ganglion.policies.rnn import GRUPolicy, LSTMPolicy, RNNPolicy
-from ganglion.policies.skrl_policy import SkrlPolicy
-from ganglion.policies.specs import ArraySpec, BoundedArraySpec, time_step_spec
-from ganglion.policies.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy
+from ganglion.policies.skrl.policy import SkrlPolicy
+from ganglion.policies.tf_agents.actor import ActorPolicy
+from ganglion.policies.tf_agents.networks import (
+    ActorDistributionNetwork,
+    ActorDistributionRnnNetwork,
+    ActorRnnNetwork,
+)
+from ganglion.policies.tf_agents.specs import ArraySpec, BoundedArraySpec, time_step_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ganglion.policies.actor_networks import ActorNetwork
     from ganglion.policies.base import RecurrentPolicy
+    from ganglion.policies.tf_agents.networks import ActorNetwork
 
 _SPEC = EnvSpec(
     gymnasium.spaces.Box(-2.0, 2.0, (5,), np.float32),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganglion._files import replacing
+from ganglion._foundation.files import replacing
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies._modules import build_module, describe_module
@@ -19,7 +19,7 @@ from ganglion.policies.action_map import ActionMap
 from ganglion.policies.deployable import DeployablePolicy
 from ganglion.policies.layered import LayeredPolicy
 from ganglion.policies.normalizer import ObservationNormalizer
-from ganglion.policies.rnn import GRUPolicy, LSTMPolicy, RNNPolicy, RNNPolicyBase
+from ganglion.policies.pyrado.rnn import GRUPolicy, LSTMPolicy, RNNPolicy, RNNPolicyBase
 
 if TYPE_CHECKING:
     import os

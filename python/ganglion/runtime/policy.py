@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ganglion import _core
-from ganglion._core_errors import core_errors
+from ganglion._foundation.core_errors import core_errors
 from ganglion.errors import GanglionError, ParityError, StepError
 from ganglion.reading import Reading, hints
 from ganglion.runtime.engines import libtorch_library_for, onnxruntime_library

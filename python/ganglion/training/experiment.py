@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
-from ganglion._files import replacing
+from ganglion._foundation.files import replacing
 from ganglion.training.launch_archive import archive_launch_repo, describe_launch
 from ganglion.training.logger import ExperimentLogger
 from ganglion.training.snapshotter import check_snapshot_mode

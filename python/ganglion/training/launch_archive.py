@@ -8,7 +8,7 @@ import tarfile
 import warnings
 from pathlib import Path
 
-from ganglion._files import replacing
+from ganglion._foundation.files import replacing
 
 LARGEST_FILE = 8 << 20
 """Files of this size, in bytes, and larger ones are left out of the archive."""

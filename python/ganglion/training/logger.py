@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganglion._files import replacing
+from ganglion._foundation.files import replacing
 from ganglion.training.errors import TrainingError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganglion._files import replacing
+from ganglion._foundation.files import replacing
 from ganglion.errors import ArtifactError
 from ganglion.training._plain import from_plain, to_plain
 from ganglion.training.errors import SnapshotNotFoundError, TrainingError

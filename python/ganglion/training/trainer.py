@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion._files import replacing
+from ganglion._foundation.files import replacing
 from ganglion.training import checkpoint
 from ganglion.training.errors import NotSetupError, TrainingError
 from ganglion.training.logger import ExperimentLogger

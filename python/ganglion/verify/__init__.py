@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganglion import runtime
-from ganglion._callable_module import make_callable as _make_callable
+from ganglion._foundation.callable_module import make_callable as _make_callable
 from ganglion.errors import ArtifactError, EngineUnavailableError
 from ganglion.verify.bench import Latency, LatencyReport, WeightFloor, bench
 from ganglion.verify.gru_repair import RepairReport, repair
 from ganglion.verify.parity import Comparison, Divergence, TensorComparison, compare
 from ganglion.verify.recorded import recorded_run
 from ganglion.verify.report import NotRun, ParityReport
-from ganglion.verify.runners import Run, RuntimeStepper, file_steppers, one_thread, policy_stepper, run
+from ganglion.verify.steppers.runners import Run, RuntimeStepper, file_steppers, one_thread, policy_stepper, run
 from ganglion.verify.trajectory import Trajectory, draw_trajectory, load_recording
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ganglion.contract import Contract
     from ganglion.data import EpisodeBatch
     from ganglion.runtime.policy import EngineName
-    from ganglion.verify.runners import Stepper
+    from ganglion.verify.steppers.runners import Stepper
 
 __all__ = [
     "Comparison",
@@ -103,7 +103,7 @@ def verify(
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
     contract: Contract = runtime.explain(path, state=state).contract
     if policy is not None:
-        from ganglion.policies.skrl_policy import recurrent
+        from ganglion.policies.skrl.policy import recurrent
 
         policy = recurrent(policy)
         _check_sizes(policy, contract, path)

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganglion import runtime
-from ganglion._files import replacing
+from ganglion._foundation.files import replacing
 from ganglion.errors import ArtifactError, ParityError
 from ganglion.verify.parity import compare
-from ganglion.verify.runners import Run, RuntimeStepper, one_thread, policy_stepper, run
+from ganglion.verify.steppers.runners import Run, RuntimeStepper, one_thread, policy_stepper, run
 from ganglion.verify.trajectory import Trajectory, draw_trajectory, load_recording
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ganglion._recordings import Source
+    from ganglion._foundation.recordings import Source
     from ganglion.contract import Contract
     from ganglion.verify.parity import Comparison
 
@@ -274,7 +274,7 @@ def _reference(
         assert trajectory.actions is not None
         _check_size("the recording", "action", trajectory.actions.shape[2], action.size)
         return trajectory, Run("the recording", {action.name: trajectory.actions}, None)
-    from ganglion.policies.skrl_policy import recurrent
+    from ganglion.policies.skrl.policy import recurrent
 
     policy = recurrent(policy)
     _check_size("the policy", "observation", sum(spec.size for spec in policy.input_specs), contract.observation_size)

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ganglion._files import replacing
+from ganglion._foundation.files import replacing
 from ganglion.verify.html import render_html
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ganglion.contract import Contract
     from ganglion.verify.parity import Comparison, Divergence, TensorComparison
-    from ganglion.verify.runners import Run
+    from ganglion.verify.steppers.runners import Run
     from ganglion.verify.trajectory import Trajectory
 
 _BARS = "▁▂▃▄▅▆▇█"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion._files import replacing
-from ganglion._recordings import is_path, read_episodes, read_plain
+from ganglion._foundation.files import replacing
+from ganglion._foundation.recordings import is_path, read_episodes, read_plain
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ganglion._recordings import Episodes, Source
+    from ganglion._foundation.recordings import Episodes, Source
     from ganglion.contract import Contract
 
 # A bound of a million or more (gymnasium writes 3.4e38 for "no limit") says nothing about the values to expect.

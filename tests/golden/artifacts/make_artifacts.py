@@ -1,7 +1,7 @@
 """Writes the small artifacts in this folder, which the C++ and Python tests of the runtime load.
 
 Run it by hand after a change of the file format, from an environment that also has rsl-rl-lib (5.5 or newer; not
-needed by the tests): `python tests/golden/artifacts/make_artifacts.py`.
+needed by the tests): `PYTHONPATH=tests/python/support python tests/golden/artifacts/make_artifacts.py`.
 
 * `lstm.onnx`, `lstm.pt`: an LSTM policy of 2 layers, one row; `gru_batch4.onnx`, `gru_batch4.pt`: four rows;
   `rnn_any.onnx`: any number of rows.
@@ -16,7 +16,6 @@ needed by the tests): `python tests/golden/artifacts/make_artifacts.py`.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +23,7 @@ import gymnasium as gym
 import numpy as np
 import onnx
 import torch
+from distribution_policies import CategoricalPolicy, GaussianPolicy
 
 import ganglion
 from ganglion.compiler import compile_onnx, file
@@ -31,9 +31,6 @@ from ganglion.contract import StateSlot
 from ganglion.policies import EnvSpec, GRUPolicy, LSTMPolicy, RecurrentPolicy, RNNPolicy
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "python" / "runtime"))
-
-from distribution_policies import CategoricalPolicy, GaussianPolicy  # noqa: E402  (of the tests of the runtime)
 
 
 class FaultyPolicy(RecurrentPolicy):

@@ -11,9 +11,11 @@ import re
 import sys
 import types
 import zipfile
-from pathlib import Path
 
+import actor_cases  # lies with the tests of the policies, as the next two do
+import garage_cases
 import numpy as np
+import pyrado_golden
 import pytest
 import torch
 from torch import nn
@@ -28,12 +30,7 @@ from ganglion.policies import (
     TwoHeadedGRUPolicy,
     load_tf_agents_weights,
 )
-from ganglion.policies.garage_weights import _variables
-
-sys.path.append(str(Path(__file__).parents[1] / "policies"))
-import actor_cases  # lies with the tests of the policies, as the next two do
-import garage_cases
-import pyrado_golden
+from ganglion.policies.garage.weights import _variables
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,7 @@ from torch import nn
 
 import ganglion
 from ganglion.adapters import rsl_rl
-from ganglion.adapters._rsl_rl_network import ACTIVATIONS
+from ganglion.adapters.rsl_rl.network import ACTIVATIONS
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
 

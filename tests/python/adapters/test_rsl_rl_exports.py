@@ -10,7 +10,7 @@ import torch
 
 import ganglion
 from ganglion.compiler import compile_onnx, file
-from ganglion.verify import runners
+from ganglion.verify.steppers import runners
 
 torch.set_num_threads(1)
 

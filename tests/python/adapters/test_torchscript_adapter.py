@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchscript_files as files
-from test_torchscript_dialects import REFUSED, observations, run_file, write
+from torchscript_dialects import REFUSED, observations, run_file, write
 from torchscript_files import ACTIONS, OBSERVATIONS, UNITS, save
 
 import ganglion

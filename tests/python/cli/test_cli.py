@@ -85,7 +85,7 @@ def test_export_json_is_one_document(run, folder, tmp_path):
 
 
 def test_export_takes_an_attribute_a_module_a_function_and_a_checkpoint(run, folder, tmp_path, monkeypatch):
-    from ganglion._source import load_source
+    from ganglion.cli.source import load_source
     from ganglion.policies.checkpoint import save_checkpoint
 
     policy = load_source(str(folder / "walker.py")).policy

@@ -5,31 +5,27 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import pytest
-import torch
-import yaml
-
-import ganglion
-from ganglion.adapters import TRAINERS
-from ganglion.cli import main
-
-sys.path.append(str(Path(__file__).parents[1] / "adapters"))
-sys.path.append(str(Path(__file__).parents[1] / "policies"))
 import actor_cases
 import garage_cases
+import numpy as np
 import pyrado_golden
+import pytest
 import rl_games_files
 import rsl_rl_files
 import sb3_files
 import skrl_files
+import torch
 import torchrl_files
+import yaml
 from same_actions import TOLERANCE, Run
+
+import ganglion
+from ganglion.adapters import TRAINERS
+from ganglion.cli import main
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -82,7 +82,10 @@ def expected(epoch):
 def test_the_policy_of_a_snapshot_becomes_an_artifact(run, tmp_path, capsys, arguments, epoch):
     target = tmp_path / "policy.ganglion"
     assert main(["export", str(run), "-o", str(target), *arguments, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["contract"]["provenance"]["policy"] == "ganglion.policies.rnn.GRUPolicy"
+    assert (
+        json.loads(capsys.readouterr().out)["contract"]["provenance"]["policy"]
+        == "ganglion.policies.pyrado.rnn.GRUPolicy"
+    )
     np.testing.assert_allclose(answer(target), expected(epoch), rtol=1e-5, atol=1e-6)
     assert not np.allclose(expected(epoch), expected((epoch + 1) % 3), atol=1e-3)
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dialect_files
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "adapters"))
-
-import dialect_files
 import torchscript_files
-from test_torchscript_dialects import write
+from torchscript_dialects import write
 
 import ganglion
 from ganglion.cli import main
@@ -157,7 +153,7 @@ def test_compile_tells_what_it_found(
 
 
 def test_what_the_user_says_of_the_state_is_used(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    from test_reading import two_states
+    from small_onnx import two_states
 
     path = two_states(tmp_path / "two.onnx")
     crossed = ("--state", "a_state:y", "--state", "b_state:x")

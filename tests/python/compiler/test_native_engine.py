@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 from compiler_graphs import shaped
+from random_graphs import Grower
 from test_operators import CASES
-from test_random_graphs import Grower
 
 import ganglion
 from ganglion.compiler import compile_onnx, file

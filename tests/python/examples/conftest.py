@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,6 @@ import torch
 
 REPOSITORY = Path(__file__).parents[3]
 EXAMPLES = REPOSITORY / "export_examples"
-if str(EXAMPLES) not in sys.path:
-    sys.path.insert(0, str(EXAMPLES))
 
 
 @pytest.fixture(autouse=True)

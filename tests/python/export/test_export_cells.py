@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganglion.export.cells import use_fast_cells
+from ganglion.policies.scripting.cells import use_fast_cells
 
 torch.set_num_threads(1)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganglion.export.simplify import capture
+from ganglion.policies.scripting.capture import capture
 
 torch.set_num_threads(1)
 

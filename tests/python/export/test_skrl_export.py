@@ -17,14 +17,14 @@ from ganglion.contract import StateSlot
 from ganglion.data.env_spec import EnvSpec
 from ganglion.export import export
 from ganglion.policies import DeployablePolicy, GRUPolicy, ObservationNormalizer
-from ganglion.policies.models import (
+from ganglion.policies.skrl.models import (
     GaussianCNNModel,
     GaussianGRUModel,
     GaussianLSTMModel,
     GaussianMLPModel,
     GaussianRNNModel,
 )
-from ganglion.policies.skrl_policy import SkrlPolicy, as_policy
+from ganglion.policies.skrl.policy import SkrlPolicy, as_policy
 
 STEPS = 300
 Box = gymnasium.spaces.Box

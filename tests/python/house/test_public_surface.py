@@ -92,7 +92,7 @@ def test_import_brings_in_no_framework() -> None:
 
 def test_export_and_verify_are_functions_and_packages() -> None:
     script = (
-        "import ganglion.export.stateful\n"
+        "import ganglion.policies.scripting.stateful\n"
         "import ganglion.verify.parity\n"
         "import ganglion\n"
         "assert callable(ganglion.export) and callable(ganglion.verify)\n"

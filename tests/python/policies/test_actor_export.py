@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,23 +10,24 @@ import onnxruntime
 import pytest
 import torch
 from actor_cases import ACTION, DISCRETE, OBSERVATION, SMALL, masked_policy, policy_of, rnn_network, shaken
+
+# How to build and drive a header is known to the tests of the export room.
+from header_toolchains import HOST, drive
 from torch import nn
 
 import ganglion
 from ganglion.compiler import file
 from ganglion.export import export
-from ganglion.policies.actor_heads import NormalProjection
-from ganglion.policies.actor_networks import ActorDistributionNetwork, ActorRnnNetwork
-from ganglion.policies.specs import ArraySpec, BoundedArraySpec
-from ganglion.policies.tf_agents_weights import tensor_normalizer
+from ganglion.policies.tf_agents.heads import NormalProjection
+from ganglion.policies.tf_agents.networks import ActorDistributionNetwork, ActorRnnNetwork
+from ganglion.policies.tf_agents.specs import ArraySpec, BoundedArraySpec
+from ganglion.policies.tf_agents.weights import tensor_normalizer
 from ganglion.verify import draw_trajectory
 
-# How to build and drive a header is known to the tests of the export room.
-sys.path.append(str(Path(__file__).parents[1] / "export"))
-from header_toolchains import HOST, drive
-
 if TYPE_CHECKING:
-    from ganglion.policies.actor import ActorPolicy
+    from pathlib import Path
+
+    from ganglion.policies.tf_agents.actor import ActorPolicy
 
 STEPS = 300
 TOLERANCE = 1e-5

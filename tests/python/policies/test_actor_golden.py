@@ -24,9 +24,9 @@ from actor_cases import (
     time_step,
 )
 
-from ganglion.policies.actor_heads import Deterministic
-from ganglion.policies.actor_networks import ActorNetwork
-from ganglion.policies.tf_agents_weights import load_tf_agents_weights
+from ganglion.policies.tf_agents.heads import Deterministic
+from ganglion.policies.tf_agents.networks import ActorNetwork
+from ganglion.policies.tf_agents.weights import load_tf_agents_weights
 
 TOLERANCE = {"atol": 2e-5, "rtol": 2e-5}
 SEQUENCES = sorted(set(NETWORKS) - {"ff_discrete_masked"})

@@ -25,16 +25,16 @@ from actor_cases import (
 )
 from torch import nn
 
-from ganglion.policies.actor_heads import Deterministic, NormalProjection
-from ganglion.policies.actor_networks import (
+from ganglion.policies.normalizer import ObservationNormalizer
+from ganglion.policies.tf_agents.heads import Deterministic, NormalProjection
+from ganglion.policies.tf_agents.networks import (
     ActorDistributionNetwork,
     ActorDistributionRnnNetwork,
     ActorNetwork,
     ActorRnnNetwork,
 )
-from ganglion.policies.actor_recurrence import RecurrentLayers
-from ganglion.policies.normalizer import ObservationNormalizer
-from ganglion.policies.specs import (
+from ganglion.policies.tf_agents.recurrence import RecurrentLayers
+from ganglion.policies.tf_agents.specs import (
     ArraySpec,
     BoundedArraySpec,
     PolicyInfo,
@@ -47,7 +47,7 @@ from ganglion.policies.specs import (
     time_step_spec,
     unpack,
 )
-from ganglion.policies.tf_agents_weights import tensor_normalizer
+from ganglion.policies.tf_agents.weights import tensor_normalizer
 
 # --- networks ---
 

@@ -28,15 +28,15 @@ from actor_cases import (
 )
 from torch import nn
 
-from ganglion.policies.actor import ActorPolicy
-from ganglion.policies.actor_heads import CategoricalProjection, NormalProjection, TanhProjection
-from ganglion.policies.actor_networks import (
+from ganglion.policies.tf_agents.actor import ActorPolicy
+from ganglion.policies.tf_agents.heads import CategoricalProjection, NormalProjection, TanhProjection
+from ganglion.policies.tf_agents.networks import (
     ActorDistributionNetwork,
     ActorNetwork,
     ActorRnnNetwork,
 )
-from ganglion.policies.actor_recurrence import RecurrentLayers
-from ganglion.policies.specs import (
+from ganglion.policies.tf_agents.recurrence import RecurrentLayers
+from ganglion.policies.tf_agents.specs import (
     ArraySpec,
     BoundedArraySpec,
     PolicyInfo,
@@ -45,7 +45,7 @@ from ganglion.policies.specs import (
     space_of,
     time_step_spec,
 )
-from ganglion.policies.tf_agents_weights import tensor_normalizer
+from ganglion.policies.tf_agents.weights import tensor_normalizer
 
 # Every recorded fact: the test that shows the same here, or why ganglion does something else.
 DECISIONS = {

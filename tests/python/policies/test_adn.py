@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ganglion.contract import StateSlot
-from ganglion.policies.adn import (
+from ganglion.policies.pyrado.adn import (
     ADNPolicy,
     pd_capacity_21,
     pd_capacity_21_abs,
@@ -24,7 +24,7 @@ from ganglion.policies.adn import (
 
 if TYPE_CHECKING:
     from ganglion.data.env_spec import EnvSpec
-    from ganglion.policies import adn
+    from ganglion.policies.pyrado import adn
 
 CAPACITY_DYNAMICS = [pd_capacity_21, pd_capacity_21_abs, pd_capacity_32, pd_capacity_32_abs]
 every_dynamics = pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 import torch
 from garage_cases import CASES, Case, box_spec
 
-from ganglion.policies.garage_weights import load_garage_parameters
-from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
-from ganglion.policies.rnn import GRUPolicy
+from ganglion.policies.garage.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
+from ganglion.policies.garage.weights import load_garage_parameters
+from ganglion.policies.pyrado.rnn import GRUPolicy
 
 if TYPE_CHECKING:
     from ganglion.data.env_spec import EnvSpec

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import functools
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
+# How to build and drive a header is known to the tests of the export room.
+from header_toolchains import HOST, drive
+
 import ganglion
 from ganglion.export import export
 from ganglion.policies.deployable import DeployablePolicy
-from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
+from ganglion.policies.garage.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.verify import draw_trajectory
 
-# How to build and drive a header is known to the tests of the export room.
-sys.path.append(str(Path(__file__).parents[1] / "export"))
-from header_toolchains import HOST, drive
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ganglion.data.env_spec import EnvSpec
-    from ganglion.policies.gaussian_base import GaussianPolicy
+    from ganglion.policies.garage.base import GaussianPolicy
 
 STEPS = 300
 TOLERANCE = 1e-5

@@ -12,8 +12,8 @@ import pytest
 import torch
 import torch.distributions.normal
 
-from ganglion.policies.gaussian_mixin import GaussianMixin
-from ganglion.policies.model import Model
+from ganglion.policies.skrl.gaussian_mixin import GaussianMixin
+from ganglion.policies.skrl.model import Model
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "skrl"
 FACTS = dict(json.loads((GOLDEN / "torch_facts.json").read_text()))

@@ -16,14 +16,14 @@ from torch import nn
 
 from ganglion.contract import Contract, StateSlot
 from ganglion.data.env_spec import EnvSpec
-from ganglion.policies.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
-from ganglion.policies.recurrent_cells import GRUCell, LSTMCell
+from ganglion.policies.garage.cells import GRUCell, LSTMCell
+from ganglion.policies.garage.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
 from ganglion.policies.rollout import Rollout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ganglion.policies.gaussian_base import GaussianPolicy
+    from ganglion.policies.garage.base import GaussianPolicy
 
 CLASSES = [GaussianLSTMPolicy, GaussianGRUPolicy, GaussianMLPPolicy]
 RECURRENT = [GaussianLSTMPolicy, GaussianGRUPolicy]

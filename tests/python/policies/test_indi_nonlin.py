@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganglion.policies.indi_nonlin import IndiNonlinLayer
+from ganglion.policies.pyrado.indi_nonlin import IndiNonlinLayer
 
 LIST = ["sigmoid", torch.tanh, nn.ReLU()]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganglion.policies.models import GaussianGRUModel, GaussianLSTMModel, GaussianRNNModel, RecurrentGaussianModel
-from ganglion.policies.skrl_policy import SkrlPolicy
+from ganglion.policies.skrl.models import GaussianGRUModel, GaussianLSTMModel, GaussianRNNModel, RecurrentGaussianModel
+from ganglion.policies.skrl.policy import SkrlPolicy
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "skrl"
 CASES = sorted(path.stem for kind in ("rnn", "gru", "lstm") for path in GOLDEN.glob(f"torch_{kind}_*.npz"))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ganglion.contract import StateSlot
-from ganglion.policies.neural_field import MirrConv1d, NFPolicy
+from ganglion.policies.pyrado.neural_field import MirrConv1d, NFPolicy
 
 if TYPE_CHECKING:
     from ganglion.data.env_spec import EnvSpec

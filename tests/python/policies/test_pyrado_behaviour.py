@@ -11,11 +11,11 @@ import torch
 from pyrado_golden import BEHAVIOUR
 
 from ganglion.data.env_spec import EnvSpec
-from ganglion.policies import adn
-from ganglion.policies.adn import ADNPolicy, pd_capacity_21, pd_cubic, pd_linear
-from ganglion.policies.indi_nonlin import IndiNonlinLayer
-from ganglion.policies.neural_field import NFPolicy
-from ganglion.policies.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy
+from ganglion.policies.pyrado import adn
+from ganglion.policies.pyrado.adn import ADNPolicy, pd_capacity_21, pd_cubic, pd_linear
+from ganglion.policies.pyrado.indi_nonlin import IndiNonlinLayer
+from ganglion.policies.pyrado.neural_field import NFPolicy
+from ganglion.policies.pyrado.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ import torch
 from pyrado_golden import Case, cases
 from torch import nn
 
-from ganglion.policies.adn import ADNPolicy, pd_capacity_21, pd_cubic, pd_linear
-from ganglion.policies.neural_field import NFPolicy
-from ganglion.policies.pyrado_checkpoint import from_pyrado_state_dict
-from ganglion.policies.rnn import GRUPolicy
+from ganglion.policies.pyrado.adn import ADNPolicy, pd_capacity_21, pd_cubic, pd_linear
+from ganglion.policies.pyrado.checkpoint import from_pyrado_state_dict
+from ganglion.policies.pyrado.neural_field import NFPolicy
+from ganglion.policies.pyrado.rnn import GRUPolicy
 
 if TYPE_CHECKING:
     from ganglion.data.env_spec import EnvSpec

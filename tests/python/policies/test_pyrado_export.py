@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 import warnings
-from pathlib import Path
 
 import gymnasium
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from header_toolchains import HOST, drive  # lies with the other export tests
 from torch import nn
 
 import ganglion
@@ -19,14 +18,11 @@ from ganglion.contract import StateSlot
 from ganglion.data.env_spec import EnvSpec
 from ganglion.export import export
 from ganglion.export.onnx import run_step
-from ganglion.policies.adn import ADNPolicy, pd_capacity_21, pd_capacity_32_abs, pd_cubic
 from ganglion.policies.deployable import DeployablePolicy
-from ganglion.policies.neural_field import NFPolicy
 from ganglion.policies.normalizer import ObservationNormalizer
-from ganglion.policies.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy
-
-sys.path.append(str(Path(__file__).parents[1] / "export"))
-from header_toolchains import HOST, drive  # lies with the other export tests
+from ganglion.policies.pyrado.adn import ADNPolicy, pd_capacity_21, pd_capacity_32_abs, pd_cubic
+from ganglion.policies.pyrado.neural_field import NFPolicy
+from ganglion.policies.pyrado.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy
 
 STEPS, OBSERVATIONS = 300, 4
 SPEC = EnvSpec(gymnasium.spaces.Box(-2.0, 2.0, (OBSERVATIONS,)), gymnasium.spaces.Box(-1.0, 1.0, (2,)))

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.distributions import Distribution, Normal
 
-from ganglion.policies.gaussian_mixin import GaussianMixin
-from ganglion.policies.model import Model, flat_box
-from ganglion.policies.models import (
+from ganglion.policies.skrl.gaussian_mixin import GaussianMixin
+from ganglion.policies.skrl.model import Model, flat_box
+from ganglion.policies.skrl.models import (
     GaussianCNNModel,
     GaussianGRUModel,
     GaussianLSTMModel,

@@ -11,13 +11,13 @@ from pyrado_golden import BEHAVIOUR, Case, cases
 
 from ganglion.contract import StateSlot
 from ganglion.policies.base import RecurrentPolicy
-from ganglion.policies.rollout import Rollout
-from ganglion.policies.two_headed import (
+from ganglion.policies.pyrado.two_headed import (
     TwoHeadedGRUPolicy,
     TwoHeadedLSTMPolicy,
     TwoHeadedRNNPolicy,
     TwoHeadedRNNPolicyBase,
 )
+from ganglion.policies.rollout import Rollout
 
 if TYPE_CHECKING:
     from ganglion.data.env_spec import EnvSpec

@@ -6,15 +6,11 @@ The full table, with several seeds and with sb3-contrib beside it, is that of `t
 from __future__ import annotations
 
 import contextlib
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 import recurrent_ppo
+import torch
 
 
 @pytest.fixture(autouse=True)

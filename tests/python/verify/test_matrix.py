@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import ganglion.policies
-from ganglion import _matrix
 from ganglion.cli import main
+from ganglion.cli import matrix as _matrix
 from ganglion.policies import RecurrentPolicy, catalogue
 
 STEPS = 2000

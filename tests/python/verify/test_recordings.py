@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ganglion
-from ganglion._recordings import read_episodes
+from ganglion._foundation.recordings import read_episodes
 from ganglion.cli import main
 from ganglion.data import EnvSpec, EpisodeBatch, StepType
 from ganglion.errors import ArtifactError, ExportError

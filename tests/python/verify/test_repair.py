@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,6 @@ import gymnasium
 import numpy as np
 import onnx
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "adapters"))
-
 import rsl_rl_files as rsl_rl
 
 import ganglion

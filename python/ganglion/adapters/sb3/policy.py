@@ -1,0 +1,154 @@
+"""The actors of Stable-Baselines3 put together from their weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import torch
+from torch import Tensor, nn
+
+from ganglion.adapters.sb3.network import hidden_layers, linear, lstm
+from ganglion.contract import TensorSpec
+from ganglion.data.env_spec import EnvSpec
+from ganglion.errors import ArtifactError
+from ganglion.policies.layered import LayeredPolicy
+
+if TYPE_CHECKING:
+    from ganglion.adapters._state_dict import StateDict
+    from ganglion.adapters.sb3.file import Archive
+    from ganglion.adapters.sb3.network import Activation
+
+RECURRENT = "sb3_contrib.common.recurrent.policies"
+ON_POLICY = ("stable_baselines3.common.policies", RECURRENT)
+"""Modules of the policies of PPO, A2C and TRPO, and of RecurrentPPO."""
+DETERMINISTIC = "stable_baselines3.td3.policies"
+OFF_POLICY = ("stable_baselines3.sac.policies", "sb3_contrib.tqc.policies", DETERMINISTIC)
+"""Modules of the policies of SAC, TQC, TD3 and DDPG."""
+
+_NO_ACTOR = ("value_net.", "mlp_extractor.value_net.", "lstm_critic.", "critic.", "critic_target.", "actor_target.")
+_DEVIATIONS = ("log_std", "actor.log_std")
+_HINT = "feature extractors other than FlattenExtractor, and CombinedExtractor of vectors, are not supported"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """The network of an actor.
+
+    Attributes:
+        recurrent: LSTM layers behind the observation, or None.
+        head: what follows, up to means or logits.
+        inputs: elements of the observation.
+        outputs: means or logits.
+        is_squashed: whether tanh and unscaling follow, or clipping.
+    """
+
+    recurrent: nn.LSTM | None
+    head: nn.Sequential
+    inputs: int
+    outputs: int
+    is_squashed: bool
+
+    @classmethod
+    def build(cls, archive: Archive, weights: StateDict, activation: Activation) -> Actor:
+        """Takes the actor out of the weights; the critic is left out.
+
+        Raises:
+            ArtifactError: a weight is missing, has the wrong shape, or is unknown.
+        """
+        weights.drop(*_NO_ACTOR, *_DEVIATIONS)
+        recurrent = lstm(weights, "lstm_actor") if archive.policy_module == RECURRENT else None
+        if archive.policy_module in ON_POLICY:
+            # SB3, policies.ActorCriticPolicy, and sb3_contrib, recurrent.policies.RecurrentActorCriticPolicy
+            size = None if recurrent is None else recurrent.hidden_size
+            modules = hidden_layers(weights, "mlp_extractor.policy_net", size, activation)
+            modules.append(linear(weights, "action_net", outputs_of(modules, size)))
+            is_squashed = bool(archive.policy_kwargs.get("squash_output", False))
+        elif archive.policy_module == DETERMINISTIC:
+            # td3.policies.Actor; the tanh at its end is that of the action map
+            modules = hidden_layers(weights, "actor.mu", None, activation)[:-1]
+            is_squashed = True
+        else:
+            modules = _squashed_gaussian(archive, weights, activation)
+            is_squashed = True
+        weights.finish(_HINT)
+        layers = [module for module in modules if isinstance(module, nn.Linear)]
+        if not layers:
+            raise ArtifactError(f"'{archive.label}', policy.pth has no weights of an actor")
+        inputs = layers[0].in_features if recurrent is None else recurrent.input_size
+        return cls(recurrent, nn.Sequential(*modules), inputs, layers[-1].out_features, is_squashed)
+
+
+class SB3Policy(LayeredPolicy):
+    """The network of an actor of Stable-Baselines3, from the flat observation to means or to categories.
+
+    Args:
+        spec: spaces of the environment.
+        actor: the network.
+    """
+
+    name = "sb3"
+
+    def __init__(self, spec: EnvSpec, actor: Actor) -> None:
+        super().__init__(spec, actor.head, actor.recurrent)
+        self._categories = categories(spec.action_space)
+
+    @property
+    def input_specs(self) -> tuple[TensorSpec, ...]:
+        """`obs`, or one tensor for each part of a `Dict` of observations, in its order."""
+        space = self.env_spec.observation_space
+        if not isinstance(space, gymnasium.spaces.Dict):
+            return super().input_specs
+        specs = {key: EnvSpec(part, self.env_spec.action_space).observation_spec for key, part in space.spaces.items()}
+        return tuple(TensorSpec(key, spec.size, low=spec.low, high=spec.high) for key, spec in specs.items())
+
+    @property
+    def output_specs(self) -> tuple[TensorSpec, ...]:
+        """`actions`; where these are indices, also `logits`."""
+        if not self._categories:
+            return super().output_specs
+        count = len(self._categories)
+        largest = tuple(float(size - 1) for size in self._categories)
+        names = ["logits"] if count == 1 else [f"logits_{index}" for index in range(count)]
+        return (
+            TensorSpec("actions", count, low=(0.0,) * count, high=largest),
+            *(TensorSpec(name, size) for name, size in zip(names, self._categories, strict=True)),
+        )
+
+    def _heads(self, features: Tensor) -> tuple[Tensor, ...]:
+        results: Tensor = self.head(features)
+        if not self._categories:
+            return (results,)
+        logits = torch.split(results, list(self._categories), dim=-1)
+        # The modes of CategoricalDistribution and MultiCategoricalDistribution (SB3, common/distributions.py).
+        best = [one.argmax(-1, keepdim=True).to(results.dtype) for one in logits]
+        return (torch.cat(best, dim=-1), *logits)
+
+
+def categories(space: gymnasium.Space[Any]) -> tuple[int, ...]:
+    """Numbers of categories of a `Discrete` or `MultiDiscrete` space; none of any other."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return (int(space.n),)
+    if isinstance(space, gymnasium.spaces.MultiDiscrete):
+        return tuple(int(size) for size in space.nvec.reshape(-1))
+    return ()
+
+
+def outputs_of(modules: list[nn.Module], inputs: int | None) -> int | None:
+    """Number of elements that come out of layers; `inputs` where there is none."""
+    sizes = [module.out_features for module in modules if isinstance(module, nn.Linear)]
+    return sizes[-1] if sizes else inputs
+
+
+def _squashed_gaussian(archive: Archive, weights: StateDict, activation: Activation) -> list[nn.Module]:
+    """The mean of sac.policies.Actor and of TQC's, before tanh."""
+    modules = hidden_layers(weights, "actor.latent_pi", None, activation)
+    size = outputs_of(modules, None)
+    if not weights.names("actor.mu.0."):
+        return [*modules, linear(weights, "actor.mu", size)]
+    # With gSDE the mean is limited.
+    limit = archive.policy_kwargs.get("clip_mean", 2.0)
+    if not isinstance(limit, (int, float)) or not limit > 0.0:
+        raise ArtifactError(f"'{archive.label}' has the layers of clip_mean, but clip_mean is {limit!r}")
+    return [*modules, linear(weights, "actor.mu.0", size), nn.Hardtanh(-float(limit), float(limit))]

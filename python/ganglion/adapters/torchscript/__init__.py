@@ -1,0 +1,321 @@
+"""Policies out of TorchScript files: those of rsl_rl, Isaac Lab, legged_gym and Pyrado, and our own.
+
+The former keep their state in buffers and carry no contract.
+
+The program inside is recorded as a function with the state outside; from there every export target can be written.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganglion.adapters._files import read_bytes
+from ganglion.adapters.torchscript.recording import record
+from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
+from ganglion.data.env_spec import EnvSpec
+from ganglion.errors import ArtifactError
+from ganglion.policies import RecurrentPolicy
+from ganglion.reading.torchscript import Reading, get_buffer, last_line, put_back, read, refusal, set_buffer
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from torch import fx
+
+    from ganglion.reading import Finding
+
+CONTRACT_FILE = "ganglion.json"
+METADATA_KEY = "ganglion"
+
+_GOLDEN_STEPS = 64
+_TOLERANCE = 1e-5
+
+
+class TorchScriptPolicy(RecurrentPolicy):
+    """A policy whose step is a recorded program.
+
+    Args:
+        program: `(obs, *states) -> (*outputs, *states)` for one row.
+        contract: sizes, names and initial state; its golden trajectory is what the file itself did.
+        observation_shape: shape of the observation that `program` takes.
+        state_shapes: shapes of the states that it takes and gives; side by side they are the flat hidden vector.
+        findings: what is suspicious about the file.
+
+    Attributes:
+        file_contract: the contract given.
+        many_rows: whether the program, written for one row, also holds for several at once.
+        findings: what is suspicious about the file.
+    """
+
+    name = "torchscript"
+
+    def __init__(
+        self,
+        program: fx.GraphModule,
+        contract: Contract,
+        observation_shape: tuple[int, ...],
+        state_shapes: Sequence[tuple[int, ...]],
+        findings: tuple[Finding, ...] = (),
+    ) -> None:
+        def box(size: int) -> gymnasium.spaces.Box:
+            return gymnasium.spaces.Box(-math.inf, math.inf, (size,))
+
+        super().__init__(EnvSpec(box(contract.observation_size), box(contract.action_size)))
+        self.program = program
+        self.file_contract = contract
+        self.findings = findings
+        self._observation_shape = observation_shape
+        self._state_shapes = tuple(state_shapes)
+        self.many_rows = False
+        self.register_buffer("initial_state", torch.tensor(contract.initial_state, dtype=torch.float32))
+        self.many_rows = self._runs_many_rows()
+
+    @property
+    def state_layout(self) -> tuple[StateSlot, ...]:
+        """One slot per state buffer of the file, or those of its contract."""
+        return self.file_contract.state
+
+    @property
+    def input_specs(self) -> tuple[TensorSpec, ...]:
+        """`obs`, or the inputs of the file's contract."""
+        return self.file_contract.inputs
+
+    @property
+    def output_specs(self) -> tuple[TensorSpec, ...]:
+        """`actions`, or the outputs of the file's contract."""
+        return self.file_contract.outputs
+
+    def init_hidden(self, batch_size: int | None = None) -> Tensor:
+        """What the file's reset sets; see `RecurrentPolicy.init_hidden`."""
+        initial: Any = self.initial_state
+        return initial.clone() if batch_size is None else initial.repeat(batch_size, 1)  # type: ignore[no-any-return]
+
+    def forward(self, obs: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Runs one step; see `RecurrentPolicy.forward`. A program that was written for one row runs row after row."""
+        rows, states = self._as_batch(obs, hidden)
+        if self.many_rows:
+            return self._as_given(obs, self._run(rows, states))
+        steps = [self._run(row.unsqueeze(0), state.unsqueeze(0)) for row, state in zip(rows, states, strict=True)]
+        return self._as_given(obs, tuple(torch.cat(column) for column in zip(*steps, strict=True)))
+
+    def _run(self, obs: Tensor, hidden: Tensor) -> tuple[Tensor, ...]:
+        rows = obs.shape[0]
+        sizes = [math.prod(shape) for shape in self._state_shapes]
+        parts = torch.split(hidden, sizes, dim=1) if sizes else ()
+        states = [self._with_rows(part, shape) for part, shape in zip(parts, self._state_shapes, strict=True)]
+        results = self.program(obs if len(self._observation_shape) == 2 else obs[0], *states)
+        count = len(self.output_specs)
+        outputs = [result.reshape(rows, -1) for result in results[:count]]
+        after = [
+            (state if axis is None else state.movedim(axis, 0)).reshape(rows, -1)
+            for state, axis in zip(results[count:], map(_rows_axis, self._state_shapes), strict=True)
+        ]
+        return (*outputs, torch.cat(after, dim=1) if after else hidden)
+
+    def _with_rows(self, part: Tensor, shape: tuple[int, ...]) -> Tensor:
+        axis = _rows_axis(shape)
+        if axis is None:
+            return part.reshape(shape)
+        return part.reshape(part.shape[0], *shape[:axis], *shape[axis + 1 :]).movedim(0, axis)
+
+    def _runs_many_rows(self) -> bool:
+        """Tries whether the program, written for one row, holds for several."""
+        if len(self._observation_shape) != 2 or None in map(_rows_axis, self._state_shapes):
+            return False
+        generator = torch.Generator().manual_seed(1)
+        obs = torch.randn(3, self.file_contract.observation_size, generator=generator)
+        hidden = self.init_hidden(3) + 0.1 * torch.randn(3, self.hidden_size, generator=generator)
+        single = [self._run(obs[row : row + 1], hidden[row : row + 1]) for row in range(3)]
+        try:
+            results = self._run(obs, hidden)
+        except Exception:  # whatever an operator says of a shape that it was not written for
+            return False
+        columns = [torch.cat(column) for column in zip(*single, strict=True)]
+        return all(
+            result.shape == column.shape and torch.allclose(result, column, atol=_TOLERANCE)
+            for result, column in zip(results, columns, strict=True)
+        )
+
+
+def _rows_axis(shape: tuple[int, ...]) -> int | None:
+    """Where a buffer of one row has its row: `[layers, 1, hidden]`, `[1, n]`; None for `[n]`."""
+    axis = 1 if len(shape) == 3 else 0
+    return axis if len(shape) > 1 and shape[axis] == 1 else None
+
+
+def load(path: str | os.PathLike[str], *, state_names: Sequence[str] | None = None) -> TorchScriptPolicy:
+    """Reads a TorchScript file: one of rsl_rl, Isaac Lab, legged_gym or Pyrado, a plain network, or one of ours.
+
+    Without a contract inside, the file is run to find out how long its observation is and which buffers hold its state:
+    those that a step changes and `reset()` or `reset_memory()` restores; where it has neither method, the values in the
+    file are the initial ones. A file in another floating type becomes float32.
+
+    Args:
+        path: the file.
+        state_names: names of the buffers that are the state, where that is known better; all others then keep the
+            values that a reset gives them. An empty list says that there is no state, None that it is to be found.
+
+    Returns:
+        The policy; exporting it writes any target. Its hidden vector is the buffers side by side.
+
+    Raises:
+        ArtifactError: the file is missing or no TorchScript file.
+        ExportError: it cannot be understood or recorded, or the recorded program does something else than the file;
+            the sentence ends with a stable code in square brackets.
+    """
+    module, contract = _open(path)
+    # oneDNN has operators for whole layers of its own, which ONNX has not; turning it off and on may give a warning.
+    with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        policy = _load_without_onednn(module, contract, Path(path).name, state_names)
+    for finding in policy.findings:
+        warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=2)
+    return policy
+
+
+def to_onnx(source: str | os.PathLike[str] | TorchScriptPolicy, *, state_names: Sequence[str] | None = None) -> Any:
+    """A TorchScript file as an `onnx.ModelProto`, with the contract in its metadata.
+
+    Inputs are `obs` and `<slot>_in`, outputs `actions` and `<slot>_out`, one slot per state buffer: `[layers, batch,
+    hidden]` where the buffer is `[layers, 1, hidden]`, else `[batch, size]`. The batch is any, or one where the file's
+    program was written for one row. The golden trajectory in the contract is
+    what the TorchScript file did.
+
+    Args:
+        source: the file, or what `load` made of it.
+        state_names: see `load`; for a file alone.
+
+    Raises:
+        ArtifactError: see `load`.
+        ExportError: see `load`; or the program holds an operator that ONNX has not.
+        EngineUnavailableError: onnx or onnxscript is not installed.
+    """
+    from ganglion.export.graph import build_model
+    from ganglion.policies.scripting.preparation import prepare, undisturbed
+
+    policy = source if isinstance(source, TorchScriptPolicy) else load(source, state_names=state_names)
+    contract = dataclasses.replace(policy.file_contract, batch=None if policy.many_rows else 1, sha256=None)
+    with undisturbed():
+        model = build_model(prepare(policy), contract)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, contract.to_json()
+    return model
+
+
+def _open(path: str | os.PathLike[str]) -> tuple[torch.jit.ScriptModule, Contract | None]:
+    data = read_bytes(path)
+    extra: dict[str, Any] = {CONTRACT_FILE: ""}
+    try:
+        module = torch.jit.load(io.BytesIO(data), map_location="cpu", _extra_files=extra)
+    except Exception as error:  # torch raises what its readers happen to meet
+        raise ArtifactError(
+            f"'{path}' is no TorchScript file ({last_line(error)}); write one with torch.jit.save. A checkpoint of a "
+            "trainer is read by ganglion.adapters.<trainer>"
+        ) from error
+    module.eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    text = extra[CONTRACT_FILE]
+    text = text if isinstance(text, str) else text.decode()
+    return module, Contract.from_json(text) if text else None
+
+
+def _load_without_onednn(
+    module: torch.jit.ScriptModule, contract: Contract | None, name: str, state_names: Sequence[str] | None
+) -> TorchScriptPolicy:
+    with torch.backends.mkldnn.flags(enabled=False):
+        if contract is not None:
+            return _from_contract(module, contract)
+        return _from_buffers(module, read(module, state_names), name)
+
+
+def _from_contract(module: torch.jit.ScriptModule, contract: Contract) -> TorchScriptPolicy:
+    """Our own files have the functional method step(obs, hidden)."""
+    if "step" not in module._c._method_names():
+        raise refusal("step-missing", "the file carries a contract but its module has no method step(obs, hidden)")
+    hidden = torch.tensor(contract.initial_state, dtype=torch.float32).unsqueeze(0)
+    observation = torch.zeros(1, contract.observation_size)
+    program = record(module.step, observation, (hidden,))
+    return TorchScriptPolicy(program, contract, tuple(observation.shape), [tuple(hidden.shape)])
+
+
+def _from_buffers(module: torch.jit.ScriptModule, reading: Reading, name: str) -> TorchScriptPolicy:
+    paths = [buffer.path for buffer in reading.state]
+
+    def step(observation: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        for buffer in reading.held:
+            # A sum with something computed: the recorder follows no write into a plain copy of a constant.
+            zeros = observation.new_zeros(buffer.initial.shape, dtype=buffer.initial.dtype)
+            set_buffer(module, buffer.path, zeros + buffer.initial)
+        for path, state in zip(paths, states, strict=True):
+            set_buffer(module, path, state.clone())  # a module may write into its buffer
+        action = module(observation)
+        return (action, *(get_buffer(module, path) for path in paths))
+
+    observation = torch.zeros(reading.observation_shape, dtype=reading.dtype)
+    program = record(step, observation, [buffer.initial for buffer in reading.state])
+    initial = [buffer.initial.flatten() for buffer in reading.state]
+    contract = Contract(
+        inputs=(TensorSpec("obs", reading.observation_shape[-1]),),
+        outputs=(TensorSpec("actions", reading.action_size),),
+        state=tuple(StateSlot(buffer.path, buffer.slot_shape) for buffer in reading.state),
+        initial_state=tuple(torch.cat(initial).float().tolist()) if initial else (),
+        provenance={"source": name},
+        golden=_run_file(module, reading),
+    )
+    shapes = [tuple(buffer.initial.shape) for buffer in reading.state]
+    policy = TorchScriptPolicy(program, contract, reading.observation_shape, shapes, reading.findings)
+    _prove(policy, contract)
+    return policy
+
+
+def _run_file(module: torch.jit.ScriptModule, reading: Reading) -> Golden:
+    """What the file does by itself, state inside, with a reset in the middle and steps from elsewhere before each."""
+    generator = torch.Generator().manual_seed(0)
+    size = reading.observation_shape[-1]
+    observations = 1.5 * torch.randn(_GOLDEN_STEPS, size, generator=generator)
+    reset = np.zeros((_GOLDEN_STEPS, 1), dtype=np.bool_)
+    reset[[0, _GOLDEN_STEPS // 2]] = True
+    actions = []
+    for index, observation in enumerate(observations):
+        if reset[index, 0]:
+            put_back(module, ((buffer.path, buffer.initial) for buffer in reading.state))
+        put_back(module, ((buffer.path, buffer.initial) for buffer in reading.held))
+        action = module(observation.reshape(reading.observation_shape).to(reading.dtype))
+        actions.append(action.flatten().float().numpy().copy())
+    try:
+        return Golden(observations[:, None].numpy(), reset, np.stack(actions)[:, None], _TOLERANCE)
+    except ArtifactError as error:
+        raise refusal("action-not-finite", f"the file gives actions that are not finite ({error})") from error
+
+
+def _prove(policy: TorchScriptPolicy, contract: Contract) -> None:
+    golden = contract.golden
+    assert golden is not None
+    hidden = policy.init_hidden()
+    for index in range(golden.steps):
+        if golden.reset[index, 0]:
+            hidden = policy.init_hidden()
+        action, hidden = policy(torch.from_numpy(golden.observation[index, 0]), hidden)
+        right = golden.outputs[index, 0]
+        difference = np.max(np.abs(action.numpy() - right) / np.maximum(1.0, np.abs(right)))
+        if not difference <= golden.tolerance:
+            raise refusal(
+                "step-not-repeatable",
+                f"the recorded program differs from the file at step {index} by {difference:.3g}: forward draws random "
+                "numbers, keeps state outside of its buffers, or needs float64; export the deterministic policy with "
+                "its state in buffers",
+            )

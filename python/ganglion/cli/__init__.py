@@ -1,0 +1,7 @@
+"""The command `ganglion`."""
+
+from __future__ import annotations
+
+from ganglion.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,153 @@
+"""Target `.hpp`: one C++17 header with program, weights, contract and golden trajectory, for microcontrollers too.
+
+The header steps one row. It is made from the same program as a `.ganglion` file; the operations are those of
+`kernels.hpp`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING
+
+from ganglion.compiler import compile_onnx, file
+from ganglion.compiler.interpreter import Interpreter
+from ganglion.export.files import replacing
+from ganglion.export.golden import compare
+from ganglion.export.graph import build_model
+from ganglion.export.header import text as header_text
+from ganglion.export.header.code import write_step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from ganglion.compiler import Program
+    from ganglion.contract import Contract
+
+
+def write(
+    policy: nn.Module,
+    contract: Contract,
+    path: Path,
+    *,
+    weights: str = "float32",
+    weight_tolerance: float | None = None,
+) -> Contract:
+    """Writes a policy as a C++ header.
+
+    Args:
+        policy: a prepared recurrent policy (eval mode, CPU, float32).
+        contract: its contract with the golden trajectory.
+        path: target; replaced only when the program has replayed the golden trajectory.
+        weights: how the header stores weights: `"float32"`, `"float16"` (rounded, but written as float32: no smaller)
+            or `"int8"` (a quarter of the memory).
+        weight_tolerance: largest accepted |difference| that smaller weights make in any output; 0.01 if None.
+
+    Returns:
+        The contract as written: of one row, with the digest that a `.ganglion` file of the policy has.
+
+    Raises:
+        UnsupportedModuleError: a module cannot be exported.
+        ExportError: the program differs from the policy, smaller weights cost more than the tolerance, or the file
+            cannot be written.
+        EngineUnavailableError: onnx or onnxscript is not installed.
+    """
+    model = build_model(policy, dataclasses.replace(contract, batch=1))
+    program, contract = compile_onnx(
+        model, contract=contract, weights=weights, tolerance=weight_tolerance, integer_inputs=False
+    )
+    return write_program(program, contract, path)
+
+
+def write_program(program: Program, contract: Contract, path: Path) -> Contract:
+    """Writes a compiled program as a C++ header.
+
+    Args:
+        program: the program.
+        contract: its contract with a golden trajectory, of which the header keeps row 0.
+        path: target; replaced only when the program has replayed that row.
+
+    Returns:
+        The contract as written: of one row, with its digest.
+
+    Raises:
+        ExportError: the program misses the golden trajectory, or the file cannot be written.
+    """
+    contract = _of_one_row(dataclasses.replace(contract, sha256=file.digest(program)))
+    golden = contract.golden
+    assert golden is not None
+    outputs = Interpreter(program).run(contract.initial_state, golden.observation, golden.reset)
+    compare(outputs, contract, "the program of the header")
+    text = render(program, contract, identifier(path.stem))
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="ascii", newline="\n")
+    return contract
+
+
+def render(program: Program, contract: Contract, namespace: str) -> str:
+    """The text of the header.
+
+    Args:
+        program: the program.
+        contract: contract of one row with a golden trajectory and a digest.
+        namespace: C++ identifier.
+
+    Returns:
+        ASCII text.
+    """
+    code = write_step(program)
+    policy = header_text.policy(code)
+    parts = (
+        header_text.introduction(namespace, contract),
+        f"namespace {namespace} {{",
+        header_text.contract_constants(contract, code),
+        header_text.weights(code),
+        header_text.golden(contract),
+        header_text.operations(policy),
+        policy,
+        f"}}  // namespace {namespace}",
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def identifier(stem: str) -> str:
+    """The name of a file as the name of a namespace: `walker-v2.hpp` is `walker_v2`.
+
+    Names that mean something in C++ or in `<cmath>` get `_policy` behind them, names that start with a digit `policy_`
+    before them.
+    """
+    name = re.sub(r"_+", "_", re.sub(r"\W", "_", stem, flags=re.ASCII)).strip("_")
+    if not name:
+        return "policy"
+    if name[0].isdigit():
+        name = f"policy_{name}"
+    return f"{name}_policy" if name in _TAKEN else name
+
+
+def _of_one_row(contract: Contract) -> Contract:
+    golden = contract.golden
+    assert golden is not None
+    row = dataclasses.replace(
+        golden, observation=golden.observation[:, :1], reset=golden.reset[:, :1], outputs=golden.outputs[:, :1]
+    )
+    return dataclasses.replace(contract, batch=1, golden=row)
+
+
+_KEYWORDS = """
+alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class co_await
+co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do
+double dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace
+new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires return
+short signed sizeof static static_assert static_cast struct switch template this thread_local throw true try typedef
+typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
+"""
+_GLOBAL_NAMES = """
+abs acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh div erf erfc errno exp exp2 expm1 fabs fdim
+floor fma fmax fmin fmod frexp ganglion gamma hypot ilogb index isfinite isinf isnan isnormal j0 j1 jn ldexp lgamma
+linux llrint log log10 log1p log2 logb lrint main modf nan nearbyint nextafter pow random remainder remove remquo
+rename rint round scalb scalbn signal signbit signgam significand sin sinh sqrt std stderr stdin stdout system tan tanh
+tgamma time trunc unix y0 y1 yn
+"""
+_TAKEN = frozenset(f"{_KEYWORDS} {_GLOBAL_NAMES}".split())

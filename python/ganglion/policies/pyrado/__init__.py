@@ -1,0 +1,1 @@
+"""Policies of Pyrado (SimuRLacra), whole."""

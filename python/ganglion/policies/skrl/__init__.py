@@ -1,0 +1,1 @@
+"""Models and mixins of skrl, whole."""

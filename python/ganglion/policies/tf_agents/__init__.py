@@ -1,0 +1,1 @@
+"""Actor policies of TF-Agents, whole."""

@@ -1,0 +1,100 @@
+"""How a file was understood: its own contract, or what was recognised by names, shapes and connections.
+
+The recognition itself is in the C++ runtime, so that a robot reads a file as the workstation does.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ganglion import _core
+from ganglion._foundation.core_errors import core_errors
+from ganglion.contract import Contract
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something in a file that its user should know of; none of it keeps the policy from running.
+
+    Attributes:
+        code: stable name of the kind of finding, for example `"gru-linear-before-reset"`.
+        sentence: what was found, and what to do.
+    """
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class StateNames:
+    """What a file calls one state slot.
+
+    Attributes:
+        slot: name of the slot in the contract.
+        input: the tensor that takes the state; a buffer in a TorchScript module.
+        output: the tensor that gives the next state; empty for a slot that counts steps.
+    """
+
+    slot: str
+    input: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file was understood.
+
+    Attributes:
+        contract: what goes in, what comes out, which state.
+        dialect: who wrote it: `"rsl_rl"`, `"rl_games"`, `"rllib"`, `"torchrl"`, `"exploy"`, `"mjlab"`, `"legged_gym"`,
+            `"pyrado"`, `"generic"`, `"unknown"`, or `"ganglion"` where the file carries a contract.
+        state: one entry per state slot of the contract.
+        constants: inputs that always hold one value, such as a sequence length of 1.
+        notes: one sentence for each thing that was recognised.
+        findings: what is suspicious.
+    """
+
+    contract: Contract
+    dialect: str = "ganglion"
+    state: tuple[StateNames, ...] = ()
+    constants: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @classmethod
+    def from_json(cls, text: str) -> Reading:
+        """Reads what the C++ runtime wrote."""
+        document = json.loads(text)
+        return cls(
+            contract=Contract.from_json(json.dumps(document["contract"])),
+            dialect=document["dialect"],
+            state=tuple(StateNames(**names) for names in document["state"]),
+            constants=document["constants"],
+            notes=tuple(document["notes"]),
+            findings=tuple(Finding(**finding) for finding in document["findings"]),
+        )
+
+
+def hints(state: Mapping[str, str] | None) -> _core.ReadingHints:
+    """What the user says of a file: state inputs and the outputs that feed them; None to recognise them."""
+    return _core.ReadingHints(state=None if state is None else list(state.items()), constants={})
+
+
+def read_onnx(file: bytes, name: str, state: Mapping[str, str] | None = None) -> Reading:
+    """Understands an ONNX model in memory that carries no contract.
+
+    Args:
+        file: the serialised model, weights inside.
+        name: stands for its path in messages.
+        state: see `ganglion.load`.
+
+    Raises:
+        ArtifactError: it is damaged, or its state cannot be recognised.
+    """
+    with core_errors():
+        return Reading.from_json(_core.explain_onnx_json(file, name, hints(state)))
