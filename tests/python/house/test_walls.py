@@ -46,8 +46,8 @@ PYTHON_WALLS = {
     },
     "__main__": {"cli"},
 }
-# Both import their way back at call time: `load(..., engine="native")` compiles an .onnx file, and a recording may be one
-# of `EpisodeBatch`, which needs gymnasium; the terminal shows a contract without it.
+# Both import their way back at call time: `load(..., engine="native")` compiles an .onnx file, and a recording may be
+# one of `EpisodeBatch`, which needs gymnasium; the terminal shows a contract without it.
 ALLOWED_BACKWARDS = {("runtime/policy.py", "compiler"), ("_foundation/recordings.py", "data")}
 
 CPP_WALLS = {
