@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ganglion._foundation.sentences import first_line
 from ganglion.errors import ArtifactError, EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -64,16 +65,16 @@ def read_torch(source: str | os.PathLike[str] | bytes, *, name: str | None = Non
     except pickle.UnpicklingError as error:
         if not allow_pickle:
             raise ArtifactError(
-                f"'{label}' holds more than tensors and plain data ({_first_line(error)}); if you trust whoever wrote "
+                f"'{label}' holds more than tensors and plain data ({first_line(error)}); if you trust whoever wrote "
                 "it, allow it: --allow-pickle, or allow_pickle=True"
             ) from error
     except Exception as error:  # torch raises what its readers happen to meet
-        raise ArtifactError(f"'{label}' is no readable checkpoint of torch: {_first_line(error)}") from error
+        raise ArtifactError(f"'{label}' is no readable checkpoint of torch: {first_line(error)}") from error
     warnings.warn(_CODE_WARNING.format(path=label), stacklevel=2)
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
     except Exception as error:
-        raise ArtifactError(f"'{label}' cannot be unpickled: {type(error).__name__}: {_first_line(error)}") from error
+        raise ArtifactError(f"'{label}' cannot be unpickled: {type(error).__name__}: {first_line(error)}") from error
 
 
 def read_pickle(path: str | os.PathLike[str], *, allow_pickle: bool) -> Any:
@@ -92,7 +93,7 @@ def read_pickle(path: str | os.PathLike[str], *, allow_pickle: bool) -> Any:
     try:
         return pickle.loads(data)
     except Exception as error:
-        raise ArtifactError(f"'{path}' cannot be unpickled: {type(error).__name__}: {_first_line(error)}") from error
+        raise ArtifactError(f"'{path}' cannot be unpickled: {type(error).__name__}: {first_line(error)}") from error
 
 
 def read_yaml(path: str | os.PathLike[str], *, tuples: bool = False, advice: str = "remove the tag") -> Any:
@@ -121,7 +122,7 @@ def read_yaml(path: str | os.PathLike[str], *, tuples: bool = False, advice: str
             f"'{path}'{where}: {error.problem or error}; only plain data is read, since a tag can run code: {advice}"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ArtifactError(f"'{path}' is no YAML: {_first_line(error)}") from error
+        raise ArtifactError(f"'{path}' is no YAML: {first_line(error)}") from error
 
 
 def _loader_with_tuples(yaml: ModuleType) -> Any:
@@ -133,7 +134,3 @@ def _loader_with_tuples(yaml: ModuleType) -> Any:
 
     Loader.add_constructor("tag:yaml.org,2002:python/tuple", construct_tuple)
     return Loader
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

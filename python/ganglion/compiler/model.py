@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganglion._foundation.sentences import first_line
 from ganglion.compiler.foreign import canonical
 from ganglion.compiler.signature import Port, ports, stored_contract
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
@@ -71,7 +72,7 @@ def open_model(
         if proto.functions:
             proto = onnx.inliner.inline_local_functions(proto)
     except Exception as error:
-        raise ExportError(f"this is no valid ONNX model: {_first_line(error)}") from error
+        raise ExportError(f"this is no valid ONNX model: {first_line(error)}") from error
     opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < OLDEST_OPSET:
         raise ExportError(f"opset {opset} is too old; export with opset {OLDEST_OPSET} or newer")
@@ -116,7 +117,7 @@ def load_proto(path: str | os.PathLike[str]) -> Any:
     try:
         proto = onnx.load_model_from_string(data)
     except Exception as error:
-        raise ArtifactError(f"'{path}' is no ONNX model: {_first_line(error)}") from error
+        raise ArtifactError(f"'{path}' is no ONNX model: {first_line(error)}") from error
     if not proto.HasField("graph"):
         raise ArtifactError(f"'{path}' is no ONNX model: it has no graph")
     try:
@@ -124,7 +125,7 @@ def load_proto(path: str | os.PathLike[str]) -> Any:
         onnx.load_external_data_for_model(proto, str(Path(path).parent))
     except Exception as error:
         raise ArtifactError(
-            f"'{path}' keeps weights in another file, which cannot be read: {_first_line(error)}; put the file beside "
+            f"'{path}' keeps weights in another file, which cannot be read: {first_line(error)}; put the file beside "
             "the model, or everything into one file: onnx.save_model(onnx.load(path), path) [weights-missing]"
         ) from error
     return proto
@@ -158,8 +159,3 @@ def _port(found: dict[str, Port], name: str, what: str) -> Port:
     if name not in found:
         raise ExportError(f"the graph has no {what} '{name}', which the contract names; it has {sorted(found)}")
     return found[name]
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ganglion._foundation.sentences import last_line
 from ganglion.errors import ExportError
 from ganglion.reading import Finding
 
@@ -145,12 +146,6 @@ def put_back(module: torch.jit.ScriptModule, values: Iterable[tuple[str, Tensor]
 def _owner(module: torch.jit.ScriptModule, path: str) -> tuple[Any, str]:
     *parents, name = path.split(".")
     return functools.reduce(getattr, parents, module), name
-
-
-def last_line(error: Exception) -> str:
-    """The telling line of an exception of torch, which has a page of stack before it."""
-    text = str(error).split("\nException raised from")[0].strip()
-    return text.splitlines()[-1].removeprefix("RuntimeError: ")[:200] if text else type(error).__name__
 
 
 def _is_normaliser(path: str) -> bool:

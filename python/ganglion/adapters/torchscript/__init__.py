@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganglion._foundation.sentences import last_line
 from ganglion.adapters._files import read_bytes
 from ganglion.adapters.torchscript.recording import record
 from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
 from ganglion.policies import RecurrentPolicy
-from ganglion.reading.torchscript import Reading, get_buffer, last_line, put_back, read, refusal, set_buffer
+from ganglion.reading.torchscript import Reading, get_buffer, put_back, read, refusal, set_buffer
 
 if TYPE_CHECKING:
     import os

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from ganglion.reading.torchscript import last_line, refusal
+from ganglion._foundation.sentences import last_line
+from ganglion.reading.torchscript import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ganglion._foundation.sentences import first_line
 from ganglion.errors import ExportError, UnsupportedModuleError
 from ganglion.policies.skrl.policy import recurrent
 
@@ -165,9 +166,9 @@ def blame(policy: nn.Module, arguments: tuple[Tensor, ...], error: Exception) ->
             torch.export.export(policy.get_submodule(name), *calls[name], strict=False)
         except Exception as deeper:
             return UnsupportedModuleError(
-                name, f"{type(policy.get_submodule(name)).__name__} cannot be exported: {_first_line(deeper)}"
+                name, f"{type(policy.get_submodule(name)).__name__} cannot be exported: {first_line(deeper)}"
             )
-    return UnsupportedModuleError(_ROOT, f"{type(policy).__name__} cannot be exported: {_first_line(error)}")
+    return UnsupportedModuleError(_ROOT, f"{type(policy).__name__} cannot be exported: {first_line(error)}")
 
 
 class _ValueGuard(TorchDispatchMode):
@@ -251,8 +252,3 @@ def _detached_attributes(policy: nn.Module) -> dict[int, Any]:
 
 def _as_tuple(result: Any) -> tuple[Any, ...]:
     return tuple(result) if isinstance(result, (tuple, list)) else (result,)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ganglion._foundation.sentences import first_line
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError, GanglionError, StepError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def run(stepper: Stepper, contract: Contract, trajectory: Trajectory, tick: Call
             raise
         except Exception as error:  # whatever the policy's own code or an engine raises
             raise GanglionError(
-                f"{stepper.name}: step {step} raised {type(error).__name__}: {_first_line(error)}"
+                f"{stepper.name}: step {step} raised {type(error).__name__}: {first_line(error)}"
             ) from error
         if len(found) != len(outputs):
             raise ArtifactError(
@@ -169,7 +170,7 @@ def policy_stepper(policy: Any, *, batch: int) -> Stepper:
     try:
         twin = copy.deepcopy(policy).to(device="cpu", dtype=torch.float32).eval()
     except RuntimeError as error:
-        raise GanglionError(f"{type(policy).__name__} cannot be copied: {_first_line(error)}") from error
+        raise GanglionError(f"{type(policy).__name__} cannot be copied: {first_line(error)}") from error
     with torch.inference_mode():
         initial = _numpy(twin.init_hidden(batch))
 
@@ -313,7 +314,7 @@ def _onnx_session(path: Path, model: str | bytes) -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base of their own
-        raise ArtifactError(f"{path}: ONNX Runtime refuses the file: {_first_line(error)}") from error
+        raise ArtifactError(f"{path}: ONNX Runtime refuses the file: {first_line(error)}") from error
 
 
 def _unflatten(slot: StateSlot, flat: Floats) -> Floats:
@@ -338,7 +339,7 @@ def _torchscript_steppers(path: Path, contract: Contract, batch: int) -> list[St
             warnings.simplefilter("ignore", DeprecationWarning)
             module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
-        raise ArtifactError(f"{path}: torch.jit refuses the file: {_first_line(error)}") from error
+        raise ArtifactError(f"{path}: torch.jit refuses the file: {first_line(error)}") from error
     if contract.sha256 is None:
         return [_ModuleStepper(path, module, contract, batch)]
     steppers: list[Stepper] = []
@@ -437,7 +438,3 @@ def _initial_state(contract: Contract, batch: int) -> Floats:
 def _numpy(tensor: Any) -> Floats:
     array: Floats = tensor.detach().numpy().astype(np.float32, copy=True)
     return array
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
