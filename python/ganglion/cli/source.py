@@ -15,6 +15,7 @@ from ganglion.contract import Contract
 from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
     from types import ModuleType
 
@@ -71,6 +72,32 @@ def load_source(text: str, itr: str | None = None) -> Source:
     from ganglion.policies.checkpoint import load_checkpoint
 
     return Source(load_checkpoint(text), None)
+
+
+def source_of(arguments: argparse.Namespace) -> Source:
+    """Loads the policy that the options of `ganglion export` name: `SOURCE`, `--itr`, `--from` and what goes with it.
+
+    Raises:
+        GanglionError: as `load_source`, or the `load` of the trainer's adapter.
+        ValueError: options do not fit together.
+    """
+    if arguments.trainer is not None:
+        if arguments.itr is not None:
+            raise ValueError("--itr goes with a folder of snapshots, not with --from")
+        from ganglion.cli.trainers import load_checkpoint_of
+
+        policy = load_checkpoint_of(
+            arguments.trainer,
+            arguments.source,
+            arguments.set or (),
+            config=arguments.config,
+            vecnormalize=arguments.vecnormalize,
+            allow_pickle=arguments.allow_pickle,
+        )
+        return Source(policy, None)
+    if arguments.config or arguments.vecnormalize or arguments.allow_pickle or arguments.set:
+        raise ValueError("--config, --vecnormalize, --allow-pickle and --set go with --from TRAINER")
+    return load_source(arguments.source, arguments.itr)
 
 
 def _from_snapshot(folder: str, itr: str) -> Source:

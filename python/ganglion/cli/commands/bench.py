@@ -1,0 +1,40 @@
+"""`ganglion bench`: the latency of a step."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from ganglion.cli.outcome import Outcome
+from ganglion.cli.progress import status
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    """Runs `ganglion bench`."""
+    from ganglion.verify import bench
+
+    with status("measuring"):
+        report = bench(
+            arguments.files,
+            engines=arguments.engine or (),
+            steps=arguments.steps,
+            rounds=arguments.rounds,
+            state=arguments.state,
+        )
+    table = Table(
+        "file", "engine", title=Text(f"one step, microseconds, on {report.cpu}"), title_justify="left", box=SIMPLE_HEAD
+    )
+    for heading in ("p50", "p99", "p99.9", "max", "allocations"):
+        table.add_column(heading, justify="right")
+    for row in report.results:
+        times = (f"{value:.2f}" for value in (row.p50_us, row.p99_us, row.p999_us, row.max_us))
+        allocations = "-" if row.allocations_per_step is None else f"{row.allocations_per_step:g}"
+        table.add_row(Text(row.file), Text(row.engine), *times, allocations)
+    return Outcome({"ok": True} | dataclasses.asdict(report), (table,))

@@ -1,0 +1,36 @@
+"""`ganglion inspect`: how a file is understood."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from ganglion.cli.outcome import Outcome
+from ganglion.cli.tables import contract_document, contract_tables, finding_lines
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    """Runs `ganglion inspect`."""
+    from ganglion import runtime
+
+    reading = runtime.explain(arguments.file, state=arguments.state)
+    document = {
+        "ok": True,
+        "file": arguments.file,
+        "dialect": reading.dialect,
+        "state": [dataclasses.asdict(names) for names in reading.state],
+        "constants": dict(reading.constants),
+        "notes": list(reading.notes),
+        "findings": [dataclasses.asdict(finding) for finding in reading.findings],
+        "contract": contract_document(reading.contract),
+    }
+    origin = "" if reading.dialect == "ganglion" else f", no contract inside; read as a file of {reading.dialect}"
+    notes = [Text(f"- {note}") for note in reading.notes]
+    findings = finding_lines(reading.findings)
+    headline = Text(f"{arguments.file}{origin}", style="bold")
+    return Outcome(document, (headline, *notes, *findings, *contract_tables(reading.contract)))

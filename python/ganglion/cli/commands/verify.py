@@ -1,0 +1,95 @@
+"""`ganglion verify`: every implementation of a policy along one trajectory, or every policy of the house."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from ganglion.cli.outcome import Outcome
+from ganglion.cli.progress import progress, status
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def run(arguments: argparse.Namespace) -> Outcome:
+    """Runs `ganglion verify`."""
+    if (arguments.file is None) == (arguments.matrix is None):
+        raise ValueError("verify takes a FILE or --matrix, one of the two")
+    if arguments.matrix is not None:
+        return _verify_matrix(arguments)
+    from ganglion.verify import verify
+
+    policy = None
+    if arguments.policy is not None:
+        from ganglion.cli.source import load_source
+
+        with status("loading the policy"):
+            policy = load_source(arguments.policy).policy
+    with progress() as tick:
+        report = verify(
+            arguments.file,
+            policy,
+            seed=arguments.seed,
+            tolerance=arguments.tolerance,
+            recording=arguments.recording,
+            recorded_actions=arguments.recorded_actions,
+            engines=arguments.engine,
+            batch=arguments.batch,
+            state=arguments.state,
+            progress=tick,
+            **({} if arguments.steps is None else {"steps": arguments.steps}),
+        )
+    if arguments.report is not None:
+        report.save(arguments.report)
+    return Outcome(json.loads(report.to_json()), (report,), report.ok)
+
+
+def _verify_matrix(arguments: argparse.Namespace) -> Outcome:
+    from ganglion.cli.matrix import matrix
+
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in ("policy", "recording", "recorded_actions", "state", "engine", "batch", "report")
+        if getattr(arguments, name) is not None
+    ]
+    if given:
+        raise ValueError(f"verify --matrix makes its own policies, files and runs; it does not take {', '.join(given)}")
+    cells: list[Any] = []
+    with progress() as tick:
+        for some in matrix(arguments.matrix or None, steps=arguments.steps or 2000, tick=tick):
+            cells += some
+    title = Text(
+        "every policy, file and engine against Python, drawn and recorded, over one row and three with masked resets"
+    )
+    table = Table("policy", "file", title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("largest error", justify="right")
+    table.add_column("ran on")
+    for policy, suffix in dict.fromkeys((cell.policy, cell.suffix) for cell in cells):
+        here = [cell for cell in cells if (cell.policy, cell.suffix) == (policy, suffix)]
+        bad = any(cell.problem for cell in here)
+        ran = dict.fromkeys(cell.implementation for cell in here)
+        table.add_row(
+            Text(policy, no_wrap=True),
+            Text(suffix),
+            Text(f"{max(cell.error for cell in here):.1e}", style="bold red" if bad else "green"),
+            Text(", ".join(ran)),
+        )
+    problems = [cell for cell in cells if cell.problem is not None]
+    lines = [
+        Text(f"{cell.policy}, {cell.suffix}, {cell.implementation}: {cell.problem}", style="bold red")
+        for cell in problems
+    ]
+    document = {
+        "ok": not problems,
+        "cells": [
+            dataclasses.asdict(cell) | {"error": cell.error if math.isfinite(cell.error) else None} for cell in cells
+        ],
+    }
+    return Outcome(document, (table, *lines), not problems)

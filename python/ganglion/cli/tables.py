@@ -1,0 +1,51 @@
+"""Contracts and findings as text, as tables and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ganglion.contract import Contract
+    from ganglion.reading import Finding
+
+
+def contract_document(contract: Contract) -> dict[str, Any]:
+    """The contract as in the file, with the size of the golden trajectory in place of its numbers."""
+    document: dict[str, Any] = json.loads(dataclasses.replace(contract, golden=None).to_json())
+    golden = contract.golden
+    if golden is not None:
+        document["golden"] = {"steps": golden.steps, "rows": golden.rows, "tolerance": golden.tolerance}
+    return document
+
+
+def contract_tables(contract: Contract) -> tuple[Table, ...]:
+    """The facts of a contract, then the elements of every input and output."""
+    # Here, because `ganglion doctor` runs where the C++ runtime cannot be loaded.
+    from ganglion.verify.describe import ELEMENT_COLUMNS, contract_facts, element_rows
+
+    facts = Table.grid(padding=(0, 2))
+    for label, value in contract_facts(contract):
+        facts.add_row(Text(label, style="dim"), Text(value, overflow="fold"))
+    tables = [facts]
+    for kind, specs in (("Input", contract.inputs), ("Output", contract.outputs)):
+        for spec in specs:
+            table = Table(
+                *ELEMENT_COLUMNS, title=Text(f"{kind} {spec.name} [{spec.size}]"), title_justify="left", box=SIMPLE_HEAD
+            )
+            for row in element_rows(spec):
+                table.add_row(*map(Text, row))
+            tables.append(table)
+    return tuple(tables)
+
+
+def finding_lines(findings: Sequence[Finding]) -> list[Text]:
+    """A line for everything that is suspicious about a file."""
+    return [Text(f"[{finding.code}] {finding.sentence}", style="bold yellow") for finding in findings]
