@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from ganglion.export import export
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
-    from ganglion.sampling import Sampler
+    from ganglion.sampling import ActionSampler
     from ganglion.verify import ParityReport, RepairReport, repair, verify
 
 __all__ = [
+    "ActionSampler",
     "ArtifactError",
     "Contract",
     "EngineUnavailableError",
@@ -39,7 +40,6 @@ __all__ = [
     "Policy",
     "Reading",
     "RepairReport",
-    "Sampler",
     "StateSlot",
     "StepError",
     "TensorSpec",
@@ -58,7 +58,7 @@ _LAZY = {
     "Policy": "ganglion.runtime",
     "Reading": "ganglion.reading",
     "RepairReport": "ganglion.verify",
-    "Sampler": "ganglion.sampling",
+    "ActionSampler": "ganglion.sampling",
     "explain": "ganglion.runtime",
     "export": "ganglion.export",
     "inspect": "ganglion.runtime",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
-__all__ = ["Sampler", "philox", "standard_gumbel", "standard_normal"]
+__all__ = ["ActionSampler", "philox", "standard_gumbel", "standard_normal"]
 
 _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
@@ -82,7 +82,7 @@ def standard_gumbel(bits: ArrayLike) -> Doubles:
     return -_log(-_log(_quantile(bits)))
 
 
-class Sampler:
+class ActionSampler:
     """Draws the actions of a batch from the outputs of a policy.
 
     Args:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ganglion.data import EpisodeBatch
 
-    Source: TypeAlias = str | os.PathLike[str] | EpisodeBatch
+    RecordingSource: TypeAlias = str | os.PathLike[str] | EpisodeBatch
     """An `EpisodeBatch`, the file that its `save` wrote, or a `.npz` file with `observation` and maybe `reset`."""
 
 _META = "meta"
@@ -80,12 +80,12 @@ class Plain(NamedTuple):
     action: NDArray[np.float32] | None
 
 
-def is_path(source: Source) -> TypeGuard[str | os.PathLike[str]]:
+def is_path(source: RecordingSource) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a recording is still in its file."""
     return isinstance(source, (str, os.PathLike))
 
 
-def read_episodes(source: Source, observation_size: int) -> Episodes:
+def read_episodes(source: RecordingSource, observation_size: int) -> Episodes:
     """Reads a recording as episodes; rows of a plain one are cut where they are reset.
 
     Raises:

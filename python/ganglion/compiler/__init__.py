@@ -10,7 +10,7 @@ from ganglion.compiler.lowering.graph import Lowered
 from ganglion.compiler.model import open_model
 from ganglion.compiler.program import Program
 from ganglion.compiler.prove import prove
-from ganglion.compiler.quantise import FASTEST_FIRST, Run, accepted
+from ganglion.compiler.quantise import FASTEST_FIRST, RunInputs, accepted
 from ganglion.compiler.rewrite import rewrite
 from ganglion.errors import ArtifactError, ExportError
 
@@ -30,7 +30,7 @@ def compile_onnx(
     state: Mapping[str, str] | None = None,
     weights: str = "float32",
     tolerance: float | None = None,
-    recording: Run | None = None,
+    recording: RunInputs | None = None,
     integer_inputs: bool = True,
 ) -> tuple[Program, Contract]:
     """Compiles an ONNX model, ours or anybody's, and proves the program before it returns.

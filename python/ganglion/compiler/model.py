@@ -21,7 +21,7 @@ OLDEST_OPSET = 11
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class OnnxModel:
     """A model that has passed the checks which need no look at single nodes.
 
     Attributes:
@@ -47,7 +47,7 @@ class Model:
 
 def open_model(
     source: str | os.PathLike[str] | Any, contract: Contract | None = None, state: Mapping[str, str] | None = None
-) -> Model:
+) -> OnnxModel:
     """Opens a model.
 
     Args:
@@ -94,7 +94,7 @@ def open_model(
                 f"input '{port.name}' has the shape {list(port.shape)}; only the batch axis may be dynamic"
             )
     axis = inputs[0].batch_axis
-    return Model(proto, opset, contract, inputs, outputs, 1 if axis is None else inputs[0].shape[axis] or None)
+    return OnnxModel(proto, opset, contract, inputs, outputs, 1 if axis is None else inputs[0].shape[axis] or None)
 
 
 def load_proto(path: str | os.PathLike[str]) -> Any:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ganglion.compiler.model import Model
+    from ganglion.compiler.model import OnnxModel
     from ganglion.compiler.program import Program
     from ganglion.compiler.signature import Port
 
@@ -26,7 +26,7 @@ _STEPS, _ROWS = 64, 3
 _TOLERANCE = 1e-5
 
 
-def prove(program: Program, model: Model) -> Contract:
+def prove(program: Program, model: OnnxModel) -> Contract:
     """Runs a program beside its origin.
 
     A contract with a golden trajectory is replayed. For one without, the graph itself is run, in onnxruntime or, where
@@ -63,7 +63,7 @@ def prove(program: Program, model: Model) -> Contract:
     return contract
 
 
-def _record(model: Model) -> Golden:
+def _record(model: OnnxModel) -> Golden:
     contract = model.contract
     rows = model.batch or _ROWS
     generator = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def _record(model: Model) -> Golden:
         raise ExportError(f"the graph itself gives no usable trajectory: {error}") from error
 
 
-def step_graph(run: Callable[..., Any], model: Model, observation: Array, state: Array) -> tuple[Array, Array]:
+def step_graph(run: Callable[..., Any], model: OnnxModel, observation: Array, state: Array) -> tuple[Array, Array]:
     """Runs one step of the graph itself.
 
     Args:
@@ -135,7 +135,7 @@ def _flat(result: Array, port: Port, rows: int) -> Array:
     return np.moveaxis(result, port.batch_axis, 0).reshape(rows, -1)
 
 
-def _engine(model: Model) -> Callable[..., Any]:
+def _engine(model: OnnxModel) -> Callable[..., Any]:
     try:
         import onnxruntime
     except ImportError:

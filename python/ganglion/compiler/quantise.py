@@ -32,7 +32,7 @@ FASTEST_FIRST = {"int8": ("int8x8", "int8x16", "int8")}
 DEFAULT_TOLERANCE = 1e-2
 """Largest accepted |difference| of an output where none is asked for."""
 
-Run = tuple["NDArray[np.float32]", "NDArray[np.bool_]"]
+RunInputs = tuple["NDArray[np.float32]", "NDArray[np.bool_]"]
 """Observations `[steps, rows, n]` and resets `[steps, rows]` of a recorded run."""
 
 
@@ -80,7 +80,7 @@ def _stored(weight: NDArray[np.float32], scheme: str, name: str) -> tuple[NDArra
     return np.clip(np.rint(weight / scale[:, None]), -127, 127).astype(np.int8), scale
 
 
-def worst_error(program: Program, reference: Program, contract: Contract, runs: Sequence[Run]) -> float:
+def worst_error(program: Program, reference: Program, contract: Contract, runs: Sequence[RunInputs]) -> float:
     """Largest |difference| of any output of two programs over some runs, each on its own state."""
     programs = Interpreter(program), Interpreter(reference)
     worst = 0.0
@@ -91,7 +91,7 @@ def worst_error(program: Program, reference: Program, contract: Contract, runs: 
 
 
 def accepted(
-    program: Program, contract: Contract, schemes: Sequence[str], tolerance: float | None, recording: Run | None
+    program: Program, contract: Contract, schemes: Sequence[str], tolerance: float | None, recording: RunInputs | None
 ) -> tuple[Program, Contract]:
     """Stores the weights of a program small, if that costs no more than asked for.
 
@@ -116,7 +116,7 @@ def accepted(
         raise ValueError(f"the tolerance must be positive and finite, not {tolerance}")
     golden = contract.golden
     assert golden is not None
-    runs: list[Run] = [(golden.observation, golden.reset)]
+    runs: list[RunInputs] = [(golden.observation, golden.reset)]
     if recording is not None:
         runs.append(_checked(recording, contract))
     if tuple(schemes) == ("float32",):
@@ -141,7 +141,7 @@ def _with_provenance(contract: Contract, **entries: str) -> Contract:
     return dataclasses.replace(contract, provenance={**contract.provenance, **entries})
 
 
-def _checked(recording: Run, contract: Contract) -> Run:
+def _checked(recording: RunInputs, contract: Contract) -> RunInputs:
     observation, reset = np.asarray(recording[0], np.float32), np.asarray(recording[1], np.bool_)
     if observation.ndim != 3 or observation.shape[2] != contract.observation_size or 0 in observation.shape:
         raise ValueError(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from ganglion._foundation.recordings import Source
+    from ganglion._foundation.recordings import RecordingSource
 
 MINIMUM_STEPS = 64
 """Fewest steps of a golden trajectory: long enough for an error in the recurrence to grow."""
@@ -60,7 +60,7 @@ def draw_observations(contract: Contract, steps: int, rows: int, seed: int) -> N
 
 
 def recorded_observations(
-    contract: Contract, recording: Source, steps: int, rows: int
+    contract: Contract, recording: RecordingSource, steps: int, rows: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Takes a piece of recorded episodes for every row, around the beginning of an episode.
 
@@ -98,7 +98,7 @@ def record(
     steps: int,
     seed: int,
     tolerance: float,
-    recording: Source | None = None,
+    recording: RecordingSource | None = None,
 ) -> Golden:
     """Records the golden trajectory of a prepared policy.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ganglion.data.env_spec import EnvSpec, InOutSpec
 from ganglion.policies.action_map import ActionMap
-from ganglion.policies.base import Policy, RecurrentPolicy
+from ganglion.policies.base import RecurrentPolicy, TrainablePolicy
 from ganglion.policies.checkpoint import load_checkpoint, save_checkpoint
 from ganglion.policies.deployable import DeployablePolicy
 from ganglion.policies.garage.base import GaussianPolicy, GaussianSequence
@@ -61,12 +61,12 @@ from ganglion.policies.tf_agents.networks import (
     ActorRnnNetwork,
 )
 from ganglion.policies.tf_agents.specs import (
+    ActorStepType,
+    ActorTimeStep,
     ArraySpec,
     BoundedArraySpec,
     PolicyInfo,
     PolicyStep,
-    StepType,
-    TimeStep,
     time_step_spec,
 )
 from ganglion.policies.tf_agents.weights import (
@@ -83,6 +83,8 @@ __all__ = [
     "ActorNetwork",
     "ActorPolicy",
     "ActorRnnNetwork",
+    "ActorStepType",
+    "ActorTimeStep",
     "ArraySpec",
     "BoundedArraySpec",
     "CategoricalProjection",
@@ -110,7 +112,6 @@ __all__ = [
     "NFPolicy",
     "NormalProjection",
     "ObservationNormalizer",
-    "Policy",
     "PolicyInfo",
     "PolicyStep",
     "PotentialBasedPolicy",
@@ -120,8 +121,7 @@ __all__ = [
     "RecurrentPolicy",
     "Rollout",
     "SkrlPolicy",
-    "StepType",
-    "TimeStep",
+    "TrainablePolicy",
     "TwoHeadedGRUPolicy",
     "TwoHeadedLSTMPolicy",
     "TwoHeadedRNNPolicy",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _Results = TypeVar("_Results", bound="tuple[Tensor, ...]")
 
 
-class Policy(nn.Module):
+class TrainablePolicy(nn.Module):
     """A trainable map from observations to actions.
 
     Args:
@@ -137,7 +137,7 @@ class Policy(nn.Module):
         return [chunk.view_as(param) for chunk, param in zip(chunks, self.parameters(), strict=True)]
 
 
-class RecurrentPolicy(Policy):
+class RecurrentPolicy(TrainablePolicy):
     """A policy with a hidden state that the caller keeps: `(observation, hidden) -> (action, new hidden)`.
 
     The hidden state is one flat vector, `[hidden_size]` or `[batch, hidden_size]`; `state_layout` names its slices.

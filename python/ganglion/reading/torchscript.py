@@ -53,7 +53,7 @@ class StateBuffer:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class ModuleReading:
     """How a module with its state inside is to be run.
 
     Attributes:
@@ -73,7 +73,7 @@ class Reading:
     findings: tuple[Finding, ...] = ()
 
 
-def read(module: torch.jit.ScriptModule, state_names: Sequence[str] | None = None) -> Reading:
+def read(module: torch.jit.ScriptModule, state_names: Sequence[str] | None = None) -> ModuleReading:
     """Finds observation size and state of a module; leaves it in its initial state.
 
     Args:
@@ -114,7 +114,7 @@ def read(module: torch.jit.ScriptModule, state_names: Sequence[str] | None = Non
     put_back(module, initial.items())
     result = module(torch.zeros(shape, dtype=dtype))
     put_back(module, initial.items())
-    return Reading(
+    return ModuleReading(
         observation_shape=shape,
         dtype=dtype,
         state=tuple(StateBuffer(path, initial[path]) for path in chosen),

@@ -107,7 +107,7 @@ class RolloutWorker:
             TrainingError: an action, observation or reward is not finite, or the agent's infos change their names.
         """
         with apart(job.sequence):
-            return _Rollout(job, self._agent, self._envs).run()
+            return _RunningJob(job, self._agent, self._envs).run()
 
     def close(self) -> None:
         """Closes the environments."""
@@ -125,7 +125,7 @@ class _Episode(NamedTuple):
     last_observation: NDArray[Any]
 
 
-class _Rollout:
+class _RunningJob:
     """The state of a job while it runs. All rows are stepped together; the episodes are cut out at the end."""
 
     def __init__(self, job: Job, agent: Agent, envs: VectorEnvironment) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ganglion._foundation.recordings import Source
+    from ganglion._foundation.recordings import RecordingSource
     from ganglion.contract import Contract
     from ganglion.verify.parity import Comparison
 
@@ -94,7 +94,7 @@ def repair(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    recording: Source | None = None,
+    recording: RecordingSource | None = None,
     policy: Any | None = None,
     recorded_actions: str = "actions",
     steps: int = 500,
@@ -184,7 +184,7 @@ def repair(
 
 
 def _check_arguments(
-    path: Path, out: Path, recording: Source | None, policy: Any | None, steps: int, tolerance: float
+    path: Path, out: Path, recording: RecordingSource | None, policy: Any | None, steps: int, tolerance: float
 ) -> None:
     if (recording is None) == (policy is None):
         raise ValueError("repair needs a reference: a recording, or the policy, one of the two")
@@ -263,7 +263,12 @@ def _with_attribute(model: Any, nodes: Sequence[int], names: Sequence[str]) -> A
 
 
 def _reference(
-    contract: Contract, recording: Source | None, policy: Any | None, recorded_actions: str, steps: int, seed: int
+    contract: Contract,
+    recording: RecordingSource | None,
+    policy: Any | None,
+    recorded_actions: str,
+    steps: int,
+    seed: int,
 ) -> tuple[Trajectory, Run]:
     """The trajectory, and the actions along it that are right."""
     action = contract.outputs[0]

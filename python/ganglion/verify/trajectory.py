@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ganglion._foundation.recordings import Episodes, Source
+    from ganglion._foundation.recordings import Episodes, RecordingSource
     from ganglion.contract import Contract
 
 # A bound of a million or more (gymnasium writes 3.4e38 for "no limit") says nothing about the values to expect.
@@ -120,7 +120,7 @@ def draw_trajectory(contract: Contract, *, steps: int, batch: int, seed: int) ->
 
 
 def load_recording(
-    recording: Source, *, observation_size: int, batch: int | None, actions: str | None = None
+    recording: RecordingSource, *, observation_size: int, batch: int | None, actions: str | None = None
 ) -> Trajectory:
     """Takes a recorded run.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import subprocess
 import sys
+from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 
 import ganglion
@@ -21,7 +24,7 @@ SURFACE = {
     "Policy",
     "Reading",
     "RepairReport",
-    "Sampler",
+    "ActionSampler",
     "StateSlot",
     "StepError",
     "TensorSpec",
@@ -76,9 +79,39 @@ def test_nothing_else_looks_public() -> None:
 
 def test_each_room_lists_what_it_gives() -> None:
     for room in sorted(ROOMS - {"cli", "contract", "errors", "reading"}):
-        module = __import__(f"ganglion.{room}", fromlist=["__all__"])
+        module = import_module(f"ganglion.{room}")
         for name in module.__all__:
             assert inspect.getdoc(getattr(module, name)), f"ganglion.{room}.{name} has no docstring"
+
+
+def test_a_public_noun_means_one_thing() -> None:
+    meanings: dict[str, list[tuple[str, object]]] = defaultdict(list)
+    for room in ("ganglion", *(f"ganglion.{name}" for name in sorted(ROOMS))):
+        module = import_module(room)
+        for name in getattr(module, "__all__", ()):
+            thing = getattr(module, name)
+            if inspect.ismodule(thing):  # `ganglion.export` is the room and its function in one
+                thing = vars(thing).get(name, thing)
+            meanings[name].append((room, thing))
+    twice = {
+        name: [room for room, _ in found]
+        for name, found in meanings.items()
+        if any(thing is not found[0][1] for _, thing in found)
+    }
+    assert not twice, f"public names with two meanings: {twice}; rename one and say so in CHANGELOG.md"
+
+
+def test_a_class_name_stands_once() -> None:
+    """Inside the rooms too. The folders of `adapters` are alike by design: each has its trainer's `Settings`, say."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for path in sorted(PACKAGE.rglob("*.py")):
+        where = path.relative_to(PACKAGE)
+        trainer = where.parts[0] == "adapters" and len(where.parts) > 2
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].add("a trainer's folder of adapters" if trainer else str(where))
+    twice = {name: sorted(files) for name, files in places.items() if len(files) > 1}
+    assert not twice, f"class names that stand twice: {twice}"
 
 
 def test_import_brings_in_no_framework() -> None:

@@ -35,12 +35,12 @@ from ganglion.policies.tf_agents.networks import (
 )
 from ganglion.policies.tf_agents.recurrence import RecurrentLayers
 from ganglion.policies.tf_agents.specs import (
+    ActorStepType,
+    ActorTimeStep,
     ArraySpec,
     BoundedArraySpec,
     PolicyInfo,
     PolicyStep,
-    StepType,
-    TimeStep,
     contract_spec,
     pack,
     space_of,
@@ -191,7 +191,7 @@ def test_policies_can_be_pickled() -> None:
 
 
 def test_step_types() -> None:
-    assert [int(kind) for kind in StepType] == [0, 1, 2]
+    assert [int(kind) for kind in ActorStepType] == [0, 1, 2]
     spec = time_step_spec(OBSERVATION, ArraySpec((2,), torch.float32, "two rewards"))
     assert spec.observation is OBSERVATION and spec.reward.shape == (2,)
     assert PolicyStep(1).state == () == PolicyStep(1).info and PolicyInfo().log_probability == ()
@@ -202,7 +202,7 @@ def test_step_types() -> None:
 def test_cuda() -> None:
     network = rnn_network().to("cuda")
     policy = policy_of(network, observation_normalizer=ObservationNormalizer([0.0] * 5, [1.0] * 5))
-    step = TimeStep(*(leaf.to("cuda") for leaf in time_step(observed())))
+    step = ActorTimeStep(*(leaf.to("cuda") for leaf in time_step(observed())))
     found = policy.action(step, seed=3)
     assert found.action.is_cuda and all(leaf.is_cuda for leaf in found.state)
     assert policy(step.observation)[0].is_cuda

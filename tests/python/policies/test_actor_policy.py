@@ -37,11 +37,11 @@ from ganglion.policies.tf_agents.networks import (
 )
 from ganglion.policies.tf_agents.recurrence import RecurrentLayers
 from ganglion.policies.tf_agents.specs import (
+    ActorTimeStep,
     ArraySpec,
     BoundedArraySpec,
     PolicyInfo,
     PolicyStep,
-    TimeStep,
     space_of,
     time_step_spec,
 )
@@ -214,7 +214,7 @@ def test_where_we_do_otherwise() -> None:
     ):
         assert not FACTS[f"ctor.{name}_kwarg"]["ok"]
         assert getattr(recurrent(**kwargs), name) == kwargs[name]
-    with pytest.raises(ValueError, match="time_step_spec must be a TimeStep, not ArraySpec"):
+    with pytest.raises(ValueError, match="time_step_spec must be an ActorTimeStep, not ArraySpec"):
         ActorPolicy(OBSERVATION, ACTION, rnn_network())  # type: ignore[arg-type]
     network = Free(lambda obs: obs[:, :2])
     policy = policy_of(network)
@@ -386,7 +386,7 @@ def test_unbatched_steps() -> None:
 )
 def test_axes_in_front_must_fit(obs: Any, step_type: Any, rows: int, message: str) -> None:
     policy = recurrent()
-    step = TimeStep(torch.ones(step_type, dtype=torch.int32), (), (), torch.zeros(obs))
+    step = ActorTimeStep(torch.ones(step_type, dtype=torch.int32), (), (), torch.zeros(obs))
     for call in (policy.action, policy.distribution):
         with pytest.raises(ValueError, match=message):
             call(step, policy.get_initial_state(rows))
@@ -484,7 +484,7 @@ def test_info_specs_with_log_probability() -> None:
     assert (limits.shape, limits.minimum, limits.maximum) == ((), (-math.inf,), (0.0,))
 
     class WithInfo(ActorPolicy):
-        def _distribution(self, time_step: TimeStep, policy_state: Any) -> PolicyStep:
+        def _distribution(self, time_step: ActorTimeStep, policy_state: Any) -> PolicyStep:
             return super()._distribution(time_step, policy_state)._replace(info={"x": torch.zeros(3)})
 
     informed = WithInfo(

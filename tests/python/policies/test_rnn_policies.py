@@ -16,9 +16,9 @@ from ganglion.policies import (
     EnvSpec,
     GRUPolicy,
     LSTMPolicy,
-    Policy,
     RNNPolicy,
     RNNPolicyBase,
+    TrainablePolicy,
     default_pack_hidden,
     default_unpack_hidden,
 )
@@ -343,7 +343,7 @@ def test_policies_keep_no_state(spec: EnvSpec) -> None:
 
 
 def test_policies_without_memory_have_no_hidden_state(spec: EnvSpec) -> None:
-    policy = Policy(spec)
+    policy = TrainablePolicy(spec)
     assert not policy.is_recurrent
     with pytest.raises(AttributeError, match="not recurrent"):
         policy.init_hidden()

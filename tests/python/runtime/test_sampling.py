@@ -18,7 +18,7 @@ from ganglion.policies import (
     GRUPolicy,
     time_step_spec,
 )
-from ganglion.sampling import Sampler, philox, standard_gumbel, standard_normal
+from ganglion.sampling import ActionSampler, philox, standard_gumbel, standard_normal
 
 ACTION = BoundedArraySpec((2,), torch.float32, "act", [-2.0, -1.0], [3.0, 1.0])
 CATEGORY = BoundedArraySpec((), torch.int32, "act", 0, 3)
@@ -60,13 +60,13 @@ def test_every_engine_draws_what_python_draws(files, name, outputs):
     for suffix in ("ganglion", "onnx", "pt"):
         path = files / f"{name}.{suffix}"
         pilot = ganglion.load(path, batch=3, sample_seed=seed)
-        runs[suffix] = fly(pilot, Sampler(pilot.contract, seed, batch=3), outputs)
+        runs[suffix] = fly(pilot, ActionSampler(pilot.contract, seed, batch=3), outputs)
     np.testing.assert_allclose(runs["onnx"], runs["ganglion"], atol=1e-5)
     np.testing.assert_allclose(runs["pt"], runs["ganglion"], atol=1e-5)
     again = ganglion.load(files / f"{name}.ganglion", batch=3, sample_seed=seed)
-    np.testing.assert_array_equal(fly(again, Sampler(again.contract, seed, batch=3), outputs), runs["ganglion"])
+    np.testing.assert_array_equal(fly(again, ActionSampler(again.contract, seed, batch=3), outputs), runs["ganglion"])
     other = ganglion.load(files / f"{name}.ganglion", batch=3, sample_seed=seed + 1)
-    assert (fly(other, Sampler(other.contract, seed + 1, batch=3), outputs) != runs["ganglion"]).mean() > 0.5
+    assert (fly(other, ActionSampler(other.contract, seed + 1, batch=3), outputs) != runs["ganglion"]).mean() > 0.5
 
 
 @pytest.mark.parametrize("action_spec", [ACTION, CATEGORY], ids=["gaussian", "categorical"])
@@ -77,7 +77,7 @@ def test_the_log_probability_is_that_of_the_drawn_action(tmp_path, action_spec, 
     path = tmp_path / f"policy.{suffix}"
     ganglion.export(policy, path, batch=2)
     plain, pilot = ganglion.load(path), ganglion.load(path, sample_seed=9)
-    sampler, clone = Sampler(pilot.contract, 9, batch=2), pilot.clone()
+    sampler, clone = ActionSampler(pilot.contract, 9, batch=2), pilot.clone()
     generator = np.random.default_rng(0)
     for _ in range(10):
         observation = generator.normal(size=(2, 3)).astype(np.float32)

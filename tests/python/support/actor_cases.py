@@ -18,7 +18,7 @@ from ganglion.policies.tf_agents.networks import (
     ActorNetwork,
     ActorRnnNetwork,
 )
-from ganglion.policies.tf_agents.specs import ArraySpec, BoundedArraySpec, TimeStep, time_step_spec
+from ganglion.policies.tf_agents.specs import ActorTimeStep, ArraySpec, BoundedArraySpec, time_step_spec
 from ganglion.policies.tf_agents.weights import load_tf_agents_weights, streaming_tensor_normalizer
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ def masked_policy(network: ActorNetwork | None = None, **kwargs: Any) -> ActorPo
     )
 
 
-def time_step(observation: Any, step_type: Any = 1) -> TimeStep:
+def time_step(observation: Any, step_type: Any = 1) -> ActorTimeStep:
     leaf = next(iter(observation.values())) if isinstance(observation, dict) else observation
     axes = leaf.shape[:-1]
     step_type = torch.as_tensor(step_type, dtype=torch.int32).expand(axes)
-    return TimeStep(step_type, torch.zeros(axes), torch.ones(axes), observation)
+    return ActorTimeStep(step_type, torch.zeros(axes), torch.ones(axes), observation)
 
 
 NETWORKS = {
@@ -101,7 +101,7 @@ class Case:
         clip = self.meta.get("clip", True)
         return policy_of(self.network(), observation_normalizer=self.normalizer(), **{"clip": clip, **kwargs})
 
-    def steps(self) -> list[TimeStep]:
+    def steps(self) -> list[ActorTimeStep]:
         pairs = zip(self.data["obs"], self.data["step_type"], strict=True)
         return [time_step(obs, step_type) for obs, step_type in pairs]
 

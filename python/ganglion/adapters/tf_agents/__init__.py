@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from ganglion.adapters._settings import Config
-    from ganglion.policies import ObservationNormalizer, TimeStep
+    from ganglion.policies import ActorTimeStep, ObservationNormalizer
     from ganglion.policies.tf_agents.networks import ActorNetwork
 
 _NETWORK = re.compile(r"param\.\d{1,6}(\..*)?")
@@ -44,7 +44,7 @@ def load(
     path: str | os.PathLike[str],
     *,
     network: ActorNetwork | None = None,
-    step_spec: TimeStep | None = None,
+    step_spec: ActorTimeStep | None = None,
     config: Config | None = None,
     allow_pickle: bool = False,
     **kwargs: Any,

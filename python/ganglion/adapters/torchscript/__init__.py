@@ -28,7 +28,7 @@ from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
 from ganglion.policies import RecurrentPolicy
-from ganglion.reading.torchscript import Reading, get_buffer, put_back, read, refusal, set_buffer
+from ganglion.reading.torchscript import ModuleReading, get_buffer, put_back, read, refusal, set_buffer
 
 if TYPE_CHECKING:
     import os
@@ -253,7 +253,7 @@ def _from_contract(module: torch.jit.ScriptModule, contract: Contract) -> TorchS
     return TorchScriptPolicy(program, contract, tuple(observation.shape), [tuple(hidden.shape)])
 
 
-def _from_buffers(module: torch.jit.ScriptModule, reading: Reading, name: str) -> TorchScriptPolicy:
+def _from_buffers(module: torch.jit.ScriptModule, reading: ModuleReading, name: str) -> TorchScriptPolicy:
     paths = [buffer.path for buffer in reading.state]
 
     def step(observation: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
@@ -283,7 +283,7 @@ def _from_buffers(module: torch.jit.ScriptModule, reading: Reading, name: str) -
     return policy
 
 
-def _run_file(module: torch.jit.ScriptModule, reading: Reading) -> Golden:
+def _run_file(module: torch.jit.ScriptModule, reading: ModuleReading) -> Golden:
     """What the file does by itself, state inside, with a reset in the middle and steps from elsewhere before each."""
     generator = torch.Generator().manual_seed(0)
     size = reading.observation_shape[-1]

@@ -21,7 +21,7 @@ from ganglion.errors import ExportError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ganglion.compiler.model import Model
+    from ganglion.compiler.model import OnnxModel
 
 _Scope = dict[str, "Tensor | None"]
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -38,7 +38,7 @@ class Lowered:
         outputs: a value for each output of the contract.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: OnnxModel) -> None:
         self.builder = Builder()
         scope: _Scope = {}
         values = []
@@ -61,7 +61,7 @@ class Lowered:
             raise ExportError(f"output '{name}' has no elements")
         return self.builder.vector(tensor)
 
-    def _check_sizes(self, model: Model) -> None:
+    def _check_sizes(self, model: OnnxModel) -> None:
         contract, sizes = model.contract, self.builder.sizes
         expected = [
             *((spec.name, spec.size, value) for spec, value in zip(contract.inputs, self.inputs, strict=True)),

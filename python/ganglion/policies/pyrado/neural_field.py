@@ -146,7 +146,7 @@ class NFPolicy(PotentialBasedPolicy):
         return (stimuli + e + self.kappa * e**3) / self.tau
 
     def init_param(self, init_values: Tensor | None = None, **kwargs: Any) -> None:
-        """Sets all parameters; see `Policy.init_param`."""
+        """Sets all parameters; see `TrainablePolicy.init_param`."""
         if init_values is None:
             self.conv_layer.reset_parameters()
         super().init_param(init_values, **kwargs)

@@ -12,12 +12,12 @@ from torch import Tensor, distributions, nn
 
 from ganglion.policies.tf_agents.nests import Nest, check_structure, flatten, is_empty, map_structure, pack_like, prune
 from ganglion.policies.tf_agents.specs import (
+    ActorStepType,
+    ActorTimeStep,
     ArraySpec,
     BoundedArraySpec,
     PolicyInfo,
     PolicyStep,
-    StepType,
-    TimeStep,
     check_dtypes,
     outer_shape,
     pack,
@@ -68,14 +68,14 @@ class ActorPolicy(ActorStep):
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: `time_step_spec` is no `TimeStep`, `actor_network` no `ActorNetwork`, the parts do not fit each
+        ValueError: `time_step_spec` is no `ActorTimeStep`, `actor_network` no `ActorNetwork`, the parts do not fit each
             other, or a sub-class overrides a method that it must not.
         NotImplementedError: a splitter is given, but there is not exactly one action, or it is not discrete.
     """
 
     def __init__(
         self,
-        time_step_spec: TimeStep,
+        time_step_spec: ActorTimeStep,
         action_spec: Nest,
         actor_network: ActorNetwork,
         policy_state_spec: Nest = (),
@@ -93,8 +93,10 @@ class ActorPolicy(ActorStep):
         overridden = [method for method in _FINAL if getattr(type(self), method) is not getattr(ActorPolicy, method)]
         if overridden:
             raise ValueError(f"{type(self).__name__} overrides {overridden}; override _distribution instead")
-        if not isinstance(time_step_spec, TimeStep):
-            raise ValueError(f"ActorPolicy: time_step_spec must be a TimeStep, not {type(time_step_spec).__name__}")
+        if not isinstance(time_step_spec, ActorTimeStep):
+            raise ValueError(
+                f"ActorPolicy: time_step_spec must be an ActorTimeStep, not {type(time_step_spec).__name__}"
+            )
         super().__init__(
             time_step_spec.observation,
             action_spec,
@@ -115,7 +117,7 @@ class ActorPolicy(ActorStep):
         self.name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower() if name is None else name
         self.train(training)
 
-    def action(self, time_step: TimeStep, policy_state: Nest = (), seed: int | None = None) -> PolicyStep:
+    def action(self, time_step: ActorTimeStep, policy_state: Nest = (), seed: int | None = None) -> PolicyStep:
         """Draws an action.
 
         Args:
@@ -147,7 +149,7 @@ class ActorPolicy(ActorStep):
             check_dtypes("action", step.action, self.action_spec, TypeError)
         return step
 
-    def distribution(self, time_step: TimeStep, policy_state: Nest = ()) -> PolicyStep:
+    def distribution(self, time_step: ActorTimeStep, policy_state: Nest = ()) -> PolicyStep:
         """Returns the distributions that `action` draws from, not clipped; arguments and errors as there.
 
         A deterministic action is a `Deterministic` distribution. With `emit_log_probability` the info has zeros.
@@ -210,7 +212,7 @@ class ActorPolicy(ActorStep):
         for (_, source), (_, target) in zip(sources, targets, strict=True):
             _mix(target, source, tau if isinstance(target, nn.Parameter) else tau_non_trainable)
 
-    def _distribution(self, time_step: TimeStep, policy_state: Nest) -> PolicyStep:
+    def _distribution(self, time_step: ActorTimeStep, policy_state: Nest) -> PolicyStep:
         """Computes distributions, next state and info from a time step and a state that are checked and reset."""
         observation, mask = self._split(time_step.observation)
         if self.observation_normalizer is not None:
@@ -221,10 +223,10 @@ class ActorPolicy(ActorStep):
         action, state = self.actor_network(observation, time_step.step_type, policy_state, mask)
         return PolicyStep(self._as_distributions(action), state)
 
-    def _prepared(self, time_step: TimeStep, policy_state: Nest) -> tuple[TimeStep, Nest]:
+    def _prepared(self, time_step: ActorTimeStep, policy_state: Nest) -> tuple[ActorTimeStep, Nest]:
         """Checks a time step and a state, and resets the state of rows at a FIRST step."""
-        if not isinstance(time_step, TimeStep):
-            raise ValueError(f"time_step: must be a TimeStep, not {type(time_step).__name__}")
+        if not isinstance(time_step, ActorTimeStep):
+            raise ValueError(f"time_step: must be an ActorTimeStep, not {type(time_step).__name__}")
         if not isinstance(time_step.step_type, Tensor) or time_step.step_type.is_floating_point():
             raise TypeError(f"step_type must be a torch.Tensor of integers, not {time_step.step_type!r}")
         outer = tuple(time_step.step_type.shape)
@@ -237,7 +239,7 @@ class ActorPolicy(ActorStep):
             self._check_arguments(outer, observation, policy_state)
         if self.automatic_state_reset and not is_empty(policy_state):
             # Inside a sequence the network resets.
-            first = (time_step.step_type[:, 0] if len(outer) == 2 else time_step.step_type) == StepType.FIRST
+            first = (time_step.step_type[:, 0] if len(outer) == 2 else time_step.step_type) == ActorStepType.FIRST
             policy_state = map_structure(
                 lambda leaf, spec: leaf.masked_fill(first.reshape(first.shape + (1,) * len(spec.shape)), 0),
                 policy_state,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ganglion.contract import StateSlot
 from ganglion.policies._tensors import is_tracing, match
 from ganglion.policies.tf_agents.nests import Nest, flatten, is_empty, map_structure, pack_like
-from ganglion.policies.tf_agents.specs import ArraySpec, StepType
+from ganglion.policies.tf_agents.specs import ActorStepType, ArraySpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +120,7 @@ class RecurrentLayers(nn.Module):
     def _run(self, sequence: Tensor, step_type: Tensor | None, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         if step_type is None or not self.reset_in_sequence:
             return self._run_episode(sequence, state)
-        first = (step_type == StepType.FIRST).reshape(sequence.shape[:2])
+        first = (step_type == ActorStepType.FIRST).reshape(sequence.shape[:2])
         # Between two steps at which any row begins again, the layers run over the time axis in one call.
         begins = [0, *(first[:, 1:].any(0).nonzero().flatten() + 1).tolist(), sequence.shape[1]]
         outputs = []

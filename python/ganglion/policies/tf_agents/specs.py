@@ -104,7 +104,7 @@ class BoundedArraySpec(ArraySpec):
             ) from error
 
 
-class StepType(enum.IntEnum):
+class ActorStepType(enum.IntEnum):
     """Place of a time step in its episode."""
 
     FIRST = 0
@@ -112,11 +112,11 @@ class StepType(enum.IntEnum):
     LAST = 2
 
 
-class TimeStep(NamedTuple):
+class ActorTimeStep(NamedTuple):
     """What an environment returns: tensors, or the specs of them.
 
     Attributes:
-        step_type: `StepType` of every row, any integer type, `[]`, `[batch]` or `[batch, time]`.
+        step_type: `ActorStepType` of every row, any integer type, `[]`, `[batch]` or `[batch, time]`.
         reward: of the step before; `ActorPolicy` does not use it.
         discount: factor for the value of what follows; `ActorPolicy` does not use it.
         observation: nest of tensors with the axes of `step_type` in front.
@@ -152,14 +152,14 @@ class PolicyInfo(NamedTuple):
     log_probability: Nest = ()
 
 
-def time_step_spec(observation_spec: Nest, reward_spec: ArraySpec | None = None) -> TimeStep:
+def time_step_spec(observation_spec: Nest, reward_spec: ArraySpec | None = None) -> ActorTimeStep:
     """Describes the time steps of an environment with these observations.
 
     Args:
         observation_spec: nest of `ArraySpec`s.
         reward_spec: description of the reward; a float32 scalar if None.
     """
-    return TimeStep(
+    return ActorTimeStep(
         step_type=ArraySpec((), torch.int32, "step_type"),
         reward=ArraySpec((), torch.float32, "reward") if reward_spec is None else reward_spec,
         discount=BoundedArraySpec((), torch.float32, "discount", 0.0, 1.0),
