@@ -8,11 +8,12 @@
 #include <vector>
 
 #include "check.hpp"
+#include "native/kernels/choice.hpp"
 #include "realtime/loop.hpp"
 
 namespace {
 
-using namespace ganglion::native;
+using namespace ganglion::realtime;
 using ganglion::Status;
 using Words = std::array<std::uint32_t, 4>;
 
@@ -29,7 +30,7 @@ std::vector<std::uint32_t> stream(std::size_t count) {
 class Rig {
  public:
   explicit Rig(std::size_t batch, std::optional<std::uint64_t> seed)
-      : loop_(shape(batch, seed), false), batch_(batch) {}
+      : loop_(shape(batch, seed), ganglion::native::kernels_for(Isa::automatic)->all_finite, false), batch_(batch) {}
 
   std::vector<float> step() {
     std::vector<float> action(2 * batch_);

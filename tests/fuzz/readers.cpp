@@ -23,8 +23,8 @@
 #include "io/ganglion_file.hpp"
 #include "io/hints.hpp"
 #include "io/onnx/reading.hpp"
+#include "native/kernels/choice.hpp"
 #include "native/model.hpp"
-#include "realtime/cpu.hpp"
 
 namespace {
 
@@ -33,6 +33,7 @@ using ganglion::Error;
 using ganglion::NativePolicy;
 namespace detail = ganglion::detail;
 namespace native = ganglion::native;
+namespace realtime = ganglion::realtime;
 
 /// Calls `read`; an `Error` is an answer like any other.
 template <class Read>
@@ -123,7 +124,7 @@ void step_policy(std::span<const std::byte> bytes, std::size_t batch) {
 }
 
 /// The kernels that the policy does not use on this machine.
-void step_on(native::Isa isa, const detail::GanglionFile& file, std::size_t batch) {
+void step_on(realtime::Isa isa, const detail::GanglionFile& file, std::size_t batch) {
   const native::KernelTable* kernels = native::kernels_for(isa);
   if (kernels == nullptr) return;
   auto observation = observation_of(batch * file.contract.observation_size(), 1);
@@ -144,7 +145,7 @@ void read_native(std::span<const std::byte> bytes) {
     if (work_of(file) > affordable) return;
     const std::size_t batch = file.contract.batch.value_or(2);
     step_policy(bytes, batch);
-    for (const native::Isa isa : {native::Isa::portable, native::Isa::avx2, native::Isa::avx512}) {
+    for (const realtime::Isa isa : {realtime::Isa::portable, realtime::Isa::avx2, realtime::Isa::avx512}) {
       step_on(isa, file, batch);
     }
   });

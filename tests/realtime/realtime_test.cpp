@@ -22,7 +22,7 @@
 #include <xmmintrin.h>
 #endif
 
-#include "../cpp/check.hpp"
+#include "check.hpp"
 
 namespace {
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "ganglion/error.hpp"
+#include "native/kernels/choice.hpp"
 
 namespace ganglion::detail {
 
@@ -30,8 +31,8 @@ class NativeModel final : public Model {
     try {
       // Packed once; every later session shares the weights and has the same batch.
       if (packed_ == nullptr) {
-        packed_ =
-            native::Model::make(program_, signature.batch, *native::kernels_for(native::Isa::automatic), lock_memory_);
+        packed_ = native::Model::make(program_, signature.batch, *native::kernels_for(realtime::Isa::automatic),
+                                      lock_memory_);
         program_ = {};
       }
       if (packed_ != nullptr) {
@@ -71,16 +72,16 @@ std::optional<std::size_t> log_prob_of(const Contract& contract) {
   return std::nullopt;
 }
 
-native::Sampling sampling_of(const std::string& name, const Contract& contract, std::uint64_t seed) {
+realtime::Sampling sampling_of(const std::string& name, const Contract& contract, std::uint64_t seed) {
   const auto& outputs = contract.outputs;
   if (outputs.size() >= 2) {
     const TensorSpec& first = outputs[0];
     const TensorSpec& second = outputs[1];
     if (first.name == "mean" && second.name == "log_std" && first.size == second.size) {
-      return {native::Distribution::gaussian, second.size, seed, log_prob_of(contract)};
+      return {realtime::Distribution::gaussian, second.size, seed, log_prob_of(contract)};
     }
     if (first.size == 1 && second.name == "logits")
-      return {native::Distribution::categorical, second.size, seed, log_prob_of(contract)};
+      return {realtime::Distribution::categorical, second.size, seed, log_prob_of(contract)};
   }
   throw Error(ErrorCode::bad_option, "'" + name +
                                          "': a seed was given to sample with, but the first outputs are neither mean "
@@ -93,9 +94,9 @@ std::shared_ptr<Model> open_native(native::Program program, bool lock_memory) {
   return std::make_shared<NativeModel>(std::move(program), lock_memory);
 }
 
-native::Loop make_loop(const std::string& name, const Contract& contract, std::size_t batch, bool lock_memory,
-                       std::optional<std::uint64_t> sample_seed) {
-  native::LoopShape shape;
+realtime::Loop make_loop(const std::string& name, const Contract& contract, std::size_t batch, bool lock_memory,
+                         std::optional<std::uint64_t> sample_seed) {
+  realtime::LoopShape shape;
   shape.batch = batch;
   shape.observation = contract.observation_size();
   shape.hidden = contract.hidden_size();
@@ -103,7 +104,7 @@ native::Loop make_loop(const std::string& name, const Contract& contract, std::s
   shape.initial_state = contract.initial_state;
   shape.applied_action = applied_action_of(contract);
   if (sample_seed) shape.sampling = sampling_of(name, contract, *sample_seed);
-  native::Loop loop(std::move(shape), lock_memory);
+  realtime::Loop loop(std::move(shape), native::kernels_for(realtime::Isa::automatic)->all_finite, lock_memory);
   if (!loop.valid()) throw Error(ErrorCode::engine_failure, "'" + name + "': " + out_of_memory(lock_memory));
   return loop;
 }

@@ -19,8 +19,8 @@ namespace ganglion::detail {
 
 /// The buffers of a policy's loop in their initial state; with a seed, actions are drawn. Throws `Error` where memory
 /// is short, or where the outputs are no distribution to draw from.
-[[nodiscard]] native::Loop make_loop(const std::string& name, const Contract& contract, std::size_t batch,
-                                     bool lock_memory, std::optional<std::uint64_t> sample_seed);
+[[nodiscard]] realtime::Loop make_loop(const std::string& name, const Contract& contract, std::size_t batch,
+                                       bool lock_memory, std::optional<std::uint64_t> sample_seed);
 
 /// The sentence for a program that cannot be set up.
 [[nodiscard]] const char* out_of_memory(bool lock_memory);

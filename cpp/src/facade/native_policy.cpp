@@ -6,10 +6,11 @@
 #include "facade/golden_replay.hpp"
 #include "facade/native_engine.hpp"
 #include "io/artifact.hpp"
+#include "native/kernels/choice.hpp"
 
 namespace ganglion {
 
-const char* native_instruction_set() noexcept { return native::kernels_for(native::Isa::automatic)->name; }
+const char* native_instruction_set() noexcept { return native::kernels_for(realtime::Isa::automatic)->name; }
 
 class NativePolicy::Impl {
  public:
@@ -45,7 +46,7 @@ class NativePolicy::Impl {
     });
   }
 
-  [[nodiscard]] native::Loop& loop() noexcept GANGLION_NONBLOCKING { return loop_; }
+  [[nodiscard]] realtime::Loop& loop() noexcept GANGLION_NONBLOCKING { return loop_; }
   [[nodiscard]] const Contract& contract() const noexcept GANGLION_NONBLOCKING { return *contract_; }
 
  private:
@@ -53,7 +54,7 @@ class NativePolicy::Impl {
   std::shared_ptr<const Contract> contract_;
   std::shared_ptr<const native::Model> model_;
   bool lock_memory_;
-  native::Loop loop_;
+  realtime::Loop loop_;
   std::unique_ptr<native::Session> session_;  // last: it must go before the buffers it is bound to
 };
 
@@ -77,8 +78,8 @@ NativePolicy NativePolicy::make(const std::string& name, const detail::Artifact&
   // NOLINTBEGIN(bugprone-unchecked-optional-access): read_artifact fills both for a .ganglion file
   const auto contract = std::make_shared<const Contract>(*artifact.contract);
   const std::size_t batch = detail::choose_batch(name, *contract, options.batch);
-  auto model =
-      native::Model::make(*artifact.program, batch, *native::kernels_for(native::Isa::automatic), options.lock_memory);
+  auto model = native::Model::make(*artifact.program, batch, *native::kernels_for(realtime::Isa::automatic),
+                                   options.lock_memory);
   // NOLINTEND(bugprone-unchecked-optional-access)
   if (model == nullptr) {
     throw Error(ErrorCode::engine_failure, "'" + name + "': " + detail::out_of_memory(options.lock_memory));

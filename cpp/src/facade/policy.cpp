@@ -160,7 +160,7 @@ class Policy::Impl {
     return loop_.step(observation, action, [this](std::size_t phase) noexcept { return session_->run(phase); });
   }
 
-  [[nodiscard]] native::Loop& loop() noexcept { return loop_; }
+  [[nodiscard]] realtime::Loop& loop() noexcept { return loop_; }
   [[nodiscard]] const Reading& reading() const noexcept { return *reading_; }
   [[nodiscard]] Engine engine() const noexcept { return engine_; }
   [[nodiscard]] const char* last_engine_error() const noexcept { return session_->last_error(); }
@@ -171,7 +171,7 @@ class Policy::Impl {
   std::shared_ptr<detail::Model> model_;
   Engine engine_;
   bool lock_memory_;
-  native::Loop loop_;
+  realtime::Loop loop_;
   std::unique_ptr<detail::Session> session_;  // last: it must go before the buffers it is bound to
 };
 

@@ -23,7 +23,7 @@ class Pieces {
  public:
   std::size_t add(std::size_t bytes, std::function<void(std::byte*)> fill) {
     const std::size_t offset = size_;
-    size_ += round_up(bytes, cache_line);
+    size_ += realtime::round_up(bytes, realtime::cache_line);
     fills_.emplace_back(offset, std::move(fill));
     return offset;
   }
@@ -71,7 +71,7 @@ class Builder {
     for (const Copy& copy : plan_.final_copies) add_copy(copy);
 
     auto model = std::make_shared<Model>();
-    model->memory_ = Memory(stream_.size() + others_.size());
+    model->memory_ = realtime::Memory(stream_.size() + others_.size());
     if (!model->memory_.valid()) return nullptr;
     stream_.fill(model->memory_.data());
     others_.fill(model->memory_.data() + stream_.size());
@@ -353,9 +353,9 @@ class Builder {
   /// Per row of the batch: the scale of the input in a line of its own, then the low and the high bytes of its
   /// integers, each in whole lines.
   [[nodiscard]] std::size_t integer_input_floats(const Op& op) const {
-    std::size_t slots = round_up(size_of(op.in[0]), 4);
-    if (op.kind != OpKind::affine) slots += round_up(size_of(op.in[1]), 4);
-    return (cache_line + 2 * round_up(slots, cache_line)) / sizeof(float);
+    std::size_t slots = realtime::round_up(size_of(op.in[0]), 4);
+    if (op.kind != OpKind::affine) slots += realtime::round_up(size_of(op.in[1]), 4);
+    return (realtime::cache_line + 2 * realtime::round_up(slots, realtime::cache_line)) / sizeof(float);
   }
 
   // ---- addresses ----
@@ -402,15 +402,15 @@ std::shared_ptr<const Model> Model::make(const Program& program, std::size_t bat
 }
 
 std::unique_ptr<Session> Session::make(std::shared_ptr<const Model> model, const SessionBuffers& buffers) {
-  Memory arena(model->arena_floats() * sizeof(float));
+  realtime::Memory arena(model->arena_floats() * sizeof(float));
   if (!arena.valid() || (model->lock_memory() && !arena.lock())) return nullptr;
   return std::unique_ptr<Session>(new Session(std::move(model), std::move(arena), buffers));
 }
 
-Session::Session(std::shared_ptr<const Model> model, Memory arena, const SessionBuffers& buffers)
+Session::Session(std::shared_ptr<const Model> model, realtime::Memory arena, const SessionBuffers& buffers)
     : model_(std::move(model)), arena_(std::move(arena)) {
   for (const Guard& guard : model_->guards()) {
-    poison(arena_.data() + guard.offset * sizeof(float), guard.size * sizeof(float));
+    realtime::poison(arena_.data() + guard.offset * sizeof(float), guard.size * sizeof(float));
   }
   for (std::size_t phase = 0; phase < 2; ++phase) {
     // Kernels do not write to what they read: the casts only spare a second kind of operand.
@@ -436,7 +436,7 @@ Session::Session(std::shared_ptr<const Model> model, Memory arena, const Session
 }
 
 void Session::run(std::size_t phase) noexcept GANGLION_NONBLOCKING {
-  const FlushDenormals guard;
+  const realtime::FlushDenormals guard;
   for (const Step& step : steps_[phase]) step.run(step);
 }
 

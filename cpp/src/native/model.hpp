@@ -7,9 +7,9 @@
 #include <memory>
 #include <vector>
 
+#include "native/kernels/table.hpp"
 #include "native/plan.hpp"
 #include "native/program.hpp"
-#include "realtime/cpu.hpp"
 #include "realtime/memory.hpp"
 
 namespace ganglion::native {
@@ -34,7 +34,7 @@ class Model {
                                                          const KernelTable& kernels, bool lock_memory);
 
   [[nodiscard]] const std::vector<PlannedStep>& steps() const noexcept { return steps_; }
-  [[nodiscard]] const Memory& memory() const noexcept { return memory_; }
+  [[nodiscard]] const realtime::Memory& memory() const noexcept { return memory_; }
   [[nodiscard]] std::size_t arena_floats() const noexcept { return arena_floats_; }
   [[nodiscard]] const std::vector<Guard>& guards() const noexcept { return guards_; }
   [[nodiscard]] bool lock_memory() const noexcept { return lock_memory_; }
@@ -43,7 +43,7 @@ class Model {
   friend class Builder;
   std::vector<PlannedStep> steps_;
   std::vector<Conv1d> convolutions_;
-  Memory memory_;
+  realtime::Memory memory_;
   std::size_t arena_floats_ = 0;
   std::vector<Guard> guards_;
   bool lock_memory_ = false;
@@ -65,10 +65,10 @@ class Session {
   void run(std::size_t phase) noexcept GANGLION_NONBLOCKING;
 
  private:
-  Session(std::shared_ptr<const Model> model, Memory arena, const SessionBuffers& buffers);
+  Session(std::shared_ptr<const Model> model, realtime::Memory arena, const SessionBuffers& buffers);
 
   std::shared_ptr<const Model> model_;
-  Memory arena_;
+  realtime::Memory arena_;
   std::array<std::vector<Step>, 2> steps_;  ///< by phase
 };
 

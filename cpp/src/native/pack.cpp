@@ -40,13 +40,13 @@ struct PanelLayout {
 
   [[nodiscard]] std::size_t at(std::size_t k, std::size_t lane_of_panel) const {
     if (!grouped) return k * vectors * lanes + lane_of_panel;
-    const std::size_t slot = k < split ? k : round_up(split, 4) + (k - split);
+    const std::size_t slot = k < split ? k : realtime::round_up(split, 4) + (k - split);
     return slot / 4 * 4 * vectors * lanes + 4 * lane_of_panel + slot % 4;
   }
 };
 
 std::size_t slots(std::size_t columns, std::size_t split, Packing packing) {
-  return packing == Packing::i8_dot ? round_up(split, 4) + round_up(columns - split, 4) : columns;
+  return packing == Packing::i8_dot ? realtime::round_up(split, 4) + realtime::round_up(columns - split, 4) : columns;
 }
 
 template <class T, class Read>

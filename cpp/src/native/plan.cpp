@@ -11,7 +11,7 @@ namespace ganglion::native {
 
 namespace {
 
-constexpr std::size_t line = cache_line / sizeof(float);
+constexpr std::size_t line = realtime::cache_line / sizeof(float);
 
 /// A piece of one input that stays together in the output of a gather.
 struct Run {
@@ -67,7 +67,7 @@ class ArenaAllocator {
   }
 
   void give_back(std::size_t offset, std::size_t size) {
-    if (has_guards) return;
+    if (realtime::has_guards) return;
     auto next = holes_.lower_bound(offset);
     if (next != holes_.end() && offset + size == next->first) {
       size += next->second;
@@ -256,7 +256,8 @@ class Planner {
     std::vector<std::vector<Index>> ends(end + 1);
     for (Index value = 0; value < homes_.size(); ++value) {
       if (root_of(value) != value || homes_[value].fixed || first[value] > end) continue;
-      homes_[value].place.stride = round_up(program_.values[value].size, line) + (has_guards ? line : 0);
+      homes_[value].place.stride =
+          realtime::round_up(program_.values[value].size, line) + (realtime::has_guards ? line : 0);
       begins[first[value]].push_back(value);
       ends[last[value]].push_back(value);
     }
@@ -266,12 +267,12 @@ class Planner {
       for (const Index value : begins[i]) {
         homes_[value].place.offset = arena.take(batch_ * homes_[value].place.stride);
         homes_[value].fixed = true;
-        if (arena.end() > most_floats) return false;
+        if (arena.end() > realtime::most_floats) return false;
       }
       if (i < end && scratch_[i] != 0) {
-        const std::size_t size = round_up(scratch_[i], line);
+        const std::size_t size = realtime::round_up(scratch_[i], line);
         scratch_offset_[i] = arena.take(size);
-        if (arena.end() > most_floats) return false;
+        if (arena.end() > realtime::most_floats) return false;
         arena.give_back(scratch_offset_[i], size);
       }
       for (const Index value : ends[i]) {
@@ -279,7 +280,7 @@ class Planner {
       }
     }
     arena_floats_ = arena.end();
-    if (has_guards) place_guards(begins);
+    if (realtime::has_guards) place_guards(begins);
     return true;
   }
 

@@ -2,13 +2,11 @@
 
 #include <cstdint>
 
-#include "native/kernels/table.hpp"
-
-namespace ganglion::native {
+namespace ganglion::realtime {
 
 enum class Isa : std::uint8_t { automatic, portable, avx2, avx512, avx512_vnni };
 
-/// The kernels for an instruction set, or null where this build or this CPU has none; automatic: the best there is.
-[[nodiscard]] const KernelTable* kernels_for(Isa isa) noexcept;
+/// True where this CPU has the instruction set, with everything that the ones before it have.
+[[nodiscard]] bool cpu_has(Isa isa) noexcept;
 
-}  // namespace ganglion::native
+}  // namespace ganglion::realtime

@@ -9,7 +9,7 @@
 
 #include "ganglion/realtime.hpp"
 
-namespace ganglion::native {
+namespace ganglion::realtime {
 
 class FlushDenormals {
  public:
@@ -43,4 +43,4 @@ class FlushDenormals {
   Register saved_;
 };
 
-}  // namespace ganglion::native
+}  // namespace ganglion::realtime

@@ -17,7 +17,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-namespace ganglion::native {
+namespace ganglion::realtime {
 
 #if defined(GANGLION_GUARDS)
 inline constexpr bool has_guards = true;
@@ -27,4 +27,4 @@ inline constexpr bool has_guards = false;
 inline void poison(const void*, std::size_t) noexcept {}
 #endif
 
-}  // namespace ganglion::native
+}  // namespace ganglion::realtime

@@ -3,9 +3,7 @@
 #include <numeric>
 #include <utility>
 
-#include "realtime/cpu.hpp"
-
-namespace ganglion::native {
+namespace ganglion::realtime {
 
 namespace {
 
@@ -13,13 +11,13 @@ std::size_t line_floats(std::size_t floats) { return round_up(floats, cache_line
 
 }  // namespace
 
-Loop::Loop(LoopShape shape, bool lock_memory)
+Loop::Loop(LoopShape shape, AllFinite all_finite, bool lock_memory)
     : shape_(std::move(shape)),
       observation_size_(shape_.batch * shape_.observation),
       action_size_(shape_.outputs.empty() ? 0 : shape_.batch * shape_.outputs[0]),
       output_size_(shape_.batch * std::accumulate(shape_.outputs.begin(), shape_.outputs.end(), std::size_t{0})),
       state_size_(shape_.batch * shape_.hidden),
-      all_finite_(kernels_for(Isa::automatic)->all_finite) {
+      all_finite_(all_finite) {
   const std::size_t all = line_floats(observation_size_) + 2 * line_floats(state_size_) +
                           2 * line_floats(output_size_) + line_floats(action_size_);
   if (all > most_floats) return;
@@ -107,4 +105,4 @@ void Loop::copy_from(const Loop& other) {
   sampler_ = other.sampler_;
 }
 
-}  // namespace ganglion::native
+}  // namespace ganglion::realtime

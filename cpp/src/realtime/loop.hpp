@@ -13,11 +13,10 @@
 
 #include "ganglion/realtime.hpp"
 #include "ganglion/status.hpp"
-#include "native/kernels/table.hpp"
 #include "realtime/memory.hpp"
 #include "realtime/sampling.hpp"
 
-namespace ganglion::native {
+namespace ganglion::realtime {
 
 /// Sizes of one row.
 struct LoopShape {
@@ -30,11 +29,14 @@ struct LoopShape {
   std::optional<Sampling> sampling;           ///< none: the action is the first output
 };
 
+/// True where no value is NaN or infinite. The loop asks at every step, so it is given the fastest one there is.
+using AllFinite = bool (*)(const float* values, std::size_t size) noexcept GANGLION_NONBLOCKING;
+
 /// Owns every buffer that an engine reads or writes.
 class Loop {
  public:
   /// Not `valid()` where memory is short or the sizes are absurd. Starts in the initial state.
-  Loop(LoopShape shape, bool lock_memory);
+  Loop(LoopShape shape, AllFinite all_finite, bool lock_memory);
 
   [[nodiscard]] bool valid() const noexcept { return memory_.valid(); }
 
@@ -93,9 +95,9 @@ class Loop {
   std::array<float*, 2> outputs_{};
   float* sampled_ = nullptr;  ///< actions, where they are drawn
   std::optional<Sampler> sampler_;
-  bool (*all_finite_)(const float*, std::size_t) noexcept GANGLION_NONBLOCKING;
+  AllFinite all_finite_;
   std::size_t phase_ = 0;
   bool has_stepped_ = false;
 };
 
-}  // namespace ganglion::native
+}  // namespace ganglion::realtime

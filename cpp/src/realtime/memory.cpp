@@ -6,7 +6,7 @@
 #include <new>
 #include <utility>
 
-namespace ganglion::native {
+namespace ganglion::realtime {
 
 namespace {
 
@@ -56,4 +56,4 @@ bool Memory::lock() noexcept {
   return locked_;
 }
 
-}  // namespace ganglion::native
+}  // namespace ganglion::realtime

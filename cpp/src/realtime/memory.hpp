@@ -2,7 +2,7 @@
 
 #include <cstddef>
 
-namespace ganglion::native {
+namespace ganglion::realtime {
 
 /// A zeroed, aligned piece of memory whose pages are there from the start. Movable; null where the system had none.
 class Memory {
@@ -41,4 +41,4 @@ inline constexpr std::size_t most_floats = std::size_t{1} << 28;
   return (value + multiple - 1) / multiple * multiple;
 }
 
-}  // namespace ganglion::native
+}  // namespace ganglion::realtime

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-namespace ganglion::native {
+namespace ganglion::realtime {
 
 namespace {
 
@@ -171,4 +171,4 @@ double Sampler::draw_category(std::size_t row, std::span<const float> logits,
   return (static_cast<double>(logits[best]) - largest) - logarithm(sum);
 }
 
-}  // namespace ganglion::native
+}  // namespace ganglion::realtime

@@ -12,7 +12,7 @@
 
 #include "ganglion/realtime.hpp"
 
-namespace ganglion::native {
+namespace ganglion::realtime {
 
 /// The block cipher Philox 4x32 with ten rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
 [[nodiscard]] std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
@@ -65,4 +65,4 @@ class Sampler {
   std::vector<Row> rows_;
 };
 
-}  // namespace ganglion::native
+}  // namespace ganglion::realtime

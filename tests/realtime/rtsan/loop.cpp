@@ -11,14 +11,15 @@
 #include "ganglion/native_policy.hpp"
 #include "ganglion/policy.hpp"
 #include "io/artifact.hpp"
+#include "native/kernels/choice.hpp"
 #include "native/model.hpp"
-#include "realtime/cpu.hpp"
 
 namespace {
 
 using ganglion::NativePolicy;
 using ganglion::Status;
 namespace native = ganglion::native;
+namespace realtime = ganglion::realtime;
 
 constexpr std::size_t rounds = 10'000;
 
@@ -68,7 +69,7 @@ void run_policy(const char* path) {
   std::printf("%s: %zu of %zu steps ok; session", path, good, rounds);
 }
 
-void run_on(native::Isa isa, const char* path) {
+void run_on(realtime::Isa isa, const char* path) {
   const native::KernelTable* kernels = native::kernels_for(isa);
   if (kernels == nullptr) return;
   const auto artifact = ganglion::detail::read_artifact(path);
@@ -95,7 +96,7 @@ int main(int argc, char** argv) {
   try {
     for (int i = 1; i < argc; ++i) {
       run_policy(argv[i]);
-      for (const auto isa : {native::Isa::portable, native::Isa::avx2, native::Isa::avx512}) run_on(isa, argv[i]);
+      for (const auto isa : {realtime::Isa::portable, realtime::Isa::avx2, realtime::Isa::avx512}) run_on(isa, argv[i]);
       std::printf("\n");
     }
   } catch (const std::exception& error) {

@@ -1,5 +1,7 @@
 // The program JSON of a .ganglion file, read strictly: every key is known, every number in range, every name there.
 
+#include "io/json.hpp"
+
 #include <array>
 #include <cmath>
 #include <limits>
@@ -8,7 +10,6 @@
 
 #include "ganglion/error.hpp"
 #include "io/ganglion_file.hpp"
-#include "io/json.hpp"
 
 namespace ganglion::detail {
 

@@ -1,7 +1,7 @@
 // Elementary functions of a Vector. Included inside an anonymous namespace, after the Vector of an instruction set.
 //
 // Errors against the exact function of the float argument, in units in the last place of the result (ulp), as
-// tests/cpp/native_math_test.cpp measures them over dense grids: exp 2, log 2, expm1 3, tanh 4, sigmoid 3, erf 3,
+// tests/cpp/native/math_test.cpp measures them over dense grids: exp 2, log 2, expm1 3, tanh 4, sigmoid 3, erf 3,
 // log1p(exp) 3. What is below the smallest normal number is 0, of intermediate results too. NaN goes through.
 // Polynomials of exp and log: S. Moshier, Cephes (expf, logf); of erf: N. Juffa, "Hacking up a better erff" (2017).
 

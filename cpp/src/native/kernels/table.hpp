@@ -79,7 +79,7 @@ struct KernelTable {
   Kernel matmul;
   Kernel lookup;
   Kernel blend;  ///< out = (1 - in[0]) * in[1] + in[0] * in[2]: the last line of a GRU
-  bool (*all_finite)(const float* values, std::size_t size) noexcept GANGLION_NONBLOCKING;
+  bool (*all_finite)(const float* values, std::size_t size) noexcept GANGLION_NONBLOCKING;  ///< realtime::AllFinite
 };
 
 /// What an instruction set with integer dot products adds to another one's table.

@@ -8,13 +8,15 @@
 #include <string>
 
 #include "check.hpp"
+#include "native/kernels/choice.hpp"
 #include "native/model.hpp"
-#include "native_reference.hpp"
 #include "realtime/loop.hpp"
+#include "reference.hpp"
 
 namespace {
 
 using namespace ganglion::native;
+using namespace ganglion::realtime;
 
 std::mt19937 generator(1);  // the same programs in every run
 
@@ -133,7 +135,7 @@ void check_program(const Program& program, const std::string& name, const Tolera
     if (kernels == nullptr) continue;
     for (const std::size_t batch : {1U, 2U, 3U, 4U, 7U}) {
       shape.batch = batch;
-      Loop loop(shape, false);
+      Loop loop(shape, kernels->all_finite, false);
       const auto model = Model::make(program, batch, *kernels, false);
       const auto session = Session::make(model, {loop.observation(), loop.states(), loop.outputs()});
       std::vector<reference::Interpreter> rows(batch, reference::Interpreter(program));

@@ -7,13 +7,14 @@
 #include <string>
 
 #include "check.hpp"
+#include "native/kernels/choice.hpp"
 #include "native/vocabulary.hpp"
-#include "realtime/cpu.hpp"
 #include "realtime/denormals.hpp"
 
 namespace {
 
 using namespace ganglion::native;
+using namespace ganglion::realtime;
 
 std::vector<const KernelTable*> tables() {
   std::vector<const KernelTable*> found;

@@ -1,0 +1,57 @@
+# The rooms of cpp/src, as targets. A room is a folder, an OBJECT library, and an include folder that offers this one
+# folder and nothing else. A room finds the headers of the rooms that it KNOWS and of those that they know; an include
+# of any other does not compile. tests/python/house/test_walls.py reads the same rules off the #include lines.
+
+# What installed headers need: every room may know it, and so may whoever uses the library.
+add_library(ganglion_room_public INTERFACE)
+target_include_directories(ganglion_room_public INTERFACE
+  "${PROJECT_SOURCE_DIR}/cpp/include" "${PROJECT_BINARY_DIR}/include")
+
+# The rooms that the control loop runs through. errno of a square root would be a write per step; nothing reads it.
+set(GANGLION_LOOP_FLAGS -fno-exceptions -fno-rtti -fno-math-errno)
+if(NOT GANGLION_SANITIZE AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+  list(APPEND GANGLION_LOOP_FLAGS -O3)
+endif()
+
+function(ganglion_room_target folder variable)
+  string(REPLACE "/" "_" name "ganglion_room_${folder}")
+  set(${variable} "${name}" PARENT_SCOPE)
+endfunction()
+
+# ganglion_room(<folder of cpp/src> SOURCES <files> [KNOWS <rooms>] [HEADERS <files>])
+# HEADERS: all that others see of a room that has rooms inside it, each of which is entered by its own name.
+function(ganglion_room folder)
+  cmake_parse_arguments(PARSE_ARGV 1 room "" "" "SOURCES;KNOWS;HEADERS")
+  ganglion_room_target("${folder}" target)
+  add_library(${target} OBJECT ${room_SOURCES})
+  set(offered "${PROJECT_BINARY_DIR}/rooms/${target}")
+  # What an older configuration offered must not stay visible.
+  file(REMOVE_RECURSE "${offered}")
+  if(room_HEADERS)
+    file(MAKE_DIRECTORY "${offered}/${folder}")
+    foreach(header IN LISTS room_HEADERS)
+      file(CREATE_LINK "${CMAKE_CURRENT_SOURCE_DIR}/${header}" "${offered}/${folder}/${header}" SYMBOLIC)
+    endforeach()
+  else()
+    cmake_path(GET folder PARENT_PATH above)
+    file(MAKE_DIRECTORY "${offered}/${above}")
+    file(CREATE_LINK "${CMAKE_CURRENT_SOURCE_DIR}" "${offered}/${folder}" SYMBOLIC)
+  endif()
+  target_include_directories(${target} PUBLIC "${offered}")
+  foreach(other IN LISTS room_KNOWS)
+    ganglion_room_target("${other}" known)
+    target_link_libraries(${target} PUBLIC ${known})
+  endforeach()
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  ganglion_own_target(${target})
+  set_property(GLOBAL APPEND PROPERTY GANGLION_ROOMS "$<TARGET_OBJECTS:${target}>")
+endfunction()
+
+# Lets a target, mostly a test, include what rooms offer; their objects are in the library that it links.
+function(ganglion_look_into target)
+  foreach(folder IN LISTS ARGN)
+    ganglion_room_target("${folder}" room)
+    target_include_directories(${target} PRIVATE "$<TARGET_PROPERTY:${room},INTERFACE_INCLUDE_DIRECTORIES>")
+  endforeach()
+endfunction()
