@@ -18,7 +18,7 @@ function(ganglion_room_target folder variable)
   set(${variable} "${name}" PARENT_SCOPE)
 endfunction()
 
-# ganglion_room(<folder of cpp/src> SOURCES <files> [KNOWS <rooms>] [HEADERS <files>])
+# ganglion_room(<folder of cpp/src> SOURCES <files> [HEADERS <files>] [KNOWS <rooms>])
 # HEADERS: all that others see of a room that has rooms inside it, each of which is entered by its own name.
 function(ganglion_room folder)
   cmake_parse_arguments(PARSE_ARGV 1 room "" "" "SOURCES;KNOWS;HEADERS")

@@ -19,6 +19,7 @@ double polynomial(const std::array<double, Size>& coefficients, double x) noexce
   return value;
 }
 
+// NOLINTNEXTLINE(modernize-use-std-numbers): shorter than log(2) on purpose
 constexpr double ln2_high = 6.93147180369123816490e-01;  // its last bits are zero: n * ln2_high is exact
 constexpr double ln2_low = 1.90821492927058770002e-10;
 

@@ -6,10 +6,14 @@ import ast
 import itertools
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import ganglion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PACKAGE = Path(ganglion.__file__).parent
 CPP = Path(__file__).parents[3] / "cpp"
@@ -50,14 +54,37 @@ PYTHON_WALLS = {
 # one of `EpisodeBatch`, which needs gymnasium; the terminal shows a contract without it.
 ALLOWED_BACKWARDS = {("runtime/policy.py", "compiler"), ("_foundation/recordings.py", "data")}
 
+# Public headers that say what a status, a contract and a nonblocking function are.
+BASICS = {"ganglion/status", "ganglion/contract", "ganglion/realtime"}
+# room below cpp/: rooms and public headers that it may include
 CPP_WALLS = {
-    "src/io": {"ganglion", "io", "native"},
-    "src/native": {"ganglion", "native", "realtime"},
-    "src/realtime": {"ganglion", "native", "realtime"},
-    "src/engines": {"engines"},
+    "src/contract": BASICS,
+    "src/realtime": BASICS,
+    "src/native": BASICS | {"realtime"},
+    "src/io": BASICS | {"ganglion/error", "ganglion/reading", "native", "realtime"},
+    # The wall and the LibTorch engine are compiled on a user's machine, where no other room is.
+    "src/engines": set(),
+    "src/engines/onnxruntime": BASICS | {"engines", "realtime"},
+    "src/engines/libtorch": {"engines"},
+    "src/facade": {"ganglion", "realtime", "native", "io", "engines", "engines/onnxruntime", "engines/libtorch"},
     "include/ganglion": {"ganglion"},
     "bindings": {"ganglion"},
     "tools": {"ganglion"},
+}
+# headers that come neither from us nor from C++, and the rooms that may know them
+CPP_FOREIGN = {
+    "nlohmann/": {"src/io"},
+    "torch/": {"src/engines/libtorch"},
+    "ATen/": {"src/engines/libtorch"},
+    "pybind11/": {"bindings"},
+    "dlfcn.h": {"src/engines", "tools"},
+    "sched.h": {"tools"},
+    "sys/mman.h": {"src/realtime", "tools"},
+    "sanitizer/": {"src/realtime"},
+    "cpuid.h": {"src/realtime"},
+    "xmmintrin.h": {"src/realtime"},
+    "immintrin.h": {"src/native", "tools"},
+    "arm_neon.h": {"src/native"},
 }
 
 
@@ -99,20 +126,48 @@ def test_export_targets_do_not_know_each_other() -> None:
 
 
 def cpp_files() -> list[Path]:
-    return sorted(
-        path for path in CPP.rglob("*.[ch]pp") if any(str(path.relative_to(CPP)).startswith(r) for r in CPP_WALLS)
-    )
+    return sorted(path for path in CPP.rglob("*") if path.name.endswith((".cpp", ".hpp", ".h", ".def", ".hpp.in")))
+
+
+def innermost(path: str, rooms: Iterable[str]) -> str | None:
+    """Returns the last of the rooms, from the outside in, that a path leads through."""
+    return max((room for room in rooms if path.startswith(room + "/")), key=len, default=None)
 
 
 @pytest.mark.parametrize("path", cpp_files(), ids=lambda path: str(path.relative_to(CPP)))
 def test_cpp_rooms(path: Path) -> None:
-    relative = path.relative_to(CPP)
-    room = next(room for room in CPP_WALLS if str(relative).startswith(room))
-    for name in re.findall(r'^#include [<"]([^>"]+)[>"]', path.read_text(encoding="utf-8"), re.MULTILINE):
-        folder = name.split("/")[0] if "/" in name else ""
-        if folder in ("ganglion", "io", "engines", "native", "realtime") and folder not in CPP_WALLS[room]:
-            pytest.fail(f"{relative} includes {name}")
-        if folder in ("torch", "ATen"):
-            assert relative.is_relative_to("src/engines/libtorch"), f"{relative} includes {name}"
-        if folder == "nlohmann":
-            assert room == "src/io", f"{relative} includes {name}"
+    relative = path.relative_to(CPP).as_posix()
+    room = innermost(relative, CPP_WALLS)
+    assert room is not None, f"{relative} lies in no room of CPP_WALLS"
+    own = room.removeprefix("src/").removeprefix("include/")
+    inside = [other.removeprefix("src/") for other in CPP_WALLS if other.startswith("src/")]
+    for name in re.findall(r'^\s*#\s*include [<"]([^>"]+)[>"]', path.read_text(encoding="utf-8"), re.MULTILINE):
+        assert ".." not in name.split("/"), f"{relative} includes {name}: say which room it is in"
+        if name.startswith("ganglion/"):
+            allowed = {"ganglion", name.rpartition(".")[0]} & CPP_WALLS[room]
+            assert allowed or own == "ganglion", f"{relative} includes {name}"
+        elif (target := innermost(name, inside)) is not None:
+            assert target in CPP_WALLS[room] | {own}, f"{relative} includes {name}"
+        elif "." in name and (path.parent / name).is_file():
+            assert not room.startswith("src/"), f"{relative} includes {name}: write {own}/{name}"
+        elif "." in name:
+            knowing = [CPP_FOREIGN[prefix] for prefix in CPP_FOREIGN if name.startswith(prefix)]
+            assert any(room in rooms for rooms in knowing), f"{relative} includes {name}"
+
+
+def test_cpp_targets_are_the_same_walls() -> None:
+    """What a room's target finds, with what it gets through others, is what the list above allows, and no less."""
+    knows: dict[str, set[str]] = {}
+    for path in sorted((CPP / "src").rglob("CMakeLists.txt")):
+        for call in re.findall(r"ganglion_room\(([^)]*)\)", path.read_text(encoding="utf-8")):
+            words = call.split()
+            assert path.parent == CPP / "src" / words[0]
+            knows[words[0]] = set(words[words.index("KNOWS") + 1 :]) if "KNOWS" in words else set()
+
+    def found(room: str) -> set[str]:
+        return set().union(*({other} | found(other) for other in knows.get(room, ())))
+
+    assert {f"src/{room}" for room in knows} == {room for room in CPP_WALLS if room.startswith("src/")}
+    for room in knows:
+        listed = {"public" if other.startswith("ganglion") else other for other in CPP_WALLS[f"src/{room}"]}
+        assert found(room) == listed, room
