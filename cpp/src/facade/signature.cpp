@@ -11,7 +11,7 @@ ReadingSignature::ReadingSignature(const Reading& reading, std::size_t batch) {
   std::transform(contract.inputs.begin(), contract.inputs.end(), std::back_inserter(inputs_), vector_view);
   std::transform(contract.outputs.begin(), contract.outputs.end(), std::back_inserter(outputs_), vector_view);
   for (const StateSlot& slot : contract.state) {
-    // [layers, hidden] has its batch axis in the middle, every other shape in front (DESIGN, section 4).
+    // [layers, hidden] has its batch axis in the middle, every other shape in front (docs/DESIGN.md, section 4).
     const std::size_t outer = slot.shape.size() == 2 ? slot.shape[0] : 1;
     state_.push_back({slot.name.c_str(), outer, slot.size() / outer});
   }

@@ -1,4 +1,4 @@
-"""Who may know whom (DESIGN, section 2), read off the import statements and the #include lines."""
+"""Who may know whom: the tables of docs/DESIGN.md against the import statements and the #include lines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from design import table
 
 import ganglion
 
@@ -18,59 +19,10 @@ if TYPE_CHECKING:
 PACKAGE = Path(ganglion.__file__).parent
 CPP = Path(__file__).parents[3] / "cpp"
 
-# room: rooms that it may import
-PYTHON_WALLS = {
-    "errors": set(),
-    "contract": {"errors"},
-    "sampling": {"contract"},
-    "_foundation": {"errors", "_core"},
-    "data": {"contract", "errors", "_foundation"},
-    "reading": {"contract", "errors", "_foundation", "_core"},
-    "policies": {"contract", "errors", "_foundation", "data"},
-    "envs": {"data", "errors"},
-    "training": {"envs", "policies", "data", "errors", "_foundation"},
-    "compiler": {"contract", "errors", "_foundation", "reading"},
-    "export": {"contract", "errors", "_foundation", "data", "policies", "compiler"},
-    "runtime": {"contract", "errors", "_foundation", "reading", "_core"},
-    # What adapters take apart and put together are graphs: those of the compiler and of the exporters.
-    "adapters": {"policies", "contract", "errors", "_foundation", "data", "compiler", "export", "reading"},
-    "verify": {"contract", "errors", "_foundation", "data", "reading", "policies", "compiler", "runtime"},
-    "cli": {
-        "contract",
-        "errors",
-        "data",
-        "reading",
-        "policies",
-        "compiler",
-        "export",
-        "runtime",
-        "verify",
-        "adapters",
-        "training",
-    },
-    "__main__": {"cli"},
-}
-# Both import their way back at call time: `load(..., engine="native")` compiles an .onnx file, and a recording may be
-# one of `EpisodeBatch`, which needs gymnasium; the terminal shows a contract without it.
-ALLOWED_BACKWARDS = {("runtime/policy.py", "compiler"), ("_foundation/recordings.py", "data")}
-
-# Public headers that say what a status, a contract and a nonblocking function are.
-BASICS = {"ganglion/status", "ganglion/contract", "ganglion/realtime"}
-# room below cpp/: rooms and public headers that it may include
-CPP_WALLS = {
-    "src/contract": BASICS,
-    "src/realtime": BASICS,
-    "src/native": BASICS | {"realtime"},
-    "src/io": BASICS | {"ganglion/error", "ganglion/reading", "native", "realtime"},
-    # The wall and the LibTorch engine are compiled on a user's machine, where no other room is.
-    "src/engines": set(),
-    "src/engines/onnxruntime": BASICS | {"engines", "realtime"},
-    "src/engines/libtorch": {"engines"},
-    "src/facade": {"ganglion", "realtime", "native", "io", "engines", "engines/onnxruntime", "engines/libtorch"},
-    "include/ganglion": {"ganglion"},
-    "bindings": {"ganglion"},
-    "tools": {"ganglion"},
-}
+PYTHON_WALLS = {room: set(others) for room, others in table("Python room")}
+# Imports at call time that go the other way; the page says why.
+ALLOWED_BACKWARDS = {(file, room) for file, rooms in table("importing file") for room in rooms}
+CPP_WALLS = {room: set(others) for room, others in table("C++ folder")}
 # headers that come neither from us nor from C++, and the rooms that may know them
 CPP_FOREIGN = {
     "nlohmann/": {"src/io"},
