@@ -180,6 +180,11 @@ class Contract:
         return sum(spec.size for spec in self.inputs)
 
     @property
+    def observation_bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lowest and highest value of each observation element; infinite where there is none."""
+        return bounds_of(self.inputs)
+
+    @property
     def action_size(self) -> int:
         """Number of elements of one action vector."""
         return self.outputs[0].size
@@ -262,6 +267,13 @@ class Contract:
             raise ArtifactError(f"contract: field {error} is missing") from error
         except (TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"contract: a field has the wrong kind of value: {error}") from error
+
+
+def bounds_of(specs: Sequence[TensorSpec]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest value of each element of some vectors side by side; infinite where there is none."""
+    low = [value for spec in specs for value in (spec.low or (-math.inf,) * spec.size)]
+    high = [value for spec in specs for value in (spec.high or (math.inf,) * spec.size)]
+    return np.asarray(low, np.float64), np.asarray(high, np.float64)
 
 
 def _refuse_constant(name: str) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
+from ganglion.contract import bounds_of
 from ganglion.errors import GanglionError
 from ganglion.export import export
 from ganglion.policies.catalogue import example, names
@@ -103,8 +104,7 @@ class _Echo(gymnasium.Env[Any, Any]):
     """A noisy walk of the observation within its bounds, which the action pushes; episodes end by chance."""
 
     def __init__(self, policy: RecurrentPolicy) -> None:
-        low = np.concatenate([spec.low or (-np.inf,) * spec.size for spec in policy.input_specs])
-        high = np.concatenate([spec.high or (np.inf,) * spec.size for spec in policy.input_specs])
+        low, high = bounds_of(policy.input_specs)
         self._low, self._high = np.maximum(low, -_WIDEST), np.minimum(high, _WIDEST)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, low.shape, np.float32)
         size, spec = policy.output_specs[0].size, policy.env_spec

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganglion._foundation.sentences import first_line
 from ganglion.compiler.foreign import canonical
-from ganglion.compiler.signature import Port, ports, stored_contract
+from ganglion.compiler.signature import Port, ports, stored_contract, tensor_names
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
 
 if TYPE_CHECKING:
@@ -82,12 +82,11 @@ def open_model(
     initializers = {initializer.name for initializer in proto.graph.initializer}
     found_inputs = {port.name: port for port in ports(v for v in proto.graph.input if v.name not in initializers)}
     found_outputs = {port.name: port for port in ports(proto.graph.output)}
-    names = [spec.name for spec in contract.inputs] + [f"{slot.name}_in" for slot in contract.state]
+    names, output_names = tensor_names(contract)
     inputs = tuple(_port(found_inputs, name, "input") for name in names)
     if unknown := sorted(set(found_inputs) - set(names)):
         raise ExportError(f"the contract does not name the input '{unknown[0]}' of the graph")
-    names = [spec.name for spec in contract.outputs] + [f"{slot.name}_out" for slot in contract.state]
-    outputs = tuple(_port(found_outputs, name, "output") for name in names)
+    outputs = tuple(_port(found_outputs, name, "output") for name in output_names)
     for port in inputs:
         if any(size == 0 and axis != port.batch_axis for axis, size in enumerate(port.shape)):
             raise ExportError(

@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion._foundation.observations import draw_observations
 from ganglion.compiler.interpreter import Interpreter
+from ganglion.compiler.session import open_session, run_step
 from ganglion.contract import Contract, Golden
-from ganglion.errors import ArtifactError, ExportError
+from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
     from ganglion.compiler.model import OnnxModel
     from ganglion.compiler.program import Program
-    from ganglion.compiler.signature import Port
-
-    Array = NDArray[np.float32]
 
 _STEPS, _ROWS = 64, 3
 _TOLERANCE = 1e-5
@@ -66,19 +61,19 @@ def prove(program: Program, model: OnnxModel) -> Contract:
 def _record(model: OnnxModel) -> Golden:
     contract = model.contract
     rows = model.batch or _ROWS
-    generator = np.random.default_rng(0)
-    observation = generator.standard_normal((_STEPS, rows, contract.observation_size))
-    low = np.concatenate([spec.low or (-np.inf,) * spec.size for spec in contract.inputs])
-    high = np.concatenate([spec.high or (np.inf,) * spec.size for spec in contract.inputs])
-    drawn = np.clip(observation, low, high).astype(np.float32)
+    drawn = draw_observations(contract, _STEPS, rows, seed=0)
     reset = np.zeros((_STEPS, rows), np.bool_)
     reset[_STEPS // 2 + np.arange(rows) % (_STEPS // 2), np.arange(rows)] = True
-    run = _engine(model)
+    session = _session(model)
     initial = np.asarray(contract.initial_state, np.float32)
     state, outputs = np.tile(initial, (rows, 1)), []
     for observed, flags in zip(drawn, reset, strict=True):
-        current, state = step_graph(run, model, observed, np.where(flags[:, None], initial, state))
-        outputs.append(current)
+        state = np.where(flags[:, None], initial, state)
+        try:
+            *current, state = run_step(session, contract, observed, state, (model.inputs, model.outputs))
+        except Exception as error:  # whatever an operator or an engine raises
+            raise ExportError(f"the graph itself cannot be run: {error}") from error
+        outputs.append(np.concatenate(current, axis=1))
     kept = slice(min(rows, _ROWS))
     try:
         return Golden(drawn[:, kept], reset[:, kept], np.stack(outputs)[:, kept], _TOLERANCE)
@@ -86,70 +81,12 @@ def _record(model: OnnxModel) -> Golden:
         raise ExportError(f"the graph itself gives no usable trajectory: {error}") from error
 
 
-def step_graph(run: Callable[..., Any], model: OnnxModel, observation: Array, state: Array) -> tuple[Array, Array]:
-    """Runs one step of the graph itself.
-
-    Args:
-        run: `(output names, feeds) -> arrays`, as `onnxruntime.InferenceSession.run`.
-        model: the graph.
-        observation: `[rows, observation_size]`, with the rows that the graph takes.
-        state: `[rows, hidden_size]`.
-
-    Returns:
-        All outputs side by side, `[rows, output_size]`, and the next state, `[rows, hidden_size]`.
-
-    Raises:
-        ExportError: `run` raised.
-    """
-    count = len(model.contract.inputs)
-    feeds = _split(observation, model.inputs[:count]) | _split(state, model.inputs[count:])
-    names = [port.name for port in model.outputs]
+def _session(model: OnnxModel) -> Any:
     try:
-        results = run(names, feeds)
-    except Exception as error:
-        raise ExportError(f"the graph itself cannot be run: {error}") from error
-    rows = len(observation)
-    flat = [_flat(result, port, rows) for result, port in zip(results, model.outputs, strict=True)]
-    count = len(model.contract.outputs)
-    return np.concatenate(flat[:count], axis=1), np.concatenate(
-        [*flat[count:], np.empty((rows, 0), np.float32)], axis=1
-    )
-
-
-def _split(vector: Array, ports: tuple[Port, ...]) -> dict[str, Array]:
-    feeds, first = {}, 0
-    for port in ports:
-        shape = [size for axis, size in enumerate(port.shape) if axis != port.batch_axis]
-        size = int(np.prod(shape))
-        part = vector[:, first : first + size].reshape(len(vector), *shape)
-        first += size
-        feeds[port.name] = np.ascontiguousarray(
-            part[0] if port.batch_axis is None else np.moveaxis(part, 0, port.batch_axis)
-        )
-    return feeds
-
-
-def _flat(result: Array, port: Port, rows: int) -> Array:
-    if port.batch_axis is None or result.ndim != len(port.shape):
-        return result.reshape(rows, -1)
-    return np.moveaxis(result, port.batch_axis, 0).reshape(rows, -1)
-
-
-def _engine(model: OnnxModel) -> Callable[..., Any]:
-    try:
-        import onnxruntime
-    except ImportError:
+        return open_session(model.proto.SerializeToString())
+    except EngineUnavailableError:
         from onnx.reference import ReferenceEvaluator
 
-        return ReferenceEvaluator(model.proto).run
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(
-            model.proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        return ReferenceEvaluator(model.proto)
     except Exception as error:
         raise ExportError(f"onnxruntime refuses the graph: {error}") from error
-    return session.run  # type: ignore[no-any-return]

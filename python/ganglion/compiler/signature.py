@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ganglion.contract import Contract
 from ganglion.errors import ExportError
+
+if TYPE_CHECKING:
+    from ganglion.contract import StateSlot
+
+_Rows = TypeVar("_Rows", bound="int | str")
 
 METADATA_KEY = "ganglion"
 _DYNAMIC = 0
@@ -23,6 +28,31 @@ class Port:
     def batch_axis(self) -> int | None:
         """`[batch, n]`, `[layers, batch, hidden]`, or `[n]` without a batch axis."""
         return {0: None, 1: None, 2: 0, 3: 1}.get(len(self.shape), 0)
+
+
+def with_batch(slot: StateSlot, rows: _Rows) -> tuple[int | _Rows, ...]:
+    """Shape of a state tensor: `h [layers, rows, hidden]`, `prev_action [rows, n]`."""
+    axis = 1 if len(slot.shape) == 2 else 0
+    return (*slot.shape[:axis], rows, *slot.shape[axis:])
+
+
+def tensor_names(contract: Contract) -> tuple[list[str], list[str]]:
+    """Names of the inputs and of the outputs of the graph that a contract describes, in order."""
+    inputs = [spec.name for spec in contract.inputs] + [f"{slot.name}_in" for slot in contract.state]
+    outputs = [spec.name for spec in contract.outputs] + [f"{slot.name}_out" for slot in contract.state]
+    return inputs, outputs
+
+
+def contract_ports(contract: Contract) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Inputs and outputs of the graph that a contract describes, in order, for any number of rows."""
+    states = [with_batch(slot, _DYNAMIC) for slot in contract.state]
+    inputs = [(_DYNAMIC, spec.size) for spec in contract.inputs] + states
+    outputs = [(_DYNAMIC, spec.size) for spec in contract.outputs] + states
+    first, second = tensor_names(contract)
+    return (
+        tuple(Port(name, shape) for name, shape in zip(first, inputs, strict=True)),
+        tuple(Port(name, shape) for name, shape in zip(second, outputs, strict=True)),
+    )
 
 
 def ports(values: Any) -> list[Port]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ganglion._foundation.observations import draw_observations
 from ganglion._foundation.recordings import read_episodes
 from ganglion.contract import Contract, Golden
 from ganglion.errors import ArtifactError, ExportError
@@ -23,40 +24,6 @@ MINIMUM_STEPS = 64
 """Fewest steps of a golden trajectory: long enough for an error in the recurrence to grow."""
 
 _MAXIMUM_ROWS = 3
-_LARGEST_BOUND = 1e6
-_CORNER_PROBABILITY = 0.1
-
-
-def draw_observations(contract: Contract, steps: int, rows: int, seed: int) -> NDArray[np.float32]:
-    """Draws observations that cover the bounds of the contract.
-
-    Elements with two finite bounds are uniform between them, with one step in ten exactly on a bound; elements with
-    one bound are half-normal from it; elements without bounds (or with bounds beyond 1e6, which gymnasium uses for
-    "none") are standard normal.
-
-    Args:
-        contract: the contract whose inputs give the bounds.
-        steps: number of steps.
-        rows: number of batch rows.
-        seed: seed of the draw; global random state is not used.
-
-    Returns:
-        `[steps, rows, observation_size]`, float32.
-    """
-    generator = np.random.default_rng(seed)
-    low = np.concatenate([spec.low or (-np.inf,) * spec.size for spec in contract.inputs])
-    high = np.concatenate([spec.high or (np.inf,) * spec.size for spec in contract.inputs])
-    has_low, has_high = np.abs(low) <= _LARGEST_BOUND, np.abs(high) <= _LARGEST_BOUND
-    low, high = np.where(has_low, low, 0.0), np.where(has_high, high, 0.0)
-    shape = (steps, rows, contract.observation_size)
-    normal = generator.standard_normal(shape)
-    position = generator.random(shape)
-    corner = generator.random(shape) < _CORNER_PROBABILITY
-    position = np.where(corner, np.round(position), position)
-    between = low + position * (high - low)
-    one_sided = np.where(has_low, low + np.abs(normal), high - np.abs(normal))
-    drawn = np.where(has_low & has_high, between, np.where(has_low | has_high, one_sided, normal))
-    return drawn.astype(np.float32)
 
 
 def recorded_observations(

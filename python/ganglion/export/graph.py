@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from ganglion.compiler.signature import tensor_names, with_batch
 from ganglion.errors import EngineUnavailableError, ExportError
 from ganglion.policies.scripting.capture import capture
 from ganglion.policies.scripting.preparation import blame
 
 if TYPE_CHECKING:
     from ganglion.contract import Contract, StateSlot
-
-_Rows = TypeVar("_Rows", bound="int | str")
 
 _OPSET = 18
 _IR_VERSION = 8
@@ -82,13 +81,6 @@ def build_model(policy: nn.Module, contract: Contract) -> Any:
     return model
 
 
-def tensor_names(contract: Contract) -> tuple[list[str], list[str]]:
-    """Names of the inputs and of the outputs of the graph, in order."""
-    inputs = [spec.name for spec in contract.inputs] + [f"{slot.name}_in" for slot in contract.state]
-    outputs = [spec.name for spec in contract.outputs] + [f"{slot.name}_out" for slot in contract.state]
-    return inputs, outputs
-
-
 class _Graph(nn.Module):
     """The policy with its hidden vector split into the tensors of the state slots."""
 
@@ -101,30 +93,24 @@ class _Graph(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         observations, states = tensors[: self._num_inputs], tensors[self._num_inputs :]
         obs = observations[0] if len(observations) == 1 else torch.cat(observations, dim=1)
-        flat = [flatten(state, slot) for state, slot in zip(states, self._slots, strict=True)]
+        flat = [_flatten(state, slot) for state, slot in zip(states, self._slots, strict=True)]
         hidden = torch.cat(flat, dim=1) if flat else obs.new_zeros((obs.shape[0], 0))
         *outputs, new_hidden = self.policy(obs, hidden)
         parts = new_hidden.split([slot.size for slot in self._slots], dim=1) if flat else ()
-        return (*outputs, *(unflatten(part, slot) for part, slot in zip(parts, self._slots, strict=True)))
+        return (*outputs, *(_unflatten(part, slot) for part, slot in zip(parts, self._slots, strict=True)))
 
 
 def _batch_axis(slot: StateSlot) -> int:
     return 1 if len(slot.shape) == 2 else 0
 
 
-def with_batch(slot: StateSlot, rows: _Rows) -> tuple[int | _Rows, ...]:
-    """Shape of a state tensor: `h [layers, rows, hidden]`, `prev_action [rows, n]`."""
-    axis = _batch_axis(slot)
-    return (*slot.shape[:axis], rows, *slot.shape[axis:])
-
-
-def flatten(state: Tensor, slot: StateSlot) -> Tensor:
+def _flatten(state: Tensor, slot: StateSlot) -> Tensor:
     """A state tensor as part of the flat hidden vector: `[rows, slot.size]`."""
     return (state.transpose(0, 1) if _batch_axis(slot) == 1 else state).reshape(-1, slot.size)
 
 
-def unflatten(part: Tensor, slot: StateSlot) -> Tensor:
-    """The inverse of `flatten`."""
+def _unflatten(part: Tensor, slot: StateSlot) -> Tensor:
+    """The inverse of `_flatten`."""
     shaped = part.reshape(-1, *slot.shape)
     return shaped.transpose(0, 1) if _batch_axis(slot) == 1 else shaped
 

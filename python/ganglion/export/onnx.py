@@ -6,25 +6,22 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
+from ganglion.compiler.session import open_session, run_step
+from ganglion.compiler.signature import METADATA_KEY, tensor_names, with_batch
 from ganglion.errors import EngineUnavailableError, ExportError
 from ganglion.export.files import replacing
 from ganglion.export.golden import replay
-from ganglion.export.graph import build_model, flatten, tensor_names, unflatten, with_batch
+from ganglion.export.graph import build_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
     from torch import nn
 
     from ganglion.contract import Contract
-
-METADATA_KEY = "ganglion"
-"""Key of the metadata entry that holds the contract."""
 
 
 def write(policy: nn.Module, contract: Contract, path: Path) -> Contract:
@@ -66,17 +63,12 @@ def write(policy: nn.Module, contract: Contract, path: Path) -> Contract:
 
 def _check(path: Path, contract: Contract) -> None:
     import onnx
-    import onnxruntime
 
     stored = [entry.value for entry in onnx.load(path).metadata_props if entry.key == METADATA_KEY]
     if stored != [contract.to_json()]:
         raise ExportError(f"'{path.name}': the contract cannot be read back from the ONNX file")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = open_session(str(path))
     except Exception as error:
         raise ExportError(f"onnxruntime refuses the exported file: {error}") from error
     _check_signature(session, contract)
@@ -89,38 +81,13 @@ def _check(path: Path, contract: Contract) -> None:
         replay(step, contract, f"the ONNX file in onnxruntime with {rows} rows", rows)
 
 
-def run_step(
-    session: Any, contract: Contract, observation: NDArray[np.float32], hidden: NDArray[np.float32]
-) -> list[NDArray[np.float32]]:
-    """One step of an exported file in an `onnxruntime.InferenceSession`.
-
-    Args:
-        session: the session.
-        contract: contract of the file.
-        observation: `[rows, observation_size]`.
-        hidden: flat hidden vector, `[rows, hidden_size]`.
-
-    Returns:
-        The outputs in contract order, each `[rows, size]`, then the new flat hidden vector.
-    """
-    inputs, outputs = tensor_names(contract)
-    edges = np.cumsum([spec.size for spec in contract.inputs])[:-1]
-    tensors = list(np.split(observation, edges, axis=1))
-    edges = np.cumsum([slot.size for slot in contract.state])
-    for slot, part in zip(contract.state, np.split(hidden, edges, axis=1)[:-1], strict=True):
-        tensors.append(unflatten(torch.from_numpy(part), slot).numpy())
-    result = session.run(outputs, {name: np.ascontiguousarray(t) for name, t in zip(inputs, tensors, strict=True)})
-    states = result[len(contract.outputs) :]
-    flat = [flatten(torch.from_numpy(state), slot).numpy() for state, slot in zip(states, contract.state, strict=True)]
-    return [*result[: len(contract.outputs)], np.concatenate(flat, axis=1) if flat else hidden]
-
-
 def _check_signature(session: Any, contract: Contract) -> None:
     rows: int | str = contract.batch or "batch"
-    expected = [(spec.name, [rows, spec.size]) for spec in contract.inputs]
-    expected += [(f"{slot.name}_in", list(with_batch(slot, rows))) for slot in contract.state]
-    expected += [(spec.name, [rows, spec.size]) for spec in contract.outputs]
-    expected += [(f"{slot.name}_out", list(with_batch(slot, rows))) for slot in contract.state]
+    states = [list(with_batch(slot, rows)) for slot in contract.state]
+    inputs, outputs = tensor_names(contract)
+    shapes = [[rows, spec.size] for spec in contract.inputs] + states
+    shapes += [[rows, spec.size] for spec in contract.outputs] + states
+    expected = list(zip(inputs + outputs, shapes, strict=True))
     found = [(tensor.name, list(tensor.shape)) for tensor in (*session.get_inputs(), *session.get_outputs())]
     if found != expected:
         raise ExportError(f"the exporter changed names or shapes: expected {expected}, found {found}")

@@ -14,7 +14,10 @@ from ganglion.verify.gru_repair import RepairReport, repair
 from ganglion.verify.parity import Comparison, Divergence, TensorComparison, compare
 from ganglion.verify.recorded import recorded_run
 from ganglion.verify.report import NotRun, ParityReport
-from ganglion.verify.steppers.runners import Run, RuntimeStepper, file_steppers, one_thread, policy_stepper, run
+from ganglion.verify.steppers import file_steppers
+from ganglion.verify.steppers.base import Run, one_thread, run
+from ganglion.verify.steppers.policy import policy_stepper
+from ganglion.verify.steppers.runtime import RuntimeStepper
 from ganglion.verify.trajectory import Trajectory, draw_trajectory, load_recording
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from ganglion.contract import Contract
     from ganglion.data import EpisodeBatch
     from ganglion.runtime.policy import EngineName
-    from ganglion.verify.steppers.runners import Stepper
+    from ganglion.verify.steppers.base import Stepper
 
 __all__ = [
     "Comparison",

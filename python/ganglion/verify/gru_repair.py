@@ -16,7 +16,9 @@ from ganglion import runtime
 from ganglion._foundation.files import replacing
 from ganglion.errors import ArtifactError, ParityError
 from ganglion.verify.parity import compare
-from ganglion.verify.steppers.runners import Run, RuntimeStepper, one_thread, policy_stepper, run
+from ganglion.verify.steppers.base import Run, one_thread, run
+from ganglion.verify.steppers.policy import policy_stepper
+from ganglion.verify.steppers.runtime import RuntimeStepper
 from ganglion.verify.trajectory import Trajectory, draw_trajectory, load_recording
 
 if TYPE_CHECKING:

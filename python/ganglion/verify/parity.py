@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.contract import Contract
-    from ganglion.verify.steppers.runners import Run
+    from ganglion.verify.steppers.base import Run
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ganglion.errors import ArtifactError
-from ganglion.verify.steppers.runners import Run
+from ganglion.verify.steppers.base import Run
 
 if TYPE_CHECKING:
     from ganglion.contract import Contract

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ganglion.contract import Contract
     from ganglion.verify.parity import Comparison, Divergence, TensorComparison
-    from ganglion.verify.steppers.runners import Run
+    from ganglion.verify.steppers.base import Run
     from ganglion.verify.trajectory import Trajectory
 
 _BARS = "▁▂▃▄▅▆▇█"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ganglion._foundation.files import replacing
+from ganglion._foundation.observations import believed_bounds, within_bounds
 from ganglion._foundation.recordings import is_path, read_episodes, read_plain
 from ganglion.errors import ArtifactError
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from ganglion._foundation.recordings import Episodes, RecordingSource
     from ganglion.contract import Contract
 
-# A bound of a million or more (gymnasium writes 3.4e38 for "no limit") says nothing about the values to expect.
-_WIDEST_BOUND = 1e6
 _CORRELATION = 0.9  # of one step with the next: smooth over about ten steps
 _JUMP_PROBABILITY = 0.02
 _BOUND_PROBABILITY = 0.01
@@ -88,7 +87,7 @@ def draw_trajectory(contract: Contract, *, steps: int, batch: int, seed: int) ->
         the trajectory, `observation [steps, batch, contract.observation_size]`.
     """
     random = np.random.default_rng(seed)
-    low, high = _bounds(contract)
+    low, high = believed_bounds(contract)
     shape = (batch, contract.observation_size)
     walk = np.empty((steps, *shape))
     jumps = random.random(walk.shape) < _JUMP_PROBABILITY
@@ -101,17 +100,12 @@ def draw_trajectory(contract: Contract, *, steps: int, batch: int, seed: int) ->
         smooth = _CORRELATION * walk[step - 1] + noise_gain * fresh[step]
         walk[step] = np.where(jumps[step], fresh[step], smooth)
         scale[step] = np.where(jumps[step], new_scale[step], scale[step - 1])
-    has_low, has_high = np.isfinite(low), np.isfinite(high)
     # Standard normal to evenly spread: the tanh form of the normal distribution function.
     even = 0.5 * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (walk + 0.044715 * walk**3)))
-    wide = scale * walk
-    finite_low, finite_high = np.where(has_low, low, 0.0), np.where(has_high, high, 0.0)
-    observation = np.where(has_low & has_high, finite_low + even * (finite_high - finite_low), wide)
-    observation = np.where(has_low & ~has_high, finite_low + np.abs(wide), observation)
-    observation = np.where(~has_low & has_high, finite_high - np.abs(wide), observation)
+    observation = within_bounds(low, high, even, scale * walk)
     touch = random.random(walk.shape)
-    observation = np.where(has_low & (touch < _BOUND_PROBABILITY), finite_low, observation)
-    observation = np.where(has_high & (touch > 1.0 - _BOUND_PROBABILITY), finite_high, observation)
+    observation = np.where(np.isfinite(low) & (touch < _BOUND_PROBABILITY), low, observation)
+    observation = np.where(np.isfinite(high) & (touch > 1.0 - _BOUND_PROBABILITY), high, observation)
     return Trajectory(
         observation=np.ascontiguousarray(observation, dtype=np.float32),
         reset=_draw_resets(random, steps, batch),
@@ -181,15 +175,6 @@ def _recorded(episodes: Episodes, name: str) -> tuple[NDArray[np.float32], NDArr
         values.reshape(rows, -1).astype(np.float32),
         states.reshape(rows, -1).astype(np.float32) if isinstance(states, np.ndarray) else None,
     )
-
-
-def _bounds(contract: Contract) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    low = [value for spec in contract.inputs for value in (spec.low or (-np.inf,) * spec.size)]
-    high = [value for spec in contract.inputs for value in (spec.high or (np.inf,) * spec.size)]
-    low_array, high_array = np.asarray(low), np.asarray(high)
-    low_array = np.where(np.abs(low_array) >= _WIDEST_BOUND, -np.inf, low_array)
-    high_array = np.where(np.abs(high_array) >= _WIDEST_BOUND, np.inf, high_array)
-    return low_array, high_array
 
 
 def _draw_resets(random: np.random.Generator, steps: int, batch: int) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import torch
 
 import ganglion
 from ganglion.compiler import compile_onnx, file
-from ganglion.verify.steppers import runners
+from ganglion.verify.steppers import file_steppers
 
 torch.set_num_threads(1)
 
@@ -88,7 +88,7 @@ def test_engines_of_the_runtime(exported, artifact, engine):
 def test_python_engines(exported, artifact):
     _, folder, recording = exported
     contract = ganglion.inspect(folder / artifact)
-    steppers = runners.file_steppers(folder / artifact, contract, batch=1)
+    steppers = file_steppers(folder / artifact, contract, batch=1)
     assert steppers
     for stepper in steppers:
         check(

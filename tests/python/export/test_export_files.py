@@ -28,11 +28,12 @@ from export_policies import (
 )
 from torch import nn
 
+from ganglion._foundation.observations import draw_observations
+from ganglion.compiler.session import run_step
 from ganglion.contract import Contract, TensorSpec
 from ganglion.errors import EngineUnavailableError, ExportError, UnsupportedModuleError
 from ganglion.export import export
 from ganglion.export import onnx as onnx_target
-from ganglion.export.golden import draw_observations
 from ganglion.policies import GRUPolicy, LSTMPolicy, RNNPolicy
 
 
@@ -80,7 +81,7 @@ def test_onnx_names_shapes_and_batches(tmp_path, make, batch, inputs, outputs):
     assert [(tensor.name, tensor.shape) for tensor in session.get_outputs()] == outputs
     for rows in (batch,) if batch else (1, 2, 7):
         obs, hidden = torch.randn(rows, OBSERVATIONS), torch.randn(rows, policy.hidden_size)
-        results = onnx_target.run_step(session, contract, obs.numpy(), hidden.numpy())
+        results = run_step(session, contract, obs.numpy(), hidden.numpy())
         with torch.no_grad():
             for actual, expected in zip(results, policy(obs, hidden), strict=True):
                 np.testing.assert_allclose(actual, expected.numpy(), atol=1e-6)

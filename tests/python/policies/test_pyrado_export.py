@@ -14,10 +14,10 @@ from header_toolchains import HOST, drive  # lies with the other export tests
 from torch import nn
 
 import ganglion
+from ganglion.compiler.session import run_step
 from ganglion.contract import StateSlot
 from ganglion.data.env_spec import EnvSpec
 from ganglion.export import export
-from ganglion.export.onnx import run_step
 from ganglion.policies.deployable import DeployablePolicy
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.policies.pyrado.adn import ADNPolicy, pd_capacity_21, pd_capacity_32_abs, pd_cubic

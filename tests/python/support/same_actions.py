@@ -10,7 +10,7 @@ import torch
 from header_toolchains import HOST, drive  # lies with the other export tests
 
 import ganglion
-from ganglion.verify.steppers import runners
+from ganglion.verify.steppers import file_steppers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,7 +78,7 @@ def check_file(path: Path, run: Run, tolerance: float = TOLERANCE) -> None:
     for engine in ENGINES[path.suffix]:
         pilot = ganglion.load(path, engine=engine)
         _check(_along(run, pilot.step, pilot.reset), run, f"{path.name}, {engine}", tolerance)
-    steppers = runners.file_steppers(path, ganglion.inspect(path), batch=1)
+    steppers = file_steppers(path, ganglion.inspect(path), batch=1)
     assert steppers
     everything = np.array([True])
     for stepper in steppers:

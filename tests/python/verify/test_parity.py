@@ -6,7 +6,7 @@ import pytest
 from ganglion.contract import Contract, StateSlot, TensorSpec
 from ganglion.errors import ArtifactError, GanglionError, StepError
 from ganglion.verify.parity import compare
-from ganglion.verify.steppers.runners import Run, run
+from ganglion.verify.steppers.base import Run, run
 from ganglion.verify.trajectory import draw_trajectory
 
 CONTRACT = Contract(

@@ -14,7 +14,7 @@ from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
 from ganglion.errors import EngineUnavailableError
 from ganglion.verify.parity import compare
 from ganglion.verify.report import NotRun, ParityReport
-from ganglion.verify.steppers.runners import Run
+from ganglion.verify.steppers.base import Run
 from ganglion.verify.trajectory import draw_trajectory
 
 STEPS, ROWS = 400, 2

@@ -10,6 +10,7 @@ import numpy as np
 
 from ganglion.adapters.deployment.annotation import annotate, match_inputs
 from ganglion.adapters.deployment.plan import ACTION, LAST_ACTION, OBSERVATION, STARTED, Plan, plan
+from ganglion.compiler.signature import METADATA_KEY
 from ganglion.contract import Contract, StateSlot
 from ganglion.errors import EngineUnavailableError, ExportError
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from ganglion.adapters.deployment.description import Description
 
-METADATA_KEY = "ganglion"
 APPLIED_KEY = "deployment.applied"
 
 _NETWORK = "network/"

@@ -24,6 +24,7 @@ from torch import Tensor
 from ganglion._foundation.sentences import last_line
 from ganglion.adapters._files import read_bytes
 from ganglion.adapters.torchscript.recording import record
+from ganglion.compiler.signature import METADATA_KEY
 from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from ganglion.reading import Finding
 
 CONTRACT_FILE = "ganglion.json"
-METADATA_KEY = "ganglion"
 
 _GOLDEN_STEPS = 64
 _TOLERANCE = 1e-5

@@ -1,0 +1,48 @@
+"""The ways to step a policy, one file for each.
+
+`policy` is the Python policy, `runtime` the C++ runtime; `onnx`, `torchscript` and `program` (NumPy) run a file in its
+own Python engine. `base` says what a way is, and runs a trajectory through one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ganglion.errors import ArtifactError
+from ganglion.verify.steppers import onnx, program, torchscript
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from ganglion.contract import Contract
+    from ganglion.verify.steppers.base import Stepper
+
+
+def file_steppers(
+    path: str | os.PathLike[str], contract: Contract, *, batch: int, state: Mapping[str, str] | None = None
+) -> list[Stepper]:
+    """The file in its own Python engine: ONNX Runtime for `.onnx`, `torch.jit` for `.pt`, NumPy for `.ganglion`.
+
+    With one row, a TorchScript file of ours is run twice: through its functional `step`, and through the stateful
+    `forward` and `reset` that a LibTorch program uses. One of others is run as it is, once per row.
+
+    Args:
+        path: the artifact.
+        contract: its contract; one without a digest was recognised, and is not in the file.
+        batch: number of rows.
+        state: for a file without a contract, see `ganglion.load`.
+
+    Raises:
+        EngineUnavailableError: the Python package of the engine is not installed.
+        ArtifactError: the suffix is unknown, or the engine refuses the file.
+    """
+    path = Path(path)
+    if path.suffix == ".onnx":
+        return onnx.steppers(path, contract, batch, state)
+    if path.suffix == ".pt":
+        return torchscript.steppers(path, contract, batch)
+    if path.suffix == ".ganglion":
+        return program.steppers(path, contract, batch)
+    raise ArtifactError(f"{path}: cannot verify a '{path.suffix}' file; .ganglion, .onnx and .pt are known")
