@@ -151,7 +151,8 @@ PYBIND11_MODULE(_core, module) {
       .value("bad_size", ganglion::Status::bad_size)
       .value("non_finite_observation", ganglion::Status::non_finite_observation)
       .value("non_finite_action", ganglion::Status::non_finite_action)
-      .value("engine_failure", ganglion::Status::engine_failure);
+      .value("engine_failure", ganglion::Status::engine_failure)
+      .value("non_finite_state", ganglion::Status::non_finite_state);
   py::enum_<ganglion::Engine>(module, "Engine")
       .value("automatic", ganglion::Engine::automatic)
       .value("native", ganglion::Engine::native)

@@ -115,7 +115,7 @@ TEST_CASE("refused steps keep the action, the state and the outputs") {
   refused({1.0F, INFINITY}, Status::non_finite_observation);
   refused({1.0F, 1000.0F}, Status::non_finite_action);   // infinite action
   refused({1.0F, -1000.0F}, Status::non_finite_action);  // infinite state
-  CHECK_EQUAL(policy.set_state(Floats{INFINITY}), Status::non_finite_observation);
+  CHECK_EQUAL(policy.set_state(Floats{INFINITY}), Status::non_finite_state);
   CHECK_EQUAL(policy.set_state(Floats{1.0F, 2.0F}), Status::bad_size);
   CHECK(same_bytes(policy.state(), state));
   CHECK_EQUAL(policy.reset(std::vector<std::uint8_t>(2)), Status::bad_size);

@@ -126,7 +126,7 @@ TEST_CASE("set_state takes a state back and refuses what is none") {
   CHECK_EQUAL(policy.set_state(Floats(3)), Status::bad_size);
   Floats bad = kept;
   bad[2] = std::numeric_limits<float>::quiet_NaN();
-  CHECK_EQUAL(policy.set_state(bad), Status::non_finite_observation);
+  CHECK_EQUAL(policy.set_state(bad), Status::non_finite_state);
   CHECK(same_bytes(policy.state(), now));
 }
 

@@ -177,7 +177,7 @@ TEST_CASE("what was executed can be told") {
 TEST_CASE("categories are drawn as often as the softmax says") {
   constexpr std::array<float, 4> logits{0.0F, 1.0F, -3.4e38F, 2.0F};
   std::array<int, 4> counts{};
-  Sampler sampler({Distribution::categorical, logits.size(), 3, 2}, 1);
+  ActionSampler sampler({Distribution::categorical, logits.size(), 3, 2}, 1);
   constexpr int draws = 100'000;
   for (int i = 0; i < draws; ++i) {
     constexpr std::array<float, 1> best{3.0F};

@@ -34,7 +34,7 @@ bool refuses_bad_input() {
     for (const float element : action) good &= expect(element == 42.0F, "keep the action");
     if (policy::hidden_size > 0) {
       bad_state[policy::hidden_size - 1] = bad;
-      good &= expect(pilot.set_state(bad_state) == policy::Status::non_finite_observation, "refuse a state");
+      good &= expect(pilot.set_state(bad_state) == policy::Status::non_finite_state, "refuse a state");
     }
     good &= expect(std::memcmp(old_state, pilot.state(), sizeof(float) * policy::hidden_size) == 0, "keep the state");
   }

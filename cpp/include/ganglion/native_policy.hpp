@@ -67,7 +67,7 @@ class NativePolicy final {
   /// The hidden state, [batch, hidden_size], each row in the order of the contract's slots. Valid until the next verb.
   [[nodiscard]] std::span<const float> state() const noexcept GANGLION_NONBLOCKING;
 
-  /// Takes over a hidden state, [batch, hidden_size]; non_finite_observation refuses NaN and infinity.
+  /// Takes over a hidden state, [batch, hidden_size]; non_finite_state refuses NaN and infinity.
   [[nodiscard]] Status set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING;
 
   /// Tells a policy with a slot prev_action what was executed in place of its last action, [batch, action_size]; the

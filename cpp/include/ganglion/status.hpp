@@ -8,9 +8,10 @@ namespace ganglion {
 enum class Status : std::uint8_t {
   ok,                      ///< the action is written and the state has advanced
   bad_size,                ///< a span has the wrong number of elements
-  non_finite_observation,  ///< an observation element (or a state element handed in) is NaN or infinite
+  non_finite_observation,  ///< an observation element is NaN or infinite
   non_finite_action,       ///< the policy produced a NaN or infinite action or next state
   engine_failure,          ///< the engine reported an error of its own
+  non_finite_state,        ///< an element of a state handed in is NaN or infinite
 };
 
 /// The enumerator's name, for example "bad_size"; a string with static storage.
@@ -26,6 +27,8 @@ enum class Status : std::uint8_t {
       return "non_finite_action";
     case Status::engine_failure:
       return "engine_failure";
+    case Status::non_finite_state:
+      return "non_finite_state";
   }
   return "unknown";
 }

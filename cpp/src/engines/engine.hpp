@@ -90,12 +90,12 @@ struct Failure {
 };
 
 /// One bound instance of a model. Not shared between threads.
-class Session {
+class EngineSession {
  public:
-  Session() = default;
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
-  virtual ~Session() = default;
+  EngineSession() = default;
+  EngineSession(const EngineSession&) = delete;
+  EngineSession& operator=(const EngineSession&) = delete;
+  virtual ~EngineSession() = default;
 
   /// False when the library failed; the buffers of the other phase then hold garbage and this phase's are untouched.
   [[nodiscard]] virtual bool run(std::size_t phase) noexcept = 0;
@@ -104,12 +104,12 @@ class Session {
 };
 
 /// A loaded file; immutable, shared by the sessions made from it.
-class Model {
+class EngineModel {
  public:
-  Model() = default;
-  Model(const Model&) = delete;
-  Model& operator=(const Model&) = delete;
-  virtual ~Model() = default;
+  EngineModel() = default;
+  EngineModel(const EngineModel&) = delete;
+  EngineModel& operator=(const EngineModel&) = delete;
+  virtual ~EngineModel() = default;
 
   /// What a file without a contract seems to be; null with `failure` set where the readings are none or several.
   /// `state_names` are the names of what holds the state, and all of it, where the caller knows better; else null. The
@@ -120,14 +120,14 @@ class Model {
     return nullptr;
   }
   /// A new session, owned by the caller; null with `failure` set where program and signature disagree.
-  [[nodiscard]] virtual Session* bind(const Signature& signature, const Buffers& buffers,
-                                      Failure& failure) noexcept = 0;
+  [[nodiscard]] virtual EngineSession* bind(const Signature& signature, const Buffers& buffers,
+                                            Failure& failure) noexcept = 0;
 };
 
 /// Opens a file; null with `failure` set.
-using OpenModel = Model* (*)(const char* path, int threads, Failure& failure) noexcept;
+using OpenEngineModel = EngineModel* (*)(const char* path, int threads, Failure& failure) noexcept;
 
-/// Name of the `OpenModel` function that a LibTorch engine library exports. The number changes with this header.
-inline constexpr const char* libtorch_entry_point = "ganglion_open_libtorch_2";
+/// Name of the `OpenEngineModel` function that a LibTorch engine library exports. The number changes with this header.
+inline constexpr const char* libtorch_entry_point = "ganglion_open_libtorch_3";
 
 }  // namespace ganglion::detail

@@ -9,7 +9,7 @@ namespace ganglion::detail {
 
 namespace {
 
-class NativeSession final : public Session {
+class NativeSession final : public EngineSession {
  public:
   explicit NativeSession(std::unique_ptr<native::Session> session) : session_(std::move(session)) {}
 
@@ -23,11 +23,12 @@ class NativeSession final : public Session {
   std::unique_ptr<native::Session> session_;
 };
 
-class NativeModel final : public Model {
+class NativeModel final : public EngineModel {
  public:
   NativeModel(native::Program program, bool lock_memory) : program_(std::move(program)), lock_memory_(lock_memory) {}
 
-  [[nodiscard]] Session* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept override {
+  [[nodiscard]] EngineSession* bind(const Signature& signature, const Buffers& buffers,
+                                    Failure& failure) noexcept override {
     try {
       // Packed once; every later session shares the weights and has the same batch.
       if (packed_ == nullptr) {
@@ -90,7 +91,7 @@ realtime::Sampling sampling_of(const std::string& name, const Contract& contract
 
 }  // namespace
 
-std::shared_ptr<Model> open_native(native::Program program, bool lock_memory) {
+std::shared_ptr<EngineModel> open_native(native::Program program, bool lock_memory) {
   return std::make_shared<NativeModel>(std::move(program), lock_memory);
 }
 

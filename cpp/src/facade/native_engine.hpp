@@ -15,7 +15,7 @@
 namespace ganglion::detail {
 
 /// The native engine for a checked program, whose tensors must stay until the first session is bound.
-[[nodiscard]] std::shared_ptr<Model> open_native(native::Program program, bool lock_memory);
+[[nodiscard]] std::shared_ptr<EngineModel> open_native(native::Program program, bool lock_memory);
 
 /// The buffers of a policy's loop in their initial state; with a seed, actions are drawn. Throws `Error` where memory
 /// is short, or where the outputs are no distribution to draw from.

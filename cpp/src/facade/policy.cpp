@@ -59,22 +59,23 @@ Engine engine_for(const std::filesystem::path& path, ArtifactKind kind, Engine w
                                          " or automatic" + compile);
 }
 
-std::shared_ptr<detail::Model> open_model(const std::filesystem::path& path, Engine engine, Artifact& artifact,
-                                          const LoadOptions& options) {
+std::shared_ptr<detail::EngineModel> open_model(const std::filesystem::path& path, Engine engine, Artifact& artifact,
+                                                const LoadOptions& options) {
   if (engine == Engine::native) {
     // NOLINTNEXTLINE(bugprone-unchecked-optional-access): read_artifact fills it for a .ganglion file
     return detail::open_native(std::move(*artifact.program), options.lock_memory);
   }
   Failure failure;
-  detail::Model* model =
+  detail::EngineModel* model =
       engine == Engine::onnxruntime
           ? detail::open_onnxruntime(options.onnxruntime_library, path.c_str(), options.threads, failure)
           : detail::open_libtorch(options.libtorch_library, path.c_str(), options.threads, failure);
   if (model == nullptr) raise(path, failure);
-  return std::shared_ptr<detail::Model>(model);
+  return std::shared_ptr<detail::EngineModel>(model);
 }
 
-Reading read_torchscript_module(const std::filesystem::path& path, detail::Model& model, const ReadingHints& hints) {
+Reading read_torchscript_module(const std::filesystem::path& path, detail::EngineModel& model,
+                                const ReadingHints& hints) {
   std::vector<const char*> names;
   if (hints.state) {
     for (const auto& [name, unused] : *hints.state) names.push_back(name.c_str());
@@ -125,7 +126,7 @@ const char* to_string(Engine engine) noexcept {
 /// A loop and the session that is bound to its buffers.
 class Policy::Impl {
  public:
-  Impl(std::filesystem::path path, std::shared_ptr<const Reading> reading, std::shared_ptr<detail::Model> model,
+  Impl(std::filesystem::path path, std::shared_ptr<const Reading> reading, std::shared_ptr<detail::EngineModel> model,
        Engine engine, std::size_t batch, bool lock_memory, std::optional<std::uint64_t> sample_seed = std::nullopt)
       : path_(std::move(path)),
         reading_(std::move(reading)),
@@ -168,11 +169,11 @@ class Policy::Impl {
  private:
   std::filesystem::path path_;
   std::shared_ptr<const Reading> reading_;
-  std::shared_ptr<detail::Model> model_;
+  std::shared_ptr<detail::EngineModel> model_;
   Engine engine_;
   bool lock_memory_;
   realtime::Loop loop_;
-  std::unique_ptr<detail::Session> session_;  // last: it must go before the buffers it is bound to
+  std::unique_ptr<detail::EngineSession> session_;  // last: it must go before the buffers it is bound to
 };
 
 Policy Policy::load(const std::filesystem::path& path, const LoadOptions& options) {
@@ -189,7 +190,7 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
                 "'" + path.string() + "': threads must be at least 1 and warmup_steps at least 0");
   }
   const Engine engine = engine_for(path, artifact.kind, options.engine);
-  std::shared_ptr<detail::Model> model;
+  std::shared_ptr<detail::EngineModel> model;
   const auto open = [&] {
     if (model == nullptr) model = open_model(path, engine, artifact, options);
     return model;

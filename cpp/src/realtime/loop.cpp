@@ -66,13 +66,13 @@ std::span<const float> Loop::state() const noexcept GANGLION_NONBLOCKING { retur
 
 Status Loop::set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING {
   if (state.size() != state_size_) return Status::bad_size;
-  if (!all_finite_(state.data(), state.size())) return Status::non_finite_observation;
+  if (!all_finite_(state.data(), state.size())) return Status::non_finite_state;
   // The caller may hand back what state() answered.
   std::memmove(state_[phase_], state.data(), state.size_bytes());
   return Status::ok;
 }
 
-bool Loop::sample(Sampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING {
+bool Loop::sample(ActionSampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING {
   const std::optional<std::size_t> at = sampler.log_prob();
   float* const log_prob = at ? outputs_[phase] + shape_.batch * *at : nullptr;
   sampler.draw({outputs_[phase], action_size_}, outputs_[phase] + action_size_, sampled_, log_prob);

@@ -81,7 +81,7 @@ class Loop {
  private:
   void reset_row(std::size_t row) noexcept GANGLION_NONBLOCKING;
   /// Draws actions from the outputs of a phase and notes them in its state; false: one is not finite.
-  [[nodiscard]] bool sample(Sampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] bool sample(ActionSampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING;
   void note_applied_action(std::size_t phase, const float* action) noexcept GANGLION_NONBLOCKING;
 
   LoopShape shape_;
@@ -94,7 +94,7 @@ class Loop {
   std::array<float*, 2> state_{};
   std::array<float*, 2> outputs_{};
   float* sampled_ = nullptr;  ///< actions, where they are drawn
-  std::optional<Sampler> sampler_;
+  std::optional<ActionSampler> sampler_;
   AllFinite all_finite_;
   std::size_t phase_ = 0;
   bool has_stepped_ = false;

@@ -104,10 +104,10 @@ double standard_gumbel(std::uint32_t bits) noexcept GANGLION_NONBLOCKING {
   return -logarithm(-logarithm(quantile(bits)));
 }
 
-Sampler::Sampler(const Sampling& sampling, std::size_t batch) : sampling_(sampling), rows_(batch) {}
+ActionSampler::ActionSampler(const Sampling& sampling, std::size_t batch) : sampling_(sampling), rows_(batch) {}
 
-void Sampler::draw(std::span<const float> first, const float* parameters, float* action,
-                   float* log_prob) const noexcept GANGLION_NONBLOCKING {
+void ActionSampler::draw(std::span<const float> first, const float* parameters, float* action,
+                         float* log_prob) const noexcept GANGLION_NONBLOCKING {
   const std::size_t size = first.size() / rows_.size();
   for (std::size_t row = 0; row < rows_.size(); ++row) {
     const float* const own = parameters + row * sampling_.parameters;
@@ -118,25 +118,26 @@ void Sampler::draw(std::span<const float> first, const float* parameters, float*
   }
 }
 
-void Sampler::count_step() noexcept GANGLION_NONBLOCKING {
+void ActionSampler::count_step() noexcept GANGLION_NONBLOCKING {
   for (Row& row : rows_) ++row.step;
 }
 
-void Sampler::reset(std::size_t row) noexcept GANGLION_NONBLOCKING {
+void ActionSampler::reset(std::size_t row) noexcept GANGLION_NONBLOCKING {
   if (rows_[row].step == 0) return;
   ++rows_[row].episode;
   rows_[row].step = 0;
 }
 
-std::array<std::uint32_t, 4> Sampler::bits(std::size_t row, std::size_t block) const noexcept GANGLION_NONBLOCKING {
+std::array<std::uint32_t, 4> ActionSampler::bits(std::size_t row,
+                                                 std::size_t block) const noexcept GANGLION_NONBLOCKING {
   const Counter counter{rows_[row].step, rows_[row].episode, static_cast<std::uint32_t>(row),
                         static_cast<std::uint32_t>(block)};
   return philox(counter,
                 {static_cast<std::uint32_t>(sampling_.seed), static_cast<std::uint32_t>(sampling_.seed >> 32U)});
 }
 
-double Sampler::draw_gaussian(std::size_t row, std::span<const float> mean, const float* log_std,
-                              float* action) const noexcept GANGLION_NONBLOCKING {
+double ActionSampler::draw_gaussian(std::size_t row, std::span<const float> mean, const float* log_std,
+                                    float* action) const noexcept GANGLION_NONBLOCKING {
   constexpr double half_log_2pi = 0.91893853320467274178;
   double log_prob = 0.0;
   Counter block{};
@@ -150,8 +151,8 @@ double Sampler::draw_gaussian(std::size_t row, std::span<const float> mean, cons
   return log_prob;
 }
 
-double Sampler::draw_category(std::size_t row, std::span<const float> logits,
-                              float* action) const noexcept GANGLION_NONBLOCKING {
+double ActionSampler::draw_category(std::size_t row, std::span<const float> logits,
+                                    float* action) const noexcept GANGLION_NONBLOCKING {
   Counter block{};
   std::size_t best = 0;
   double highest = -std::numeric_limits<double>::infinity();

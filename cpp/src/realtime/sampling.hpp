@@ -36,9 +36,9 @@ struct Sampling {
 
 /// Draws the actions of a batch and counts steps and episodes of every row. An episode begins with the first step after
 /// a reset; resets without a step between them are one.
-class Sampler {
+class ActionSampler {
  public:
-  Sampler(const Sampling& sampling, std::size_t batch);
+  ActionSampler(const Sampling& sampling, std::size_t batch);
 
   /// first, parameters: the first two outputs, [batch, size]; action: [batch, action_size]; log_prob: [batch] or null.
   void draw(std::span<const float> first, const float* parameters, float* action,

@@ -31,6 +31,7 @@ _STEP_MESSAGES = {
     "non_finite_observation": "the observation has a NaN or infinite element; the action and the state were kept",
     "non_finite_action": "the policy produced a NaN or infinite action or state; the action and the state were kept",
     "engine_failure": "the engine reported an error; the action and the state were kept",
+    "non_finite_state": "the state has a NaN or infinite element; the old one was kept",
 }
 
 
@@ -241,8 +242,6 @@ class Policy:
             StepError: wrong shape, or an element is not finite; the state was kept.
         """
         array = self._float32(state, self._shapes(self._contract.hidden_size), "state")
-        if not np.isfinite(array).all():
-            raise StepError("non_finite_observation", "the state has a NaN or infinite element; the old one was kept")
         self._check(self._core.set_state(array))
 
     def set_applied_action(self, action: ArrayLike) -> None:

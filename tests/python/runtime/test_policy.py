@@ -154,7 +154,7 @@ def test_state_round_trip_and_refusals(suffix: str) -> None:
     assert policy.state()[0] != 5.0
     with pytest.raises(ganglion.StepError, match="bad_size"):
         policy.set_state(np.zeros(31))
-    with pytest.raises(ganglion.StepError, match="non_finite"):
+    with pytest.raises(ganglion.StepError, match="non_finite_state: the state has"):
         policy.set_state(np.full(32, np.nan))
     policy.reset()
     assert np.array_equal(policy.state(), np.zeros(32))

@@ -1,5 +1,5 @@
 // The LibTorch engine: a library of its own, because LibTorch is a link-time dependency of several hundred megabytes.
-// The facade opens it at run time through `ganglion_open_libtorch_2`; only plain data crosses (see engine.hpp).
+// The facade opens it at run time through `ganglion_open_libtorch_3`; only plain data crosses (see engine.hpp).
 
 #include <ATen/Parallel.h>
 #include <torch/script.h>
@@ -73,7 +73,7 @@ bool run_guarded(int threads, Sentence& error, const Body& body) noexcept {
 }
 
 /// Runs the functional method step(obs, hidden) -> (outputs..., hidden).
-class FunctionalSession final : public Session {
+class FunctionalSession final : public EngineSession {
  public:
   FunctionalSession(const torch::jit::Module& module, int threads, const Signature& signature, const Buffers& buffers)
       : method_(module.get_method("step")), threads_(threads), signature_(signature), buffers_(buffers) {
@@ -125,17 +125,17 @@ class FunctionalSession final : public Session {
 };
 
 /// Runs forward(obs) of a module that keeps its state in buffers.
-class BufferSession final : public Session {
+class BufferSession final : public EngineSession {
  public:
-  BufferSession(torch::jit::Module module, const Reading& reading, int threads, const Signature& signature,
+  BufferSession(torch::jit::Module module, const ModuleLayout& layout, int threads, const Signature& signature,
                 const Buffers& buffers)
-      : step_(std::move(module), reading, static_cast<std::int64_t>(signature.batch)), threads_(threads) {
+      : step_(std::move(module), layout, static_cast<std::int64_t>(signature.batch)), threads_(threads) {
     const c10::InferenceMode inference;
     const auto rows = static_cast<std::int64_t>(signature.batch);
     observation_ = borrow(buffers.observation, step_.observation_shape());
     for (std::size_t phase = 0; phase < 2; ++phase) {
-      actions_[phase] = borrow(buffers.outputs[phase], {rows, reading.action_size});
-      states_[phase] = step_.views_of(borrow(buffers.state[phase], {rows, reading.hidden_size()}));
+      actions_[phase] = borrow(buffers.outputs[phase], {rows, layout.action_size});
+      states_[phase] = step_.views_of(borrow(buffers.state[phase], {rows, layout.hidden_size()}));
     }
   }
 
@@ -155,27 +155,27 @@ class BufferSession final : public Session {
   Sentence error_;
 };
 
-/// The plain data of a reading. A slot [layers, 1, hidden] is `layers` times `hidden`, any other one piece.
+/// The plain data of what was found. A slot [layers, 1, hidden] is `layers` times `hidden`, any other one piece.
 InferredSignature signature_of(const Explained& explained) {
-  const Reading& reading = explained.reading;
+  const ModuleLayout& layout = explained.layout;
   InferredSignature signature;
-  signature.inputs = {signature.view("obs", 1, static_cast<std::size_t>(reading.observation_size()))};
-  signature.outputs = {signature.view("actions", 1, static_cast<std::size_t>(reading.action_size))};
-  for (const Reading::Slot& slot : reading.state) {
+  signature.inputs = {signature.view("obs", 1, static_cast<std::size_t>(layout.observation_size()))};
+  signature.outputs = {signature.view("actions", 1, static_cast<std::size_t>(layout.action_size))};
+  for (const ModuleLayout::Slot& slot : layout.state) {
     const std::size_t outer =
         slot.shape.size() == 3 && slot.shape[1] == 1 ? static_cast<std::size_t>(slot.shape[0]) : 1;
     signature.state.push_back(signature.view(slot.path, outer, static_cast<std::size_t>(slot.size()) / outer));
     const auto* values = slot.initial.const_data_ptr<float>();
     signature.initial_state.insert(signature.initial_state.end(), values, values + slot.size());
   }
-  signature.batch = reading.many_rows ? 0 : 1;
+  signature.batch = layout.many_rows ? 0 : 1;
   signature.dialect = explained.dialect;
   for (const std::string& sentence : explained.notes) signature.note(sentence);
   for (const Explained::Finding& finding : explained.findings) signature.find(finding.code, finding.sentence);
   return signature;
 }
 
-class TorchModel final : public Model {
+class TorchModel final : public EngineModel {
  public:
   TorchModel(const char* path, int threads) : threads_(threads) {
     const ThreadCount scope(threads_);
@@ -188,7 +188,7 @@ class TorchModel final : public Model {
       const c10::InferenceMode inference;
       const ThreadCount threads(threads_);
       const Explained explained = TorchScriptProbe(module_, state_names).explain();
-      reading_ = explained.reading;
+      layout_ = explained.layout;
       inferred_ = signature_of(explained);
       return inferred_.finish();
     } catch (const Refusal& refusal) {
@@ -199,17 +199,17 @@ class TorchModel final : public Model {
     return nullptr;
   }
 
-  Session* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept override {
+  EngineSession* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept override {
     try {
-      if (!reading_) {
+      if (!layout_) {
         if (has_step(module_)) return new FunctionalSession(module_, threads_, signature, buffers);
         throw std::runtime_error("the file carries a contract but its module has no method step(obs, hidden)");
       }
-      if (signature.batch != 1 && !reading_->many_rows) {
+      if (signature.batch != 1 && !layout_->many_rows) {
         throw Refusal("single-row", "this module keeps the state of one row inside; a batch of " +
                                         std::to_string(signature.batch) + " was asked for");
       }
-      return new BufferSession(module_.deepcopy(), *reading_, threads_, signature, buffers);
+      return new BufferSession(module_.deepcopy(), *layout_, threads_, signature, buffers);
     } catch (const std::exception& error) {
       failure.set(FailureKind::bad_contract, error.what());
       return nullptr;
@@ -219,14 +219,14 @@ class TorchModel final : public Model {
  private:
   int threads_;
   torch::jit::Module module_;
-  std::optional<Reading> reading_;  ///< none: the file carries a contract
+  std::optional<ModuleLayout> layout_;  ///< none: the file carries a contract
   InferredSignature inferred_;
 };
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) Model* ganglion_open_libtorch_2(const char* path, int threads,
-                                                                                  Failure& failure) noexcept {
+extern "C" __attribute__((visibility("default"))) EngineModel* ganglion_open_libtorch_3(const char* path, int threads,
+                                                                                        Failure& failure) noexcept {
   try {
     return new TorchModel(path, threads);
   } catch (const std::exception& error) {

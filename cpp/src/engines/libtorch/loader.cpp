@@ -7,7 +7,8 @@
 
 namespace ganglion::detail {
 
-Model* open_libtorch(const std::filesystem::path& library, const char* path, int threads, Failure& failure) noexcept {
+EngineModel* open_libtorch(const std::filesystem::path& library, const char* path, int threads,
+                           Failure& failure) noexcept {
   try {
     std::string why;
     void* address = load_function(library, "GANGLION_LIBTORCH", {"libganglion_libtorch.so"}, libtorch_entry_point, why);
@@ -20,7 +21,7 @@ Model* open_libtorch(const std::filesystem::path& library, const char* path, int
                       .c_str());
       return nullptr;
     }
-    return reinterpret_cast<OpenModel>(address)(path, threads, failure);
+    return reinterpret_cast<OpenEngineModel>(address)(path, threads, failure);
   } catch (const std::exception& error) {
     failure.set(FailureKind::unavailable, error.what());
     return nullptr;

@@ -97,7 +97,7 @@ class Snapshot {
 };
 
 /// How a module with its state inside is to be run.
-struct Reading {
+struct ModuleLayout {
   struct Slot {
     std::string path;
     std::vector<std::int64_t> shape;  ///< of the buffer, for one row
@@ -129,21 +129,21 @@ class PureStep {
   /// Float32 memory of `rows` rows, each [hidden_size], as one tensor per buffer.
   using Views = std::vector<at::Tensor>;
 
-  PureStep(torch::jit::Module module, Reading reading, std::int64_t rows)
-      : module_(std::move(module)), reading_(std::move(reading)), rows_(rows) {
+  PureStep(torch::jit::Module module, ModuleLayout layout, std::int64_t rows)
+      : module_(std::move(module)), layout_(std::move(layout)), rows_(rows) {
     const std::vector<ModuleBuffer> all = buffers_of(module_);
     const auto find = [&](const std::string& path) {
       const auto found = std::ranges::find(all, path, &ModuleBuffer::path);
       if (found == all.end()) throw std::runtime_error("the module has no buffer '" + path + "'");
       return *found;
     };
-    for (const Reading::Slot& slot : reading_.state) {
+    for (const ModuleLayout::Slot& slot : layout_.state) {
       std::vector<std::int64_t> shape = slot.shape;
       if (slot.rows_axis >= 0) shape[static_cast<std::size_t>(slot.rows_axis)] = rows_;
       const ModuleBuffer buffer = find(slot.path);
       state_.push_back({buffer, at::empty(shape, buffer.get().options())});
     }
-    for (const auto& [path, value] : reading_.held) held_.push_back({find(path), value.clone()});
+    for (const auto& [path, value] : layout_.held) held_.push_back({find(path), value.clone()});
   }
 
   /// `memory`: float32, [rows, hidden_size].
@@ -151,7 +151,7 @@ class PureStep {
     Views views;
     std::int64_t begin = 0;
     for (std::size_t i = 0; i < state_.size(); ++i) {
-      const Reading::Slot& slot = reading_.state[i];
+      const ModuleLayout::Slot& slot = layout_.state[i];
       const at::Tensor part = memory.narrow(1, begin, slot.size());
       begin += slot.size();
       if (slot.rows_axis < 0) {
@@ -168,7 +168,7 @@ class PureStep {
 
   /// Shape of an observation of all rows.
   [[nodiscard]] std::vector<std::int64_t> observation_shape() const {
-    std::vector<std::int64_t> shape = reading_.observation_shape;
+    std::vector<std::int64_t> shape = layout_.observation_shape;
     if (shape.size() == 2) shape[0] = rows_;
     return shape;
   }
@@ -176,9 +176,9 @@ class PureStep {
   /// `observation` and `action` [rows, action_size] are float32; `before` and `after` come from views_of.
   void run(const at::Tensor& observation, const Views& before, const at::Tensor& action, const Views& after) {
     for (std::size_t i = 0; i < state_.size(); ++i) state_[i].fill(before[i]);
-    for (std::size_t i = 0; i < held_.size(); ++i) held_[i].fill(reading_.held[i].second);
+    for (std::size_t i = 0; i < held_.size(); ++i) held_[i].fill(layout_.held[i].second);
     // A copy, always: a module that keeps its last observation must not keep the caller's memory.
-    const at::Tensor given = observation.to(reading_.dtype, /*non_blocking=*/false, /*copy=*/true);
+    const at::Tensor given = observation.to(layout_.dtype, /*non_blocking=*/false, /*copy=*/true);
     const torch::jit::IValue result = module_.forward({given});
     if (!result.isTensor() || result.toTensor().numel() != action.numel()) {
       throw std::runtime_error("forward() returned " +
@@ -210,7 +210,7 @@ class PureStep {
   };
 
   torch::jit::Module module_;
-  Reading reading_;
+  ModuleLayout layout_;
   std::int64_t rows_;
   std::vector<Own> state_;
   std::vector<Own> held_;

@@ -18,14 +18,14 @@
 
 namespace ganglion::detail {
 
-/// A reading and what to tell about it.
+/// How to run a module, and what to tell about it.
 struct Explained {
   struct Finding {
     const char* code;
     std::string sentence;
   };
 
-  Reading reading;
+  ModuleLayout layout;
   const char* dialect = "unknown";
   std::vector<std::string> notes;
   std::vector<Finding> findings;
@@ -34,7 +34,7 @@ struct Explained {
 class TorchScriptProbe {
  public:
   /// `module` is in eval mode. With `state_names` these buffers are the state, and no other; null: recognise.
-  /// Throws `Refusal` where there is no reading, or more than one.
+  /// Throws `Refusal` where there is no way to read the file, or more than one.
   TorchScriptProbe(const torch::jit::Module& module, const std::span<const char* const>* state_names)
       : original_(module),
         is_told_(state_names != nullptr),
@@ -154,7 +154,7 @@ class TorchScriptProbe {
   /// sizes of normalisers, then any size; the one that runs is right, and several cannot be told apart.
   void find_observation() {
     const Tensors weights = matrices();
-    if (!weights.empty()) result_.reading.dtype = weights.front().scalar_type();
+    if (!weights.empty()) result_.layout.dtype = weights.front().scalar_type();
     const bool flat =
         module_.hasattr("input_size") || (has_buffer("hidden") && at_load_[index_of("hidden")].dim() == 1);
 
@@ -178,7 +178,7 @@ class TorchScriptProbe {
         const std::vector<std::int64_t> shape =
             without_rows ? std::vector<std::int64_t>{width} : std::vector<std::int64_t>{1, width};
         if (!runs(shape, why)) continue;
-        if (fitting.empty()) result_.reading.observation_shape = shape;
+        if (fitting.empty()) result_.layout.observation_shape = shape;
         fitting.push_back(width);
         return;
       }
@@ -199,12 +199,12 @@ class TorchScriptProbe {
                         " elements: forward(obs) accepts both; write the policy with ganglion.export, which notes the "
                         "size");
     }
-    note("forward takes an observation " + shape_text(result_.reading.observation_shape) +
+    note("forward takes an observation " + shape_text(result_.layout.observation_shape) +
          ": the only size that runs, of " +
          (scanned ? "1 to " + std::to_string(largest_scanned_) : "those that its weights suggest"));
-    if (result_.reading.dtype != at::kFloat) {
+    if (result_.layout.dtype != at::kFloat) {
       note(
-          std::string("the file computes in ") + c10::toString(result_.reading.dtype) +
+          std::string("the file computes in ") + c10::toString(result_.layout.dtype) +
           ": observation, state and action are converted from and to float32 at every step, so the state keeps about 7 "
           "digits from step to step, and runs differ from the file's own by that rounding");
     }
@@ -213,7 +213,7 @@ class TorchScriptProbe {
   [[nodiscard]] bool runs(const std::vector<std::int64_t>& shape, std::string& why) {
     bool ran = false;
     try {
-      const torch::jit::IValue result = module_.forward({at::zeros(shape, result_.reading.dtype)});
+      const torch::jit::IValue result = module_.forward({at::zeros(shape, result_.layout.dtype)});
       if (!result.isTensor()) {
         throw Refusal("forward-result", "forward(obs) returns a " + result.tagKind() +
                                             " instead of the action alone; export a module that returns one tensor");
@@ -235,12 +235,12 @@ class TorchScriptProbe {
 
   /// Observations of a probe, all different, [rows, observation_size].
   [[nodiscard]] at::Tensor observation(int step, std::int64_t rows = 1) const {
-    const std::int64_t size = result_.reading.observation_size();
+    const std::int64_t size = result_.layout.observation_size();
     return at::sin(at::arange(rows * size, at::kFloat) * 0.7 + step).view({rows, size});
   }
 
   at::Tensor forward(torch::jit::Module& module, int step) const {
-    return module.forward({observation(step).view(result_.reading.observation_shape).to(result_.reading.dtype)})
+    return module.forward({observation(step).view(result_.layout.observation_shape).to(result_.layout.dtype)})
         .toTensor();
   }
 
@@ -322,7 +322,7 @@ class TorchScriptProbe {
       for (const std::string& name : named_) chosen.push_back(index_of(name));
       for (const std::size_t i : changed_) {
         if (is_named(buffers_[i].path)) continue;
-        result_.reading.held.emplace_back(buffers_[i].path, initial_[i].clone());
+        result_.layout.held.emplace_back(buffers_[i].path, initial_[i].clone());
         note("buffer " + buffers_[i].path +
              " is changed by forward too but was not named as state: it is held at the "
              "value that a reset gives it");
@@ -339,7 +339,7 @@ class TorchScriptProbe {
         throw Refusal("state-not-finite", "the initial value of the buffer " + buffers_[i].path + " " +
                                               shape_text(initial.sizes()) + " is empty or not finite");
       }
-      result_.reading.state.push_back(
+      result_.layout.state.push_back(
           {buffers_[i].path, initial.sizes().vec(), -1, initial.to(at::kFloat).contiguous().clone()});
       note(state_note(i));
     }
@@ -395,12 +395,12 @@ class TorchScriptProbe {
     if (reset_ != nullptr) alone.run_method(reset_);
     Tensors expected;
     for (int step = 0; step < probe_steps_; ++step) {
-      for (const auto& [path, value] : result_.reading.held) {
+      for (const auto& [path, value] : result_.layout.held) {
         std::ranges::find(its_buffers, path, &ModuleBuffer::path)->set(value.clone());
       }
       expected.push_back(forward(alone, step).to(at::kFloat).clone().view({1, -1}));
     }
-    result_.reading.action_size = expected.front().numel();
+    result_.layout.action_size = expected.front().numel();
     const double difference = replay(1, {expected});
     if (!(difference <= tolerance_)) {
       throw Refusal("step-not-repeatable",
@@ -415,21 +415,21 @@ class TorchScriptProbe {
   /// Steps `rows` rows from the initial state, each row seeing `observation(step + row)`, with a step from another
   /// state in between. Returns the largest difference to `expected`, one list of actions per row.
   [[nodiscard]] double replay(std::int64_t rows, const std::vector<Tensors>& expected) const {
-    const Reading& reading = result_.reading;
-    PureStep pure(original_.deepcopy(), reading, rows);
-    const at::Tensor initial = at::empty({rows, reading.hidden_size()});
+    const ModuleLayout& layout = result_.layout;
+    PureStep pure(original_.deepcopy(), layout, rows);
+    const at::Tensor initial = at::empty({rows, layout.hidden_size()});
     std::int64_t begin = 0;
-    for (const Reading::Slot& slot : reading.state) {
+    for (const ModuleLayout::Slot& slot : layout.state) {
       initial.narrow(1, begin, slot.size()).copy_(slot.initial.view({1, -1}).expand({rows, -1}));
       begin += slot.size();
     }
     at::Tensor state = initial.clone();
     const at::Tensor elsewhere = initial + 0.25;
     const at::Tensor ignored = at::empty_like(initial);
-    const at::Tensor action = at::empty({rows, reading.action_size});
+    const at::Tensor action = at::empty({rows, layout.action_size});
     double worst = 0.0;
     for (int step = 0; step < probe_steps_; ++step) {
-      at::Tensor given = at::empty({rows, reading.observation_size()});
+      at::Tensor given = at::empty({rows, layout.observation_size()});
       for (std::int64_t row = 0; row < rows; ++row) given[row].copy_(observation(step + static_cast<int>(row))[0]);
       given = given.view(pure.observation_shape());
       pure.run(given * -0.5, pure.views_of(elsewhere), action, pure.views_of(ignored));
@@ -448,10 +448,10 @@ class TorchScriptProbe {
 
   /// The exporters write buffers for one row, [layers, 1, hidden]; whether the program also runs several is tried.
   void check_many_rows(Tensors first_row) {
-    Reading& reading = result_.reading;
-    if (reading.observation_shape.size() != 2) return;
+    ModuleLayout& layout = result_.layout;
+    if (layout.observation_shape.size() != 2) return;
     std::vector<std::int64_t> axes;
-    for (const Reading::Slot& slot : reading.state) {
+    for (const ModuleLayout::Slot& slot : layout.state) {
       const std::size_t axis = slot.shape.size() == 3 ? 1 : 0;
       if (slot.shape.size() < 2 || slot.shape[axis] != 1) return;
       axes.push_back(static_cast<std::int64_t>(axis));
@@ -467,7 +467,7 @@ class TorchScriptProbe {
       }
       expected.push_back(std::move(actions));
     }
-    for (std::size_t i = 0; i < axes.size(); ++i) reading.state[i].rows_axis = axes[i];
+    for (std::size_t i = 0; i < axes.size(); ++i) layout.state[i].rows_axis = axes[i];
     const bool works = [&] {
       try {
         return replay(rows, expected) <= tolerance_;
@@ -475,21 +475,21 @@ class TorchScriptProbe {
         return false;  // a program that was written for one row
       }
     }();
-    reading.many_rows = works;
+    layout.many_rows = works;
     if (works) {
       note("several rows run at once: tried with " + std::to_string(rows));
     } else {
-      for (Reading::Slot& slot : reading.state) slot.rows_axis = -1;
+      for (ModuleLayout::Slot& slot : layout.state) slot.rows_axis = -1;
     }
   }
 
   void name_dialect() {
-    const std::vector<Reading::Slot>& state = result_.reading.state;
+    const std::vector<ModuleLayout::Slot>& state = result_.layout.state;
     const auto is_state = [&](const char* path) {
-      return std::ranges::find(state, path, &Reading::Slot::path) != state.end();
+      return std::ranges::find(state, path, &ModuleLayout::Slot::path) != state.end();
     };
     const bool submodules = module_.hasattr("mlp") || module_.hasattr("actor");
-    if (is_state("hidden") && result_.reading.observation_shape.size() == 1) {
+    if (is_state("hidden") && result_.layout.observation_shape.size() == 1) {
       result_.dialect = "pyrado";
     } else if (is_state("hidden_state")) {
       result_.dialect = reset_ != nullptr && std::string(reset_) == "reset_memory" ? "legged_gym" : "rsl_rl";

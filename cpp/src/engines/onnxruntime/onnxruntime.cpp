@@ -195,7 +195,7 @@ class FilledTensor {
   std::vector<std::byte> data_;
 };
 
-class OrtSession final : public Session {
+class OrtSession final : public EngineSession {
  public:
   OrtSession(const Library& library, std::shared_ptr<ort::Session> session, const std::vector<Port>& inputs,
              const std::vector<Port>& outputs, const Signature& signature, const Buffers& buffers)
@@ -243,7 +243,7 @@ class OrtSession final : public Session {
   };
 
   /// A slot that counts steps, and the tensor that the program reads it from.
-  struct Counter {
+  struct StepCounter {
     FilledTensor tensor;
     std::array<float*, 2> slot;
   };
@@ -334,7 +334,8 @@ class OrtSession final : public Session {
 
   void bind_counter(const Port& input, const TensorPlace& place) {
     const auto [a, b] = buffers_.state;
-    counter_ = std::make_unique<Counter>(Counter{FilledTensor(input, batch_), {a + place.offset, b + place.offset}});
+    counter_ =
+        std::make_unique<StepCounter>(StepCounter{FilledTensor(input, batch_), {a + place.offset, b + place.offset}});
     if (batch_ != 1 || counter_->tensor.count() != 1) {
       throw Refusal(FailureKind::bad_contract, "input '" + input.name + "' counts the steps of one row only");
     }
@@ -377,13 +378,13 @@ class OrtSession final : public Session {
   std::vector<Handle<ort::IoBinding>> bindings_;  // one per phase
   std::vector<std::unique_ptr<float[]>> staging_;
   std::vector<std::unique_ptr<FilledTensor>> constants_;
-  std::unique_ptr<Counter> counter_;
+  std::unique_ptr<StepCounter> counter_;
   std::vector<Staged> staged_inputs_;
   std::vector<Staged> staged_outputs_;
   Sentence error_;
 };
 
-class OrtModel final : public Model {
+class OrtModel final : public EngineModel {
  public:
   OrtModel(const Library& library, const char* path, int threads) : library_(library) {
     ort::SessionOptions* options = nullptr;
@@ -406,7 +407,7 @@ class OrtModel final : public Model {
     read_ports(outputs_, api.SessionGetOutputCount, api.SessionGetOutputName, api.SessionGetOutputTypeInfo);
   }
 
-  Session* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept override {
+  EngineSession* bind(const Signature& signature, const Buffers& buffers, Failure& failure) noexcept override {
     return guarded(failure, [&] { return new OrtSession(library_, session_, inputs_, outputs_, signature, buffers); });
   }
 
@@ -446,9 +447,9 @@ class OrtModel final : public Model {
 
 }  // namespace
 
-Model* open_onnxruntime(const std::filesystem::path& library, const char* path, int threads,
-                        Failure& failure) noexcept {
-  return guarded(failure, [&]() -> Model* { return new OrtModel(library_at(library), path, threads); });
+EngineModel* open_onnxruntime(const std::filesystem::path& library, const char* path, int threads,
+                              Failure& failure) noexcept {
+  return guarded(failure, [&]() -> EngineModel* { return new OrtModel(library_at(library), path, threads); });
 }
 
 }  // namespace ganglion::detail

@@ -5,8 +5,9 @@
 /// What a step answers; the numbers are those of ganglion::Status.
 enum class Status : std::uint8_t {
   ok = 0,                      ///< the action is written and the state has advanced
-  non_finite_observation = 2,  ///< an observation element (or a state element handed in) is NaN or infinite
+  non_finite_observation = 2,  ///< an observation element is NaN or infinite
   non_finite_action = 3,       ///< the policy produced a NaN or infinite action or next state
+  non_finite_state = 5,        ///< an element of a state handed in is NaN or infinite
 };
 
 /// The outcome of a replay of the golden trajectory.
@@ -53,9 +54,9 @@ class Policy {
   /// The hidden state, [hidden_size], in the order of `state_slots`.
   [[nodiscard]] const float* state() const noexcept { return state_; }
 
-  /// Takes over a hidden state, [hidden_size]; non_finite_observation refuses NaN and infinity.
+  /// Takes over a hidden state, [hidden_size]; non_finite_state refuses NaN and infinity.
   [[nodiscard]] Status set_state(const float* state) noexcept {
-    if (!detail::all_finite(state, hidden_size)) return Status::non_finite_observation;
+    if (!detail::all_finite(state, hidden_size)) return Status::non_finite_state;
     detail::copy(state, state_, hidden_size);
     return Status::ok;
   }
