@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -11,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 import ganglion
+from ganglion import _core
 
 SURFACE = {
     "ArtifactError",
@@ -53,6 +55,7 @@ ROOMS = {
     "verify",
 }
 PACKAGE = Path(ganglion.__file__).parent
+CPP = Path(__file__).parents[3] / "cpp"
 
 
 def test_the_surface_is_this() -> None:
@@ -112,6 +115,29 @@ def test_a_class_name_stands_once() -> None:
                 places[node.name].add("a trainer's folder of adapters" if trainer else str(where))
     twice = {name: sorted(files) for name, files in places.items() if len(files) > 1}
     assert not twice, f"class names that stand twice: {twice}"
+
+
+def test_a_cpp_type_name_stands_once() -> None:
+    """In whatever namespace. Each instruction set has a `Vector` of its own; one unit sees one of them."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for path in sorted(path for folder in ("include", "src") for path in (CPP / folder).rglob("*.[ch]pp")):
+        if path.parent.name != "vectors":
+            for name in re.findall(
+                r"^(?:class|struct|enum class) (\w+)\b(?!::)[^;]*?\{", path.read_text("utf-8"), re.M
+            ):
+                places[name].add(str(path.relative_to(CPP)))
+    twice = {name: sorted(files) for name, files in places.items() if len(files) > 1}
+    assert {"Policy", "Reading", "EngineModel", "Model"} <= set(places)
+    assert not twice, f"type names that stand twice: {twice}"
+
+
+def test_the_header_target_answers_the_same_statuses() -> None:
+    text = (PACKAGE / "export" / "header" / "policy.hpp").read_text(encoding="utf-8")
+    body = re.search(r"enum class Status : std::uint8_t \{(.*?)\};", text, re.DOTALL)
+    assert body is not None
+    written = {name: int(number) for name, number in re.findall(r"(\w+) = (\d+),", body[1])}
+    assert "non_finite_state" in written
+    assert written.items() <= {name: int(status) for name, status in _core.Status.__members__.items()}.items()
 
 
 def test_import_brings_in_no_framework() -> None:

@@ -191,7 +191,7 @@ class TorchModel final : public EngineModel {
       layout_ = explained.layout;
       inferred_ = signature_of(explained);
       return inferred_.finish();
-    } catch (const Refusal& refusal) {
+    } catch (const ModuleRefusal& refusal) {
       failure.set(FailureKind::bad_contract, refusal.what());
     } catch (const std::exception& error) {
       failure.set(FailureKind::bad_contract, last_line(error).c_str());
@@ -206,8 +206,8 @@ class TorchModel final : public EngineModel {
         throw std::runtime_error("the file carries a contract but its module has no method step(obs, hidden)");
       }
       if (signature.batch != 1 && !layout_->many_rows) {
-        throw Refusal("single-row", "this module keeps the state of one row inside; a batch of " +
-                                        std::to_string(signature.batch) + " was asked for");
+        throw ModuleRefusal("single-row", "this module keeps the state of one row inside; a batch of " +
+                                              std::to_string(signature.batch) + " was asked for");
       }
       return new BufferSession(module_.deepcopy(), *layout_, threads_, signature, buffers);
     } catch (const std::exception& error) {

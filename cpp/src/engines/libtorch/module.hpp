@@ -18,9 +18,9 @@
 namespace ganglion::detail {
 
 /// A file that cannot be taken as it is: a sentence and a stable code.
-class Refusal final : public std::runtime_error {
+class ModuleRefusal final : public std::runtime_error {
  public:
-  Refusal(const char* code, const std::string& sentence) : std::runtime_error(sentence + " [" + code + "]") {}
+  ModuleRefusal(const char* code, const std::string& sentence) : std::runtime_error(sentence + " [" + code + "]") {}
 };
 
 /// The telling line of an exception of torch, which has a page of stack before it.

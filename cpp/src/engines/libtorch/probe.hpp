@@ -34,7 +34,7 @@ struct Explained {
 class TorchScriptProbe {
  public:
   /// `module` is in eval mode. With `state_names` these buffers are the state, and no other; null: recognise.
-  /// Throws `Refusal` where there is no way to read the file, or more than one.
+  /// Throws `ModuleRefusal` where there is no way to read the file, or more than one.
   TorchScriptProbe(const torch::jit::Module& module, const std::span<const char* const>* state_names)
       : original_(module),
         is_told_(state_names != nullptr),
@@ -75,15 +75,16 @@ class TorchScriptProbe {
       if (has_buffer(name.c_str())) continue;
       std::vector<std::string> paths;
       for (const ModuleBuffer& buffer : buffers_) paths.push_back(buffer.path);
-      throw Refusal("state-buffer-unknown", "the file has no buffer '" + name + "' to keep the state in; it has " +
-                                                (paths.empty() ? "none" : join(paths)));
+      throw ModuleRefusal("state-buffer-unknown", "the file has no buffer '" + name +
+                                                      "' to keep the state in; it has " +
+                                                      (paths.empty() ? "none" : join(paths)));
     }
   }
 
   void check_forward() const {
     const auto method = module_.find_method("forward");
     if (!method) {
-      throw Refusal("forward-missing", "the module has no method forward(obs); export a module that has one");
+      throw ModuleRefusal("forward-missing", "the module has no method forward(obs); export a module that has one");
     }
     std::vector<std::string> needed;
     const auto& arguments = method->function().getSchema().arguments();
@@ -91,10 +92,10 @@ class TorchScriptProbe {
       if (!arguments[i].default_value()) needed.push_back(arguments[i].name());
     }
     if (needed.size() != 1) {
-      throw Refusal("forward-arguments",
-                    "forward(" + join(needed) + ") needs " + std::to_string(needed.size()) +
-                        " arguments; a file without a contract must take one observation and keep its state in "
-                        "buffers; write this policy with ganglion.export instead");
+      throw ModuleRefusal("forward-arguments",
+                          "forward(" + join(needed) + ") needs " + std::to_string(needed.size()) +
+                              " arguments; a file without a contract must take one observation and keep its state in "
+                              "buffers; write this policy with ganglion.export instead");
     }
   }
 
@@ -103,9 +104,10 @@ class TorchScriptProbe {
       if (!buffer.is_normaliser() || is_named(buffer.path) || !buffer.get().is_floating_point()) continue;
       const at::Tensor values = buffer.get().flatten();
       if (const at::Tensor bad = at::isfinite(values).logical_not(); bad.any().item<bool>()) {
-        throw Refusal("normaliser-not-finite",
-                      "the buffer " + buffer.path + " of a normaliser has " + count_text(bad) +
-                          " that are not finite, so every action would be NaN; export again from a good checkpoint");
+        throw ModuleRefusal(
+            "normaliser-not-finite",
+            "the buffer " + buffer.path + " of a normaliser has " + count_text(bad) +
+                " that are not finite, so every action would be NaN; export again from a good checkpoint");
       }
       if (buffer.name.ends_with("mean")) continue;
       if (const at::Tensor zero = values == 0; zero.any().item<bool>()) {
@@ -117,7 +119,8 @@ class TorchScriptProbe {
     }
     for (const auto& parameter : module_.named_parameters()) {
       if (parameter.value.isnan().any().item<bool>()) {
-        throw Refusal("weights-not-finite", "the parameter " + parameter.name + " holds NaN; export a good checkpoint");
+        throw ModuleRefusal("weights-not-finite",
+                            "the parameter " + parameter.name + " holds NaN; export a good checkpoint");
       }
     }
   }
@@ -190,14 +193,16 @@ class TorchScriptProbe {
     // Last, because a single element broadcasts to many.
     if (scanned && fitting.empty()) attempt(1);
     if (fitting.empty()) {
-      throw Refusal("observation-size-unknown", "no size of the observation up to " + std::to_string(largest_scanned_) +
-                                                    " was found that forward(obs) accepts: " + refused_because);
+      throw ModuleRefusal("observation-size-unknown", "no size of the observation up to " +
+                                                          std::to_string(largest_scanned_) +
+                                                          " was found that forward(obs) accepts: " + refused_because);
     }
     if (fitting.size() > 1) {
-      throw Refusal("observation-size-ambiguous",
-                    "its observation may have " + std::to_string(fitting[0]) + " or " + std::to_string(fitting[1]) +
-                        " elements: forward(obs) accepts both; write the policy with ganglion.export, which notes the "
-                        "size");
+      throw ModuleRefusal(
+          "observation-size-ambiguous",
+          "its observation may have " + std::to_string(fitting[0]) + " or " + std::to_string(fitting[1]) +
+              " elements: forward(obs) accepts both; write the policy with ganglion.export, which notes the "
+              "size");
     }
     note("forward takes an observation " + shape_text(result_.layout.observation_shape) +
          ": the only size that runs, of " +
@@ -215,12 +220,13 @@ class TorchScriptProbe {
     try {
       const torch::jit::IValue result = module_.forward({at::zeros(shape, result_.layout.dtype)});
       if (!result.isTensor()) {
-        throw Refusal("forward-result", "forward(obs) returns a " + result.tagKind() +
-                                            " instead of the action alone; export a module that returns one tensor");
+        throw ModuleRefusal("forward-result",
+                            "forward(obs) returns a " + result.tagKind() +
+                                " instead of the action alone; export a module that returns one tensor");
       }
       ran = result.toTensor().numel() > 0;
       if (!ran) why = "it returns nothing";
-    } catch (const Refusal&) {
+    } catch (const ModuleRefusal&) {
       throw;
     } catch (const std::exception& error) {
       why = last_line(error);
@@ -297,9 +303,10 @@ class TorchScriptProbe {
     changed_ = changed_by_steps(initial_);
     refuse_changing_normalisers();
     if (!refused.empty() && !is_told_) {
-      throw Refusal("state-not-restored", join(refused) + " does not restore what forward changes: " + join(kept) +
-                                              "; the initial state is not known. Where the values in the file are the "
-                                              "right ones, name the state buffers, and these are taken");
+      throw ModuleRefusal("state-not-restored",
+                          join(refused) + " does not restore what forward changes: " + join(kept) +
+                              "; the initial state is not known. Where the values in the file are the "
+                              "right ones, name the state buffers, and these are taken");
     }
   }
 
@@ -307,10 +314,11 @@ class TorchScriptProbe {
     if (is_told_) return;
     for (const std::size_t i : changed_) {
       if (!buffers_[i].is_normaliser()) continue;
-      throw Refusal("normaliser-updates",
-                    "forward updates the normaliser's buffer " + buffers_[i].path +
-                        " although the module is in eval mode, so actions would drift; export the policy after eval(), "
-                        "or name the state buffers, and all others keep the values in the file");
+      throw ModuleRefusal(
+          "normaliser-updates",
+          "forward updates the normaliser's buffer " + buffers_[i].path +
+              " although the module is in eval mode, so actions would drift; export the policy after eval(), "
+              "or name the state buffers, and all others keep the values in the file");
     }
   }
 
@@ -331,13 +339,13 @@ class TorchScriptProbe {
     for (const std::size_t i : chosen) {
       const at::Tensor& initial = initial_[i];
       if (!initial.is_floating_point()) {
-        throw Refusal("state-not-floating", "the buffer " + buffers_[i].path + " of type " +
-                                                c10::toString(initial.scalar_type()) +
-                                                " is changed by forward; only floating-point state can be kept");
+        throw ModuleRefusal("state-not-floating", "the buffer " + buffers_[i].path + " of type " +
+                                                      c10::toString(initial.scalar_type()) +
+                                                      " is changed by forward; only floating-point state can be kept");
       }
       if (initial.numel() == 0 || !at::isfinite(initial).all().item<bool>()) {
-        throw Refusal("state-not-finite", "the initial value of the buffer " + buffers_[i].path + " " +
-                                              shape_text(initial.sizes()) + " is empty or not finite");
+        throw ModuleRefusal("state-not-finite", "the initial value of the buffer " + buffers_[i].path + " " +
+                                                    shape_text(initial.sizes()) + " is empty or not finite");
       }
       result_.layout.state.push_back(
           {buffers_[i].path, initial.sizes().vec(), -1, initial.to(at::kFloat).contiguous().clone()});
@@ -403,11 +411,11 @@ class TorchScriptProbe {
     result_.layout.action_size = expected.front().numel();
     const double difference = replay(1, {expected});
     if (!(difference <= tolerance_)) {
-      throw Refusal("step-not-repeatable",
-                    "the same observation and state gave other actions the second time (difference " +
-                        std::to_string(difference) +
-                        "): forward draws random numbers, or keeps state outside of its buffers; export the "
-                        "deterministic policy with its state in buffers");
+      throw ModuleRefusal("step-not-repeatable",
+                          "the same observation and state gave other actions the second time (difference " +
+                              std::to_string(difference) +
+                              "): forward draws random numbers, or keeps state outside of its buffers; export the "
+                              "deterministic policy with its state in buffers");
     }
     return expected;
   }

@@ -20,9 +20,9 @@ namespace ganglion::detail {
 namespace {
 
 // Set-up code of this file throws; the public entry points turn it into a `Failure`.
-class Refusal : public std::runtime_error {
+class OrtRefusal : public std::runtime_error {
  public:
-  Refusal(FailureKind kind, const std::string& sentence) : std::runtime_error(sentence), kind_(kind) {}
+  OrtRefusal(FailureKind kind, const std::string& sentence) : std::runtime_error(sentence), kind_(kind) {}
   [[nodiscard]] FailureKind kind() const { return kind_; }
 
  private:
@@ -33,7 +33,7 @@ template <typename Function>
 auto guarded(Failure& failure, const Function& function) noexcept -> decltype(function()) {
   try {
     return function();
-  } catch (const Refusal& refusal) {
+  } catch (const OrtRefusal& refusal) {
     failure.set(refusal.kind(), refusal.what());
   } catch (const std::exception& error) {
     failure.set(FailureKind::bad_program, error.what());
@@ -62,7 +62,7 @@ struct Library {
     if (status == nullptr) return;
     const std::string sentence = api.GetErrorMessage(status);
     api.ReleaseStatus(status);
-    throw Refusal(kind, sentence);
+    throw OrtRefusal(kind, sentence);
   }
 };
 
@@ -71,16 +71,16 @@ const Library& library_at(const std::filesystem::path& path) {
   void* address =
       load_function(path, "GANGLION_ONNXRUNTIME", {"libonnxruntime.so.1", "libonnxruntime.so"}, "OrtGetApiBase", why);
   if (address == nullptr) {
-    throw Refusal(FailureKind::unavailable,
-                  "ONNX Runtime was not found (" + why +
-                      "): install it (pip install 'ganglion[onnx]'), or name its libonnxruntime.so in "
-                      "LoadOptions::onnxruntime_library or in the environment variable GANGLION_ONNXRUNTIME");
+    throw OrtRefusal(FailureKind::unavailable,
+                     "ONNX Runtime was not found (" + why +
+                         "): install it (pip install 'ganglion[onnx]'), or name its libonnxruntime.so in "
+                         "LoadOptions::onnxruntime_library or in the environment variable GANGLION_ONNXRUNTIME");
   }
   const auto* base = reinterpret_cast<const ort::ApiBase* (*)()>(address)();
   const void* const* table = base->get_api(ort::api_version);
   if (table == nullptr) {
-    throw Refusal(FailureKind::unavailable,
-                  std::string("ONNX Runtime ") + base->get_version() + " is too old: version 1.17 or newer is needed");
+    throw OrtRefusal(FailureKind::unavailable, std::string("ONNX Runtime ") + base->get_version() +
+                                                   " is too old: version 1.17 or newer is needed");
   }
   // Never destroyed: sessions may live in static storage and would outlast it. One per library file.
   static std::vector<std::pair<const void* const*, std::unique_ptr<const Library>>>& libraries =
@@ -130,9 +130,10 @@ std::vector<std::int64_t> concrete_shape(const Port& port, const TensorView& vie
     }
   }
   if (!fits) {
-    throw Refusal(FailureKind::bad_contract, "tensor '" + port.name + "' is " + shape_text(port) +
-                                                 " in the program, which does not hold " + std::to_string(view.size()) +
-                                                 " elements for each of " + std::to_string(batch) + " batch rows");
+    throw OrtRefusal(FailureKind::bad_contract, "tensor '" + port.name + "' is " + shape_text(port) +
+                                                    " in the program, which does not hold " +
+                                                    std::to_string(view.size()) + " elements for each of " +
+                                                    std::to_string(batch) + " batch rows");
   }
   return shape;
 }
@@ -147,8 +148,9 @@ class FilledTensor {
       count_ *= static_cast<std::size_t>(axis);
     }
     if (width() == 0 || count_ > (std::size_t{1} << 24)) {
-      throw Refusal(FailureKind::bad_contract, "input '" + port.name + "' " + shape_text(port) + " of element type " +
-                                                   std::to_string(port.type) + " cannot be fed with a constant");
+      throw OrtRefusal(FailureKind::bad_contract, "input '" + port.name + "' " + shape_text(port) +
+                                                      " of element type " + std::to_string(port.type) +
+                                                      " cannot be fed with a constant");
     }
     data_.resize(count_ * width());
   }
@@ -263,8 +265,8 @@ class OrtSession final : public EngineSession {
 
   ort::Value* value(float* data, const Port& port, const TensorView& view) {
     if (port.type != ort::element_float) {
-      throw Refusal(FailureKind::bad_program,
-                    "'" + port.name + "' is not a float32 tensor; export the policy in float32");
+      throw OrtRefusal(FailureKind::bad_program,
+                       "'" + port.name + "' is not a float32 tensor; export the policy in float32");
     }
     const std::vector<std::int64_t> shape = concrete_shape(port, view, batch_);
     ort::Value* result = nullptr;
@@ -278,8 +280,8 @@ class OrtSession final : public EngineSession {
   static const Port& port(const std::vector<Port>& ports, const std::string& name, const char* what) {
     const auto found = std::find_if(ports.begin(), ports.end(), [&name](const Port& p) { return p.name == name; });
     if (found == ports.end()) {
-      throw Refusal(FailureKind::bad_contract,
-                    std::string("the program has no ") + what + " '" + name + "', which the contract names");
+      throw OrtRefusal(FailureKind::bad_contract,
+                       std::string("the program has no ") + what + " '" + name + "', which the contract names");
     }
     return *found;
   }
@@ -307,8 +309,8 @@ class OrtSession final : public EngineSession {
     });
     const std::size_t named = signature.inputs.size() + signature.state.size() + signature.constants.size();
     if (inputs.size() > named) {
-      throw Refusal(FailureKind::bad_contract, "the program has " + std::to_string(inputs.size()) +
-                                                   " inputs but the contract names only " + std::to_string(named));
+      throw OrtRefusal(FailureKind::bad_contract, "the program has " + std::to_string(inputs.size()) +
+                                                      " inputs but the contract names only " + std::to_string(named));
     }
   }
 
@@ -337,7 +339,7 @@ class OrtSession final : public EngineSession {
     counter_ =
         std::make_unique<StepCounter>(StepCounter{FilledTensor(input, batch_), {a + place.offset, b + place.offset}});
     if (batch_ != 1 || counter_->tensor.count() != 1) {
-      throw Refusal(FailureKind::bad_contract, "input '" + input.name + "' counts the steps of one row only");
+      throw OrtRefusal(FailureKind::bad_contract, "input '" + input.name + "' counts the steps of one row only");
     }
     bind_filled(input, counter_->tensor);
   }
@@ -429,7 +431,7 @@ class OrtModel final : public EngineModel {
       const Handle<ort::TypeInfo> owner(info, api.ReleaseTypeInfo);
       const ort::TensorInfo* tensor = nullptr;  // owned by `info`
       library_.check(api.CastTypeInfoToTensorInfo(info, &tensor));
-      if (tensor == nullptr) throw Refusal(FailureKind::bad_program, "'" + port.name + "' is no tensor");
+      if (tensor == nullptr) throw OrtRefusal(FailureKind::bad_program, "'" + port.name + "' is no tensor");
       library_.check(api.GetTensorElementType(tensor, &port.type));
       std::size_t rank = 0;
       library_.check(api.GetDimensionsCount(tensor, &rank));
