@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 namespace ganglion::realtime {
 
@@ -41,7 +42,7 @@ double logarithm(double x) noexcept {
 
 double exponential(double x) noexcept {
   const double inside = std::fmin(std::fmax(x, -700.0), 700.0);
-  const double n = std::nearbyint(inside * 1.44269504088896338700);
+  const double n = std::nearbyint(inside * std::numbers::log2e);
   const double r = (inside - n * ln2_high) - n * ln2_low;
   double series = 1.0;
   for (int k = 13; k > 0; --k) series = series * r / k + 1.0;
