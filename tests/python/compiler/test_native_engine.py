@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from compiler_graphs import shaped
+from compiler_graphs import node, shaped
 from random_graphs import Grower
 from test_operators import CASES
 
@@ -21,7 +21,7 @@ STEPS = 12
 def check(program, contract, path, observations=None, rows=1, tolerance=1e-5):
     """Runs a program in the engine and in the interpreter, the engine with its own state."""
     contract = dataclasses.replace(contract, batch=rows, golden=None)
-    file.write(path, program, contract)
+    path.write_bytes(file.to_bytes(program, contract)[0])
     policy = ganglion.load(path, engine="native")
     interpreter = Interpreter(program)
     state = np.tile(np.float32(contract.initial_state), (rows, 1))
@@ -52,3 +52,13 @@ def test_random_graph(seed, tmp_path):
         check(quantised(program, scheme), contract, path, rows=1 + seed % 4, tolerance=5e-5)
     # Processors without integer products take the inputs as they are.
     check(quantised(program, "int8x16"), contract, path, rows=1 + seed % 4, tolerance=5e-3)
+
+
+def test_the_logarithm_of_a_softmax_keeps_its_digits_beside_large_numbers(tmp_path):
+    program, contract = compile_onnx(shaped([node("LogSoftmax", ["x"], ["y"], axis=1)], (1, 6)))
+    x = np.float32([500.0, 499.0, 498.5, 0.0, -500.0, 499.9])
+    path = tmp_path / "policy.ganglion"
+    path.write_bytes(file.to_bytes(program, contract)[0])
+    exact = x.astype(np.float64) - 500.0
+    exact -= np.log(np.exp(exact).sum())
+    np.testing.assert_allclose(ganglion.load(path).step(x), exact, rtol=3e-7)

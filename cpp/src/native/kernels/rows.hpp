@@ -83,11 +83,12 @@ void softmax(const Step& step) noexcept GANGLION_NONBLOCKING {
     float* y = step.out[0].data + i / step.rows * step.out[0].stride + i % step.rows * n;
     const float top = row_maximum(x, n);
     const float sum = row_exp_sum(x, n, top);
-    const Vector offset = set(Logarithm ? top + log_of(sum) : top);
+    const Vector logarithm = set(Logarithm ? log_of(sum) : 0.0F);
     const Vector factor = set(1.0F / sum);
     for (std::size_t j = 0; j < n; j += lanes) {
-      const Vector v = load_up_to(x + j, n - j) - offset;
-      store_up_to(y + j, Logarithm ? v : exp(v) * factor, n - j);
+      // First the top: it may be so large that adding the logarithm to it would lose most of that.
+      const Vector v = load_up_to(x + j, n - j) - set(top);
+      store_up_to(y + j, Logarithm ? v - logarithm : exp(v) * factor, n - j);
     }
   }
 }
