@@ -21,6 +21,7 @@ from ganglion.errors import (
 )
 
 if TYPE_CHECKING:
+    from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.export import export
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActionSampler",
     "ArtifactError",
+    "CompileReport",
     "Contract",
     "EngineUnavailableError",
     "ExportError",
@@ -44,6 +46,7 @@ __all__ = [
     "StepError",
     "TensorSpec",
     "UnsupportedModuleError",
+    "compile",
     "explain",
     "export",
     "inspect",
@@ -54,11 +57,13 @@ __all__ = [
 
 # Found on first use, so that a robot needs numpy alone and an import costs nothing that is not used.
 _LAZY = {
+    "CompileReport": "ganglion.conversion",
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",
     "Reading": "ganglion.reading",
     "RepairReport": "ganglion.verify",
     "ActionSampler": "ganglion.sampling",
+    "compile": "ganglion.conversion",
     "explain": "ganglion.runtime",
     "export": "ganglion.export",
     "inspect": "ganglion.runtime",

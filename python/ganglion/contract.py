@@ -199,6 +199,14 @@ class Contract:
         """Number of elements of the flat hidden vector."""
         return sum(slot.size for slot in self.state)
 
+    def output_place(self, element: int) -> str:
+        """An element of all outputs side by side, in words: `output 'mean' element 3`."""
+        for spec in self.outputs:
+            if element < spec.size:
+                return f"output '{spec.name}' element {element}"
+            element -= spec.size
+        raise IndexError(element)
+
     @property
     def distribution(self) -> Literal["gaussian", "categorical"] | None:
         """What can be drawn from: outputs `mean` and `log_std`, or an index and `logits`; None for plain actions."""

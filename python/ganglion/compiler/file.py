@@ -1,4 +1,4 @@
-"""Reading and writing `.ganglion` files: safetensors with contract and program in the metadata (`cpp/FORMAT.md`)."""
+"""`.ganglion` files, from and to bytes: safetensors with contract and program in the metadata (`cpp/FORMAT.md`)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion._foundation import files as _files
 from ganglion.compiler.program import Program
 from ganglion.contract import Contract
-from ganglion.errors import ArtifactError, ExportError
+from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
     import os
@@ -39,7 +38,7 @@ _LARGEST_HEADER = 100_000_000
 
 
 def digest(program: Program) -> str:
-    """SHA-256 over program and weights as `write` puts them into a file, lower-case hex."""
+    """SHA-256 over program and weights as `to_bytes` puts them into a file, lower-case hex."""
     return _digest(program.to_json(), program.tensors)
 
 
@@ -82,30 +81,6 @@ def to_bytes(program: Program, contract: Contract) -> tuple[bytes, Contract]:
     text = json.dumps(header, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
     return b"".join([len(text).to_bytes(8, "little"), text, *parts]), contract
-
-
-def write(path: str | os.PathLike[str], program: Program, contract: Contract) -> Contract:
-    """Writes a `.ganglion` file; whatever has that name stays there until the new file is complete.
-
-    Args:
-        path: target.
-        program: the program.
-        contract: its contract; `sha256` is filled in here.
-
-    Returns:
-        The contract as written.
-
-    Raises:
-        ArtifactError: contract and program do not fit together.
-        ExportError: the file system refused.
-    """
-    data, contract = to_bytes(program, contract)
-    try:
-        with _files.replacing(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise ExportError(f"cannot write '{path}': {error}") from error
-    return contract
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Program, Contract]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion._foundation.comparison import first_difference
 from ganglion._foundation.observations import draw_observations
 from ganglion.compiler.interpreter import Interpreter
 from ganglion.compiler.session import open_session, run_step
@@ -43,17 +44,12 @@ def prove(program: Program, model: OnnxModel) -> Contract:
     golden = contract.golden
     assert golden is not None
     outputs = Interpreter(program).run(contract.initial_state, golden.observation, golden.reset)
-    recorded = golden.outputs.astype(np.float64)
-    difference = np.abs(outputs - recorded) / np.maximum(1.0, np.abs(recorded))
-    # Not "difference > tolerance": a NaN must count as a difference.
-    differs = ~(difference <= golden.tolerance)
-    if differs.any():
-        step, row, element = (int(index) for index in np.argwhere(differs)[0])
+    difference = first_difference(outputs, golden.outputs, golden.tolerance)
+    if difference is not None:
         raise ExportError(
-            f"the compiled program differs from its origin: first at step {step}, row {row}, element {element} of the "
-            f"outputs: {outputs[step, row, element]:.9g} instead of {recorded[step, row, element]:.9g} (tolerance "
-            f"{golden.tolerance:.3g}, largest anywhere {np.max(difference):.3g}). Either the graph mixes the "
-            "rows of a batch, which a policy must not do, or this is a defect of the compiler; please report it"
+            f"the compiled program differs from its origin: "
+            f"{difference.sentence(contract.output_place(difference.element))}. Either the graph mixes the rows of a "
+            "batch, which a policy must not do, or this is a defect of the compiler; please report it"
         )
     return contract
 

@@ -43,11 +43,12 @@ def tensor_names(contract: Contract) -> tuple[list[str], list[str]]:
     return inputs, outputs
 
 
-def contract_ports(contract: Contract) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """Inputs and outputs of the graph that a contract describes, in order, for any number of rows."""
-    states = [with_batch(slot, _DYNAMIC) for slot in contract.state]
-    inputs = [(_DYNAMIC, spec.size) for spec in contract.inputs] + states
-    outputs = [(_DYNAMIC, spec.size) for spec in contract.outputs] + states
+def contract_ports(contract: Contract, batch: int | None = None) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Inputs and outputs of the graph that a contract describes, in order, for `batch` or any number of rows."""
+    rows = _DYNAMIC if batch is None else batch
+    states = [with_batch(slot, rows) for slot in contract.state]
+    inputs = [(rows, spec.size) for spec in contract.inputs] + states
+    outputs = [(rows, spec.size) for spec in contract.outputs] + states
     first, second = tensor_names(contract)
     return (
         tuple(Port(name, shape) for name, shape in zip(first, inputs, strict=True)),

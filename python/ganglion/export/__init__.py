@@ -19,8 +19,8 @@ try:
 except ImportError as error:
     raise EngineUnavailableError(f"exporting a policy needs torch ({error}); install ganglion[torch]") from error
 
+from ganglion._foundation.targets import check_target as _check_target
 from ganglion.export import golden as _golden
-from ganglion.export.files import check_target as _check_target
 from ganglion.policies.scripting.preparation import check_step as _check_step
 from ganglion.policies.scripting.preparation import prepare as _prepare
 from ganglion.policies.scripting.preparation import undisturbed as _undisturbed
@@ -55,14 +55,18 @@ def export(
 
     The policy may be in training mode, on any device, of any floating type; it is copied, and neither it nor any
     random state changes. The file holds float32 weights, the contract and a golden trajectory recorded from the
-    Python policy. The file is run against that trajectory; one that differs is never left behind, and an older file of
-    that name stays as it was.
+    Python policy. In the end the C++ runtime loads the very bytes and replays that trajectory, before they get the name
+    `path`: a file that a load would refuse is never left behind, and an older file of that name stays as it was. The
+    native engine proves a `.ganglion` file and the program of a header, ONNX Runtime an `.onnx` file. A `.pt` file is
+    run by `torch.jit`, and by the LibTorch engine where that is built already; where it is not, the C++ runtime reads
+    the file without running it, and the first load builds the engine.
 
     Args:
         policy: a `RecurrentPolicy`, or a model in the style of skrl (`compute` and `act`), as it is.
         path: target file; its suffix picks the format: `.ganglion`, `.onnx`, `.pt` or `.hpp` (a C++17 header).
         contract: names, units, bounds, period, batch, initial state and provenance to write instead of
-            `policy.contract(batch=batch)`; must agree with the sizes of the policy.
+            `policy.contract(batch=batch)`; must agree with the sizes of the policy. What a deployment description says
+            gets into it by `adapters.deployment.annotate`.
         batch: number of rows of one step, or None for any number; ignored where a contract is given, and in a header,
             which steps one row.
         golden_steps: steps of the golden trajectory, at least 64.
@@ -78,8 +82,8 @@ def export(
         The contract as written, with its digest and golden trajectory.
 
     Raises:
-        ExportError: unknown suffix, missing folder, contract that does not fit, a recording with too few steps, or a
-            file that differs.
+        ExportError: unknown suffix, missing folder, contract that does not fit, a recording with too few steps, a file
+            that differs, or one that the C++ runtime refuses.
         ArtifactError: the recording cannot be read, or its observations have another size.
         UnsupportedModuleError: a module inside the policy cannot be exported; names its path.
         EngineUnavailableError: all but `.pt` need packages that are not installed.

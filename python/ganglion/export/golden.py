@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ganglion._foundation.comparison import first_difference
 from ganglion._foundation.observations import draw_observations
 from ganglion._foundation.recordings import read_episodes
 from ganglion.contract import Contract, Golden
@@ -135,20 +136,11 @@ def compare(outputs: NDArray[np.float32], contract: Contract, what: str) -> None
     """
     golden = contract.golden
     assert golden is not None
-    recorded = golden.outputs[:, np.arange(outputs.shape[1]) % golden.rows].astype(np.float64)
-    difference = np.abs(outputs.astype(np.float64) - recorded) / np.maximum(1.0, np.abs(recorded))
-    # Not "difference > tolerance": a NaN must count as a difference.
-    differs = ~(difference <= golden.tolerance)
-    if not differs.any():
-        return
-    step, row, element = (int(index) for index in np.argwhere(differs)[0])
-    name, position = _output_element(contract, element)
-    raise ExportError(
-        f"{what} differs from the Python policy: first at step {step}, row {row}, output '{name}' element {position}: "
-        f"{outputs[step, row, element]:.9g} instead of {recorded[step, row, element]:.9g} (relative difference "
-        f"{difference[step, row, element]:.3g}, tolerance {golden.tolerance:.3g}; largest anywhere "
-        f"{np.max(difference):.3g}). Nothing was written"
-    )
+    recorded = golden.outputs[:, np.arange(outputs.shape[1]) % golden.rows]
+    difference = first_difference(outputs, recorded, golden.tolerance)
+    if difference is not None:
+        where = difference.sentence(contract.output_place(difference.element))
+        raise ExportError(f"{what} differs from the Python policy: {where}. Nothing was written")
 
 
 def _run(
@@ -165,11 +157,3 @@ def _run(
         *current, hidden = step(np.ascontiguousarray(observed), hidden)
         outputs.append(np.concatenate(current, axis=1))
     return np.stack(outputs)
-
-
-def _output_element(contract: Contract, element: int) -> tuple[str, int]:
-    for spec in contract.outputs:
-        if element < spec.size:
-            return spec.name, element
-        element -= spec.size
-    raise IndexError(element)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ganglion.errors import ExportError
-from ganglion.export.files import replacing
+from ganglion._foundation.targets import replacing
+from ganglion.errors import EngineUnavailableError, ExportError
 from ganglion.export.golden import compare, replay
 from ganglion.policies.scripting.stateful import StatefulRecurrentNetwork
+from ganglion.runtime.engines import engines
+from ganglion.runtime.proof import prove, prove_readable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +37,10 @@ _SERIALIZATION_ID = "/.data/serialization_id"
 def write(policy: nn.Module, contract: Contract, path: Path) -> Contract:
     """Writes a policy as TorchScript, after replaying the golden trajectory through the written file.
 
+    `torch.jit` runs it, `step` as well as `forward` and `reset`, and the C++ runtime reads it. The LibTorch engine of
+    the C++ runtime replays it too where that engine is there; where it would first have to be built, which takes a
+    minute, the first load builds it.
+
     Args:
         policy: a recurrent policy.
         contract: its contract with the golden trajectory; `sha256` is filled in here.
@@ -44,7 +51,7 @@ def write(policy: nn.Module, contract: Contract, path: Path) -> Contract:
 
     Raises:
         UnsupportedModuleError: a module cannot be exported.
-        ExportError: the file cannot be written, or differs from the Python policy.
+        ExportError: the file cannot be written, differs from the Python policy, or the C++ runtime refuses it.
     """
     scripted = torch.jit.script(StatefulRecurrentNetwork(policy, contract.initial_state))
     archive = _save(scripted)
@@ -55,6 +62,7 @@ def write(policy: nn.Module, contract: Contract, path: Path) -> Contract:
     with replacing(path) as temporary:
         temporary.write_bytes(archive.getvalue())
         _check(temporary, contract)
+        _prove(temporary, contract, f"'{path.name}'")
     return contract
 
 
@@ -104,6 +112,17 @@ def _check(path: Path, contract: Contract) -> None:
         for rows in {1, contract.golden.rows, contract.golden.rows + 1}:
             replay(step, contract, f"TorchScript step() with {rows} rows", rows)
         _check_stateful(module, contract)
+
+
+def _prove(file: Path, contract: Contract, what: str) -> None:
+    golden = contract.golden
+    assert golden is not None
+    libtorch = next(engine for engine in engines(build=False) if engine.name == "libtorch")
+    if libtorch.usable:
+        with contextlib.suppress(EngineUnavailableError):  # it is there, but cannot be opened: no fault of the file
+            prove(file, contract, what=what, engine="libtorch", rows=(contract.batch or golden.rows + 1,))
+            return
+    prove_readable(file, contract, what=what)
 
 
 def _check_stateful(module: Any, contract: Contract) -> None:

@@ -182,7 +182,7 @@ def _compiled(path: Path, target: Path, state: Mapping[str, str] | None) -> Path
     from ganglion.compiler import compile_onnx
     from ganglion.compiler import file as ganglion_file
 
-    ganglion_file.write(target, *compile_onnx(path, state=state))
+    target.write_bytes(ganglion_file.to_bytes(*compile_onnx(path, state=state))[0])
     return target
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ganglion._foundation.comparison import errors, first_difference
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -148,32 +150,25 @@ def _compare_tensor(
     found: NDArray[np.float32],
     tolerance: float,
 ) -> TensorComparison:
-    wide_expected, wide_found = expected.astype(np.float64), found.astype(np.float64)
-    finite = np.isfinite(wide_expected) & np.isfinite(wide_found)
-    magnitude = np.where(finite, np.abs(wide_expected), 1.0)
-    difference = np.full(finite.shape, np.inf)
-    np.subtract(wide_found, wide_expected, out=difference, where=finite)
-    difference = np.abs(difference)
-    scaled = difference / np.maximum(1.0, magnitude)
-    relative = np.where(magnitude > 1e-3, difference / np.maximum(magnitude, 1e-3), 0.0)
+    absolute, scaled = errors(found, expected)
+    magnitude = np.where(np.isfinite(absolute), np.abs(expected.astype(np.float64)), 1.0)
+    relative = np.where(magnitude > 1e-3, absolute / np.maximum(magnitude, 1e-3), 0.0)
+    first = first_difference(found, expected, tolerance, scaled)
     divergence = None
-    divergent = scaled > tolerance
-    if divergent.any():
-        # argmax of booleans is the first true one; C order puts step before row before element.
-        step, row, element = (int(i) for i in np.unravel_index(int(divergent.argmax()), divergent.shape))
+    if first is not None:
         divergence = Divergence(
             engine=engine,
             output=name,
-            step=step,
-            row=row,
-            element=element,
-            element_name=element_names[element] if element_names else "",
-            expected=float(expected[step, row, element]),
-            found=float(found[step, row, element]),
+            step=first.step,
+            row=first.row,
+            element=first.element,
+            element_name=element_names[first.element] if element_names else "",
+            expected=first.expected,
+            found=first.found,
         )
     return TensorComparison(
         name=name,
-        max_absolute_error=float(difference.max()),
+        max_absolute_error=float(absolute.max()),
         max_relative_error=float(relative.max()),
         error_per_step=scaled.max(axis=(1, 2)),
         first_divergence=divergence,

@@ -96,7 +96,7 @@ def make_native() -> None:
     ganglion.export(FaultyPolicy(clamped=True), HERE / "faulty.ganglion")
     for name in ("lstm", "gru_batch4", "rnn_any", "rsl_rl_lstm", "rsl_rl_gru"):
         program, contract = compile_onnx(HERE / f"{name}.onnx")
-        file.write(HERE / f"{name}.ganglion", program, contract)
+        (HERE / f"{name}.ganglion").write_bytes(file.to_bytes(program, contract)[0])
 
 
 def make_rsl_rl(kind: str) -> None:

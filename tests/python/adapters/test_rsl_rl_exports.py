@@ -9,7 +9,6 @@ import rsl_rl_files as files
 import torch
 
 import ganglion
-from ganglion.compiler import compile_onnx, file
 from ganglion.verify.steppers import file_steppers
 
 torch.set_num_threads(1)
@@ -100,7 +99,7 @@ def test_python_engines(exported, artifact):
 
 def test_compiled_for_the_native_engine(exported, tmp_path):
     name, folder, recording = exported
-    file.write(tmp_path / "policy.ganglion", *compile_onnx(folder / "policy.onnx"))
+    ganglion.compile(folder / "policy.onnx", tmp_path / "policy.ganglion")
     pilot = ganglion.load(tmp_path / "policy.ganglion")
     assert len(pilot.contract.state) == SLOTS[name.split("_")[0]]
     check(recording, pilot.step, pilot.reset)

@@ -40,7 +40,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Compil
         model = to_onnx(path)
         program, contract = compile_onnx(model)
         target = folder / f"{name}.ganglion"
-        file.write(target, program, contract)
+        target.write_bytes(file.to_bytes(program, contract)[0])
         return Compiled(path, model, [op.kind for op in program.ops], contract, target)
 
     return make

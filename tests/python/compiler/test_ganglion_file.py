@@ -14,6 +14,7 @@ from ganglion.compiler import compile_onnx, file
 from ganglion.compiler.program import Op, Program, StatePort, Value
 from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
 from ganglion.errors import ArtifactError, ExportError
+from ganglion.runtime.proof import proven
 
 FLOAT = np.float32
 
@@ -69,7 +70,8 @@ def read_safetensors(data):
 def test_round_trip(pair, tmp_path):
     program, contract = pair
     path = tmp_path / "policy.ganglion"
-    written = file.write(path, program, contract)
+    data, written = file.to_bytes(program, contract)
+    path.write_bytes(data)
     again, stored = file.read(path)
     assert stored == written and stored.golden is not None
     assert again.to_json() == program.to_json()
@@ -102,7 +104,7 @@ def test_it_is_a_safetensors_file(pair):
 def test_the_safetensors_library_opens_it(pair, tmp_path):
     program, contract = pair
     path = tmp_path / "policy.ganglion"
-    file.write(path, program, contract)
+    path.write_bytes(file.to_bytes(program, contract)[0])
     with safe_open(str(path), framework="numpy") as opened:
         assert set(opened.keys()) == set(program.tensors)
         assert set(opened.metadata()) == {"ganglion", "ganglion_program"}
@@ -217,15 +219,16 @@ def test_a_contract_that_does_not_fit_is_not_written(pair, tmp_path):
     program, contract = pair
     other = dataclasses.replace(contract, state=(), initial_state=())
     with pytest.raises(ArtifactError, match="disagree on the sizes of state"):
-        file.write(tmp_path / "policy.ganglion", program, other)
+        (tmp_path / "policy.ganglion").write_bytes(file.to_bytes(program, other)[0])
     assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_read_or_written(pair, tmp_path):
     with pytest.raises(ArtifactError, match="cannot read"):
         file.read(tmp_path / "nobody.ganglion")
-    with pytest.raises(ExportError, match="cannot write"):
-        file.write(tmp_path / "nowhere" / "policy.ganglion", *pair)
+    target = tmp_path / "nowhere" / "policy.ganglion"
+    with pytest.raises(ExportError, match="cannot write"), proven(target, pair[1]) as temporary:
+        temporary.write_bytes(file.to_bytes(*pair)[0])
 
 
 def test_compiling_twice_gives_the_same_bytes():

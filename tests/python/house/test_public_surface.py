@@ -16,6 +16,7 @@ from ganglion import _core
 
 SURFACE = {
     "ArtifactError",
+    "CompileReport",
     "Contract",
     "EngineUnavailableError",
     "ExportError",
@@ -31,6 +32,7 @@ SURFACE = {
     "StepError",
     "TensorSpec",
     "UnsupportedModuleError",
+    "compile",
     "explain",
     "export",
     "inspect",
@@ -43,6 +45,7 @@ ROOMS = {
     "cli",
     "compiler",
     "contract",
+    "conversion",
     "data",
     "envs",
     "errors",

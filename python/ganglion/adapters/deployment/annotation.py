@@ -24,6 +24,9 @@ def annotate(contract: Contract, description: Description) -> Contract:
     joints. What the contract has no field for (scales, offsets, gains, the history's layout, the whole original file)
     goes into the provenance under keys that start with `deployment.`, as JSON with numbers of full precision.
 
+    A policy is exported with it by
+    `ganglion.export(policy, path, contract=annotate(policy.contract(), read("deploy.yaml")))`.
+
     Args:
         contract: of the network.
         description: what its numbers mean.

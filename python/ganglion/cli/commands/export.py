@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -27,22 +27,20 @@ def run(arguments: argparse.Namespace) -> Outcome:
     with status("loading the policy"):
         source = source_of(arguments)
         policy, contract = source.policy, source.contract
+    rows = {None: 1, "any": None}.get(arguments.batch, arguments.batch)
     if contract is not None and arguments.batch is not None:
-        contract = dataclasses.replace(contract, batch=_rows(arguments))
+        contract = dataclasses.replace(contract, batch=rows)
     if arguments.deployment is not None:
         from ganglion.adapters import deployment
-        from ganglion.policies.scripting.preparation import prepare
 
         description = deployment.read(arguments.deployment, joint_sdk_names=arguments.joint_sdk_names)
-        prepared: Any = prepare(policy)
-        own = prepared.contract(batch=1 if arguments.batch is None else _rows(arguments))
-        contract = deployment.annotate(own if contract is None else contract, description)
+        contract = deployment.annotate(contract or policy.contract(batch=rows), description)
     with status(f"exporting {arguments.output}"):
         written = export(
             policy,
             arguments.output,
             contract=contract,
-            batch=1 if arguments.batch is None else _rows(arguments),
+            batch=rows,
             golden_steps=arguments.golden_steps,
             recording=arguments.recording,
             tolerance=arguments.tolerance,
@@ -64,7 +62,3 @@ def check_deployment(arguments: argparse.Namespace) -> None:
         raise ValueError("--annotate-only, --joint-order and --joint-sdk-names go with --deployment FILE")
     if arguments.annotate_only and arguments.joint_order:
         raise ValueError("--joint-order changes the function, --annotate-only leaves it as it is: one of the two")
-
-
-def _rows(arguments: argparse.Namespace) -> int | None:
-    return None if arguments.batch == "any" else int(arguments.batch)

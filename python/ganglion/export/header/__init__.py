@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ganglion._foundation.targets import replacing
 from ganglion.compiler import compile_onnx, file
-from ganglion.compiler.interpreter import Interpreter
-from ganglion.export.files import replacing
-from ganglion.export.golden import compare
 from ganglion.export.graph import build_model
 from ganglion.export.header import text as header_text
 from ganglion.export.header.code import write_step
+from ganglion.runtime.proof import prove
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import nn
 
     from ganglion.compiler import Program
@@ -67,19 +66,21 @@ def write_program(program: Program, contract: Contract, path: Path) -> Contract:
     Args:
         program: the program.
         contract: its contract with a golden trajectory, of which the header keeps row 0.
-        path: target; replaced only when the program has replayed that row.
+        path: target; replaced only when the native engine of the C++ runtime has loaded the program and replayed that
+            row.
 
     Returns:
         The contract as written: of one row, with its digest.
 
     Raises:
-        ExportError: the program misses the golden trajectory, or the file cannot be written.
+        ExportError: the program misses the golden trajectory, the C++ runtime refuses it, or the file cannot be
+            written.
     """
     contract = _of_one_row(dataclasses.replace(contract, sha256=file.digest(program)))
-    golden = contract.golden
-    assert golden is not None
-    outputs = Interpreter(program).run(contract.initial_state, golden.observation, golden.reset)
-    compare(outputs, contract, "the program of the header")
+    with tempfile.TemporaryDirectory() as folder:
+        same = Path(folder) / f"{path.stem}.ganglion"
+        same.write_bytes(file.to_bytes(program, contract)[0])
+        prove(same, contract, what="the program of the header")
     text = render(program, contract, identifier(path.stem))
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="ascii", newline="\n")

@@ -1,11 +1,11 @@
-"""Writing a file so that either the whole file is there afterwards, or the old one is untouched."""
+"""Files that an export writes: what can be a target, and what goes wrong, as errors of the export."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING
 
-from ganglion._foundation import files as _files
+from ganglion._foundation import files
 from ganglion.errors import ExportError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
         ExportError: the file system refused to write or to rename.
     """
     try:
-        with _files.replacing(path) as temporary:
+        with files.replacing(path) as temporary:
             yield temporary
     except OSError as error:
         raise ExportError(f"cannot write '{path}': {error}") from error

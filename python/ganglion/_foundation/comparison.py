@@ -1,0 +1,98 @@
+"""The one rule by which two runs of a policy agree: `|found - expected| / max(1, |expected|)` within the tolerance.
+
+`golden_replay.cpp` has it in C++, where it judges a file at every load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Doubles = NDArray[np.float64]
+
+
+class Errors(NamedTuple):
+    """How far some numbers are from what is expected, element by element; infinite where either is not finite."""
+
+    absolute: Doubles
+    """`|found - expected|`."""
+    scaled: Doubles
+    """`|found - expected| / max(1, |expected|)`, what a tolerance is compared with."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first element beyond the tolerance: the earliest step, of it the first row, of that the first element.
+
+    Attributes:
+        step: counted from 0.
+        row: row of the batch.
+        element: index within all that was compared of that row.
+        found: what it is.
+        expected: what it should be.
+        error: its scaled error.
+        largest: the largest scaled error anywhere.
+        tolerance: what was accepted.
+    """
+
+    step: int
+    row: int
+    element: int
+    found: float
+    expected: float
+    error: float
+    largest: float
+    tolerance: float
+
+    def sentence(self, place: str) -> str:
+        """Where and by how much, in words.
+
+        Args:
+            place: which element that is, in words.
+        """
+        return (
+            f"first at step {self.step}, row {self.row}, {place}: {self.found:.9g} instead of {self.expected:.9g} "
+            f"(relative difference {self.error:.3g}, tolerance {self.tolerance:.3g}; largest anywhere "
+            f"{self.largest:.3g})"
+        )
+
+
+def errors(found: NDArray[np.float32], expected: NDArray[np.float32]) -> Errors:
+    """Compares two arrays of one shape."""
+    wide_found, wide_expected = found.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(wide_found) & np.isfinite(wide_expected)
+    absolute = np.full(finite.shape, np.inf)
+    np.subtract(wide_found, wide_expected, out=absolute, where=finite)
+    absolute = np.abs(absolute)
+    return Errors(absolute, absolute / np.where(finite, np.maximum(1.0, np.abs(wide_expected)), 1.0))
+
+
+def first_difference(
+    found: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    tolerance: float,
+    scaled: Doubles | None = None,
+) -> Difference | None:
+    """The first element beyond a tolerance, or None.
+
+    Args:
+        found: `[steps, rows, size]`.
+        expected: `[steps, rows, size]`.
+        tolerance: largest accepted scaled error.
+        scaled: their scaled errors, where they are known already.
+    """
+    scaled = errors(found, expected).scaled if scaled is None else scaled
+    beyond = scaled > tolerance
+    if not beyond.any():
+        return None
+    # argmax of booleans is the first true one; C order puts step before row before element.
+    step, row, element = (int(index) for index in np.unravel_index(int(beyond.argmax()), beyond.shape))
+    at = step, row, element
+    return Difference(
+        *at, float(found[at]), float(expected[at]), float(scaled[at]), float(scaled.max()), float(tolerance)
+    )
