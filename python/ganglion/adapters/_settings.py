@@ -13,7 +13,7 @@ import numpy as np
 from ganglion.adapters._files import read_yaml
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
-from ganglion.policies.pyrado.indi_nonlin import as_nonlinearity
+from ganglion.policies.nonlinearities import as_nonlinearity
 
 if TYPE_CHECKING:
     import os

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -12,6 +13,10 @@ from ganglion.data.env_spec import EnvSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_LARGEST = 2**26
+"""Elements of a Box: one number stands for all of its bounds, and a damaged file shall not ask for all memory."""
 
 
 def env_spec_to_json(spec: EnvSpec) -> dict[str, Any]:
@@ -103,6 +108,8 @@ def _numbers(bounds: NDArray[Any]) -> Any:
 
 
 def _bounds(numbers: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if math.prod(shape) > _LARGEST:
+        raise ValueError(f"a Box of shape {shape} has more elements than {_LARGEST:,}")
     values = numbers if isinstance(numbers, list) else [numbers]
     # Integers stay integers: large ones have no float.
     plain = [float(value) if isinstance(value, str) else value for value in values]

@@ -69,6 +69,7 @@ from ganglion.policies.tf_agents.specs import (
     PolicyStep,
     time_step_spec,
 )
+from ganglion.policies.tf_agents.step import KeySplitter
 from ganglion.policies.tf_agents.weights import (
     load_tf_agents_weights,
     streaming_tensor_normalizer,
@@ -105,6 +106,7 @@ __all__ = [
     "GaussianSequence",
     "InOutSpec",
     "IndiNonlinLayer",
+    "KeySplitter",
     "LSTMPolicy",
     "LayeredPolicy",
     "MirrConv1d",

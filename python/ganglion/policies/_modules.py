@@ -19,15 +19,35 @@ _ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.GRU: _RECURRENT,
     nn.LSTM: _RECURRENT,
     nn.Dropout: ("p",),
+    nn.CELU: ("alpha",),
     nn.ELU: ("alpha",),
+    nn.Flatten: ("start_dim", "end_dim"),
     nn.GELU: ("approximate",),
+    nn.Hardtanh: ("min_val", "max_val"),
     nn.LeakyReLU: ("negative_slope",),
     nn.Softplus: ("beta", "threshold"),
-    **dict.fromkeys((nn.Identity, nn.Mish, nn.ReLU, nn.Sigmoid, nn.SiLU, nn.Softsign, nn.Tanh), ()),
+    **dict.fromkeys(
+        (
+            nn.Hardsigmoid,
+            nn.Hardswish,
+            nn.Identity,
+            nn.LogSigmoid,
+            nn.Mish,
+            nn.ReLU,
+            nn.ReLU6,
+            nn.SELU,
+            nn.Sigmoid,
+            nn.SiLU,
+            nn.Softsign,
+            nn.Tanh,
+        ),
+        (),
+    ),
 }
 """Arguments of the constructor by class, each an attribute of the same name; `bias` is told by what is there."""
 _HAVE_BIAS = (nn.Linear, nn.LayerNorm, nn.RNN, nn.GRU, nn.LSTM)
-_CLASSES = {cls.__name__: cls for cls in _ARGUMENTS}
+MODULES = {cls.__name__: cls for cls in _ARGUMENTS}
+"""Known classes by name."""
 
 
 def describe_module(module: nn.Module) -> dict[str, Any]:
@@ -43,7 +63,7 @@ def describe_module(module: nn.Module) -> dict[str, Any]:
         }
     if type(module) not in _ARGUMENTS:
         raise ExportError(
-            f"module {type(module).__name__} cannot be saved in a checkpoint; Sequential, {', '.join(_CLASSES)} can"
+            f"module {type(module).__name__} cannot be saved in a checkpoint; Sequential, {', '.join(MODULES)} can"
         )
     arguments = {name: getattr(module, name) for name in _ARGUMENTS[type(module)]}
     if isinstance(arguments.get("normalized_shape"), tuple):
@@ -65,6 +85,6 @@ def build_module(document: Mapping[str, Any]) -> nn.Module:
         for name, part in document["parts"]:
             sequence.add_module(name, build_module(part))
         return sequence
-    if document["class"] not in _CLASSES:
+    if document["class"] not in MODULES:
         raise ValueError(f"unknown module class {document['class']!r}")
-    return _CLASSES[document["class"]](**document["arguments"])
+    return MODULES[document["class"]](**document["arguments"])

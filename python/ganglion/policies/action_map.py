@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ganglion.policies._tensors import as_vector, check_last_axis, match
+from ganglion.policies.kept import kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+@kept()
 class ActionMap(nn.Module):
     """Computes `clip(scale * x + offset, low, high)`, with `tanh(x)` in place of `x` if `squash` is set.
 

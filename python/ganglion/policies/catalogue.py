@@ -34,6 +34,7 @@ from ganglion.policies.tf_agents.networks import (
     ActorRnnNetwork,
 )
 from ganglion.policies.tf_agents.specs import ArraySpec, BoundedArraySpec, time_step_spec
+from ganglion.policies.tf_agents.step import KeySplitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,10 +55,6 @@ _MASKED = {
     "obs": BoundedArraySpec((5,), torch.float32, "obs", -2.0, 2.0),
     "mask": BoundedArraySpec((4,), torch.bool, "mask", 0, 1),
 }
-
-
-def _split(observation: Any) -> tuple[Any, Any]:
-    return observation["obs"], observation["mask"]
 
 
 def _actor(network: ActorNetwork) -> ActorPolicy:
@@ -104,7 +101,7 @@ _MAKERS: dict[str, Callable[[], RecurrentPolicy]] = {
         time_step_spec(_MASKED),
         _CATEGORY,
         ActorDistributionNetwork(_ARRAY, _CATEGORY, (9,)),
-        observation_and_action_constraint_splitter=_split,
+        observation_and_action_constraint_splitter=KeySplitter("obs", "mask"),
     ),
     "SkrlPolicy MLP": lambda: SkrlPolicy(GaussianMLPModel(**_SPACES, hidden_sizes=(9, 7), clip_mean_actions=True)),
     "SkrlPolicy CNN": lambda: SkrlPolicy(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganglion.policies.action_map import ActionMap
 from ganglion.policies.base import RecurrentPolicy
+from ganglion.policies.kept import kept
 from ganglion.policies.normalizer import ObservationNormalizer
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ganglion.contract import StateSlot, TensorSpec
 
 
+@kept()
 class DeployablePolicy(RecurrentPolicy):
     """Puts an observation normaliser before, and an action map behind, any recurrent policy.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from ganglion.policies.kept import kept
 from ganglion.policies.recurrent_layers import RecurrentLayersPolicy
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ganglion.data.env_spec import EnvSpec
 
 
+@kept()
 class LayeredPolicy(RecurrentLayersPolicy):
     """Computes `head(recurrent(encoder(obs)))`.
 

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ganglion.policies._tensors import as_vector, check_last_axis, match
+from ganglion.policies.kept import kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+@kept()
 class ObservationNormalizer(nn.Module):
     """Computes `clip((x - mean) / sqrt(variance + epsilon))`.
 

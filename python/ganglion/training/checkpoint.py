@@ -17,7 +17,7 @@ import torch
 from ganglion.data import EpisodeBatch
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies import RecurrentPolicy, save_checkpoint
-from ganglion.policies.checkpoint import read_checkpoint
+from ganglion.policies.checkpoint import check_checkpoint, read_checkpoint
 from ganglion.training._plain import first_nan
 from ganglion.training.errors import TrainingError
 from ganglion.training.snapshotter import find_snapshot, load_snapshot
@@ -185,15 +185,31 @@ def stats_from_plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "last_episode": episode}
 
 
+def check_policy(algo: Any) -> None:
+    """Refuses an algorithm with a policy that no snapshot could keep.
+
+    Raises:
+        TrainingError: there is a policy, and `save_checkpoint` refuses it.
+    """
+    policy = _deployed(algo)
+    if policy is None:
+        return
+    try:
+        check_checkpoint(policy)
+    except ExportError as error:
+        raise TrainingError(
+            f"no snapshot could keep the policy of {type(algo).__name__}: {error}. To train it all the same, say "
+            "Trainer(ctxt, keep_policy=False): snapshots then hold its weights, for an algorithm that is made as now"
+        ) from error
+
+
 def describe_policy(algo: Any) -> torch.Tensor | str:
     """Returns the file that `load_policy` builds the policy from, or the reason why there is none.
 
     That is the algorithm's `deployed_policy`, if it has one, else its `policy`.
     """
-    policy = getattr(algo, "deployed_policy", None)
+    policy = _deployed(algo)
     if policy is None:
-        policy = getattr(algo, "policy", None)
-    if not isinstance(policy, RecurrentPolicy):
         return f"{class_name(algo)} has no RecurrentPolicy as its `deployed_policy` or `policy`"
     try:
         return _file_bytes(lambda path: save_checkpoint(policy, path), ".pt")
@@ -236,6 +252,13 @@ def damage(label: str) -> Iterator[None]:
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ArtifactError(f"{label} is damaged, or was not written by a Trainer: {what}") from error
+
+
+def _deployed(algo: Any) -> RecurrentPolicy | None:
+    policy = getattr(algo, "deployed_policy", None)
+    if policy is None:
+        policy = getattr(algo, "policy", None)
+    return policy if isinstance(policy, RecurrentPolicy) else None
 
 
 def _version(algo: Any) -> int:

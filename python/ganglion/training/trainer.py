@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ganglion.training.protocols import Algorithm
     from ganglion.training.sampler import Sampler
 
+_NOT_KEPT = "it was trained with Trainer(ctxt, keep_policy=False)"
+
 
 class Trainer:
     """Runs an algorithm over epochs, hands it episodes, writes snapshots and goes on from them, as garage's `Trainer`.
@@ -47,6 +49,8 @@ class Trainer:
             `snapshot_gap`.
         allow_pickle: let snapshots also hold the algorithm and the environment as a pickle, so that
             `restore(folder, allow_pickle=True)` makes them. Without that, snapshots hold data only.
+        keep_policy: let snapshots also hold the policy, so that `load_policy` and `ganglion export` build it without
+            the algorithm. `train` refuses a policy that cannot be kept, see `save_checkpoint`; False is for those.
         progress: show the progress; None for whenever there is more than one epoch.
 
     Attributes:
@@ -58,12 +62,20 @@ class Trainer:
         ValueError: an unknown snapshot mode, or a gap that does not fit it.
     """
 
-    def __init__(self, snapshot_config: Any, *, allow_pickle: bool = False, progress: bool | None = None) -> None:
+    def __init__(
+        self,
+        snapshot_config: Any,
+        *,
+        allow_pickle: bool = False,
+        keep_policy: bool = True,
+        progress: bool | None = None,
+    ) -> None:
         self._snapshotter = Snapshotter(
             snapshot_config.snapshot_dir, snapshot_config.snapshot_mode, snapshot_config.snapshot_gap
         )
         self._logger: ExperimentLogger = getattr(snapshot_config, "logger", None) or ExperimentLogger()
         self._allow_pickle = allow_pickle
+        self._keep_policy = keep_policy
         self._show_progress = progress
         self._algo: Any = None
         self._env: Any = None
@@ -138,8 +150,9 @@ class Trainer:
             NotSetupError: `setup` was not called.
             TypeError: a number is no int, or snapshots are wanted and the algorithm has no `state_dict`.
             ValueError: a number is out of range.
-            TrainingError: there was a sampler and the algorithm never asked for episodes, a snapshot could not be
-                written, or actions, observations, rewards or weights became NaN.
+            TrainingError: snapshots are wanted and cannot keep the policy, there was a sampler and the algorithm never
+                asked for episodes, a snapshot could not be written, or actions, observations, rewards or weights
+                became NaN.
         """
         if self._algo is None:
             raise NotSetupError("call setup(algo, env) before train()")
@@ -252,7 +265,7 @@ class Trainer:
             "sampler": None if self._sampler is None else _sampler_state(self._sampler),
             "random": random_state(),
             "objects": checkpoint.pickled(self._algo, self._env) if self._allow_pickle else None,
-            "policy": checkpoint.describe_policy(self._algo),
+            "policy": checkpoint.describe_policy(self._algo) if self._keep_policy else _NOT_KEPT,
         }
         self._snapshotter.save_itr_params(epoch, content)
         self._logger.log("snapshot saved")
@@ -418,8 +431,12 @@ class Trainer:
         return self._train_args
 
     def _check_saveable(self) -> None:
-        if self._snapshotter.snapshot_mode != "none" and not self._allow_pickle:
+        if self._snapshotter.snapshot_mode == "none":
+            return
+        if not self._allow_pickle:
             checkpoint.check_protocol(self._algo)
+        if self._keep_policy:
+            checkpoint.check_policy(self._algo)
 
     def _write_description(self, args: TrainArgs) -> None:
         text = json.dumps(

@@ -41,14 +41,19 @@ class Moving:
         self.policy.load_state_dict(state)
 
 
+class OwnPolicy(GRUPolicy):
+    """What the house does not know by name."""
+
+
 def make(kind=GRUPolicy, spec=SPEC):
     torch.manual_seed(0)
     return kind(spec, 4, 1)
 
 
-def train(folder, algo, mode="all", epochs=3):
+def train(folder, algo, mode="all", epochs=3, keep_policy=True):
     folder.mkdir(exist_ok=True)
-    trainer = Trainer(SimpleNamespace(snapshot_dir=str(folder), snapshot_mode=mode, snapshot_gap=1), progress=False)
+    config = SimpleNamespace(snapshot_dir=str(folder), snapshot_mode=mode, snapshot_gap=1)
+    trainer = Trainer(config, keep_policy=keep_policy, progress=False)
     trainer.setup(algo)
     trainer.train(epochs)
     return folder
@@ -143,10 +148,21 @@ def test_runs_without_a_policy_that_can_be_exported(tmp_path, capsys):
     status, message = refused(capsys, tmp_path, none)
     assert status == 1 and "Moving has no RecurrentPolicy as its `deployed_policy` or `policy`" in message
     torch.manual_seed(0)
-    other = train(tmp_path / "other", Moving(GaussianLSTMPolicy(SPEC, hidden_dim=4)), "last")
+    other = train(tmp_path / "other", Moving(OwnPolicy(SPEC, 4, 1)), "last", keep_policy=False)
     status, message = refused(capsys, tmp_path, other)
-    assert status == 1 and "GaussianLSTMPolicy cannot be saved as a checkpoint" in message
+    assert status == 1 and "it was trained with Trainer(ctxt, keep_policy=False)" in message
     assert "Trainer.restore(folder, algo=algo)" in message
+
+
+def test_policies_of_other_libraries_are_kept(tmp_path):
+    torch.manual_seed(0)
+    policy = GaussianLSTMPolicy(SPEC, hidden_dim=4)
+    folder = train(tmp_path / "run", Moving(policy), "last")
+    target = tmp_path / "policy.pt"
+    assert main(["export", str(folder), "-o", str(target)]) == 0
+    with torch.no_grad():
+        first, *_ = policy(torch.full((3,), 0.3))
+    np.testing.assert_allclose(answer(target)[0], first.numpy(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,29 @@
-"""README's second example, word for word but for the number of epochs."""
+"""README's second example, word for word but for the number of epochs; and its table of policies."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import ganglion
+from ganglion.policies import catalogue
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
+README = Path(__file__).parents[3] / "README.md"
 
-def test_train_export_fly(examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (examples.parent / "README.md").read_text(encoding="utf-8")
+
+def test_the_table_of_policies_has_every_class() -> None:
+    for name in catalogue.names():
+        assert f"`{name.split()[0]}`" in README.read_text(encoding="utf-8"), f"README has no {name.split()[0]}"
+
+
+def test_train_export_fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = README.read_text(encoding="utf-8")
     (block,) = (code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "PPO(" in code)
     shortened = block.replace("n_epochs=20", "n_epochs=1")
     assert shortened != block

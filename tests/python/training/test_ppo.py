@@ -16,7 +16,16 @@ from training_parts import SPEC, Points, config
 
 import ganglion
 from ganglion.data import EnvSpec, EpisodeBatch, StepType
-from ganglion.policies import ActionMap, DeployablePolicy, GRUPolicy, LSTMPolicy, ObservationNormalizer
+from ganglion.errors import ArtifactError
+from ganglion.policies import (
+    ActionMap,
+    ADNPolicy,
+    DeployablePolicy,
+    GRUPolicy,
+    LSTMPolicy,
+    ObservationNormalizer,
+    pd_cubic,
+)
 from ganglion.policies.layered import LayeredPolicy
 from ganglion.training import LocalSampler, Trainer, TrainingError, load_policy, set_seed
 from ganglion.training._sequences import Sequences, cut, minibatches, run_along
@@ -210,6 +219,41 @@ def test_only_time_limits_are_bootstrapped(last_type) -> None:
     for reward, target in zip(episodes.rewards[::-1], targets.flip(0).tolist(), strict=True):
         following = reward + 0.9 * following
         assert target == pytest.approx(following, abs=1e-4)
+
+
+def run_ppo(folder, policy, **options) -> PPO:
+    set_seed(1)
+    algo = PPO(policy, GRUPolicy(value_spec(SPEC), 6, 1), sequence_length=5, num_passes=1)
+    trainer = Trainer(config(folder), progress=False, **options)
+    trainer.setup(algo, None, LocalSampler(algo.exploration_policy, dict, envs_per_worker=3, vectorize=Points))
+    trainer.train(2, batch_size=30)
+    return algo
+
+
+def test_a_snapshot_keeps_an_adn_policy(tmp_path) -> None:
+    algo = run_ppo(tmp_path, ADNPolicy(SPEC, torch.tanh, pd_cubic, potential_init_learnable=True))
+    policy = load_policy(tmp_path)
+    assert type(policy.policy) is ADNPolicy
+    saved, found = algo.deployed_policy.state_dict(), policy.state_dict()
+    assert all(torch.equal(saved[name], found[name]) for name in saved)
+    ganglion.export(policy, tmp_path / "policy.ganglion")
+    assert ganglion.verify(tmp_path / "policy.ganglion", algo.deployed_policy, steps=100).ok
+
+
+class OwnPolicy(LSTMPolicy):
+    """What the house does not know by name."""
+
+
+def test_a_policy_that_no_snapshot_keeps_is_refused_before_anything_is_trained(tmp_path) -> None:
+    policy = OwnPolicy(SPEC, 4, 1)
+    before = policy.param_values
+    with pytest.raises(TrainingError, match=r"the policy of PPO: OwnPolicy cannot be saved .*keep_policy=False"):
+        run_ppo(tmp_path, policy)
+    assert torch.equal(before, policy.param_values)
+    assert not list(tmp_path.iterdir())
+    run_ppo(tmp_path, policy, keep_policy=False)
+    with pytest.raises(ArtifactError, match=r"no policy that can be built without its algorithm: .*keep_policy=False"):
+        load_policy(tmp_path)
 
 
 def trained(folder, n_epochs, resumed_from=None) -> PPO:

@@ -18,8 +18,8 @@ from ganglion.policies import (
     TwoHeadedLSTMPolicy,
     TwoHeadedRNNPolicy,
 )
+from ganglion.policies.nonlinearities import as_nonlinearity
 from ganglion.policies.pyrado import adn
-from ganglion.policies.pyrado.indi_nonlin import as_nonlinearity
 from ganglion.policies.pyrado.neural_field import PaddingMode
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from ganglion.contract import StateSlot, TensorSpec
 from ganglion.policies._tensors import match
 from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.dense import check_flags
+from ganglion.policies.kept import amend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -284,6 +285,7 @@ class GaussianPolicy(RecurrentPolicy):
         """
         other = copy.deepcopy(self)
         other.name = name
+        amend(other, name=name)
         other._state = None
         if not copy_parameters:
             other.init_param(None)

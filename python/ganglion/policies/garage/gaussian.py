@@ -16,6 +16,7 @@ from ganglion.policies.dense import check_flags
 from ganglion.policies.garage.base import GaussianPolicy
 from ganglion.policies.garage.cells import GRUCell, LSTMCell
 from ganglion.policies.garage.head import GaussianHead
+from ganglion.policies.kept import kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,18 @@ if TYPE_CHECKING:
     from ganglion.data.env_spec import EnvSpec
     from ganglion.policies.dense import Initializer, Nonlinearity
 
+_INITIALIZERS = (
+    "hidden_w_init",
+    "hidden_b_init",
+    "recurrent_w_init",
+    "output_w_init",
+    "output_b_init",
+    "hidden_state_init",
+    "cell_state_init",
+)
 
+
+@kept(without=_INITIALIZERS)
 class GaussianLSTMPolicy(GaussianPolicy):
     """Gaussian policy with an LSTM cell, garage's `GaussianLSTMPolicy`; see `GaussianPolicy` for its use.
 
@@ -118,6 +130,7 @@ class GaussianLSTMPolicy(GaussianPolicy):
         )
 
 
+@kept(without=_INITIALIZERS)
 class GaussianGRUPolicy(GaussianPolicy):
     """Gaussian policy with a GRU cell, garage's `GaussianGRUPolicy`; see `GaussianPolicy` for its use.
 
@@ -200,6 +213,7 @@ class GaussianGRUPolicy(GaussianPolicy):
         )
 
 
+@kept(without=_INITIALIZERS)
 class GaussianMLPPolicy(GaussianPolicy):
     """Gaussian policy with a multilayer perceptron, after garage's `GaussianMLPPolicy`; see `GaussianPolicy`.
 

@@ -29,7 +29,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ganglion.policies.pyrado.indi_nonlin import IndiNonlinLayer, Nonlinearity, as_nonlinearities, is_sigmoid, is_tanh
+from ganglion.policies.kept import kept
+from ganglion.policies.nonlinearities import Nonlinearity, as_nonlinearities, is_sigmoid, is_tanh
+from ganglion.policies.pyrado.indi_nonlin import IndiNonlinLayer
 from ganglion.policies.pyrado.potential import PotentialBasedPolicy
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def _checked(formula: PotentialDynamics) -> PotentialDynamics:
         return formula(p, s, h, tau, **more)
 
     vars(dynamics)["unchecked"] = formula
-    return dynamics
+    return kept()(dynamics)
 
 
 @_checked
@@ -108,6 +110,7 @@ def pd_capacity_32_abs(p: Tensor, s: Tensor, h: Tensor, tau: Tensor, *, capacity
 _CAPACITY_DYNAMICS = (pd_capacity_21, pd_capacity_21_abs, pd_capacity_32, pd_capacity_32_abs)
 
 
+@kept()
 class ADNPolicy(PotentialBasedPolicy):
     """Activation dynamics network: one neuron per action, whose activation is the action.
 

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ganglion.policies.pyrado.indi_nonlin import IndiNonlinLayer, Nonlinearity
+from ganglion.policies.kept import kept
+from ganglion.policies.pyrado.indi_nonlin import IndiNonlinLayer
 from ganglion.policies.pyrado.potential import PotentialBasedPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ganglion.data.env_spec import EnvSpec
+    from ganglion.policies.nonlinearities import Nonlinearity
 
 PaddingMode = Literal["circular", "reflect", "zeros"]
 
@@ -48,6 +50,7 @@ class MirrConv1d(nn.Conv1d):
         return result
 
 
+@kept()
 class NFPolicy(PotentialBasedPolicy):
     """Neural field: the activations of all neurons act on all potentials through a convolution.
 

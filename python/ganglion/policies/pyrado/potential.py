@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from ganglion.contract import StateSlot
 from ganglion.policies._tensors import is_tracing
 from ganglion.policies.base import RecurrentPolicy
-from ganglion.policies.pyrado.indi_nonlin import IndiNonlinLayer, Nonlinearity, as_nonlinearities, is_sigmoid
+from ganglion.policies.nonlinearities import Nonlinearity, as_nonlinearities, is_sigmoid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ganglion.data.env_spec import EnvSpec
+    from ganglion.policies.pyrado.indi_nonlin import IndiNonlinLayer
 
 POTENTIALS_MAX = 100.0
 """Potentials are clipped to [-100, 100]."""

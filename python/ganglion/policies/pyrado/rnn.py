@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from ganglion.policies.kept import kept
 from ganglion.policies.recurrent_layers import RecurrentLayersPolicy, default_pack_hidden, default_unpack_hidden
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class RNNPolicyBase(RecurrentLayersPolicy):
         return self._heads(self._run_packed(packed, hidden))
 
 
+@kept()
 class RNNPolicy(RNNPolicyBase):
     """Policy with Elman recurrent layers (`torch.nn.RNN`).
 
@@ -122,6 +124,7 @@ class RNNPolicy(RNNPolicyBase):
         )
 
 
+@kept()
 class GRUPolicy(RNNPolicyBase):
     """Policy with gated recurrent units (`torch.nn.GRU`); arguments as for `RNNPolicyBase`."""
 
@@ -129,6 +132,7 @@ class GRUPolicy(RNNPolicyBase):
     recurrent_network_type = nn.GRU
 
 
+@kept()
 class LSTMPolicy(RNNPolicyBase):
     """Policy with long short-term memory (`torch.nn.LSTM`); arguments as for `RNNPolicyBase`.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from ganglion.contract import TensorSpec
+from ganglion.policies.kept import kept
 from ganglion.policies.recurrent_layers import RecurrentLayersPolicy
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class TwoHeadedRNNPolicyBase(RecurrentLayersPolicy):
         return size
 
 
+@kept()
 class TwoHeadedRNNPolicy(TwoHeadedRNNPolicyBase):
     """Two-headed policy with Elman recurrent layers (`torch.nn.RNN`).
 
@@ -169,6 +171,7 @@ class TwoHeadedRNNPolicy(TwoHeadedRNNPolicyBase):
         )
 
 
+@kept()
 class TwoHeadedGRUPolicy(TwoHeadedRNNPolicyBase):
     """Two-headed policy with gated recurrent units (`torch.nn.GRU`); arguments as for `TwoHeadedRNNPolicyBase`."""
 
@@ -176,6 +179,7 @@ class TwoHeadedGRUPolicy(TwoHeadedRNNPolicyBase):
     recurrent_network_type = nn.GRU
 
 
+@kept()
 class TwoHeadedLSTMPolicy(TwoHeadedRNNPolicyBase):
     """Two-headed policy with long short-term memory (`torch.nn.LSTM`); arguments as for `TwoHeadedRNNPolicyBase`.
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganglion.policies._tensors import is_tracing
+from ganglion.policies.kept import kept
 from ganglion.policies.skrl.gaussian_mixin import GaussianMixin
 from ganglion.policies.skrl.model import Model
 
@@ -55,6 +56,7 @@ class GaussianModel(GaussianMixin, Model):
         self.log_std_parameter = nn.Parameter(torch.full((self.num_actions,), initial_log_std))
 
 
+@kept()
 class GaussianMLPModel(GaussianModel):
     """Linear layers.
 
@@ -83,6 +85,7 @@ class GaussianMLPModel(GaussianModel):
         return self.net(inputs["observations"]), {"log_std": self.log_std_parameter}
 
 
+@kept()
 class GaussianCNNModel(GaussianModel):
     """Convolutions over an image, one linear layer of features, and linear layers.
 
@@ -273,6 +276,7 @@ class RecurrentGaussianModel(GaussianModel):
             raise ValueError(f"{name}: terminated has shape {tuple(terminated.shape)}; expected {(rows, 1)}")
 
 
+@kept()
 class GaussianRNNModel(RecurrentGaussianModel):
     """With Elman recurrent layers (`torch.nn.RNN`, tanh); arguments as for `RecurrentGaussianModel`."""
 
@@ -280,6 +284,7 @@ class GaussianRNNModel(RecurrentGaussianModel):
     layers_type = nn.RNN
 
 
+@kept()
 class GaussianGRUModel(RecurrentGaussianModel):
     """With gated recurrent units (`torch.nn.GRU`); arguments as for `RecurrentGaussianModel`."""
 
@@ -287,6 +292,7 @@ class GaussianGRUModel(RecurrentGaussianModel):
     layers_type = nn.GRU
 
 
+@kept()
 class GaussianLSTMModel(RecurrentGaussianModel):
     """With long short-term memory (`torch.nn.LSTM`); arguments as for `RecurrentGaussianModel`."""
 

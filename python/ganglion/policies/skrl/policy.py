@@ -18,6 +18,7 @@ from ganglion.contract import StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
 from ganglion.policies._tensors import eval_mode, is_tracing, match
 from ganglion.policies.base import RecurrentPolicy
+from ganglion.policies.kept import kept
 from ganglion.policies.recurrent_layers import default_pack_hidden, default_unpack_hidden
 from ganglion.policies.skrl.gaussian_mixin import check_gaussian, clip
 from ganglion.policies.skrl.model import flat_box
@@ -55,6 +56,7 @@ def is_skrl_model(module: nn.Module) -> bool:
     )
 
 
+@kept()
 class SkrlPolicy(RecurrentPolicy):
     """Runs single rollout steps of a model in the style of skrl: `compute`, with means clipped as its mixin is set.
 

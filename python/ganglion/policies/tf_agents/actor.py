@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, distributions, nn
 
+from ganglion.policies.kept import kept
 from ganglion.policies.tf_agents.nests import Nest, check_structure, flatten, is_empty, map_structure, pack_like, prune
 from ganglion.policies.tf_agents.specs import (
     ActorStepType,
@@ -37,6 +38,7 @@ _FINAL = ("action", "distribution", "get_initial_state", "update")
 """Methods that check and reset; what a sub-class may override is `_distribution`, which they call."""
 
 
+@kept()
 class ActorPolicy(ActorStep):
     """Runs an actor network on time steps; `ActorPolicy` of TF-Agents.
 
@@ -59,7 +61,8 @@ class ActorPolicy(ActorStep):
         clip: clip actions to the bounds of their specs.
         training: start in training mode, as `train(training)` does.
         observation_and_action_constraint_splitter: cuts an observation into what the network gets and the mask of the
-            allowed actions (not zero), for a single discrete action. The mask is the second input of an artifact.
+            allowed actions (not zero), for a single discrete action; see `KeySplitter`. The mask is the second input of
+            an artifact.
         validate_args: check inputs and results against the specs.
         emit_log_probability: put the log probability of actions, before clipping, into the info of `action`, and that
             of the mode into an artifact, as its output `log_prob`; the runtime puts in that of an action it has drawn.

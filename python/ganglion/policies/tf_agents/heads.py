@@ -11,6 +11,7 @@ from torch import Tensor, distributions, nn
 from torch.nn import functional
 
 from ganglion.policies.dense import Dense
+from ganglion.policies.kept import kept
 from ganglion.policies.tf_agents.specs import shaped
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class BiasLayer(nn.Module):
         return self.bias.expand(*x.shape[:-1], -1)
 
 
+@kept()
 class NormalProjection(nn.Module):
     """Makes a normal distribution of independent elements; `NormalProjectionNetwork` of TF-Agents.
 
@@ -213,12 +215,14 @@ class NormalProjection(nn.Module):
         return distributions.Independent(normal, len(self.shape), validate_args=False) if self.shape else normal
 
 
+@kept()
 def normal_projection(input_size: int, spec: ArraySpec) -> NormalProjection:
     """Makes the projection that actor networks take by default: the initial standard deviation is 0.35."""
     inverse_softplus = math.log(math.expm1(0.35))
     return NormalProjection(input_size, spec, std_bias_initializer_value=inverse_softplus)
 
 
+@kept()
 class CategoricalProjection(nn.Module):
     """Makes a categorical distribution; `CategoricalProjectionNetwork` of TF-Agents.
 
@@ -271,6 +275,7 @@ class CategoricalProjection(nn.Module):
         return mask
 
 
+@kept()
 class TanhProjection(nn.Module):
     """Makes the action itself, `centre + half_range * tanh(W x + b)`; the last layer of TF-Agents' `ActorRnnNetwork`.
 

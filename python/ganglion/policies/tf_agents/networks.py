@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ganglion.contract import StateSlot
 from ganglion.policies.cores import Perceptron
+from ganglion.policies.kept import kept
 from ganglion.policies.tf_agents.heads import CategoricalProjection, TanhProjection, normal_projection, variance_scaling
 from ganglion.policies.tf_agents.nests import Nest, flatten, pack_like
 from ganglion.policies.tf_agents.recurrence import RecurrentLayers
@@ -67,6 +68,7 @@ class ActorNetwork(nn.Module):
         raise NotImplementedError
 
 
+@kept()
 class ActorDistributionNetwork(ActorNetwork):
     """Dense layers, then the distribution of every action.
 
@@ -110,6 +112,7 @@ class ActorDistributionNetwork(ActorNetwork):
         return _project(self.projections, features, mask, self.output_tensor_spec), network_state
 
 
+@kept()
 class ActorDistributionRnnNetwork(ActorNetwork):
     """Dense layers, LSTM cells, dense layers, then the distribution of every action.
 
@@ -180,6 +183,7 @@ class ActorDistributionRnnNetwork(ActorNetwork):
         return _project(self.projections, features, mask, self.output_tensor_spec), network_state
 
 
+@kept()
 class ActorRnnNetwork(ActorDistributionRnnNetwork):
     """Dense layers, LSTM cells, dense layers, then every action itself: tanh, scaled to its bounds.
 

@@ -18,12 +18,14 @@ from torch import Tensor
 
 from ganglion.contract import TensorSpec
 from ganglion.policies._tensors import match
+from ganglion.policies.kept import kept
 from ganglion.policies.tf_agents.nests import Nest, check_structure, flatten, map_structure, pack_like
 
 _LARGEST_INTEGER = 2**53
 """Up to here whole numbers are exact as floats, in which bounds are kept."""
 
 
+@kept()
 @dataclass(frozen=True)
 class ArraySpec:
     """Shape and dtype of a tensor, without batch and time axes.
@@ -64,13 +66,14 @@ class ArraySpec:
         return (-math.inf,) * self.size, (math.inf,) * self.size
 
 
+@kept()
 @dataclass(frozen=True)
 class BoundedArraySpec(ArraySpec):
     """An `ArraySpec` with inclusive bounds.
 
     Attributes:
-        minimum: lower bound of every element, in row-major order; may be given as a number or as anything that
-            broadcasts to `shape`.
+        minimum: lower bound of every element, in row-major order; may also be given as a number or as
+            anything that broadcasts to `shape`.
         maximum: upper bounds, likewise.
 
     Raises:
@@ -96,6 +99,8 @@ class BoundedArraySpec(ArraySpec):
 
     def _elements(self, label: str, bound: Any) -> tuple[float, ...]:
         values = np.asarray(bound, dtype=np.float64)
+        if values.shape == (self.size,):
+            return tuple(values.tolist())
         try:
             return tuple(np.broadcast_to(values, self.shape).reshape(-1).tolist())
         except ValueError as error:
@@ -112,6 +117,7 @@ class ActorStepType(enum.IntEnum):
     LAST = 2
 
 
+@kept()
 class ActorTimeStep(NamedTuple):
     """What an environment returns: tensors, or the specs of them.
 
@@ -142,6 +148,7 @@ class PolicyStep(NamedTuple):
     info: Nest = ()
 
 
+@kept()
 class PolicyInfo(NamedTuple):
     """Further results of a policy.
 

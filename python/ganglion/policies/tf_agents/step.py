@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributions, nn
@@ -12,6 +13,7 @@ from ganglion.contract import StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
 from ganglion.policies._tensors import eval_mode
 from ganglion.policies.base import RecurrentPolicy
+from ganglion.policies.kept import kept
 from ganglion.policies.normalizer import ObservationNormalizer
 from ganglion.policies.tf_agents.heads import Bounds, Categorical, Deterministic
 from ganglion.policies.tf_agents.nests import Nest, check_structure, flatten, map_structure, pack_like
@@ -33,6 +35,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Splitter = Callable[[Nest], tuple[Nest, Tensor]]
+
+
+@kept()
+@dataclass(frozen=True)
+class KeySplitter:
+    """Cuts an observation, a dict, into what the network gets and the mask of the allowed actions.
+
+    For `observation_and_action_constraint_splitter` of `ActorPolicy`; unlike a function, a checkpoint can name it.
+
+    Attributes:
+        observation: key of what the network gets.
+        mask: key of the mask.
+    """
+
+    observation: str = "observation"
+    mask: str = "mask"
+
+    def __call__(self, observation: Any) -> tuple[Nest, Tensor]:
+        """Returns the entries of both keys."""
+        return observation[self.observation], observation[self.mask]
 
 
 class ActorStep(RecurrentPolicy):
