@@ -22,6 +22,7 @@ from ganglion.errors import (
 
 if TYPE_CHECKING:
     from ganglion.conversion import CompileReport, compile  # noqa: A004
+    from ganglion.diagnosis import Diagnosis, diagnose
     from ganglion.export import export
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
@@ -33,6 +34,7 @@ __all__ = [
     "ArtifactError",
     "CompileReport",
     "Contract",
+    "Diagnosis",
     "EngineUnavailableError",
     "ExportError",
     "GanglionError",
@@ -47,6 +49,7 @@ __all__ = [
     "TensorSpec",
     "UnsupportedModuleError",
     "compile",
+    "diagnose",
     "explain",
     "export",
     "inspect",
@@ -58,12 +61,14 @@ __all__ = [
 # Found on first use, so that a robot needs numpy alone and an import costs nothing that is not used.
 _LAZY = {
     "CompileReport": "ganglion.conversion",
+    "Diagnosis": "ganglion.diagnosis",
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",
     "Reading": "ganglion.reading",
     "RepairReport": "ganglion.verify",
     "ActionSampler": "ganglion.sampling",
     "compile": "ganglion.conversion",
+    "diagnose": "ganglion.diagnosis",
     "explain": "ganglion.runtime",
     "export": "ganglion.export",
     "inspect": "ganglion.runtime",

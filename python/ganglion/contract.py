@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 """The newest contract format that this version reads and the one that it writes."""
 
+GOLDEN_STEPS = 64
+"""Fewest steps of a golden trajectory that is recorded: long enough for an error in the recurrence to grow."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:

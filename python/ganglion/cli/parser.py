@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganglion.adapters import TRAINERS
+from ganglion.contract import GOLDEN_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -196,8 +197,8 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     export.add_argument("--batch", type=_batch_or_any, metavar="N|any", help="rows of one step (default: 1)")
     export.add_argument(
         "--golden-steps",
-        type=_at_least(1),
-        default=64,
+        type=_at_least(GOLDEN_STEPS),
+        default=GOLDEN_STEPS,
         metavar="N",
         help="steps of the run that is recorded in the file and replayed at every load (default: %(default)s)",
     )

@@ -11,14 +11,14 @@ from ganglion._foundation.comparison import first_difference
 from ganglion._foundation.observations import draw_observations
 from ganglion.compiler.interpreter import Interpreter
 from ganglion.compiler.session import open_session, run_step
-from ganglion.contract import Contract, Golden
+from ganglion.contract import GOLDEN_STEPS, Contract, Golden
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
 
 if TYPE_CHECKING:
     from ganglion.compiler.model import OnnxModel
     from ganglion.compiler.program import Program
 
-_STEPS, _ROWS = 64, 3
+_ROWS = 3
 _TOLERANCE = 1e-5
 
 
@@ -57,9 +57,9 @@ def prove(program: Program, model: OnnxModel) -> Contract:
 def _record(model: OnnxModel) -> Golden:
     contract = model.contract
     rows = model.batch or _ROWS
-    drawn = draw_observations(contract, _STEPS, rows, seed=0)
-    reset = np.zeros((_STEPS, rows), np.bool_)
-    reset[_STEPS // 2 + np.arange(rows) % (_STEPS // 2), np.arange(rows)] = True
+    drawn = draw_observations(contract, GOLDEN_STEPS, rows, seed=0)
+    reset = np.zeros((GOLDEN_STEPS, rows), np.bool_)
+    reset[GOLDEN_STEPS // 2 + np.arange(rows) % (GOLDEN_STEPS // 2), np.arange(rows)] = True
     session = _session(model)
     initial = np.asarray(contract.initial_state, np.float32)
     state, outputs = np.tile(initial, (rows, 1)), []

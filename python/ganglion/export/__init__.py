@@ -20,6 +20,7 @@ except ImportError as error:
     raise EngineUnavailableError(f"exporting a policy needs torch ({error}); install ganglion[torch]") from error
 
 from ganglion._foundation.targets import check_target as _check_target
+from ganglion.contract import GOLDEN_STEPS as _GOLDEN_STEPS
 from ganglion.export import golden as _golden
 from ganglion.policies.scripting.preparation import check_step as _check_step
 from ganglion.policies.scripting.preparation import prepare as _prepare
@@ -44,7 +45,7 @@ def export(
     *,
     contract: Contract | None = None,
     batch: int | None = 1,
-    golden_steps: int = _golden.MINIMUM_STEPS,
+    golden_steps: int = _GOLDEN_STEPS,
     recording: str | os.PathLike[str] | EpisodeBatch | None = None,
     tolerance: float = 1e-5,
     seed: int = 0,
@@ -93,8 +94,8 @@ def export(
     target = Path(path)
     write = _writer(target, weights, weight_tolerance)
     _check_target(target)
-    if golden_steps < _golden.MINIMUM_STEPS:
-        raise ValueError(f"golden_steps must be at least {_golden.MINIMUM_STEPS}, not {golden_steps}")
+    if golden_steps < _GOLDEN_STEPS:
+        raise ValueError(f"golden_steps must be at least {_GOLDEN_STEPS}, not {golden_steps}")
     if not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
     with _undisturbed():

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from ganglion._foundation.recordings import RecordingSource
 
-MINIMUM_STEPS = 64
-"""Fewest steps of a golden trajectory: long enough for an error in the recurrence to grow."""
-
 _MAXIMUM_ROWS = 3
 
 
@@ -75,7 +72,7 @@ def record(
     Args:
         policy: a prepared policy in eval mode on the CPU.
         contract: gives sizes, bounds, batch and initial state.
-        steps: number of steps, at least `MINIMUM_STEPS`.
+        steps: number of steps, at least `GOLDEN_STEPS`.
         seed: seed of the observations.
         tolerance: largest accepted `|difference| / max(1, |recorded|)` of a replay.
         recording: where the observations come from, see `recorded_observations`; None to draw them.

@@ -84,8 +84,8 @@ def load(
     """Opens an artifact in the C++ runtime.
 
     Args:
-        path: `.ganglion`, `.onnx` or `.pt` file; an `.onnx` or `.pt` file without a contract is recognised by the names
-            that rsl_rl and Isaac Lab use.
+        path: `.ganglion`, `.onnx` or `.pt` file; an `.onnx` or `.pt` file without a contract is understood if it is
+            written in one of the dialects of docs/DIALECTS.md, and `explain` says how.
         engine: what runs it; `"automatic"` picks by the kind of file. `"native"` compiles an `.onnx` file in memory.
         threads: threads inside one step.
         warmup_steps: steps run at load; they leave no trace in the state.

@@ -1,4 +1,4 @@
-"""From an environment to a trained policy: experiments, trainer, snapshots, samplers. Needs the extra `training`."""
+"""From an environment to a trained policy: experiments, trainer, snapshots, samplers. Needs the extra `train`."""
 
 from __future__ import annotations
 

@@ -130,8 +130,7 @@ class ExperimentLogger:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 warnings.warn(
-                    "no TensorBoard files are written, as tensorboard is not installed: "
-                    "pip install 'ganglion[training]'",
+                    "no TensorBoard files are written, as tensorboard is not installed: pip install 'ganglion[train]'",
                     stacklevel=3,
                 )
                 self._tensorboard = False

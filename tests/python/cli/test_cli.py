@@ -319,6 +319,7 @@ def test_wrong_command_lines_are_usage_errors(folder, capsys):
         ("export", "walker.py"),
         ("export", "walker.py", "-o", "x.pt", "--batch", "0"),
         ("export", "walker.py", "-o", "x.pt", "--batch", "many"),
+        ("export", "walker.py", "-o", "x.pt", "--golden-steps", "63"),
         ("verify", walker, "--steps", "0"),
         ("verify", walker, "--tolerance", "nan"),
         ("verify", walker, "--engine", "tensorrt"),
@@ -328,6 +329,11 @@ def test_wrong_command_lines_are_usage_errors(folder, capsys):
     ):
         assert usage(*arguments) == 2, arguments
         assert "usage: ganglion" in capsys.readouterr().err
+
+
+def test_a_golden_run_is_long_enough(capsys):
+    assert usage("export", "walker.py", "-o", "x.pt", "--golden-steps", "1") == 2
+    assert "--golden-steps: '1' is not an integer of at least 64" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["export", "inspect", "verify", "bench", "doctor"])

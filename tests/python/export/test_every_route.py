@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -54,9 +57,27 @@ class LeakyPolicy(RecurrentPolicy):
         return self.read_out(hidden), hidden
 
 
-def test_ten_lines_are_a_policy_by_every_route(tmp_path):
+class FromZerosPolicy(RecurrentPolicy):
+    """All that a new policy needs that begins with zeros."""
+
+    state_layout = (StateSlot("last", (2,)),)
+
+    def forward(self, obs, hidden=None):
+        hidden = self.init_hidden(*obs.shape[:-1]) if hidden is None else hidden
+        return obs[..., :2] - hidden, obs[..., :2].clone()
+
+
+def test_readme_asks_for_what_a_policy_needs_and_no_more():
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    asked = re.search(r"Any subclass of `RecurrentPolicy` exports: (.*?)\. ", readme, re.DOTALL)[1]
+    needed = {name for name in vars(FromZerosPolicy) if not name.startswith("_")}
+    assert set(re.findall(r"`([a-z_]+)", asked)) == needed | {"init_hidden"}
+
+
+@pytest.mark.parametrize("kind", [LeakyPolicy, FromZerosPolicy])
+def test_ten_lines_are_a_policy_by_every_route(tmp_path, kind):
     torch.manual_seed(0)
-    policy = LeakyPolicy(SPEC).eval()
+    policy = kind(SPEC).eval()
     for suffix in (".pt", ".onnx", ".ganglion"):
         ganglion.export(policy, tmp_path / f"policy{suffix}", batch=None)
         for rows in (1, 3):

@@ -28,6 +28,7 @@ from export_policies import (
 )
 from torch import nn
 
+import ganglion
 from ganglion._foundation.observations import draw_observations
 from ganglion.compiler.session import run_step
 from ganglion.contract import Contract, TensorSpec
@@ -232,8 +233,10 @@ def test_a_given_contract_wins(tmp_path, suffix):
             "joints",
             "h_in",
         ]
-    else:
+    elif suffix == ".pt":
         np.testing.assert_allclose(torch.jit.load(str(tmp_path / "policy.pt")).hidden, given.initial_state)
+    else:
+        np.testing.assert_allclose(ganglion.load(tmp_path / "policy.ganglion").state(), given.initial_state)
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,14 @@ def refused(path: Path, says: str, error: type[Exception] = ganglion.ArtifactErr
 def test_missing_directory_empty_and_suffix(tmp_path: Path) -> None:
     refused(tmp_path / "none.onnx", "no such file")
     refused(tmp_path, "is a directory")
-    for suffix in (".onnx", ".pt"):
+    for suffix in (".ganglion", ".onnx", ".pt"):
         (tmp_path / f"empty{suffix}").touch()
         refused(tmp_path / f"empty{suffix}", "is empty")
     (tmp_path / "policy.txt").write_text("hello")
     refused(tmp_path / "policy.txt", "suffix '.txt'")
 
 
-@pytest.mark.parametrize("name", ["lstm.onnx", "lstm.pt"])
+@pytest.mark.parametrize("name", ["lstm.ganglion", "lstm.onnx", "lstm.pt"])
 def test_truncated(tmp_path: Path, name: str) -> None:
     content = (ARTIFACTS / name).read_bytes()
     target = tmp_path / name
@@ -69,6 +69,15 @@ def with_contract(source: Path, target: Path, change: object) -> Path:
         entry.value = change(entry.value)  # type: ignore[operator]
         target.write_bytes(model.SerializeToString())
         return target
+    if source.suffix == ".ganglion":
+        content = source.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:end])
+        header["__metadata__"]["ganglion"] = change(header["__metadata__"]["ganglion"])  # type: ignore[operator]
+        written = json.dumps(header).encode()
+        written += b" " * (-(8 + len(written)) % 64)
+        target.write_bytes(len(written).to_bytes(8, "little") + written + content[end:])
+        return target
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for info in old.infolist():
             data = old.read(info)
@@ -78,7 +87,7 @@ def with_contract(source: Path, target: Path, change: object) -> Path:
     return target
 
 
-@pytest.mark.parametrize("name", ["lstm.onnx", "lstm.pt"])
+@pytest.mark.parametrize("name", ["lstm.ganglion", "lstm.onnx", "lstm.pt"])
 def test_damaged_contracts(tmp_path: Path, name: str) -> None:
     def edit(**changes: object) -> object:
         return lambda text: json.dumps({**json.loads(text), **changes})
@@ -95,7 +104,7 @@ def test_damaged_contracts(tmp_path: Path, name: str) -> None:
     change(edit(state=[]), "initial_state")
 
 
-@pytest.mark.parametrize("name", ["lstm.onnx", "lstm.pt"])
+@pytest.mark.parametrize("name", ["lstm.ganglion", "lstm.onnx", "lstm.pt"])
 def test_a_contract_that_does_not_fit_the_program(tmp_path: Path, name: str) -> None:
     def shorten(text: str) -> str:
         document = json.loads(text)
@@ -108,7 +117,7 @@ def test_a_contract_that_does_not_fit_the_program(tmp_path: Path, name: str) -> 
         ganglion.load(path)
 
 
-@pytest.mark.parametrize("name", ["lstm.onnx", "lstm.pt"])
+@pytest.mark.parametrize("name", ["lstm.ganglion", "lstm.onnx", "lstm.pt"])
 def test_a_missed_golden_trajectory_is_refused_with_the_step(tmp_path: Path, name: str) -> None:
     def plant(text: str) -> str:
         document = json.loads(text)

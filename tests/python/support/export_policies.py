@@ -9,12 +9,14 @@ import onnxruntime
 import torch
 from torch import nn
 
+from ganglion.compiler import file
+from ganglion.compiler.interpreter import Interpreter
 from ganglion.contract import Contract, StateSlot, TensorSpec
 from ganglion.policies import EnvSpec, RecurrentPolicy
 
 torch.set_num_threads(1)
 
-FORMATS = [".pt", ".onnx"]
+FORMATS = [".pt", ".onnx", ".ganglion"]
 OBSERVATIONS, ACTIONS = 5, 2
 SPEC = EnvSpec(
     gymnasium.spaces.Box(-2.0, 2.0, (OBSERVATIONS,), np.float32),
@@ -149,6 +151,10 @@ def run_file(path, contract, observations, resets):
                     module.reset()
                 actions.append(module(torch.from_numpy(observation)).numpy())
         return np.stack(actions)
+    if path.suffix == ".ganglion":
+        program = Interpreter(file.read(path)[0])
+        ran = program.run(contract.initial_state, observations[:, None], resets[:, None])
+        return ran[:, 0, : contract.action_size]
     session = onnx_session(path)
     shapes = {tensor.name: tensor.shape for tensor in session.get_inputs()}
     initial, first = {}, 0
@@ -172,5 +178,7 @@ def stored_contract(path):
         extra = {"ganglion.json": ""}
         torch.jit.load(str(path), _extra_files=extra)
         return Contract.from_json(extra["ganglion.json"].decode())
+    if path.suffix == ".ganglion":
+        return file.read(path)[1]
     (entry,) = [entry for entry in onnx.load(path).metadata_props if entry.key == "ganglion"]
     return Contract.from_json(entry.value)

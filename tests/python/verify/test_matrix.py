@@ -11,8 +11,8 @@ import torch
 
 import ganglion.policies
 from ganglion.cli import main
-from ganglion.cli import matrix as _matrix
 from ganglion.policies import RecurrentPolicy, catalogue
+from ganglion.verify import matrix as _matrix
 
 STEPS = 2000
 IMPLEMENTATIONS = {

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import sys
 from pathlib import Path
 
@@ -18,8 +19,12 @@ from ganglion.verify import verify
 BOX = gymnasium.spaces.Box
 SPEC = EnvSpec(BOX(-2.0, 2.0, (3,)), BOX(-1.0, 1.0, (2,)))
 STEPS = 150
-PYTHON = {".onnx": ["Python onnxruntime"], ".pt": ["torch.jit step()", "torch.jit forward()"]}
-CPP = {".onnx": "C++ onnxruntime", ".pt": "C++ libtorch"}
+PYTHON = {
+    ".ganglion": ["Python program"],
+    ".onnx": ["Python onnxruntime"],
+    ".pt": ["torch.jit step()", "torch.jit forward()"],
+}
+CPP = {".ganglion": "C++ native", ".onnx": "C++ onnxruntime", ".pt": "C++ libtorch"}
 
 
 class TwoOutputs(RecurrentPolicy):
@@ -58,7 +63,7 @@ def files(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("artifacts")
     paths = {}
-    for batch, suffix in ((1, ".onnx"), (1, ".pt"), (None, ".onnx"), (None, ".pt"), (3, ".pt")):
+    for batch, suffix in itertools.product((1, 3, None), (".ganglion", ".onnx", ".pt")):
         paths[batch, suffix] = folder / f"batch_{batch}{suffix}"
         export(make_policy(), paths[batch, suffix], batch=batch)
     return paths
@@ -71,7 +76,7 @@ def two_outputs(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt"])
+@pytest.mark.parametrize("suffix", [".ganglion", ".onnx", ".pt"])
 def test_policy_file_and_runtime_agree(files, suffix):
     report = verify(files[1, suffix], make_policy(), steps=STEPS)
     assert report.ok, report.verdict
@@ -83,14 +88,17 @@ def test_policy_file_and_runtime_agree(files, suffix):
     assert len(report.digest) == 64 and report.artifact == str(files[1, suffix])
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt"])
+@pytest.mark.parametrize("suffix", [".ganglion", ".onnx", ".pt"])
 def test_without_a_policy_the_file_in_python_is_the_reference(files, suffix):
     report = verify(files[1, suffix], steps=STEPS)
     assert report.ok and report.reference.name == PYTHON[suffix][0]
     assert [comparison.engine for comparison in report.comparisons] == [*PYTHON[suffix][1:], CPP[suffix]]
 
 
-@pytest.mark.parametrize(("batch", "suffix", "rows"), [(None, ".onnx", 4), (None, ".pt", 4), (3, ".pt", 3)])
+@pytest.mark.parametrize(
+    ("batch", "suffix", "rows"),
+    [(batch, suffix, batch or 4) for batch in (3, None) for suffix in PYTHON],
+)
 def test_batches_are_run_with_masked_resets(files, batch, suffix, rows):
     report = verify(files[batch, suffix], make_policy(), steps=STEPS)
     assert report.ok and report.trajectory.batch == rows
@@ -105,7 +113,7 @@ def test_any_number_of_rows_can_be_asked_for_where_the_file_takes_it(files):
         verify(files[3, ".pt"], batch=2)
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt"])
+@pytest.mark.parametrize("suffix", [".ganglion", ".onnx", ".pt"])
 def test_another_output_bias_is_found_at_step_0_in_that_element(files, suffix):
     other = make_policy()
     with torch.no_grad():

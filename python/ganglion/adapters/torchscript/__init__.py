@@ -25,7 +25,7 @@ from ganglion._foundation.sentences import last_line
 from ganglion.adapters._files import read_bytes
 from ganglion.adapters.torchscript.recording import record
 from ganglion.compiler.signature import METADATA_KEY
-from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
+from ganglion.contract import GOLDEN_STEPS, Contract, Golden, StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
 from ganglion.policies import RecurrentPolicy
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 CONTRACT_FILE = "ganglion.json"
 
-_GOLDEN_STEPS = 64
 _TOLERANCE = 1e-5
 
 
@@ -287,9 +286,9 @@ def _run_file(module: torch.jit.ScriptModule, reading: ModuleReading) -> Golden:
     """What the file does by itself, state inside, with a reset in the middle and steps from elsewhere before each."""
     generator = torch.Generator().manual_seed(0)
     size = reading.observation_shape[-1]
-    observations = 1.5 * torch.randn(_GOLDEN_STEPS, size, generator=generator)
-    reset = np.zeros((_GOLDEN_STEPS, 1), dtype=np.bool_)
-    reset[[0, _GOLDEN_STEPS // 2]] = True
+    observations = 1.5 * torch.randn(GOLDEN_STEPS, size, generator=generator)
+    reset = np.zeros((GOLDEN_STEPS, 1), dtype=np.bool_)
+    reset[[0, GOLDEN_STEPS // 2]] = True
     actions = []
     for index, observation in enumerate(observations):
         if reset[index, 0]:

@@ -9,9 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ganglion.cli.doctor import diagnose
 from ganglion.cli.outcome import Outcome
 from ganglion.cli.progress import status
+from ganglion.diagnosis import diagnose
 
 if TYPE_CHECKING:
     import argparse

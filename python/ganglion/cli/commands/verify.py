@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
 
 
 def _verify_matrix(arguments: argparse.Namespace) -> Outcome:
-    from ganglion.cli.matrix import matrix
+    from ganglion.verify.matrix import matrix
 
     given = [
         f"--{name.replace('_', '-')}"

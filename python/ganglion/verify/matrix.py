@@ -1,6 +1,8 @@
 """The parity matrix: every kind of policy, through every file and engine, one row and several with masked resets.
 
 Observations are drawn over their bounds, and recorded: episodes of the policy in a small environment.
+`ganglion.verify.matrix()` is the function; this module needs all that an export and a training need, so that it is
+imported by its name only.
 """
 
 from __future__ import annotations
@@ -12,15 +14,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
 import numpy as np
 
+from ganglion._foundation.callable_module import make_callable as _make_callable
 from ganglion.contract import bounds_of
-from ganglion.errors import GanglionError
-from ganglion.export import export
-from ganglion.policies.catalogue import example, names
-from ganglion.training import LocalSampler, PolicyAgent
+from ganglion.errors import EngineUnavailableError, GanglionError
 from ganglion.verify import verify
+
+try:
+    import gymnasium
+
+    from ganglion.export import export
+    from ganglion.policies.catalogue import example, names
+    from ganglion.training import LocalSampler, PolicyAgent
+except ImportError as error:
+    raise EngineUnavailableError(f"the matrix exports policies ({error}); install ganglion[torch,onnx]") from error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +37,8 @@ if TYPE_CHECKING:
 
     from ganglion.data import EpisodeBatch
     from ganglion.policies import RecurrentPolicy
+
+__all__ = ["Cell", "matrix", "record"]
 
 SUFFIXES = (".pt", ".onnx", ".ganglion")
 ROWS = (1, 3)
@@ -155,3 +165,6 @@ def _cells(kind: str, suffix: str, steps: int, episodes: EpisodeBatch) -> Iterat
                 errors = [tensor.max_error for tensor in comparison.tensors]
                 problem = None if comparison.ok else comparison.failure or str(comparison.first_divergence)
                 yield Cell(kind, suffix, rows, source, run.name, max(errors), problem)
+
+
+_make_callable(__name__)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ganglion.runtime import EngineInfo
 
+__all__ = ["Diagnosis", "diagnose"]
+
 _PACKAGES = ("ganglion", "numpy", "torch", "onnxruntime")
 
 
