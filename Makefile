@@ -7,7 +7,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 PYTHON ?= python3
 
-CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.in' -o -name 'CMakeLists.txt' -o -name '*.cmake')
+CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.in' -o -name '*.def' -o -name 'CMakeLists.txt' -o -name '*.cmake')
 PYTHON_FOLDERS := python tests export_examples cpp/bench
 CLANG_FORMAT_FILES := $(shell find cpp python tests export_examples -name '*.[ch]pp')
 

@@ -9,8 +9,11 @@
 #include <ganglion/native_policy.hpp>
 #include <ganglion/policy.hpp>
 #include <ganglion/version.hpp>
+#include <map>
 #include <string>
 #include <vector>
+
+#include "io/program/program.hpp"
 
 namespace py = pybind11;
 
@@ -106,6 +109,27 @@ void bind_self_test(py::module_& module) {
       });
 }
 
+/// What is valid in a program: the one judge for both languages.
+void bind_program(py::module_& module) {
+  module.def("vocabulary_json", &ganglion::detail::vocabulary_json);
+  module.def(
+      "check_program",
+      [](const std::string& program, const std::map<std::string, py::array>& tensors) {
+        std::vector<py::array> held;  // what is not in C order is copied, everything else looked at where it is
+        std::map<std::string, ganglion::detail::ForeignTensor> seen;
+        for (const auto& [name, given] : tensors) {
+          held.push_back(py::array::ensure(given, py::array::c_style));
+          const py::array& tensor = held.back();
+          const std::vector<std::size_t> shape(tensor.shape(), tensor.shape() + tensor.ndim());
+          const auto* bytes = static_cast<const std::byte*>(tensor.data());
+          seen[name] = {py::str(tensor.dtype()), shape, {bytes, static_cast<std::size_t>(tensor.nbytes())}};
+        }
+        const py::gil_scoped_release release;
+        ganglion::detail::check_program(program, seen);
+      },
+      py::arg("program"), py::arg("tensors"));
+}
+
 const char* code_name(ganglion::ErrorCode code) {
   switch (code) {
     case ganglion::ErrorCode::file_not_found:
@@ -170,6 +194,7 @@ PYBIND11_MODULE(_core, module) {
            py::arg("onnxruntime_library"), py::arg("libtorch_library"));
   bind_self_test(module);
   bind_policy(module);
+  bind_program(module);
   module.def("native_instruction_set", &ganglion::native_instruction_set);
   module.def(
       "explain_json",

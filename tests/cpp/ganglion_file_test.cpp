@@ -11,6 +11,8 @@
 #include "ganglion/error.hpp"
 #include "ganglion/native_policy.hpp"
 #include "io/bytes.hpp"
+#include "io/program/program.hpp"
+#include "io/safetensors.hpp"
 
 namespace {
 

@@ -145,7 +145,7 @@ void read_native(std::span<const std::byte> bytes) {
     if (work_of(file) > affordable) return;
     const std::size_t batch = file.contract.batch.value_or(2);
     step_policy(bytes, batch);
-    for (const realtime::Isa isa : {realtime::Isa::portable, realtime::Isa::avx2, realtime::Isa::avx512}) {
+    for (const realtime::Isa isa : realtime::every_isa) {
       step_on(isa, file, batch);
     }
   });

@@ -5,6 +5,8 @@
 #include "ganglion/error.hpp"
 #include "io/bytes.hpp"
 #include "io/json.hpp"
+#include "io/program/program.hpp"
+#include "io/safetensors.hpp"
 #include "io/sha256.hpp"
 
 namespace ganglion::detail {

@@ -1,12 +1,9 @@
 #pragma once
 
 #include <cstddef>
-#include <map>
 #include <span>
-#include <string>
 
 #include "ganglion/contract.hpp"
-#include "io/safetensors.hpp"
 #include "native/program.hpp"
 
 namespace ganglion::detail {
@@ -19,15 +16,5 @@ struct GanglionFile {
 
 /// Reads and checks everything: container, contract, digest, program, weights. Throws `Error`.
 [[nodiscard]] GanglionFile read_ganglion(std::span<const std::byte> bytes);
-
-/// The program in the form of its JSON; sizes, order and attributes are checked. Throws `Error`.
-[[nodiscard]] native::Program read_program(const std::string& json,
-                                           const std::map<std::string, native::Tensor>& tensors);
-
-/// Refuses a program whose operations do not fit their operands, read what is not written, or write twice.
-void check_program(const native::Program& program);
-
-/// Refuses a program that does not have the inputs, outputs and state of the contract.
-void check_fit(const native::Program& program, const Contract& contract);
 
 }  // namespace ganglion::detail

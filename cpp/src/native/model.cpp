@@ -192,36 +192,17 @@ class Builder {
       case OpKind::binary:
         add_step(kernels_.binary[number(op.binary)], op);
         return;
-      case OpKind::where:
-        add_step(kernels_.where, op);
-        return;
       case OpKind::reduce:
         add_step(kernels_.reduce[number(op.reduce)], op);
         return;
-      case OpKind::softmax:
-        add_step(kernels_.softmax, op);
-        return;
-      case OpKind::log_softmax:
-        add_step(kernels_.log_softmax, op);
-        return;
-      case OpKind::argmax:
-        add_step(kernels_.argmax, op);
-        return;
-      case OpKind::layer_norm:
-        add_step(kernels_.layer_norm, op).step.alpha = op.epsilon;
-        if (op.weight != none) pieces_.back().weights = stream_offset_of(op.weight);
-        if (op.bias != none) pieces_.back().bias = add_floats(program_.tensors[op.bias]);
-        return;
       case OpKind::conv1d:
         return add_convolution(op);
-      case OpKind::matmul:
-        add_step(kernels_.matmul, op);
-        return;
       case OpKind::gather:
         return add_gather(i, op);
-      case OpKind::lookup:
-        add_step(kernels_.lookup, op);
-        return;
+#define GANGLION_PLAIN_OPERATION(id, ...) \
+  case OpKind::id:                        \
+    return add_plain(kernels_.id, op);
+#include "native/vocabulary.def"
     }
   }
 
@@ -232,6 +213,21 @@ class Builder {
     const Tensor& source = program_.tensors[index];
     return stream_.add(source.bytes.size(),
                        [&source](std::byte* to) { std::memcpy(to, source.bytes.data(), source.bytes.size()); });
+  }
+
+  static bool is_plain(OpKind kind) {
+    constexpr bool plain[] = {
+#define GANGLION_OPERATION(id, ...) false,
+#define GANGLION_PLAIN_OPERATION(id, ...) true,
+#include "native/vocabulary.def"
+    };
+    return plain[number(kind)];
+  }
+
+  void add_plain(Kernel kernel, const Op& op) {
+    add_step(kernel, op).step.alpha = op.epsilon;
+    if (op.weight != none) pieces_.back().weights = stream_offset_of(op.weight);
+    if (op.bias != none) pieces_.back().bias = add_floats(program_.tensors[op.bias]);
   }
 
   void add_affine(const Op& op) {
@@ -345,7 +341,7 @@ class Builder {
   [[nodiscard]] std::size_t scratch_of(const Op& op) const {
     if (op.kind == OpKind::conv1d) return op.conv.in_channels * (op.conv.pad_left + op.conv.length + op.conv.pad_right);
     if (op.kind == OpKind::gru && !op.linear_before_reset) return batch_ * 4 * size_of(op.out[0]);
-    if (op.weight == none || op.kind == OpKind::layer_norm) return 0;
+    if (op.weight == none || is_plain(op.kind)) return 0;
     if (packing_of(program_.tensors[op.weight], op.activations, kernels_) != Packing::i8_dot) return 0;
     return batch_ * integer_input_floats(op);
   }

@@ -1,91 +1,50 @@
 #pragma once
 
-// The words of a program that kernels know too: plain enumerations and structs, no inline functions (see
-// kernels/table.hpp).
+// The words of a program that kernels know too: plain enumerations and structs made from vocabulary.def, no inline
+// functions (see kernels/table.hpp).
 
 #include <cstddef>
 #include <cstdint>
 
 namespace ganglion::native {
 
+#define GANGLION_LIMIT(id, value, what) inline constexpr std::size_t id = value;
+#include "native/vocabulary.def"
+
 enum class OpKind : std::uint8_t {
-  affine,
-  lstm,
-  gru,
-  rnn,
-  unary,
-  binary,
-  where,
-  reduce,
-  softmax,
-  log_softmax,
-  argmax,
-  layer_norm,
-  conv1d,
-  matmul,
-  gather,
-  lookup,
+#define GANGLION_OPERATION(id, ...) id,
+#include "native/vocabulary.def"
 };
 
 enum class Unary : std::uint8_t {
-  identity,
-  relu,
-  leaky_relu,
-  elu,
-  celu,
-  selu,
-  gelu,
-  gelu_tanh,
-  silu,
-  softplus,
-  mish,
-  tanh,
-  sigmoid,
-  hard_sigmoid,
-  hard_swish,
-  softsign,
-  exp,
-  log,
-  sqrt,
-  rsqrt,
-  reciprocal,
-  neg,
-  abs,
-  sign,
-  floor,
-  ceil,
-  round,
-  sin,
-  cos,
-  atan,
-  erf,
-  logical_not,
-  clip,
+  identity,  // of an affine without activation; no word of the file
+#define GANGLION_UNARY(id, ...) id,
+#include "native/vocabulary.def"
 };
-inline constexpr std::size_t unary_count = 33;
 
 enum class Binary : std::uint8_t {
-  add,
-  sub,
-  mul,
-  div,
-  pow,
-  min,
-  max,
-  less,
-  less_equal,
-  greater,
-  greater_equal,
-  equal,
-  logical_and,
-  logical_or,
-  logical_xor,
-  mod,
+#define GANGLION_BINARY(id, ...) id,
+#include "native/vocabulary.def"
 };
-inline constexpr std::size_t binary_count = 16;
 
-enum class Reduce : std::uint8_t { sum, mean, max, min, prod, l1, l2, sum_square, logsumexp };
-inline constexpr std::size_t reduce_count = 9;
+enum class Reduce : std::uint8_t {
+#define GANGLION_REDUCE(id) id,
+#include "native/vocabulary.def"
+};
+
+inline constexpr Unary every_unary[] = {
+    Unary::identity,
+#define GANGLION_UNARY(id, ...) Unary::id,
+#include "native/vocabulary.def"
+};
+inline constexpr Binary every_binary[] = {
+#define GANGLION_BINARY(id, ...) Binary::id,
+#include "native/vocabulary.def"
+};
+inline constexpr Reduce every_reduce[] = {
+#define GANGLION_REDUCE(id) Reduce::id,
+#include "native/vocabulary.def"
+};
 
 struct Conv1d {
   std::size_t in_channels = 0;

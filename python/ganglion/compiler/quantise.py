@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion.compiler.interpreter import Interpreter
-from ganglion.compiler.program import SCHEMES, Op, Program
+from ganglion.compiler.vocabulary import SCHEMES
 from ganglion.errors import ExportError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ganglion.compiler.program import Op, Program
     from ganglion.contract import Contract
 
 KINDS = ("affine", "lstm", "gru", "rnn")

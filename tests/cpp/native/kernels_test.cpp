@@ -130,7 +130,7 @@ void check_program(const Program& program, const std::string& name, const Tolera
   for (const StatePair& pair : program.state) shape.hidden += program.values[pair.in].size;
   for (const Index output : program.outputs) shape.outputs.push_back(program.values[output].size);
   shape.initial_state.assign(shape.hidden, 0.25F);
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_vnni}) {
+  for (const Isa isa : every_isa) {
     const KernelTable* const kernels = kernels_for(isa);
     if (kernels == nullptr) continue;
     for (const std::size_t batch : {1U, 2U, 3U, 4U, 7U}) {
@@ -157,6 +157,7 @@ void check_program(const Program& program, const std::string& name, const Tolera
                                     state.begin() + static_cast<std::ptrdiff_t>((row + 1) * shape.hidden));
           const reference::Row expected = rows[row].step(seen, hidden);
           const auto compare = [&](float found, double wanted) {
+            if (std::isnan(found) != std::isnan(wanted)) worst = std::numeric_limits<double>::infinity();
             worst = std::max(worst, std::abs(double{found} - wanted) / std::max(1.0, std::abs(wanted)));
           };
           std::size_t at = 0;
@@ -174,6 +175,18 @@ void check_program(const Program& program, const std::string& name, const Tolera
                     name + " on " + kernels->name + ", batch " + std::to_string(batch) + ": " + std::to_string(worst));
     }
   }
+}
+
+/// A range where a function is finite; 1 / x is steep near 0.
+std::pair<double, double> domain(const Function& function) {
+  for (const auto& [low, high] : {std::pair{-4.0, 4.0}, {0.1, 4.0}, {-0.9, 0.9}}) {
+    bool is_finite = true;
+    for (int i = 0; i <= 64; ++i) {
+      is_finite = is_finite && std::isfinite(reference::apply(function, low + (high - low) * i / 64));
+    }
+    if (is_finite) return {low, high};
+  }
+  return {1.1, 4.0};
 }
 
 struct Storage {
@@ -260,26 +273,23 @@ TEST_CASE("cells of odd sizes, every way to store weights") {
 
 TEST_CASE("elementwise operations and their broadcasts") {
   for (const std::size_t size : {1U, 3U, 16U, 37U}) {
-    for (std::size_t f = 0; f < unary_count; ++f) {
-      const auto function = static_cast<Unary>(f);
-      const bool positive = function == Unary::log || function == Unary::sqrt || function == Unary::rsqrt;
+    for (const Unary function : every_unary) {
       Draft draft;
       Op& op = draft.op(OpKind::unary, {draft.input(size)}, {size});
       op.function = {function, function == Unary::clip ? -0.5F : 0.3F, 0.7F};
       draft.program.outputs = {op.out[0]};
-      // 1 / x is steep near 0; everything else may see both signs.
-      check_program(draft.program, "unary " + std::to_string(f),
-                    {3e-6, positive || function == Unary::reciprocal ? 0.1 : -4.0, 4.0});
+      const auto [low, high] = domain(op.function);
+      check_program(draft.program, std::string("unary ") + reference::name_of(function), {3e-6, low, high});
     }
-    for (std::size_t f = 0; f < binary_count; ++f) {
+    for (const Binary function : every_binary) {
       for (const auto& [a, b] : std::vector<std::pair<std::size_t, std::size_t>>{{size, size}, {1, size}, {size, 1}}) {
         Draft draft;
         const Index left = draft.input(a);
         const Index right = draft.input(b);
         Op& op = draft.op(OpKind::binary, {left, right}, {size});
-        op.binary = static_cast<Binary>(f);
+        op.binary = function;
         draft.program.outputs = {op.out[0]};
-        check_program(draft.program, "binary " + std::to_string(f), {3e-6, 0.25, 2.0});
+        check_program(draft.program, std::string("binary ") + reference::name_of(function), {3e-6, 0.25, 2.0});
       }
     }
     Draft draft;
@@ -305,10 +315,10 @@ TEST_CASE("operations on rows") {
       draft.program.outputs = {op.out[0]};
       return draft;
     };
-    for (std::size_t f = 0; f < reduce_count; ++f) {
+    for (const Reduce function : every_reduce) {
       Draft draft = with_table(OpKind::reduce, rows);
-      draft.program.ops[0].reduce = static_cast<Reduce>(f);
-      check_program(draft.program, "reduce " + std::to_string(f) + size, {5e-6});
+      draft.program.ops[0].reduce = function;
+      check_program(draft.program, "reduce " + std::to_string(static_cast<int>(function)) + size, {5e-6});
     }
     check_program(with_table(OpKind::argmax, rows).program, "argmax" + size);
     check_program(with_table(OpKind::softmax, rows * columns).program, "softmax" + size);
@@ -320,6 +330,41 @@ TEST_CASE("operations on rows") {
     draft.program.ops[0].weight = draft.random({columns});
     draft.program.ops[0].bias = draft.random({columns});
     check_program(draft.program, "layer_norm with weight" + size, {5e-6});
+  }
+}
+
+TEST_CASE("every plain operation of the table, with and without its tensors") {
+  [[maybe_unused]] constexpr std::size_t x = 6;
+  [[maybe_unused]] constexpr std::size_t h = 6;
+  [[maybe_unused]] constexpr std::size_t y = 6;
+  constexpr std::size_t columns = 7;
+  constexpr std::size_t rows = 3;
+  constexpr std::size_t inner = 5;
+  const auto or_one = [](std::size_t n) { return n; };
+  for (const bool with_tensors : {false, true}) {
+    const auto check_one = [&](OpKind kind, const char* name, const std::vector<std::size_t>& inputs,
+                               std::size_t output, auto... tensors) {
+      Draft draft;
+      std::vector<Index> in;
+      for (const std::size_t size : inputs) in.push_back(draft.input(size));
+      Op& op = draft.op(kind, in, {output});
+      op.rows = rows;
+      op.columns = columns;
+      op.inner = inner;
+      op.epsilon = 1e-5F;
+      if (with_tensors) (tensors(draft, op), ...);
+      draft.program.outputs = {op.out[0]};
+      check_program(draft.program, name, {5e-6, -2.0, 4.0});
+    };
+    const auto weight = [](std::size_t size) {
+      return [=](Draft& draft, Op& op) { op.weight = draft.random({size}); };
+    };
+    const auto bias = [](std::size_t size) { return [=](Draft& draft, Op& op) { op.bias = draft.random({size}); }; };
+#define GANGLION_LIST(...) {__VA_ARGS__}
+#define GANGLION_PLAIN_OPERATION(id, attributes, inputs, output, ...) \
+  check_one(OpKind::id, #id, GANGLION_LIST inputs, output __VA_OPT__(, ) __VA_ARGS__);
+#include "native/vocabulary.def"
+#undef GANGLION_LIST
   }
 }
 
@@ -404,7 +449,7 @@ TEST_CASE("gathers: views, concatenations in place, permutations, and results wi
 }
 
 TEST_CASE("denormal numbers are zero inside a step, so that a state which decays does not slow it") {
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_vnni}) {
+  for (const Isa isa : every_isa) {
     const KernelTable* const kernels = kernels_for(isa);
     if (kernels == nullptr) continue;
     Draft draft;
@@ -429,7 +474,7 @@ TEST_CASE("denormal numbers are zero inside a step, so that a state which decays
 }
 
 TEST_CASE("what is not finite is found in every place") {
-  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_vnni}) {
+  for (const Isa isa : every_isa) {
     const KernelTable* const kernels = kernels_for(isa);
     if (kernels == nullptr) continue;
     for (std::size_t size = 0; size < 40; ++size) {

@@ -16,120 +16,68 @@ namespace reference {
 using namespace ganglion::native;
 using Row = std::vector<double>;
 
-inline double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
-inline double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
+// What native/vocabulary.def says that the functions are.
+namespace defined {
+
+inline double at_least(double x, double low) { return x < low ? low : x; }
+inline double at_most(double x, double high) { return x > high ? high : x; }
+
+#define GANGLION_UNARY(id, name, first, second, ...)                                                                   \
+  inline double id([[maybe_unused]] double x, [[maybe_unused]] double first = 0, [[maybe_unused]] double second = 0) { \
+    return __VA_ARGS__;                                                                                                \
+  }
+#include "native/vocabulary.def"
+
+#define GANGLION_BINARY(id, name, ...) \
+  inline double two_##id([[maybe_unused]] double a, double b) { return __VA_ARGS__; }
+#include "native/vocabulary.def"
+
+}  // namespace defined
+
+inline double sigmoid(double x) { return defined::sigmoid(x); }
 
 inline double apply(const Function& f, double x) {
-  const double a = double{f.alpha};
-  const double b = double{f.beta};
   switch (f.unary) {
     case Unary::identity:
       return x;
-    case Unary::relu:
-      return std::max(x, 0.0);
-    case Unary::leaky_relu:
-      return x >= 0.0 ? x : a * x;
-    case Unary::elu:
-      return x > 0.0 ? x : a * std::expm1(x);
-    case Unary::celu:
-      return std::max(x, 0.0) + std::min(0.0, a * std::expm1(x / a));
-    case Unary::selu:
-      return 1.0507009873554805 * (x > 0.0 ? x : 1.6732632423543772 * std::expm1(x));
-    case Unary::gelu:
-      return 0.5 * x * (1.0 + std::erf(x / std::sqrt(2.0)));
-    case Unary::gelu_tanh:
-      return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Unary::silu:
-      return x * sigmoid(x);
-    case Unary::softplus:
-      return softplus(x);
-    case Unary::mish:
-      return x * std::tanh(softplus(x));
-    case Unary::tanh:
-      return std::tanh(x);
-    case Unary::sigmoid:
-      return sigmoid(x);
-    case Unary::hard_sigmoid:
-      return std::max(0.0, std::min(1.0, a * x + b));
-    case Unary::hard_swish:
-      return x * std::max(0.0, std::min(1.0, x / 6.0 + 0.5));
-    case Unary::softsign:
-      return x / (1.0 + std::abs(x));
-    case Unary::exp:
-      return std::exp(x);
-    case Unary::log:
-      return std::log(x);
-    case Unary::sqrt:
-      return std::sqrt(x);
-    case Unary::rsqrt:
-      return 1.0 / std::sqrt(x);
-    case Unary::reciprocal:
-      return 1.0 / x;
-    case Unary::neg:
-      return -x;
-    case Unary::abs:
-      return std::abs(x);
-    case Unary::sign:
-      return x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : 0.0;
-    case Unary::floor:
-      return std::floor(x);
-    case Unary::ceil:
-      return std::ceil(x);
-    case Unary::round:
-      return std::nearbyint(x);
-    case Unary::sin:
-      return std::sin(x);
-    case Unary::cos:
-      return std::cos(x);
-    case Unary::atan:
-      return std::atan(x);
-    case Unary::erf:
-      return std::erf(x);
-    case Unary::logical_not:
-      return x == 0.0 ? 1.0 : 0.0;
-    case Unary::clip:
-      return std::min(std::max(x, a), b);
+#define GANGLION_UNARY(id, ...) \
+  case Unary::id:               \
+    return defined::id(x, double{f.alpha}, double{f.beta});
+#include "native/vocabulary.def"
   }
   return 0.0;
 }
 
 inline double apply(Binary f, double a, double b) {
-  const auto flag = [](bool truth) { return truth ? 1.0 : 0.0; };
   switch (f) {
-    case Binary::add:
-      return a + b;
-    case Binary::sub:
-      return a - b;
-    case Binary::mul:
-      return a * b;
-    case Binary::div:
-      return a / b;
-    case Binary::pow:
-      return std::pow(a, b);
-    case Binary::min:
-      return std::min(a, b);
-    case Binary::max:
-      return std::max(a, b);
-    case Binary::less:
-      return flag(a < b);
-    case Binary::less_equal:
-      return flag(a <= b);
-    case Binary::greater:
-      return flag(a > b);
-    case Binary::greater_equal:
-      return flag(a >= b);
-    case Binary::equal:
-      return flag(a == b);
-    case Binary::logical_and:
-      return flag(a != 0.0 && b != 0.0);
-    case Binary::logical_or:
-      return flag(a != 0.0 || b != 0.0);
-    case Binary::logical_xor:
-      return flag((a != 0.0) != (b != 0.0));
-    case Binary::mod:
-      return std::fmod(a, b);
+#define GANGLION_BINARY(id, ...) \
+  case Binary::id:               \
+    return defined::two_##id(a, b);
+#include "native/vocabulary.def"
   }
   return 0.0;
+}
+
+inline const char* name_of(Unary function) {
+  switch (function) {
+    case Unary::identity:
+      return "identity";
+#define GANGLION_UNARY(id, name, ...) \
+  case Unary::id:                     \
+    return name;
+#include "native/vocabulary.def"
+  }
+  return "";
+}
+
+inline const char* name_of(Binary function) {
+  switch (function) {
+#define GANGLION_BINARY(id, name, ...) \
+  case Binary::id:                     \
+    return name;
+#include "native/vocabulary.def"
+  }
+  return "";
 }
 
 class Interpreter {

@@ -7,6 +7,8 @@ import onnx
 import pytest
 from compiler_graphs import compare, constants, node, shaped
 
+from ganglion.compiler.lowering.elementwise import KEEPS_KIND, SIMPLE, WITH_PARAMETERS
+
 OLDEST, NEWEST = 11, 21
 CASES = []
 
@@ -461,6 +463,13 @@ def _(_):
     nodes = [node("ReduceSum", ["x"], ["s"], keepdims=0), node("Greater", ["s", "zero"], ["c"])]
     nodes.append(node("If", ["c"], ["y"], then_branch=branch("a", "Neg"), else_branch=branch("b", "Tanh")))
     return nodes, constants(zero=np.float32(0))
+
+
+for _name in sorted((SIMPLE | WITH_PARAMETERS | KEEPS_KIND).keys() - {found.id.partition("-")[0] for found in CASES}):
+
+    @case(_name, label="of-tanh")  # between -1 and 1, where the inverse functions are finite too
+    def _(_, operator=_name):
+        return [node("Tanh", ["x"], ["t"]), node(operator, ["t"], ["y"])], ()
 
 
 @pytest.mark.parametrize(("build", "shape", "result", "opset", "observations"), CASES)

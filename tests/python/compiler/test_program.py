@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from one_operation import CONV, GOOD, KERNEL, one_op
 
 from ganglion.compiler import vocabulary
 from ganglion.compiler.interpreter import Interpreter
@@ -153,35 +154,6 @@ def test_tensors_are_checked():
         with pytest.raises(ArtifactError) as caught:
             dataclasses.replace(program, tensors={**program.tensors, name: tensor})
         assert message in str(caught.value), name
-
-
-def one_op(kind, inputs, outputs, tensors=None, **attributes):
-    """A program of one operation; `inputs` and `outputs` are sizes."""
-    values = tuple(Value(size) for size in (*inputs, *outputs))
-    reads, writes = tuple(range(len(inputs))), tuple(range(len(inputs), len(values)))
-    arrays = {role: np.asarray(tensor) for role, tensor in (tensors or {}).items()}
-    op = Op(kind, reads, writes, {role: role for role in arrays}, attributes)
-    return Program(values, reads, (), writes, (op,), arrays)
-
-
-CONV = {
-    "in_channels": 2, "length": 5, "out_channels": 4, "out_length": 5, "stride": 1, "dilation": 1, "groups": 2,
-    "pad_left": 1, "pad_right": 1, "padding": "circular",
-}  # fmt: skip
-KERNEL = {"weight": np.ones((4, 1, 3), FLOAT)}
-GOOD = {
-    "lstm": ((2, 3, 3), (3, 3), {"weight": np.ones((12, 5), FLOAT)}, {}),
-    "rnn": ((2, 3), (3,), {"weight": np.ones((3, 5), FLOAT)}, {"activation": {"name": "relu"}}),
-    "unary": ((3,), (3,), {}, {"function": "clip", "low": None, "high": 1}),
-    "where": ((3, 1, 3), (3,), {}, {}),
-    "reduce": ((6,), (2,), {}, {"function": "mean", "rows": 2, "columns": 3}),
-    "softmax": ((6,), (6,), {}, {"rows": 2, "columns": 3}),
-    "argmax": ((6,), (2,), {}, {"rows": 2, "columns": 3}),
-    "layer_norm": ((6,), (6,), {"weight": np.ones(3, FLOAT)}, {"rows": 2, "columns": 3, "epsilon": 0}),
-    "conv1d": ((10,), (20,), KERNEL, CONV),
-    "matmul": ((6, 12), (8,), {}, {"rows": 2, "inner": 3, "columns": 4}),
-    "lookup": ((6, 1), (3,), {}, {"rows": 2, "columns": 3}),
-}
 
 
 @pytest.mark.parametrize("kind", GOOD)

@@ -116,7 +116,7 @@ def _observations_for_everything(steps):
 
 def _check_everything(toolchain, scheme, folder):
     program = quantised(program_of_everything(), scheme)
-    assert {op.kind for op in program.ops} == set(vocabulary._CHECKS)
+    assert {op.kind for op in program.ops} == set(vocabulary.OPERATIONS)
     contract = header.write_program(program, contract_of(program), folder / "policy.hpp")
     observations, resets = _observations_for_everything(300)
     found = drive(toolchain, folder, observations, resets)

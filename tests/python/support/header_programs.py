@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from one_operation import GOOD
 
 from ganglion.compiler import vocabulary
 from ganglion.compiler.interpreter import Interpreter
@@ -80,6 +81,7 @@ def program_of_everything():
     _tables(s, a, b, bad)
     _convolutions(s, a)
     _gathers(s, a, b, swapped[0], action)
+    _others(s, a, b)
     # Outputs that are an input, a constant, a state, and the same value twice.
     s.outputs += [a, s.constant([1.0, -0.0, 1e-42, 3.4e38]), h, action]
     s.add("binary", [s.constant([np.inf] * 3), action], [3], function="min")
@@ -180,6 +182,14 @@ def _gathers(s, a, b, state, action):
     s.gather([action], [1] * 9)
     long = s.gather([a, b], np.tile([3, 2, 1], 100))
     s.gather([long], np.arange(300)[::-1])
+
+
+def _others(s, a, b):
+    """Operations that nothing above thinks of."""
+    for kind in vocabulary.OPERATIONS.keys() - {op.kind for op in s.ops}:
+        inputs, outputs, tensors, attributes = GOOD[kind]
+        operands = [s.gather([a, b], range(size)) for size in inputs]
+        s.add(kind, operands, outputs, {role: tensor.shape for role, tensor in tensors.items()}, **attributes)
 
 
 def contract_of(program):

@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
   try {
     for (int i = 1; i < argc; ++i) {
       run_policy(argv[i]);
-      for (const auto isa : {realtime::Isa::portable, realtime::Isa::avx2, realtime::Isa::avx512}) run_on(isa, argv[i]);
+      for (const auto isa : realtime::every_isa) run_on(isa, argv[i]);
       std::printf("\n");
     }
   } catch (const std::exception& error) {

@@ -1,16 +1,21 @@
 // Whether a program's operations fit their operands, and its values are written once and before they are read. What
 // passes here can be run without any further check.
 
+#include "io/program/check.hpp"
+
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <concepts>
 #include <cstring>
-#include <limits>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "ganglion/error.hpp"
-#include "io/ganglion_file.hpp"
+#include "io/json.hpp"
+#include "io/program/program.hpp"
 
 namespace ganglion::detail {
 
@@ -29,10 +34,28 @@ using native::Unary;
   throw Error(ErrorCode::bad_artifact, "program: " + where + ": " + why + "; export the policy again");
 }
 
+[[nodiscard]] const char* type_of(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::f32:
+      return "float32";
+    case Dtype::f16:
+      return "float16";
+    case Dtype::i8:
+      return "int8";
+    case Dtype::i32:
+      return "int32";
+  }
+  return "";
+}
+
 std::string text(const std::vector<std::size_t>& shape) {
   std::string result = "[";
   for (std::size_t i = 0; i < shape.size(); ++i) result += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
   return result + "]";
+}
+
+std::string type_and_shape(const Tensor& tensor) {
+  return std::string(type_of(tensor.dtype)) + " " + text(tensor.shape);
 }
 
 template <class T>
@@ -63,199 +86,202 @@ bool all_finite(const Tensor& tensor) {
   return true;
 }
 
+/// How many elements an input or an output must have.
+struct Wanted {
+  std::size_t size = 0;
+  bool or_one = false;  ///< or one, for all of them
+  bool any = false;     ///< one input or more, of any size
+};
+
+/// The sizes of all inputs or outputs.
+struct Sizes {
+  template <class... Size>
+  explicit Sizes(Size... sizes) : all{wanted(sizes)...} {}
+
+  static Wanted wanted(Wanted size) { return size; }
+  static Wanted wanted(std::integral auto size) { return {static_cast<std::size_t>(size)}; }
+
+  std::vector<Wanted> all;
+};
+
+/// A tensor that an operation may have.
+struct Role {
+  const char* name;
+  Index index;
+  std::vector<std::size_t> shape;
+  bool is_needed = false;
+  bool is_matrix = false;  ///< any type for weights, and a scale where it is int8
+};
+
 /// One operation with everything that its check needs.
 class OpCheck {
  public:
-  OpCheck(const Program& program, const Op& op, std::size_t number)
-      : program_(program), op_(op), where_("operation " + std::to_string(number)) {}
+  OpCheck(const Program& program, const Op& op, std::string where)
+      : program_(program), op_(op), where_(std::move(where)) {}
 
   void run() const {
-    switch (op_.kind) {
-      case OpKind::affine:
-        ports(1, 1);
-        roles({op_.weight, op_.bias, op_.scale});
-        weight(out(0), in(0));
-        return tensor(op_.bias, "bias", {out(0)});
-      case OpKind::lstm:
-        ports(3, 2);
-        roles({op_.weight, op_.bias, op_.scale});
-        cell(4);
-        return tensor(op_.bias, "bias", {4 * out(0)});
-      case OpKind::gru:
-        ports(2, 1);
-        roles({op_.weight, op_.bias, op_.scale, op_.recurrent_bias});
-        cell(3);
-        tensor(op_.recurrent_bias, "recurrent_bias", {out(0)});
-        return tensor(op_.bias, "bias", {3 * out(0)});
-      case OpKind::rnn:
-        ports(2, 1);
-        roles({op_.weight, op_.bias, op_.scale});
-        cell(1);
-        if (op_.function.unary != Unary::tanh && op_.function.unary != Unary::relu) {
-          refuse(where_, "the activation of an rnn is tanh or relu");
-        }
-        return tensor(op_.bias, "bias", {out(0)});
-      case OpKind::unary:
-        ports(1, 1);
-        roles({});
-        return fit("the output", out(0), in(0));
-      case OpKind::binary:
-      case OpKind::where:
-        ports(op_.kind == OpKind::binary ? 2 : 3, 1);
-        roles({});
-        for (std::size_t i = 0; i < op_.in.size(); ++i) {
-          if (in(i) != 1) fit("an input", in(i), out(0));
-        }
-        return;
-      case OpKind::reduce:
-      case OpKind::argmax:
-        ports(1, 1);
-        roles({});
-        table();
-        return fit("the output", out(0), op_.rows);
-      case OpKind::softmax:
-      case OpKind::log_softmax:
-        ports(1, 1);
-        roles({});
-        table();
-        return fit("the output", out(0), in(0));
-      case OpKind::layer_norm:
-        ports(1, 1);
-        roles({op_.weight, op_.bias});
-        table();
-        tensor(op_.weight, "weight", {op_.columns});
-        tensor(op_.bias, "bias", {op_.columns});
-        return fit("the output", out(0), in(0));
-      case OpKind::conv1d:
-        return convolution();
-      case OpKind::matmul:
-        ports(2, 1);
-        roles({});
-        fit("the first input", in(0), op_.rows * op_.inner);
-        fit("the second input", in(1), op_.inner * op_.columns);
-        return fit("the output", out(0), op_.rows * op_.columns);
-      case OpKind::gather:
-        return gather();
-      case OpKind::lookup:
-        ports(2, 1);
-        roles({});
-        table();
-        fit("the index", in(1), 1);
-        return fit("the output", out(0), op_.columns);
-    }
+    if (op_.kind == OpKind::conv1d) three_axes();
+    by_the_table();
+    if (op_.kind == OpKind::rnn) rnn();
+    if (op_.kind == OpKind::conv1d) convolution();
+    if (op_.kind == OpKind::gather) gather();
   }
 
  private:
-  [[nodiscard]] std::size_t in(std::size_t i) const { return program_.values[op_.in[i]].size; }
-  [[nodiscard]] std::size_t out(std::size_t i) const { return program_.values[op_.out[i]].size; }
+  // The words of the last columns of GANGLION_OPERATION.
+  void by_the_table() const {
+    const auto size = [&](const std::vector<Index>& values, std::size_t i) {
+      return i < values.size() ? program_.values[values[i]].size : 0;
+    };
+    const std::size_t x = size(op_.in, 0);
+    const std::size_t h = size(op_.in, 1);
+    const std::size_t y = size(op_.out, 0);
+    const auto [rows, columns, inner] = std::array{op_.rows, op_.columns, op_.inner};
+    const auto& [in_channels, length, out_channels, out_length, kernel, stride, dilation, groups, left, right, round] =
+        op_.conv;
+    const Wanted any{0, false, true};
+    const auto or_one = [](std::size_t n) { return Wanted{n, true, false}; };
+    const auto role = [](const char* name, Index index, auto... shape) { return Role{name, index, {shape...}}; };
+    const auto weight = [&](auto... shape) { return role("weight", op_.weight, shape...); };
+    const auto bias = [&](auto... shape) { return role("bias", op_.bias, shape...); };
+    const auto recurrent_bias = [&](auto... shape) { return role("recurrent_bias", op_.recurrent_bias, shape...); };
+    const auto index = [&](auto... shape) { return role("index", op_.index, shape...); };
+    const auto matrix = [&](std::size_t height, std::size_t width) {
+      return Role{"weight", op_.weight, {height, width}, true, true};
+    };
+    const auto needed = [](Role given) {
+      given.is_needed = true;
+      return given;
+    };
+#define GANGLION_OPERATION(id, attributes, inputs, outputs, ...) \
+  if (op_.kind == OpKind::id) return fit(Sizes inputs, Sizes outputs, {__VA_ARGS__});
+#include "native/vocabulary.def"
+  }
 
-  void ports(std::size_t inputs, std::size_t outputs) const {
-    if (op_.in.size() != inputs || op_.out.size() != outputs) {
+  void fit(const Sizes& inputs, const Sizes& outputs, const std::vector<Role>& roles) const {
+    const bool any = inputs.all[0].any;
+    if (any && op_.in.empty()) refuse(where_, "it has no inputs");
+    const std::size_t wanted = any ? op_.in.size() : inputs.all.size();
+    if (op_.in.size() != wanted || op_.out.size() != outputs.all.size()) {
       refuse(where_, "it has " + std::to_string(op_.in.size()) + " inputs and " + std::to_string(op_.out.size()) +
-                         " outputs; " + std::to_string(inputs) + " and " + std::to_string(outputs) + " are needed");
+                         " outputs; " + std::to_string(wanted) + " and " + std::to_string(outputs.all.size()) +
+                         " are needed");
+    }
+    for (std::size_t i = 0; i < inputs.all.size(); ++i) fit("an input", op_.in[i], inputs.all[i]);
+    for (std::size_t i = 0; i < outputs.all.size(); ++i) fit("an output", op_.out[i], outputs.all[i]);
+    no_other_tensors(roles);
+    for (const Role& role : roles) {
+      tensor(role);
+      if (!role.is_matrix) continue;
+      matrix();
+      tensor({"scale", op_.scale, {role.shape[0]}});
     }
   }
 
-  /// Refuses a tensor in a role that the operation does not have.
-  void roles(std::initializer_list<Index> known) const {
-    const auto given = [](Index index) { return index != none; };
-    const std::initializer_list<Index> all{op_.weight, op_.bias, op_.scale, op_.recurrent_bias, op_.index};
-    if (std::count_if(all.begin(), all.end(), given) != std::count_if(known.begin(), known.end(), given)) {
-      refuse(where_, "it has a tensor that it cannot use");
+  void fit(const char* what, Index value, const Wanted& wanted) const {
+    const std::size_t found = program_.values[value].size;
+    if (wanted.any || found == wanted.size || (wanted.or_one && found == 1)) return;
+    refuse(where_, std::string(what) + " has " + std::to_string(found) + " elements; " +
+                       (wanted.or_one ? "1 or " + std::to_string(wanted.size) + " are possible"
+                                      : std::to_string(wanted.size) + " fit"));
+  }
+
+  void no_other_tensors(const std::vector<Role>& known) const {
+    const bool has_scale = std::any_of(known.begin(), known.end(), [](const Role& role) { return role.is_matrix; });
+    for (const auto& [name, index] : {std::pair{"weight", op_.weight},
+                                      {"bias", op_.bias},
+                                      {"scale", has_scale ? none : op_.scale},
+                                      {"recurrent_bias", op_.recurrent_bias},
+                                      {"index", op_.index}}) {
+      const auto is_it = [name = std::string_view(name)](const Role& role) { return role.name == name; };
+      if (index != none && std::none_of(known.begin(), known.end(), is_it)) {
+        refuse(where_, std::string("tensor '") + name + "' is unknown: this operation has none");
+      }
     }
   }
 
-  void fit(const char* what, std::size_t found, std::size_t wanted) const {
-    if (found != wanted) {
+  void tensor(const Role& role) const {
+    if (role.index == none) {
+      if (role.is_needed) refuse(where_, std::string("tensor '") + role.name + "' is missing");
+      return;
+    }
+    const Tensor& found = program_.tensors[role.index];
+    const bool is_index = std::string_view(role.name) == "index";
+    const Dtype plain = is_index ? Dtype::i32 : Dtype::f32;
+    const bool is_of_type = role.is_matrix ? found.dtype != Dtype::i32 : found.dtype == plain;
+    if (!is_of_type || found.shape != role.shape) {
+      const std::string is = std::string("tensor '") + role.name + "' is " + type_and_shape(found);
+      if (is_index) refuse(where_, is + ", not int32 " + text(role.shape));
       refuse(where_,
-             std::string(what) + " has " + std::to_string(found) + " elements; " + std::to_string(wanted) + " fit");
+             is + "; " + (role.is_matrix ? "float32, float16 or int8 " : "float32 ") + text(role.shape) + " is needed");
+    }
+    if (!all_finite(found)) {
+      refuse(where_, std::string("tensor '") + role.name + "' has an element that is not finite (NaN or infinite)");
     }
   }
 
-  void table() const { fit("the input", in(0), op_.rows * op_.columns); }
-
-  void tensor(Index index, const char* role, const std::vector<std::size_t>& shape) const {
-    if (index == none) return;
-    const Tensor& found = program_.tensors[index];
-    if (found.dtype != Dtype::f32 || found.shape != shape) {
-      refuse(where_, std::string("tensor '") + role + "' is " + name_of(found.dtype) + " " + text(found.shape) +
-                         "; F32 " + text(shape) + " is needed");
-    }
-    if (!all_finite(found)) refuse(where_, std::string("tensor '") + role + "' has an element that is NaN or infinite");
-  }
-
-  void weight(std::size_t rows, std::size_t columns) const {
-    if (op_.weight == none) refuse(where_, "it has no tensor 'weight'");
+  void matrix() const {
     const Tensor& found = program_.tensors[op_.weight];
-    const std::vector<std::size_t> shape{rows, columns};
-    if (found.dtype == Dtype::i32 || found.shape != shape) {
-      refuse(where_, std::string("tensor 'weight' is ") + name_of(found.dtype) + " " + text(found.shape) +
-                         "; F32, F16 or I8 " + text(shape) + " is needed");
-    }
-    if (!all_finite(found)) refuse(where_, "tensor 'weight' has an element that is NaN or infinite");
     if ((found.dtype == Dtype::i8) != (op_.scale != none)) {
-      refuse(where_, "an I8 weight, and only that, needs a tensor 'scale'");
+      refuse(where_, "an int8 weight, and only that, needs a tensor 'scale'");
     }
     if (found.dtype == Dtype::i8 &&
         std::find(found.bytes.begin(), found.bytes.end(), std::byte{0x80}) != found.bytes.end()) {
       refuse(where_, "tensor 'weight' has the integer -128; -127 to 127 are possible");
     }
-    tensor(op_.scale, "scale", {rows});
   }
 
-  void cell(std::size_t gates) const {
-    const std::size_t hidden = out(0);
-    for (std::size_t i = 1; i < op_.in.size(); ++i) fit("a state input", in(i), hidden);
-    for (std::size_t i = 1; i < op_.out.size(); ++i) fit("an output", out(i), hidden);
-    weight(gates * hidden, in(0) + hidden);
+  void rnn() const {
+    const std::initializer_list<std::pair<Unary, std::string_view>> possible{
+#define GANGLION_RNN_ACTIVATION(id) {Unary::id, #id},
+#include "native/vocabulary.def"
+    };
+    std::string names;
+    for (const auto& [function, name] : possible) {
+      if (op_.function.unary == function) return;
+      names += (names.empty() ? "" : " or ") + std::string(name);
+    }
+    refuse(where_, "the activation of an rnn is " + names);
+  }
+
+  void three_axes() const {
+    if (op_.weight != none && program_.tensors[op_.weight].shape.size() != 3) {
+      refuse(where_, "tensor 'weight' is " + type_and_shape(program_.tensors[op_.weight]) + "; three axes are needed");
+    }
   }
 
   void convolution() const {
-    ports(1, 1);
-    roles({op_.weight, op_.bias});
     const native::Conv1d& conv = op_.conv;
-    fit("the input", in(0), conv.in_channels * conv.length);
-    fit("the output", out(0), conv.out_channels * conv.out_length);
     if (conv.in_channels % conv.groups != 0 || conv.out_channels % conv.groups != 0) {
       refuse(where_, "its channels cannot be divided into " + std::to_string(conv.groups) + " groups");
     }
     if (conv.circular && std::max(conv.pad_left, conv.pad_right) > conv.length) {
       refuse(where_, "circular padding is longer than the input");
     }
-    if (op_.weight == none || program_.tensors[op_.weight].shape.size() != 3) {
-      refuse(where_, "tensor 'weight' is missing or has not three axes");
-    }
-    const std::size_t kernel = program_.tensors[op_.weight].shape[2];
-    tensor(op_.weight, "weight", {conv.out_channels, conv.in_channels / conv.groups, kernel});
-    tensor(op_.bias, "bias", {conv.out_channels});
     const std::size_t padded = conv.pad_left + conv.length + conv.pad_right;
-    if (kernel - 1 > padded || conv.dilation * (kernel - 1) + 1 > padded ||
-        (padded - conv.dilation * (kernel - 1) - 1) / conv.stride + 1 != conv.out_length) {
+    if (conv.kernel - 1 > padded || conv.dilation * (conv.kernel - 1) + 1 > padded ||
+        (padded - conv.dilation * (conv.kernel - 1) - 1) / conv.stride + 1 != conv.out_length) {
       refuse(where_, "out_length does not follow from the other lengths");
     }
   }
 
   void gather() const {
-    if (op_.in.empty()) refuse(where_, "it has no inputs");
-    ports(op_.in.size(), 1);
-    roles({op_.index});
-    if (op_.index == none) refuse(where_, "it has no tensor 'index'");
-    const Tensor& index = program_.tensors[op_.index];
-    if (index.dtype != Dtype::i32 || index.shape != std::vector<std::size_t>{out(0)}) {
-      refuse(where_, std::string("tensor 'index' is ") + name_of(index.dtype) + " " + text(index.shape) + "; I32 [" +
-                         std::to_string(out(0)) + "] is needed");
-    }
     std::size_t total = 0;
-    for (std::size_t i = 0; i < op_.in.size(); ++i) total += in(i);
-    // An executor may keep offsets in 32 bits.
-    if (total > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()))
-      refuse(where_, "its inputs are too large");
-    for (std::size_t i = 0; i < out(0); ++i) {
+    for (const Index value : op_.in) total += program_.values[value].size;
+    if (total > native::largest_gather) {
+      refuse(where_, "its inputs have " + std::to_string(total) + " elements together; at most " +
+                         std::to_string(native::largest_gather) + " are possible");
+    }
+    const Tensor& index = program_.tensors[op_.index];
+    auto [least, most] = std::pair{element<std::int32_t>(index, 0), element<std::int32_t>(index, 0)};
+    for (std::size_t i = 1; i < index.shape[0]; ++i) {
       const auto at = element<std::int32_t>(index, i);
-      if (at < 0 || std::cmp_greater_equal(at, total)) {
-        refuse(where_,
-               "its index has " + std::to_string(at) + "; the inputs have " + std::to_string(total) + " elements");
-      }
+      least = std::min(least, at);
+      most = std::max(most, at);
+    }
+    if (least < 0 || std::cmp_greater_equal(most, total)) {
+      refuse(where_, "the index runs from " + std::to_string(least) + " to " + std::to_string(most) +
+                         "; the inputs have " + std::to_string(total) + " elements");
     }
   }
 
@@ -266,7 +292,8 @@ class OpCheck {
 
 class ProgramCheck {
  public:
-  explicit ProgramCheck(const Program& program) : program_(program), written_(program.values.size(), false) {}
+  ProgramCheck(const Program& program, const std::vector<std::string>& names)
+      : program_(program), names_(names), written_(program.values.size(), false) {}
 
   void run() {
     if (program_.inputs.empty() || program_.outputs.empty()) {
@@ -276,16 +303,19 @@ class ProgramCheck {
     for (const Index value : program_.inputs) write(value, "an input");
     for (const native::StatePair& pair : program_.state) write(pair.in, "a state input");
     for (std::size_t i = 0; i < program_.ops.size(); ++i) {
-      const std::string where = "operation " + std::to_string(i);
+      const std::string where = "operation " + std::to_string(i) + " (" + name_of(program_.ops[i].kind) + ")";
       for (const Index value : program_.ops[i].in) {
-        if (!written_[value]) refuse(where, "it reads value " + std::to_string(value) + " before it is written");
+        if (!written_[value]) {
+          refuse(where, "it reads value " + std::to_string(value) +
+                            " before it is written; no operation runs before anything has written its inputs");
+        }
       }
       for (const Index value : program_.ops[i].out) write(value, where);
-      OpCheck(program_, program_.ops[i], i).run();
+      OpCheck(program_, program_.ops[i], where).run();
     }
     // All reads come after a write, so a value that is never written is only a result, or nothing's.
     for (Index i = 0; i < program_.values.size(); ++i) {
-      if (!written_[i]) refuse("value " + std::to_string(i), "nothing writes it");
+      if (!written_[i]) refuse("the values", "nothing writes value " + std::to_string(i));
     }
     for (const native::StatePair& pair : program_.state) {
       if (program_.values[pair.in].size != program_.values[pair.out].size) {
@@ -299,13 +329,12 @@ class ProgramCheck {
   void constant(Index i) {
     const native::Value& value = program_.values[i];
     if (value.constant == none) return;
-    const std::string where = "value " + std::to_string(i);
     const Tensor& tensor = program_.tensors[value.constant];
+    const std::string where = "value " + std::to_string(i) + ": tensor " + in_quotes(names_[value.constant]);
     if (tensor.dtype != Dtype::f32 || tensor.shape != std::vector<std::size_t>{value.size}) {
-      refuse(where, std::string("its tensor is ") + name_of(tensor.dtype) + " " + text(tensor.shape) + "; F32 [" +
-                        std::to_string(value.size) + "] is needed");
+      refuse(where, "it is " + type_and_shape(tensor) + "; float32 [" + std::to_string(value.size) + "] is needed");
     }
-    if (has_nan(tensor)) refuse(where, "its tensor has a NaN");
+    if (has_nan(tensor)) refuse(where, "it has a NaN");
     written_[i] = true;
   }
 
@@ -317,6 +346,7 @@ class ProgramCheck {
   }
 
   const Program& program_;
+  const std::vector<std::string>& names_;
   std::vector<bool> written_;
 };
 
@@ -329,7 +359,19 @@ void check_sizes(const char* what, const std::vector<std::size_t>& program, cons
 
 }  // namespace
 
-void check_program(const Program& program) { ProgramCheck(program).run(); }
+const char* name_of(OpKind kind) {
+  switch (kind) {
+#define GANGLION_OPERATION(id, ...) \
+  case OpKind::id:                  \
+    return #id;
+#include "native/vocabulary.def"
+  }
+  return "";
+}
+
+void check_program(const Program& program, const std::vector<std::string>& names) {
+  ProgramCheck(program, names).run();
+}
 
 void check_fit(const Program& program, const Contract& contract) {
   std::vector<std::size_t> found;

@@ -2,14 +2,16 @@
 
 #include "io/json.hpp"
 
-#include <array>
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "ganglion/error.hpp"
-#include "io/ganglion_file.hpp"
+#include "io/program/check.hpp"
+#include "io/program/program.hpp"
 
 namespace ganglion::detail {
 
@@ -25,88 +27,43 @@ using native::Reduce;
 using native::Tensor;
 using native::Unary;
 
-constexpr std::uint64_t newest_format = 1;
-constexpr std::uint64_t largest_size = std::uint64_t{1} << 24;
-constexpr std::size_t most_items = std::size_t{1} << 16;
-
 template <class Enumerator>
-using Names = std::initializer_list<std::pair<const char*, Enumerator>>;
+struct Word {
+  const char* name;
+  Enumerator value;
+};
 
-constexpr Names<OpKind> op_names{{"affine", OpKind::affine},   {"lstm", OpKind::lstm},
-                                 {"gru", OpKind::gru},         {"rnn", OpKind::rnn},
-                                 {"unary", OpKind::unary},     {"binary", OpKind::binary},
-                                 {"where", OpKind::where},     {"reduce", OpKind::reduce},
-                                 {"softmax", OpKind::softmax}, {"log_softmax", OpKind::log_softmax},
-                                 {"argmax", OpKind::argmax},   {"layer_norm", OpKind::layer_norm},
-                                 {"conv1d", OpKind::conv1d},   {"matmul", OpKind::matmul},
-                                 {"gather", OpKind::gather},   {"lookup", OpKind::lookup}};
+constexpr Word<OpKind> operations[] = {
+#define GANGLION_OPERATION(id, ...) {#id, OpKind::id},
+#include "native/vocabulary.def"
+};
 
-constexpr Names<Unary> unary_names{{"relu", Unary::relu},
-                                   {"leaky_relu", Unary::leaky_relu},
-                                   {"elu", Unary::elu},
-                                   {"celu", Unary::celu},
-                                   {"selu", Unary::selu},
-                                   {"gelu", Unary::gelu},
-                                   {"gelu_tanh", Unary::gelu_tanh},
-                                   {"silu", Unary::silu},
-                                   {"softplus", Unary::softplus},
-                                   {"mish", Unary::mish},
-                                   {"tanh", Unary::tanh},
-                                   {"sigmoid", Unary::sigmoid},
-                                   {"hard_sigmoid", Unary::hard_sigmoid},
-                                   {"hard_swish", Unary::hard_swish},
-                                   {"softsign", Unary::softsign},
-                                   {"exp", Unary::exp},
-                                   {"log", Unary::log},
-                                   {"sqrt", Unary::sqrt},
-                                   {"rsqrt", Unary::rsqrt},
-                                   {"reciprocal", Unary::reciprocal},
-                                   {"neg", Unary::neg},
-                                   {"abs", Unary::abs},
-                                   {"sign", Unary::sign},
-                                   {"floor", Unary::floor},
-                                   {"ceil", Unary::ceil},
-                                   {"round", Unary::round},
-                                   {"sin", Unary::sin},
-                                   {"cos", Unary::cos},
-                                   {"atan", Unary::atan},
-                                   {"erf", Unary::erf},
-                                   {"not", Unary::logical_not},
-                                   {"clip", Unary::clip}};
+/// A function of one element with the names of its parameters; an empty one is none.
+struct UnaryWord : Word<Unary> {
+  const char* parameters[2];
+};
 
-constexpr Names<Binary> binary_names{{"add", Binary::add},
-                                     {"sub", Binary::sub},
-                                     {"mul", Binary::mul},
-                                     {"div", Binary::div},
-                                     {"pow", Binary::pow},
-                                     {"min", Binary::min},
-                                     {"max", Binary::max},
-                                     {"less", Binary::less},
-                                     {"less_equal", Binary::less_equal},
-                                     {"greater", Binary::greater},
-                                     {"greater_equal", Binary::greater_equal},
-                                     {"equal", Binary::equal},
-                                     {"and", Binary::logical_and},
-                                     {"or", Binary::logical_or},
-                                     {"xor", Binary::logical_xor},
-                                     {"mod", Binary::mod}};
+constexpr UnaryWord unary_functions[] = {
+#define GANGLION_UNARY(id, name, first, second, ...) {{name, Unary::id}, {#first, #second}},
+#include "native/vocabulary.def"
+};
 
-constexpr Names<Reduce> reduce_names{{"sum", Reduce::sum},
-                                     {"mean", Reduce::mean},
-                                     {"max", Reduce::max},
-                                     {"min", Reduce::min},
-                                     {"prod", Reduce::prod},
-                                     {"l1", Reduce::l1},
-                                     {"l2", Reduce::l2},
-                                     {"sum_square", Reduce::sum_square},
-                                     {"logsumexp", Reduce::logsumexp}};
+constexpr Word<Binary> binary_functions[] = {
+#define GANGLION_BINARY(id, name, ...) {name, Binary::id},
+#include "native/vocabulary.def"
+};
 
-/// How the weights are stored: by their dtype; the scheme adds how int8 weights meet their input.
-constexpr Names<Activations> schemes{{"float32", Activations::float32},
-                                     {"float16", Activations::float32},
-                                     {"int8", Activations::float32},
-                                     {"int8x16", Activations::int16},
-                                     {"int8x8", Activations::int8}};
+constexpr Word<Reduce> reduce_functions[] = {
+#define GANGLION_REDUCE(id) {#id, Reduce::id},
+#include "native/vocabulary.def"
+};
+
+constexpr Word<Activations> schemes[] = {
+#define GANGLION_SCHEME(id, activations) {#id, Activations::activations},
+#include "native/vocabulary.def"
+};
+
+constexpr Word<bool> paddings[] = {{"zeros", false}, {"circular", true}};
 
 [[noreturn]] void refuse(const std::string& where, const std::string& why) {
   throw Error(ErrorCode::bad_artifact, "program: " + where + ": " + why + "; export the policy again");
@@ -132,7 +89,10 @@ class Object {
   const Json& take_list(const char* key) {
     const Json& list = take(key);
     if (!list.is_array()) refuse(where_, std::string("'") + key + "' is not a list");
-    if (list.size() > most_items) refuse(where_, std::string("'") + key + "' has too many items");
+    if (list.size() > native::most_items) {
+      refuse(where_, std::string("'") + key + "' has " + std::to_string(list.size()) + " items; at most " +
+                         std::to_string(native::most_items) + " are possible");
+    }
     return list;
   }
 
@@ -144,10 +104,13 @@ class Object {
 
   std::size_t take_count(const char* key, std::uint64_t least = 1) {
     const Json& number = take(key);
+    if (!number.is_number_integer()) {
+      refuse(where_, std::string("'") + key + "' is " + shortened(number) + ", which is not an integer");
+    }
     if (!number.is_number_unsigned() || number.get<std::uint64_t>() < least ||
-        number.get<std::uint64_t>() > largest_size) {
-      refuse(where_, std::string("'") + key + "' is " + shortened(number) + "; a whole number from " +
-                         std::to_string(least) + " to " + std::to_string(largest_size) + " is needed");
+        number.get<std::uint64_t>() > native::largest_size) {
+      refuse(where_, std::string("'") + key + "' is out of range: " + key + " " + shortened(number) + "; " +
+                         std::to_string(least) + " to " + std::to_string(native::largest_size) + " is possible");
     }
     return number.get<std::size_t>();
   }
@@ -156,7 +119,8 @@ class Object {
     const Json& number = take(key);
     const double value = number.is_number() ? number.get<double>() : std::numeric_limits<double>::quiet_NaN();
     if (!(std::abs(value) <= double{std::numeric_limits<float>::max()})) {
-      refuse(where_, std::string("'") + key + "' is " + shortened(number) + "; a number that float32 holds is needed");
+      refuse(where_, std::string("'") + key + "' is " + shortened(number) +
+                         ", which is no float32: a finite number that float32 holds is needed");
     }
     return static_cast<float>(value);
   }
@@ -167,14 +131,15 @@ class Object {
     return flag.get<bool>();
   }
 
-  template <class Enumerator>
-  Enumerator take_name(const char* key, const Names<Enumerator>& names) {
+  /// One of the words of a table; `what` they are is for the sentence.
+  template <class Word, std::size_t count>
+  const Word& take_word(const char* key, const Word (&words)[count], const char* what) {
     const std::string name = take_text(key);
-    for (const auto& [known, enumerator] : names) {
-      if (name == known) return enumerator;
+    for (const Word& word : words) {
+      if (name == word.name) return word;
     }
     refuse(where_,
-           std::string("this version of ganglion knows no ") + key + " " + in_quotes(name) + "; a newer one may");
+           std::string("this version of ganglion does not know ") + what + " " + in_quotes(name) + "; a newer one may");
   }
 
   void finish() const {
@@ -193,26 +158,28 @@ class Reader {
  public:
   Reader(const Json& document, const std::map<std::string, Tensor>& tensors) : root_(document, "the document") {
     for (const auto& [name, tensor] : tensors) {
+      if (tensor.bytes.empty()) refuse("tensor " + in_quotes(name), "it has no elements");
       indices_.emplace(name, static_cast<Index>(program_.tensors.size()));
       program_.tensors.push_back(tensor);
+      names_.push_back(name);
     }
     used_.resize(tensors.size(), false);
   }
 
   Program read() {
     check_format();
-    const Activations activations = root_.take_name("scheme", schemes);
+    const Activations activations = root_.take_word("scheme", schemes, "scheme").value;
     std::size_t number = 0;
     for (const Json& item : root_.take_list("values")) read_value(item, number++);
-    program_.inputs = read_indices(root_.take_list("inputs"), "inputs");
+    program_.inputs = read_indices(root_.take_list("inputs"), "the inputs", "it names");
     number = 0;
     for (const Json& item : root_.take_list("state")) {
       Object pair(item, "state " + std::to_string(number++));
-      const Index in = read_index(pair.take("in"), pair.where());
-      program_.state.push_back({in, read_index(pair.take("out"), pair.where())});
+      const Index in = read_index(pair.take("in"), pair.where(), "it names");
+      program_.state.push_back({in, read_index(pair.take("out"), pair.where(), "it names")});
       pair.finish();
     }
-    program_.outputs = read_indices(root_.take_list("outputs"), "outputs");
+    program_.outputs = read_indices(root_.take_list("outputs"), "the outputs", "it names");
     number = 0;
     for (const Json& item : root_.take_list("ops")) {
       Op op = read_op(item, "operation " + std::to_string(number++));
@@ -220,21 +187,36 @@ class Reader {
       program_.ops.push_back(std::move(op));
     }
     root_.finish();
-    for (const auto& [name, index] : indices_) {
-      if (!used_[index]) refuse("tensor " + in_quotes(name), "nothing uses it");
+    const auto unused = std::find(used_.begin(), used_.end(), false);
+    if (unused == used_.end()) {
+      check_program(program_, names_);
+    } else {
+      refuse_unused(names_[static_cast<std::size_t>(unused - used_.begin())]);
     }
     return std::move(program_);
   }
 
  private:
-  void check_format() {
-    const Json& format = root_.take("format");
-    if (!format.is_number_unsigned() || format.get<std::uint64_t>() == 0) {
-      refuse("the document", "its format number is not a positive whole number");
+  /// Whoever names the wrong tensor leaves another one out: what does not fit is said first.
+  [[noreturn]] void refuse_unused(const std::string& name) const {
+    const std::string why = in_quotes(name) + " is not used: nothing uses it";
+    try {
+      check_program(program_, names_);
+    } catch (const Error& error) {
+      throw Error(error.code(), std::string(error.what()) + "; tensor " + why);
     }
-    if (format.get<std::uint64_t>() > newest_format) {
+    refuse("the tensors", why);
+  }
+
+  void check_format() {
+    const Json format = root_.has("format") ? root_.take("format") : Json();
+    if (!format.is_number_unsigned() || format.get<std::uint64_t>() == 0) {
+      refuse("the document", "its format number is " + shortened(format) + "; a positive integer is needed");
+    }
+    if (format.get<std::uint64_t>() > native::newest_format) {
       throw Error(ErrorCode::newer_format,
-                  "program: format " + shortened(format) + " is newer than format " + std::to_string(newest_format) +
+                  "program: format " + shortened(format) + " is newer than format " +
+                      std::to_string(native::newest_format) +
                       ", the newest this version of ganglion reads; install a newer ganglion, or compile the policy "
                       "again with this one");
     }
@@ -249,23 +231,26 @@ class Reader {
     program_.values.push_back(value);
   }
 
-  [[nodiscard]] Index read_index(const Json& item, const std::string& where) const {
+  [[nodiscard]] Index read_index(const Json& item, const std::string& where, const char* verb) const {
+    if (!item.is_number_integer()) refuse(where, shortened(item) + " is not an integer");
     if (!item.is_number_unsigned() || item.get<std::uint64_t>() >= program_.values.size()) {
-      refuse(where,
-             shortened(item) + " is not the number of a value; there are " + std::to_string(program_.values.size()));
+      refuse(where, std::string(verb) + " value " + shortened(item) +
+                        ", which is not the number of a value; there are " + std::to_string(program_.values.size()));
     }
     return item.get<Index>();
   }
 
-  [[nodiscard]] std::vector<Index> read_indices(const Json& items, const std::string& where) const {
+  [[nodiscard]] std::vector<Index> read_indices(const Json& items, const std::string& where, const char* verb) const {
     std::vector<Index> indices;
-    for (const Json& item : items) indices.push_back(read_index(item, where));
+    for (const Json& item : items) indices.push_back(read_index(item, where, verb));
     return indices;
   }
 
   Index read_tensor(const std::string& name, const std::string& where) {
     const auto found = indices_.find(name);
-    if (found == indices_.end()) refuse(where, "tensor " + in_quotes(name) + " is not in the file");
+    if (found == indices_.end()) {
+      refuse(where, "it names tensor " + in_quotes(name) + ", which is not there: not in the file, or not given");
+    }
     used_[found->second] = true;
     return found->second;
   }
@@ -273,12 +258,12 @@ class Reader {
   Op read_op(const Json& item, std::string where) {
     Object object(item, where);
     Op op;
-    op.kind = object.take_name("op", op_names);
-    where += " (" + item["op"].get<std::string>() + ")";
+    op.kind = object.take_word("op", operations, "operation").value;
+    where += std::string(" (") + name_of(op.kind) + ")";
     Object named(item, where);
     named.take("op");
-    op.in = read_indices(named.take_list("in"), where);
-    op.out = read_indices(named.take_list("out"), where);
+    op.in = read_indices(named.take_list("in"), where, "it reads");
+    op.out = read_indices(named.take_list("out"), where, "it writes");
     Object tensors(named.take("tensors"), where + ", tensors");
     for (const auto& [role, index] :
          std::initializer_list<std::pair<const char*, Index*>>{{"weight", &op.weight},
@@ -297,98 +282,69 @@ class Reader {
     return op;
   }
 
+  /// The words of the second column of GANGLION_OPERATION: each reads an attribute.
   static void read_attributes(Object& object, Op& op) {
-    switch (op.kind) {
-      case OpKind::affine:
-      case OpKind::rnn:
-        if (op.kind == OpKind::rnn || object.has("activation")) {
-          Object activation(object.take("activation"), object.where() + ", activation");
-          op.function = read_function(activation, "name");
-          activation.finish();
-        }
-        return;
-      case OpKind::gru:
-        op.linear_before_reset = object.take_bool("linear_before_reset");
-        return;
-      case OpKind::unary:
-        op.function = read_function(object, "function");
-        return;
-      case OpKind::binary:
-        op.binary = object.take_name("function", binary_names);
-        return;
-      case OpKind::reduce:
-        op.reduce = object.take_name("function", reduce_names);
-        return read_table(object, op);
-      case OpKind::layer_norm:
-        op.epsilon = object.take_float("epsilon");
-        if (op.epsilon < 0.0F) refuse(object.where(), "epsilon is negative");
-        return read_table(object, op);
-      case OpKind::softmax:
-      case OpKind::log_softmax:
-      case OpKind::argmax:
-      case OpKind::lookup:
-        return read_table(object, op);
-      case OpKind::matmul:
-        op.inner = object.take_count("inner");
-        return read_table(object, op);
-      case OpKind::conv1d:
-        return read_convolution(object, op.conv);
-      case OpKind::lstm:
-      case OpKind::where:
-      case OpKind::gather:
-        return;
-    }
-  }
-
-  static void read_table(Object& object, Op& op) {
-    op.rows = object.take_count("rows");
-    op.columns = object.take_count("columns");
+    const auto count = [&](const char* key, std::size_t& field, std::uint64_t least = 1) {
+      return [&object, &field, key, least] { field = object.take_count(key, least); };
+    };
+    const auto rows = count("rows", op.rows);
+    const auto columns = count("columns", op.columns);
+    const auto inner = count("inner", op.inner);
+    const auto epsilon = [&] {
+      op.epsilon = object.take_float("epsilon");
+      if (op.epsilon < 0.0F) refuse(object.where(), "epsilon is negative; a finite number of at least 0 is needed");
+    };
+    const auto linear_before_reset = [&] { op.linear_before_reset = object.take_bool("linear_before_reset"); };
+    const auto activation = [&] {
+      Object function(object.take("activation"), object.where() + ", activation");
+      op.function = read_function(function, "name");
+      function.finish();
+    };
+    const auto optional_activation = [&] {
+      if (object.has("activation")) activation();
+    };
+    const auto unary_function = [&] { op.function = read_function(object, "function"); };
+    const auto binary_function = [&] { op.binary = object.take_word("function", binary_functions, "function").value; };
+    const auto reduce_function = [&] { op.reduce = object.take_word("function", reduce_functions, "function").value; };
+    const auto in_channels = count("in_channels", op.conv.in_channels);
+    const auto length = count("length", op.conv.length);
+    const auto out_channels = count("out_channels", op.conv.out_channels);
+    const auto out_length = count("out_length", op.conv.out_length);
+    const auto stride = count("stride", op.conv.stride);
+    const auto dilation = count("dilation", op.conv.dilation);
+    const auto groups = count("groups", op.conv.groups);
+    const auto pad_left = count("pad_left", op.conv.pad_left, 0);
+    const auto pad_right = count("pad_right", op.conv.pad_right, 0);
+    const auto padding = [&] { op.conv.circular = object.take_word("padding", paddings, "padding").value; };
+    const auto read = [](const auto&... attributes) { (attributes(), ...); };
+#define GANGLION_OPERATION(id, attributes, ...) \
+  if (op.kind == OpKind::id) return read attributes;
+#include "native/vocabulary.def"
   }
 
   static native::Function read_function(Object& object, const char* key) {
-    native::Function function{object.take_name(key, unary_names), 0.0F, 0.0F};
-    switch (function.unary) {
-      case Unary::leaky_relu:
-      case Unary::elu:
-      case Unary::celu:
-        function.alpha = object.take_float("alpha");
-        break;
-      case Unary::hard_sigmoid:
-        function.alpha = object.take_float("alpha");
-        function.beta = object.take_float("beta");
-        break;
-      case Unary::clip:
-        function.alpha = read_bound(object, "low", -std::numeric_limits<float>::infinity());
-        function.beta = read_bound(object, "high", std::numeric_limits<float>::infinity());
-        break;
-      default:
-        break;
-    }
+    const UnaryWord& word = object.take_word(key, unary_functions, "function");
+    native::Function function{word.value, 0.0F, 0.0F};
+    const auto read = [&](const std::string& parameter, float& to) {
+      if (parameter.empty()) return;
+      if (!object.has(parameter.c_str())) {
+        refuse(object.where(), std::string(word.name) + " has parameters, and '" + parameter + "' is missing");
+      }
+      const bool may_be_null = parameter == "low" || parameter == "high";
+      if (may_be_null && object.take(parameter.c_str()).is_null()) {
+        to = parameter == "low" ? -std::numeric_limits<float>::infinity() : std::numeric_limits<float>::infinity();
+      } else {
+        to = object.take_float(parameter.c_str());
+      }
+    };
+    read(word.parameters[0], function.alpha);
+    read(word.parameters[1], function.beta);
     return function;
-  }
-
-  static float read_bound(Object& object, const char* key, float unbounded) {
-    return object.has(key) && object.take(key).is_null() ? unbounded : object.take_float(key);
-  }
-
-  static void read_convolution(Object& object, native::Conv1d& conv) {
-    conv.in_channels = object.take_count("in_channels");
-    conv.length = object.take_count("length");
-    conv.out_channels = object.take_count("out_channels");
-    conv.out_length = object.take_count("out_length");
-    conv.stride = object.take_count("stride");
-    conv.dilation = object.take_count("dilation");
-    conv.groups = object.take_count("groups");
-    conv.pad_left = object.take_count("pad_left", 0);
-    conv.pad_right = object.take_count("pad_right", 0);
-    const std::string padding = object.take_text("padding");
-    if (padding != "zeros" && padding != "circular")
-      refuse(object.where(), "padding " + in_quotes(padding) + " is unknown");
-    conv.circular = padding == "circular";
   }
 
   Object root_;
   Program program_;
+  std::vector<std::string> names_;
   std::map<std::string, Index> indices_;
   std::vector<bool> used_;
 };
@@ -396,10 +352,23 @@ class Reader {
 }  // namespace
 
 native::Program read_program(const std::string& json, const std::map<std::string, native::Tensor>& tensors) {
-  const Json document = parse_json(json, "program: the document");
-  Program program = Reader(document, tensors).read();
-  check_program(program);
-  return program;
+  return Reader(parse_json(json, "program: the document"), tensors).read();
+}
+
+void check_program(const std::string& json, const std::map<std::string, ForeignTensor>& tensors) {
+  const std::map<std::string_view, native::Dtype> dtypes{{"float32", native::Dtype::f32},
+                                                         {"float16", native::Dtype::f16},
+                                                         {"int8", native::Dtype::i8},
+                                                         {"int32", native::Dtype::i32}};
+  std::map<std::string, Tensor> known;
+  for (const auto& [name, tensor] : tensors) {
+    const auto dtype = dtypes.find(tensor.dtype);
+    if (dtype == dtypes.end()) {
+      refuse("tensor " + in_quotes(name), "it is " + tensor.dtype + "; float32, float16, int8 and int32 are possible");
+    }
+    known.emplace(name, Tensor{dtype->second, tensor.shape, tensor.bytes});
+  }
+  static_cast<void>(read_program(json, known));
 }
 
 }  // namespace ganglion::detail

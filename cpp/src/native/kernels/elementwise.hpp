@@ -1,65 +1,78 @@
 // Elementwise operations. Included inside an anonymous namespace.
 
-template <Unary F>
-GANGLION_INLINE Vector apply(Vector x, Vector alpha, Vector beta) {
-  const Vector zero = set(0.0F);
-  const Vector one = set(1.0F);
-  if constexpr (F == Unary::relu) return greater(zero, x);
-  if constexpr (F == Unary::leaky_relu) return select(x < zero, alpha * x, x);
-  if constexpr (F == Unary::elu) return select(x < zero, alpha * expm1_of_negative(lesser(zero, x)), x);
-  if constexpr (F == Unary::celu) {
-    // With a negative alpha the exponent of a positive x counts, so the range is open on both sides.
-    return greater(zero, x) + lesser(zero, alpha * expm1_in_range(limit(x / alpha, -87.0F, 88.0F)));
-  }
-  if constexpr (F == Unary::selu) {
-    const Vector scale = set(1.05070098735548049F);
-    return scale * select(x < zero, set(1.67326324235437728F) * expm1_of_negative(lesser(zero, x)), x);
-  }
-  if constexpr (F == Unary::gelu) return set(0.5F) * x * (one + erf(x * set(0.70710678118654752F)));
-  if constexpr (F == Unary::gelu_tanh) {
-    const Vector inner = set(0.79788456080286536F) * fma(set(0.044715F) * x, x * x, x);
-    return set(0.5F) * x * (one + tanh(inner));
-  }
-  if constexpr (F == Unary::silu) return x * sigmoid(x);
-  if constexpr (F == Unary::softplus) return softplus(x);
-  if constexpr (F == Unary::mish) {
-    // tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2) with e = exp(x); 1 from x = 20 on.
-    const Vector e = exp_in_range(limit(x, -87.0F, 20.0F));
-    const Vector n = e * (e + set(2.0F));
-    return x * (n / (n + set(2.0F)));
-  }
-  if constexpr (F == Unary::tanh) return tanh(x);
-  if constexpr (F == Unary::sigmoid) return sigmoid(x);
-  if constexpr (F == Unary::hard_sigmoid) return limit(fma(alpha, x, beta), 0.0F, 1.0F);
-  if constexpr (F == Unary::hard_swish) return x * limit(fma(set(1.0F / 6.0F), x, set(0.5F)), 0.0F, 1.0F);
-  if constexpr (F == Unary::softsign) return x / (one + magnitude(x));
-  if constexpr (F == Unary::exp) return exp(x);
-  if constexpr (F == Unary::log) return log(x);
-  if constexpr (F == Unary::sqrt) return root(x);
-  if constexpr (F == Unary::rsqrt) return one / root(x);
-  if constexpr (F == Unary::reciprocal) return one / x;
-  if constexpr (F == Unary::neg) return zero - x;
-  if constexpr (F == Unary::abs) return magnitude(x);
-  if constexpr (F == Unary::sign) {
-    return select(x == zero, zero, select(x == x, with_sign(one, x), x));
-  }
-  if constexpr (F == Unary::floor) return down(x);
-  if constexpr (F == Unary::ceil) return zero - down(zero - x);
-  if constexpr (F == Unary::round) return nearest(x);
-  if constexpr (F == Unary::erf) return erf(x);
-  if constexpr (F == Unary::logical_not) return select(x == zero, one, zero);
-  if constexpr (F == Unary::clip) return lesser(beta, greater(alpha, x));
-  return x;
-}
+// ---- functions of one element: one for each GANGLION_UNARY, by its identifier, with its parameters ----
+// exp, log, tanh, sigmoid, softplus and erf are in math.hpp.
 
-template <Unary F>
+inline Vector relu(Vector x) { return greater(set(0.0F), x); }
+inline Vector leaky_relu(Vector x, Vector alpha) { return select(x < set(0.0F), alpha * x, x); }
+inline Vector elu(Vector x, Vector alpha) {
+  const Vector zero = set(0.0F);
+  return select(x < zero, alpha * expm1_of_negative(lesser(zero, x)), x);
+}
+inline Vector celu(Vector x, Vector alpha) {
+  // With a negative alpha the exponent of a positive x counts, so the range is open on both sides.
+  const Vector zero = set(0.0F);
+  return greater(zero, x) + lesser(zero, alpha * expm1_in_range(limit(x / alpha, -87.0F, 88.0F)));
+}
+inline Vector selu(Vector x) { return set(1.05070098735548049F) * elu(x, set(1.67326324235437728F)); }
+inline Vector gelu(Vector x) { return set(0.5F) * x * (set(1.0F) + erf(x * set(0.70710678118654752F))); }
+inline Vector gelu_tanh(Vector x) {
+  const Vector inner = set(0.79788456080286536F) * fma(set(0.044715F) * x, x * x, x);
+  return set(0.5F) * x * (set(1.0F) + tanh(inner));
+}
+inline Vector silu(Vector x) { return x * sigmoid(x); }
+inline Vector mish(Vector x) {
+  // tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2) with e = exp(x); 1 from x = 20 on.
+  const Vector e = exp_in_range(limit(x, -87.0F, 20.0F));
+  const Vector n = e * (e + set(2.0F));
+  return x * (n / (n + set(2.0F)));
+}
+inline Vector hard_sigmoid(Vector x, Vector alpha, Vector beta) { return limit(fma(alpha, x, beta), 0.0F, 1.0F); }
+inline Vector hard_swish(Vector x) { return x * hard_sigmoid(x, set(1.0F / 6.0F), set(0.5F)); }
+inline Vector softsign(Vector x) { return x / (set(1.0F) + magnitude(x)); }
+inline Vector sqrt(Vector x) { return root(x); }
+inline Vector rsqrt(Vector x) { return set(1.0F) / root(x); }
+inline Vector reciprocal(Vector x) { return set(1.0F) / x; }
+inline Vector neg(Vector x) { return set(0.0F) - x; }
+inline Vector abs(Vector x) { return magnitude(x); }
+inline Vector sign(Vector x) {
+  const Vector zero = set(0.0F);
+  return select(x == zero, zero, select(x == x, with_sign(set(1.0F), x), x));
+}
+inline Vector floor(Vector x) { return down(x); }
+inline Vector ceil(Vector x) { return set(0.0F) - down(set(0.0F) - x); }
+inline Vector round(Vector x) { return nearest(x); }
+inline Vector sin(Vector x) { return each(sin_of, x); }
+inline Vector cos(Vector x) { return each(cos_of, x); }
+inline Vector atan(Vector x) { return each(atan_of, x); }
+inline Vector logical_not(Vector x) { return select(x == set(0.0F), set(1.0F), set(0.0F)); }
+inline Vector clip(Vector x, Vector low, Vector high) { return lesser(high, greater(low, x)); }
+
+// A line of the table without a function above does not compile: "<identifier> was not declared".
+#define GANGLION_GIVEN(value, ...) __VA_OPT__(, value)
+#define GANGLION_UNARY(id, name, first, second, ...)                                                          \
+  struct Unary_##id {                                                                                         \
+    GANGLION_INLINE static Vector of(Vector x, [[maybe_unused]] Vector alpha, [[maybe_unused]] Vector beta) { \
+      return id(x GANGLION_GIVEN(alpha, first) GANGLION_GIVEN(beta, second));                                 \
+    }                                                                                                         \
+  };
+#include "native/vocabulary.def"
+#undef GANGLION_GIVEN
+
+template <class Function>
 void unary(const float* x, float* y, std::size_t size, float alpha, float beta) noexcept GANGLION_NONBLOCKING {
   const Vector a = set(alpha);
   const Vector b = set(beta);
   std::size_t i = 0;
-  for (; i + lanes <= size; i += lanes) store(y + i, apply<F>(load(x + i), a, b));
-  if (i < size) store_first(y + i, apply<F>(load_first(x + i, size - i), a, b), size - i);
+  for (; i + lanes <= size; i += lanes) store(y + i, Function::of(load(x + i), a, b));
+  if (i < size) store_first(y + i, Function::of(load_first(x + i, size - i), a, b), size - i);
 }
+
+constexpr UnaryKernel unary_kernels[] = {
+    nullptr,  // identity
+#define GANGLION_UNARY(id, ...) unary<Unary_##id>,
+#include "native/vocabulary.def"
+};
 
 void unary_rows(const Step& step) noexcept GANGLION_NONBLOCKING {
   for (std::size_t row = 0; row < step.batch; ++row) {
@@ -68,35 +81,38 @@ void unary_rows(const Step& step) noexcept GANGLION_NONBLOCKING {
   }
 }
 
-template <Binary F>
-GANGLION_INLINE Vector apply(Vector a, Vector b) {
-  const Vector zero = set(0.0F);
-  const Vector one = set(1.0F);
-  const auto flag = [&](Mask m) { return select(m, one, zero); };
-  const auto truth = [&](Vector v) { return select(v == zero, zero, one); };
-  if constexpr (F == Binary::add) return a + b;
-  if constexpr (F == Binary::sub) return a - b;
-  if constexpr (F == Binary::mul) return a * b;
-  if constexpr (F == Binary::div) return a / b;
-  if constexpr (F == Binary::min) return minimum(a, b);
-  if constexpr (F == Binary::max) return maximum(a, b);
-  if constexpr (F == Binary::less) return flag(a < b);
-  if constexpr (F == Binary::less_equal) return flag(a <= b);
-  if constexpr (F == Binary::greater) return flag(b < a);
-  if constexpr (F == Binary::greater_equal) return flag(b <= a);
-  if constexpr (F == Binary::equal) return flag(a == b);
-  if constexpr (F == Binary::logical_and) return truth(a) * truth(b);
-  if constexpr (F == Binary::logical_or) return greater(truth(a), truth(b));
-  if constexpr (F == Binary::logical_xor) return flag(truth(a) == (one - truth(b)));
-  return a;
-}
+// ---- functions of two elements: one for each GANGLION_BINARY, by its identifier ----
+
+namespace of_two {
+
+inline Vector flag(Mask mask) { return select(mask, set(1.0F), set(0.0F)); }
+inline Vector truth(Vector a) { return select(a == set(0.0F), set(0.0F), set(1.0F)); }
+
+inline Vector add(Vector a, Vector b) { return a + b; }
+inline Vector sub(Vector a, Vector b) { return a - b; }
+inline Vector mul(Vector a, Vector b) { return a * b; }
+inline Vector div(Vector a, Vector b) { return a / b; }
+inline Vector pow(Vector a, Vector b) { return each(pow_of, a, b); }
+inline Vector min(Vector a, Vector b) { return minimum(a, b); }
+inline Vector max(Vector a, Vector b) { return maximum(a, b); }
+inline Vector mod(Vector a, Vector b) { return each(mod_of, a, b); }
+inline Vector less(Vector a, Vector b) { return flag(a < b); }
+inline Vector less_equal(Vector a, Vector b) { return flag(a <= b); }
+inline Vector greater(Vector a, Vector b) { return flag(b < a); }
+inline Vector greater_equal(Vector a, Vector b) { return flag(b <= a); }
+inline Vector equal(Vector a, Vector b) { return flag(a == b); }
+inline Vector logical_and(Vector a, Vector b) { return truth(a) * truth(b); }
+inline Vector logical_or(Vector a, Vector b) { return truth(truth(a) + truth(b)); }
+inline Vector logical_xor(Vector a, Vector b) { return flag(truth(a) == (set(1.0F) - truth(b))); }
+
+}  // namespace of_two
 
 /// An operand of size 1 stands for a whole row.
 GANGLION_INLINE Vector at(const float* p, bool single, std::size_t i, std::size_t n) {
   return single ? set(*p) : load_up_to(p + i, n);
 }
 
-template <Binary F>
+template <class Function>
 void binary(const Step& step) noexcept GANGLION_NONBLOCKING {
   const bool single_a = step.in_size[0] == 1;
   const bool single_b = step.in_size[1] == 1;
@@ -106,10 +122,21 @@ void binary(const Step& step) noexcept GANGLION_NONBLOCKING {
     float* out = step.out[0].data + row * step.out[0].stride;
     for (std::size_t i = 0; i < step.size; i += lanes) {
       const std::size_t n = step.size - i;
-      store_up_to(out + i, apply<F>(at(a, single_a, i, n), at(b, single_b, i, n)), n);
+      store_up_to(out + i, Function::of(at(a, single_a, i, n), at(b, single_b, i, n)), n);
     }
   }
 }
+
+#define GANGLION_BINARY(id, ...)                                                      \
+  struct Binary_##id {                                                                \
+    GANGLION_INLINE static Vector of(Vector a, Vector b) { return of_two::id(a, b); } \
+  };
+#include "native/vocabulary.def"
+
+constexpr Kernel binary_kernels[] = {
+#define GANGLION_BINARY(id, ...) binary<Binary_##id>,
+#include "native/vocabulary.def"
+};
 
 void where(const Step& step) noexcept GANGLION_NONBLOCKING {
   for (std::size_t row = 0; row < step.batch; ++row) {

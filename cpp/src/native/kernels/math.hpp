@@ -117,6 +117,20 @@ inline Vector erf(Vector x) {
   return select(set(0.927734375F) < t, far, near);
 }
 
+/// A function of numbers of every lane: for what has no vector form here.
+template <class Function, class... Vectors>
+inline Vector each(Function function, Vectors... arguments) {
+  float values[sizeof...(arguments)][lanes];
+  std::size_t next = 0;
+  (store(values[next++], arguments), ...);
+  float results[lanes];
+  for (std::size_t i = 0; i < lanes; ++i) {
+    if constexpr (sizeof...(arguments) == 1) results[i] = function(values[0][i]);
+    if constexpr (sizeof...(arguments) == 2) results[i] = function(values[0][i], values[1][i]);
+  }
+  return load(results);
+}
+
 /// NaN from either side, as torch.minimum and torch.maximum have it.
 inline Vector minimum(Vector a, Vector b) { return select(a == a, lesser(a, b), a); }
 inline Vector maximum(Vector a, Vector b) { return select(a == a, greater(a, b), a); }

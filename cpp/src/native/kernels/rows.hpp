@@ -36,47 +36,68 @@ inline float log_of(float x) {
   return value[0];
 }
 
-template <Reduce F>
-inline float reduced(const float* x, std::size_t n) {
-  const auto plus = [](Vector a, Vector b) { return a + b; };
-  const auto square = [](Vector v) { return v * v; };
-  if constexpr (F == Reduce::sum) return row_sum(x, n);
-  if constexpr (F == Reduce::mean) return row_sum(x, n) / static_cast<float>(n);
-  if constexpr (F == Reduce::max) return row_maximum(x, n);
-  if constexpr (F == Reduce::min) {
-    return -maximum_of(
-        fold(x, n, -__builtin_inff(), [](Vector v) { return -v; }, [](Vector a, Vector b) { return maximum(a, b); }));
-  }
-  if constexpr (F == Reduce::prod) {
-    float values[lanes];
-    store(values, fold(x, n, 1.0F, [](Vector v) { return v; }, [](Vector a, Vector b) { return a * b; }));
-    float product = 1.0F;
-    for (const float value : values) product *= value;
-    return product;
-  }
-  if constexpr (F == Reduce::l1) return sum_of(fold(x, n, 0.0F, [](Vector v) { return magnitude(v); }, plus));
-  if constexpr (F == Reduce::l2) return __builtin_sqrtf(sum_of(fold(x, n, 0.0F, square, plus)));
-  if constexpr (F == Reduce::sum_square) return sum_of(fold(x, n, 0.0F, square, plus));
-  if constexpr (F == Reduce::logsumexp) {
-    const float top = row_maximum(x, n);
-    // All elements minus infinity, or one of them infinite: the largest one is the answer.
-    if (!(__builtin_fabsf(top) < __builtin_inff())) return top;
-    return top + log_of(row_exp_sum(x, n, top));
-  }
-  return 0.0F;
+// ---- functions of a row: one for each GANGLION_REDUCE, by its name ----
+
+namespace of_row {
+
+/// The sum of a function of the elements.
+template <class Transform>
+inline float sum_over(const float* x, std::size_t n, Transform transform) {
+  return sum_of(fold(x, n, 0.0F, transform, [](Vector a, Vector b) { return a + b; }));
 }
 
-template <Reduce F>
+inline float sum(const float* x, std::size_t n) { return row_sum(x, n); }
+inline float mean(const float* x, std::size_t n) { return row_sum(x, n) / static_cast<float>(n); }
+inline float max(const float* x, std::size_t n) { return row_maximum(x, n); }
+inline float min(const float* x, std::size_t n) {
+  return -maximum_of(
+      fold(x, n, -__builtin_inff(), [](Vector v) { return -v; }, [](Vector a, Vector b) { return maximum(a, b); }));
+}
+inline float prod(const float* x, std::size_t n) {
+  float values[lanes];
+  store(values, fold(x, n, 1.0F, [](Vector v) { return v; }, [](Vector a, Vector b) { return a * b; }));
+  float product = 1.0F;
+  for (const float value : values) product *= value;
+  return product;
+}
+inline float l1(const float* x, std::size_t n) {
+  return sum_over(x, n, [](Vector v) { return magnitude(v); });
+}
+inline float sum_square(const float* x, std::size_t n) {
+  return sum_over(x, n, [](Vector v) { return v * v; });
+}
+inline float l2(const float* x, std::size_t n) { return __builtin_sqrtf(sum_square(x, n)); }
+inline float logsumexp(const float* x, std::size_t n) {
+  const float top = row_maximum(x, n);
+  // All elements minus infinity, or one of them infinite: the largest one is the answer.
+  if (!(__builtin_fabsf(top) < __builtin_inff())) return top;
+  return top + log_of(row_exp_sum(x, n, top));
+}
+
+}  // namespace of_row
+
+#define GANGLION_REDUCE(id)                                                                     \
+  struct Reduce_##id {                                                                          \
+    GANGLION_INLINE static float of(const float* x, std::size_t n) { return of_row::id(x, n); } \
+  };
+#include "native/vocabulary.def"
+
+template <class Function>
 void reduce(const Step& step) noexcept GANGLION_NONBLOCKING {
   for (std::size_t row = 0; row < step.batch; ++row) {
     const float* x = step.in[0].data + row * step.in[0].stride;
     float* out = step.out[0].data + row * step.out[0].stride;
-    for (std::size_t i = 0; i < step.rows; ++i) out[i] = reduced<F>(x + i * step.columns, step.columns);
+    for (std::size_t i = 0; i < step.rows; ++i) out[i] = Function::of(x + i * step.columns, step.columns);
   }
 }
 
+constexpr Kernel reduce_kernels[] = {
+#define GANGLION_REDUCE(id) reduce<Reduce_##id>,
+#include "native/vocabulary.def"
+};
+
 template <bool Logarithm>
-void softmax(const Step& step) noexcept GANGLION_NONBLOCKING {
+inline void softmax_of_rows(const Step& step) noexcept GANGLION_NONBLOCKING {
   const std::size_t n = step.columns;
   for (std::size_t i = 0; i < step.batch * step.rows; ++i) {
     const float* x = step.in[0].data + i / step.rows * step.in[0].stride + i % step.rows * n;
@@ -92,6 +113,9 @@ void softmax(const Step& step) noexcept GANGLION_NONBLOCKING {
     }
   }
 }
+
+void softmax(const Step& step) noexcept GANGLION_NONBLOCKING { softmax_of_rows<false>(step); }
+void log_softmax(const Step& step) noexcept GANGLION_NONBLOCKING { softmax_of_rows<true>(step); }
 
 void argmax(const Step& step) noexcept GANGLION_NONBLOCKING {
   const std::size_t n = step.columns;

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "ganglion/realtime.hpp"
+#include "native/vocabulary.hpp"
 
 namespace ganglion::native {
 
@@ -70,14 +71,9 @@ struct KernelTable {
   Kernel unary_rows;         ///< unary over all rows of the batch
   Kernel copy;
   Kernel gather;
-  Kernel where;
-  Kernel softmax;
-  Kernel log_softmax;
-  Kernel argmax;
-  Kernel layer_norm;
   Kernel conv1d;
-  Kernel matmul;
-  Kernel lookup;
+#define GANGLION_PLAIN_OPERATION(id, ...) Kernel id;
+#include "native/vocabulary.def"
   Kernel blend;  ///< out = (1 - in[0]) * in[1] + in[0] * in[2]: the last line of a GRU
   bool (*all_finite)(const float* values, std::size_t size) noexcept GANGLION_NONBLOCKING;  ///< realtime::AllFinite
 };
@@ -89,12 +85,12 @@ struct DotKernels {
   Kernel gru;
 };
 
-// Functions that come from the C library, one element at a time; the same for every instruction set.
-void sin_kernel(const float* x, float* y, std::size_t size, float, float) noexcept GANGLION_NONBLOCKING;
-void cos_kernel(const float* x, float* y, std::size_t size, float, float) noexcept GANGLION_NONBLOCKING;
-void atan_kernel(const float* x, float* y, std::size_t size, float, float) noexcept GANGLION_NONBLOCKING;
-void pow_kernel(const Step& step) noexcept GANGLION_NONBLOCKING;
-void mod_kernel(const Step& step) noexcept GANGLION_NONBLOCKING;
+// Functions that come from the C library (scalar.cpp), one number at a time; the same for every instruction set.
+float sin_of(float x) noexcept GANGLION_NONBLOCKING;
+float cos_of(float x) noexcept GANGLION_NONBLOCKING;
+float atan_of(float x) noexcept GANGLION_NONBLOCKING;
+float pow_of(float a, float b) noexcept GANGLION_NONBLOCKING;
+float mod_of(float a, float b) noexcept GANGLION_NONBLOCKING;
 
 extern const KernelTable kernels_portable;
 #if defined(__x86_64__)

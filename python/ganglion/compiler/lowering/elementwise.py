@@ -10,7 +10,8 @@ from ganglion.compiler.bounds import bounds
 from ganglion.compiler.builder import BOOLEAN, FLOAT, INTEGER, Symbol, Tensor, size_of
 from ganglion.compiler.lowering.site import Site, lowers
 
-_SIMPLE = {
+# Operators that are one function.
+SIMPLE = {
     "Relu": "relu",
     "Selu": "selu",
     "Softplus": "softplus",
@@ -28,13 +29,13 @@ _SIMPLE = {
     "Atan": "atan",
     "Erf": "erf",
 }
-_WITH_PARAMETERS = {
+WITH_PARAMETERS = {
     "LeakyRelu": ("leaky_relu", {"alpha": 0.01}),
     "Elu": ("elu", {"alpha": 1.0}),
     "Celu": ("celu", {"alpha": 1.0}),
     "HardSigmoid": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
 }
-_KEEPS_KIND = {"Neg": "neg", "Abs": "abs", "Sign": "sign", "Floor": "floor", "Ceil": "ceil", "Round": "round"}
+KEEPS_KIND = {"Neg": "neg", "Abs": "abs", "Sign": "sign", "Floor": "floor", "Ceil": "ceil", "Round": "round"}
 _ARITHMETIC = {"Add": "add", "Sub": "sub", "Mul": "mul", "Sum": "add", "Min": "min", "Max": "max"}
 _COMPARISON = {
     "Less": "less",
@@ -63,26 +64,26 @@ def as_float32(tensor: Tensor) -> Tensor:
     return tensor.astype(np.float32) if not isinstance(tensor, Symbol) and tensor.dtype.kind == "f" else tensor
 
 
-@lowers(*_SIMPLE)
+@lowers(*SIMPLE)
 def _simple(site: Site) -> Tensor:
     if site.operator == "Selu":
         given = site.attribute("alpha", _SELU[0]), site.attribute("gamma", _SELU[1])
         if not np.allclose(given, _SELU, rtol=1e-6, atol=0.0):
             raise site.refuse(f"alpha and gamma are {given}; only torch's SELU constants are supported")
-    return site.unary(_SIMPLE[site.operator], site.tensor(0))
+    return site.unary(SIMPLE[site.operator], site.tensor(0))
 
 
-@lowers(*_WITH_PARAMETERS)
+@lowers(*WITH_PARAMETERS)
 def _with_parameters(site: Site) -> Tensor:
-    function, defaults = _WITH_PARAMETERS[site.operator]
+    function, defaults = WITH_PARAMETERS[site.operator]
     parameters = {key: float(site.attribute(key, default)) for key, default in defaults.items()}
     return site.unary(function, site.tensor(0), FLOAT, **parameters)
 
 
-@lowers(*_KEEPS_KIND)
+@lowers(*KEEPS_KIND)
 def _keeps_kind(site: Site) -> Tensor:
     x = site.tensor(0)
-    return site.unary(_KEEPS_KIND[site.operator], x, _kind(x))
+    return site.unary(KEEPS_KIND[site.operator], x, _kind(x))
 
 
 @lowers("Not")

@@ -11,6 +11,7 @@ import numpy as np
 
 from ganglion.compiler.builder import Symbol, Tensor
 from ganglion.compiler.lowering.site import Site, lowers
+from ganglion.compiler.vocabulary import RNN_ACTIVATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _LSTM_ORDER = (0, 2, 3, 1)  # ONNX: input, output, forget, cell; ours: input, forget, cell, output
 _GRU_ORDER = (1, 0, 2)  # ONNX: update, reset, hidden; ours: reset, update, new
-_RNN_ACTIVATIONS = {"tanh": "tanh", "relu": "relu"}
 
 
 @lowers("LSTM")
@@ -59,8 +59,8 @@ def _gru(site: Site) -> tuple[Tensor, ...]:
 @lowers("RNN")
 def _rnn(site: Site) -> tuple[Tensor, ...]:
     given = [str(name) for name in site.attribute("activations", ["Tanh"])]
-    activation = _RNN_ACTIVATIONS.get(given[0].lower())
-    if activation is None:
+    activation = given[0].lower()
+    if activation not in RNN_ACTIVATIONS:
         raise site.refuse(f"activation {given[0]}; Tanh and Relu are supported")
     _expect(site, 6, (given[0],))
     weight, bias, _ = _weights(site, 1, (0,))

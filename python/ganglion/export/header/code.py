@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion.compiler import vocabulary
 from ganglion.export.header import kernels as cpp
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def write_step(program: Program) -> Code:
         inputs = " ".join(str(writer.size(value)) for value in op.inputs)
         outputs = " ".join(str(writer.size(value)) for value in op.outputs)
         writer.lines.append(f"// {number}: {op.kind}, {inputs} -> {outputs}")
-        _OPS[op.kind](writer, op, number)
+        _OPS.get(op.kind, _plain)(writer, op, number)
         for place in writer.temporary:
             writer.scratch.give_back(place)
         writer.temporary.clear()
@@ -303,7 +304,7 @@ def _steps(writer: _Writer, op: Op) -> tuple[int, ...]:
 
 def _binary(writer: _Writer, op: Op, _: int) -> None:
     a, b = (writer.places[value] for value in op.inputs)
-    function = f"[](float a, float b) {{ return {cpp.BINARY[op.attributes['function']]}; }}"
+    function = f"[](float a, float b) {{ return {cpp.binary(op.attributes['function'])}; }}"
     writer.call("combine", _steps(writer, op), a, b, writer.take_output(op), function)
 
 
@@ -327,9 +328,11 @@ def _argmax(writer: _Writer, op: Op, _: int) -> None:
     _over_rows(writer, op, "argmax")
 
 
-def _softmax(writer: _Writer, op: Op, _: int) -> None:
-    table = (op.attributes["rows"], op.attributes["columns"])
-    writer.call(op.kind, table, writer.places[op.inputs[0]], writer.take_output(op))
+def _plain(writer: _Writer, op: Op, _: int) -> None:
+    """An operation that is one function of its operands, with its sizes as template parameters."""
+    sizes = [op.attributes[key] for key in vocabulary.OPERATIONS[op.kind].attributes]
+    operands = [writer.places[value] for value in op.inputs]
+    writer.call(op.kind, sizes, *operands, writer.take_output(op))
 
 
 def _layer_norm(writer: _Writer, op: Op, number: int) -> None:
@@ -352,12 +355,6 @@ def _conv1d(writer: _Writer, op: Op, number: int) -> None:
     sizes = (a["groups"], channels // a["groups"], left + length + right, a["out_channels"], a["out_length"], kernel)
     weight, bias = (writer.vector(op, number, role) for role in ("weight", "bias"))
     writer.call("conv1d", (*sizes, a["stride"], a["dilation"]), weight, bias, source, target)
-
-
-def _matmul(writer: _Writer, op: Op, _: int) -> None:
-    sizes = tuple(op.attributes[key] for key in ("rows", "inner", "columns"))
-    a, b = (writer.places[value] for value in op.inputs)
-    writer.call("matmul", sizes, a, b, writer.take_output(op))
 
 
 def _gather(writer: _Writer, op: Op, number: int) -> None:
@@ -386,12 +383,6 @@ def _gather(writer: _Writer, op: Op, number: int) -> None:
     writer.call("gather", (writer.size(op.outputs[0]),), table, source, target)
 
 
-def _lookup(writer: _Writer, op: Op, _: int) -> None:
-    table, index = (writer.places[value] for value in op.inputs)
-    sizes = (op.attributes["rows"], op.attributes["columns"])
-    writer.call("lookup", sizes, table, f"*({index})", writer.take_output(op))
-
-
 _OPS: dict[str, Callable[[_Writer, Op, int], None]] = {
     "affine": _affine,
     "lstm": _lstm,
@@ -401,12 +392,9 @@ _OPS: dict[str, Callable[[_Writer, Op, int], None]] = {
     "binary": _binary,
     "where": _where,
     "reduce": _reduce,
-    "softmax": _softmax,
-    "log_softmax": _softmax,
     "argmax": _argmax,
     "layer_norm": _layer_norm,
     "conv1d": _conv1d,
-    "matmul": _matmul,
     "gather": _gather,
-    "lookup": _lookup,
 }
+"""How an operation is written, where it is not `_plain`."""

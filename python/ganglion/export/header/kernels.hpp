@@ -1,5 +1,6 @@
-// Operations of the header target (header.py). Not a header of its own: every section goes into a written policy.hpp if
-// that policy needs it. A section starts with a line of dashes, its name and the names of the sections that it needs.
+// Operations of the header target. Not a header of its own: every section goes into a written policy.hpp if that policy
+// needs it. A section starts with a line of dashes, its name and the names of the sections that it needs. Functions of
+// one element are sections too, made from cpp/src/native/vocabulary.def (kernels.py).
 // What each function computes is defined in cpp/FORMAT.md; a NaN that goes in comes out, so that step() sees it.
 #include <cmath>
 #include <cstddef>
@@ -104,58 +105,9 @@ inline float maximum(float a, float b) noexcept { return a > b || a != a ? a : b
 // --- minimum
 inline float minimum(float a, float b) noexcept { return a < b || a != a ? a : b; }
 
-// --- relu
-inline float relu(float x) noexcept { return x < 0.0F ? 0.0F : x; }
-
-// --- clip
+// --- bounds
 inline float at_least(float x, float low) noexcept { return x < low ? low : x; }
 inline float at_most(float x, float high) noexcept { return x > high ? high : x; }
-
-// --- sigmoid
-inline float sigmoid(float x) noexcept { return 1.0F / (1.0F + std::exp(-x)); }
-
-// --- leaky_relu
-inline float leaky_relu(float x, float alpha) noexcept { return x < 0.0F ? alpha * x : x; }
-
-// --- elu
-inline float elu(float x, float alpha) noexcept { return x > 0.0F ? x : alpha * std::expm1(x); }
-
-// --- celu
-inline float celu(float x, float alpha) noexcept { return x > 0.0F ? x : alpha * std::expm1(x / alpha); }
-
-// --- selu: elu
-inline float selu(float x) noexcept { return 1.05070102214813232421875F * elu(x, 1.67326319217681884765625F); }
-
-// --- gelu
-inline float gelu(float x) noexcept { return 0.5F * x * (1.0F + std::erf(x * 0.707106769F)); }
-
-// --- gelu_tanh
-inline float gelu_tanh(float x) noexcept {
-  return 0.5F * x * (1.0F + std::tanh(0.797884583F * (x + 0.044715F * x * x * x)));
-}
-
-// --- silu: sigmoid
-inline float silu(float x) noexcept { return x * sigmoid(x); }
-
-// --- softplus
-inline float softplus(float x) noexcept { return (x < 0.0F ? 0.0F : x) + std::log1p(std::exp(-std::fabs(x))); }
-
-// --- mish: softplus
-inline float mish(float x) noexcept { return x * std::tanh(softplus(x)); }
-
-// --- hard_sigmoid: clip
-inline float hard_sigmoid(float x, float alpha, float beta) noexcept {
-  return at_most(at_least(alpha * x + beta, 0.0F), 1.0F);
-}
-
-// --- hard_swish: hard_sigmoid
-inline float hard_swish(float x) noexcept { return x * hard_sigmoid(x, 0.16666667F, 0.5F); }
-
-// --- softsign
-inline float softsign(float x) noexcept { return x / (1.0F + std::fabs(x)); }
-
-// --- sign
-inline float sign(float x) noexcept { return x > 0.0F ? 1.0F : x < 0.0F ? -1.0F : x; }
 
 // --- lstm: product sigmoid
 /// Gates i, f, g, o; `gates` is room for 4 * Hidden numbers.
@@ -381,8 +333,8 @@ inline void gather(const Index* index, const float* x, float* y) noexcept {
 // --- lookup
 /// An index outside of the table is taken as the row at that end, a NaN as row 0.
 template <std::size_t Rows, std::size_t Columns>
-inline void lookup(const float* table, float index, float* y) noexcept {
+inline void lookup(const float* table, const float* index, float* y) noexcept {
   std::size_t row = 0;
-  if (index > 0.0F) row = index >= static_cast<float>(Rows - 1) ? Rows - 1 : static_cast<std::size_t>(index);
+  if (*index > 0.0F) row = *index >= static_cast<float>(Rows - 1) ? Rows - 1 : static_cast<std::size_t>(*index);
   for (std::size_t i = 0; i < Columns; ++i) y[i] = table[row * Columns + i];
 }

@@ -1,87 +1,49 @@
-"""The C++ functions of the header target, picked from `kernels.hpp`, and C++ literals."""
+"""The C++ functions of the header target, from `kernels.hpp` and the table of functions, and C++ literals."""
 
 from __future__ import annotations
 
 import functools
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ganglion.compiler import vocabulary
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _SOURCE = Path(__file__).with_name("kernels.hpp")
 _MARK = "// --- "
 
-UNARY = {
-    "relu": "detail::relu(x)",
-    "leaky_relu": "detail::leaky_relu(x, {alpha})",
-    "elu": "detail::elu(x, {alpha})",
-    "celu": "detail::celu(x, {alpha})",
-    "selu": "detail::selu(x)",
-    "gelu": "detail::gelu(x)",
-    "gelu_tanh": "detail::gelu_tanh(x)",
-    "silu": "detail::silu(x)",
-    "softplus": "detail::softplus(x)",
-    "mish": "detail::mish(x)",
-    "tanh": "std::tanh(x)",
-    "sigmoid": "detail::sigmoid(x)",
-    "hard_sigmoid": "detail::hard_sigmoid(x, {alpha}, {beta})",
-    "hard_swish": "detail::hard_swish(x)",
-    "softsign": "detail::softsign(x)",
-    "exp": "std::exp(x)",
-    "log": "std::log(x)",
-    "sqrt": "std::sqrt(x)",
-    "rsqrt": "1.0F / std::sqrt(x)",
-    "reciprocal": "1.0F / x",
-    "neg": "-x",
-    "abs": "std::fabs(x)",
-    "sign": "detail::sign(x)",
-    "floor": "std::floor(x)",
-    "ceil": "std::ceil(x)",
-    "round": "std::nearbyint(x)",
-    "sin": "std::sin(x)",
-    "cos": "std::cos(x)",
-    "atan": "std::atan(x)",
-    "erf": "std::erf(x)",
-    "not": "x == 0.0F ? 1.0F : 0.0F",
-}
-"""Functions of one element as C++ expressions of `x`, but for `clip`, whose bounds may be missing."""
-
-BINARY = {
-    "add": "a + b",
-    "sub": "a - b",
-    "mul": "a * b",
-    "div": "a / b",
-    "pow": "std::pow(a, b)",
-    "min": "detail::minimum(a, b)",
-    "max": "detail::maximum(a, b)",
-    "mod": "std::fmod(a, b)",
-    "less": "a < b ? 1.0F : 0.0F",
-    "less_equal": "a <= b ? 1.0F : 0.0F",
-    "greater": "a > b ? 1.0F : 0.0F",
-    "greater_equal": "a >= b ? 1.0F : 0.0F",
-    "equal": "a == b ? 1.0F : 0.0F",
-    "and": "a != 0.0F && b != 0.0F ? 1.0F : 0.0F",
-    "or": "a != 0.0F || b != 0.0F ? 1.0F : 0.0F",
-    "xor": "(a != 0.0F) != (b != 0.0F) ? 1.0F : 0.0F",
-}
-"""Functions of two elements as C++ expressions of `a` and `b`."""
+_BOUNDS = ("at_least", "at_most")
+_NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.])")
 
 
-def unary(function: str, parameters: dict[str, float | None]) -> str:
+def unary(function: str, parameters: Mapping[str, float | None]) -> str:
     """A function of one element as a C++ expression of `x`."""
-    if function == "clip":
+    given = parameters.values()
+    if None in given:  # a bound that is not there
         result = "x"
-        for bound, name in (("low", "at_least"), ("high", "at_most")):
+        for bound, name in zip(("low", "high"), _BOUNDS, strict=True):
             limit = parameters[bound]
             if limit is not None:
                 result = f"detail::{name}({result}, {literal(limit)})"
         return result
-    numbers = {key: literal(value) for key, value in parameters.items() if value is not None}
-    return UNARY[function].format(**numbers)
+    arguments = ", ".join(["x", *(literal(value) for value in given if value is not None)])
+    return f"detail::{vocabulary.UNARY_FUNCTIONS[function].identifier}({arguments})"
+
+
+def binary(function: str) -> str:
+    """A function of two elements as a C++ expression of `a` and `b`."""
+    return _in_float(vocabulary.BINARY_FUNCTIONS[function].definition)
+
+
+def _in_float(definition: str) -> str:
+    """A definition of the table with its numbers as literals of type float."""
+    return _NUMBER.sub(lambda number: literal(float(number[0])), definition)
 
 
 def literal(value: float) -> str:
@@ -128,6 +90,19 @@ def _sections() -> dict[str, tuple[tuple[str, ...], tuple[str, ...], str]]:
     for section in _SOURCE.read_text(encoding="utf-8").split(f"\n{_MARK}")[1:]:
         title, _, body = section.partition("\n")
         name, _, needs = title.partition(":")
-        offers = ("at_least", "at_most") if name == "clip" else (name,)
-        found[name] = (offers, tuple(needs.split()), body.strip())
+        found[name] = (_BOUNDS if name == "bounds" else (name,), tuple(needs.split()), body.strip())
+        if name == "bounds":
+            found |= _functions_of_one_element()
+    return found
+
+
+def _functions_of_one_element() -> dict[str, tuple[tuple[str, ...], tuple[str, ...], str]]:
+    found: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {}
+    for function in vocabulary.UNARY_FUNCTIONS.values():
+        name, body = function.identifier, _in_float(function.definition)
+        called = set(re.findall(r"(?<![\w:])\w+(?=\()", body))
+        needs = [other for other in found if other in called] + (["bounds"] if called & set(_BOUNDS) else [])
+        arguments = ", ".join(f"float {argument}" for argument in ("x", *function.parameters))
+        text = f"inline float {name}({arguments}) noexcept {{ return {body}; }}"
+        found[name] = ((name,), tuple(needs), text)
     return found
