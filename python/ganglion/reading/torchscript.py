@@ -1,8 +1,9 @@
 """What a TorchScript file without a contract is, found out by running it.
 
-The rules, and the codes in square brackets, are those of the C++ runtime (`cpp/src/engines/libtorch/probe.hpp`),
-which is not asked: its LibTorch engine has to be compiled on each machine once, and where files are converted there is
-often no compiler of C++20. `ganglion verify` compares the two, since each steps the file by its own reading.
+The rules, the sentences and the codes in square brackets are those of the C++ runtime
+(`cpp/src/engines/libtorch/probe.hpp`), which is not asked: its LibTorch engine has to be compiled on each machine once,
+and where files are converted there is often no compiler of C++20. Tests hold the two lists of codes equal and compare
+what both say of the same files; `ganglion verify` compares the two again, since each steps the file by its own reading.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -92,6 +93,7 @@ def read(module: torch.jit.ScriptModule, state_names: Sequence[str] | None = Non
         )
     _check_forward(module)
     findings = _check_normalisers(buffers, state_names or ())
+    _check_weights(module)
     at_load = {path: value.clone() for path, value in buffers.items()}
     dtype = next((weight.dtype for weight in _matrices(module)), torch.float32)
     shape = _observation_shape(module, dtype, at_load)
@@ -101,16 +103,12 @@ def read(module: torch.jit.ScriptModule, state_names: Sequence[str] | None = Non
             raise refusal(
                 "normaliser-updates",
                 f"forward updates the normaliser's buffer {path} although the module is in eval mode, so actions would "
-                "drift; export the policy after eval(), or name the state buffers, and all others keep their values",
+                "drift; export the policy after eval(), or name the state buffers, and all others keep the values that "
+                "a reset gives them",
             )
     chosen = changed if state_names is None else list(state_names)
     for path in chosen:
-        if not initial[path].is_floating_point():
-            raise refusal(
-                "state-not-floating",
-                f"the buffer {path} of type {initial[path].dtype} is changed by forward; only floating-point state "
-                "can be kept",
-            )
+        _check_state(path, initial[path])
     put_back(module, initial.items())
     result = module(torch.zeros(shape, dtype=dtype))
     put_back(module, initial.items())
@@ -168,23 +166,47 @@ def _check_forward(module: torch.jit.ScriptModule) -> None:
 def _check_normalisers(buffers: dict[str, Tensor], state_names: Sequence[str]) -> tuple[Finding, ...]:
     findings = []
     for path, value in buffers.items():
-        if not _is_normaliser(path) or path in state_names:
+        if not _is_normaliser(path) or path in state_names or not value.is_floating_point():
             continue
         if not value.isfinite().all():
             raise refusal(
                 "normaliser-not-finite",
-                f"the buffer {path} of a normaliser has elements that are not finite, so every action would be NaN; "
-                "export again from a good checkpoint",
+                f"the buffer {path} of a normaliser has {_counted(~value.isfinite())} that are not finite, so every "
+                "action would be NaN; export again from a good checkpoint",
             )
-        zeros = (value == 0).flatten().nonzero()
-        if len(zeros) and not path.endswith("mean"):
+        if not path.endswith("mean") and (value == 0).any():
             sentence = (
-                f"the buffer {path} has {len(zeros)} of {value.numel()} elements (the first: {int(zeros[0])}) that are "
-                "zero: these observation elements never varied in training, and any deviation in them is multiplied "
-                "by one over the normaliser's epsilon"
+                f"the buffer {path} has {_counted(value == 0)} that are zero: these observation elements never varied "
+                "in training, and any deviation in them is multiplied by one over the normaliser's epsilon"
             )
             findings.append(Finding("normaliser-zero-variance", sentence))
     return tuple(findings)
+
+
+def _counted(mask: Tensor) -> str:
+    """`2 of 48 elements (the first: 7)`."""
+    places = mask.flatten().nonzero()
+    return f"{len(places)} of {mask.numel()} elements (the first: {int(places[0])})"
+
+
+def _check_weights(module: torch.jit.ScriptModule) -> None:
+    for name, weight in module.named_parameters():
+        if weight.isnan().any():
+            raise refusal("weights-not-finite", f"the parameter {name} holds NaN; export a good checkpoint")
+
+
+def _check_state(path: str, initial: Tensor) -> None:
+    if not initial.is_floating_point():
+        kind = initial.type().removeprefix("torch.").removesuffix("Tensor")
+        raise refusal(
+            "state-not-floating",
+            f"the buffer {path} of type {kind} is changed by forward; only floating-point state can be kept",
+        )
+    if initial.numel() == 0 or not initial.isfinite().all():
+        raise refusal(
+            "state-not-finite",
+            f"the initial value of the buffer {path} {list(initial.shape)} is empty or not finite",
+        )
 
 
 def _matrices(module: torch.jit.ScriptModule) -> list[Tensor]:
@@ -231,11 +253,12 @@ def _observation_shape(
             if not isinstance(result, Tensor):
                 raise refusal(
                     "forward-result",
-                    f"forward(obs) returns a {type(result).__name__} instead of the action alone; export a module that "
+                    f"forward(obs) returns {_result_type(module)} instead of the action alone; export a module that "
                     "returns one tensor",
                 )
             if result.numel() > 0:
                 return shape
+            why = "it returns nothing"
         return None
 
     found = [shape for width in widths if (shape := accepted(width))]
@@ -263,6 +286,10 @@ def _observation_shape(
     return found[0]
 
 
+def _result_type(module: torch.jit.ScriptModule) -> str:
+    return str(module._c._get_method("forward").schema.returns[0].type.str())
+
+
 def _initial_state(
     module: torch.jit.ScriptModule,
     shape: tuple[int, ...],
@@ -271,6 +298,7 @@ def _initial_state(
     state_names: Sequence[str] | None,
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The values of all buffers after a reset, and the names of those that steps change."""
+    refused: list[str] = []
     kept: list[str] = []
     for name in _RESETS:
         if not _takes_nothing(module, name):
@@ -284,14 +312,15 @@ def _initial_state(
         left = [path for path in wanted if not _same(initial[path], get_buffer(module, path))]
         if not left:
             return initial, changed
+        refused.append(f"{name}()")
         kept = left
     put_back(module, at_load.items())
     changed = _changed(module, shape, dtype, at_load)
     if kept and state_names is None and not any(map(_is_normaliser, changed)):
         raise refusal(
             "state-not-restored",
-            f"its reset does not restore what forward changes: {', '.join(kept)}; the initial state is not known. "
-            "Where the values in the file are the right ones, name the state buffers, and these are taken",
+            f"{', '.join(refused)} does not restore what forward changes: {', '.join(kept)}; the initial state is not "
+            "known. Where the values in the file are the right ones, name the state buffers, and these are taken",
         )
     return at_load, changed
 

@@ -69,6 +69,13 @@ def frozen_with(name: str, value: float) -> Callable[[], nn.Module]:
     return make
 
 
+def with_nan_weight() -> nn.Module:
+    module = files.IsaacLabExporter("gru")
+    with torch.no_grad():
+        module.actor[0].weight[1, 2] = math.nan
+    return module
+
+
 REFUSED = {
     "state-not-restored": files.ResetsHalf,
     "step-not-repeatable": files.Random,
@@ -78,4 +85,9 @@ REFUSED = {
     "forward-result": files.ReturnsPair,
     "observation-size-ambiguous": files.AnySize,
     "normaliser-not-finite": frozen_with("_std", math.nan),
+    "weights-not-finite": with_nan_weight,
+    "state-not-finite": files.StartsInfinite,
+    "action-not-finite": files.Divides,
+    "forward-missing": files.NoForward,
+    "observation-size-unknown": files.Endless,
 }

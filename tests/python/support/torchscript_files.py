@@ -352,6 +352,40 @@ class Split(nn.Module):
         return self.head(torch.cat((x[:, :3], self.encoder(x[:, 3:])), dim=1))
 
 
+class StartsInfinite(Recurrent):
+    """Its initial state is no number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden_state[:] = float("inf")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.advance(x)
+
+
+class Divides(Recurrent):
+    """Its action is no number."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.advance(x) / 0.0
+
+
+class NoForward(nn.Module):
+    """Has another method than everyone looks for."""
+
+    @torch.jit.export
+    def act(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Endless(nn.Module):
+    """Takes no observation that anybody would try."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[-1] > 10000, "too short"
+        return x
+
+
 class Decides(Recurrent):
     """Goes one way or the other by the values of the observation."""
 

@@ -203,11 +203,8 @@ class TorchModel final : public EngineModel {
     try {
       if (!layout_) {
         if (has_step(module_)) return new FunctionalSession(module_, threads_, signature, buffers);
-        throw std::runtime_error("the file carries a contract but its module has no method step(obs, hidden)");
-      }
-      if (signature.batch != 1 && !layout_->many_rows) {
-        throw ModuleRefusal("single-row", "this module keeps the state of one row inside; a batch of " +
-                                              std::to_string(signature.batch) + " was asked for");
+        throw ModuleRefusal("step-missing",
+                            "the file carries a contract but its module has no method step(obs, hidden)");
       }
       return new BufferSession(module_.deepcopy(), *layout_, threads_, signature, buffers);
     } catch (const std::exception& error) {

@@ -220,9 +220,10 @@ class TorchScriptProbe {
     try {
       const torch::jit::IValue result = module_.forward({at::zeros(shape, result_.layout.dtype)});
       if (!result.isTensor()) {
-        throw ModuleRefusal("forward-result",
-                            "forward(obs) returns a " + result.tagKind() +
-                                " instead of the action alone; export a module that returns one tensor");
+        const std::string type = module_.get_method("forward").function().getSchema().returns().front().type()->str();
+        throw ModuleRefusal(
+            "forward-result",
+            "forward(obs) returns " + type + " instead of the action alone; export a module that returns one tensor");
       }
       ran = result.toTensor().numel() > 0;
       if (!ran) why = "it returns nothing";
@@ -318,7 +319,7 @@ class TorchScriptProbe {
           "normaliser-updates",
           "forward updates the normaliser's buffer " + buffers_[i].path +
               " although the module is in eval mode, so actions would drift; export the policy after eval(), "
-              "or name the state buffers, and all others keep the values in the file");
+              "or name the state buffers, and all others keep the values that a reset gives them");
     }
   }
 
@@ -407,6 +408,9 @@ class TorchScriptProbe {
         std::ranges::find(its_buffers, path, &ModuleBuffer::path)->set(value.clone());
       }
       expected.push_back(forward(alone, step).to(at::kFloat).clone().view({1, -1}));
+      if (!at::isfinite(expected.back()).all().item<bool>()) {
+        throw ModuleRefusal("action-not-finite", "the file gives actions that are not finite");
+      }
     }
     result_.layout.action_size = expected.front().numel();
     const double difference = replay(1, {expected});
