@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from ganglion import ParityReport
     from ganglion.policies import RecurrentPolicy
-    from ganglion.runtime.policy import EngineName
+    from ganglion.runtime.engines import EngineName
 
 ENGINES: dict[EngineName, str] = {"native": "policy.ganglion", "onnxruntime": "policy.onnx", "libtorch": "policy.pt"}
 """Each engine with the file that it runs."""

@@ -11,6 +11,8 @@
 #include <ganglion/version.hpp>
 #include <map>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "io/program/program.hpp"
@@ -26,22 +28,66 @@ std::span<const float> view(const Floats& array) { return {array.data(), static_
 
 Floats copy(std::span<const float> values) { return Floats(static_cast<py::ssize_t>(values.size()), values.data()); }
 
-ganglion::LoadOptions make_options(ganglion::Engine engine, int threads, int warmup_steps, std::size_t batch,
-                                   bool lock_memory, std::optional<std::uint64_t> sample_seed,
-                                   ganglion::ReadingHints hints, const std::filesystem::path& onnxruntime_library,
-                                   const std::filesystem::path& libtorch_library) {
+/// A value of Python as an option. None is not asked for: it leaves the default.
+template <class Value>
+void take(const py::object& given, Value& value) {
+  if constexpr (std::is_same_v<Value, ganglion::Engine>) {
+    const auto name = given.cast<std::string>();
+    const auto engine = ganglion::engine_named(name);
+    if (!engine) throw py::value_error("there is no engine '" + name + "'");
+    value = *engine;
+  } else {
+    value = given.cast<Value>();
+  }
+}
+
+ganglion::LoadOptions make_options(const py::dict& given) {
   ganglion::LoadOptions options;
-  options.engine = engine;
-  options.threads = threads;
-  options.warmup_steps = warmup_steps;
   options.self_test = false;  // ganglion.runtime runs it, to hand the result on in its exception
-  options.batch = batch;
-  options.lock_memory = lock_memory;
-  options.sample_seed = sample_seed;
-  options.hints = std::move(hints);
-  options.onnxruntime_library = onnxruntime_library;
-  options.libtorch_library = libtorch_library;
+  std::size_t known = 0;
+  ganglion::for_each_option(options, [&](const char* name, auto& value, const char*) {
+    if (!given.contains(name)) return;
+    ++known;
+    if (const py::object one = given[name]; !one.is_none()) take(one, value);
+  });
+  if (known != given.size()) throw py::type_error("LoadOptions: there is no such option; see load_options()");
   return options;
+}
+
+/// Every option by its name: the default, and what it says.
+py::dict load_options() {
+  py::dict table;
+  ganglion::LoadOptions defaults;
+  ganglion::for_each_option(defaults, [&](const char* name, const auto& value, const char* what) {
+    using Value = std::decay_t<decltype(value)>;
+    py::object shown = py::none();  // of what Python leaves to the runtime with a None
+    if constexpr (std::is_same_v<Value, ganglion::Engine>) {
+      shown = py::str(to_string(value));
+    } else if constexpr (std::is_same_v<Value, int> || std::is_same_v<Value, bool>) {
+      shown = py::cast(value);
+    }
+    table[name] = py::make_tuple(shown, what);
+  });
+  return table;
+}
+
+/// An enumeration of Python with every enumerator that `to_string` knows; they have no gaps.
+template <class Enumeration>
+void bind_enumeration(py::module_& module, const char* name) {
+  py::enum_<Enumeration> bound(module, name);
+  for (int value = 0; to_string(static_cast<Enumeration>(value)) != std::string_view("unknown"); ++value) {
+    bound.value(to_string(static_cast<Enumeration>(value)), static_cast<Enumeration>(value));
+  }
+}
+
+void bind_engines(py::module_& module) {
+  using ganglion::EngineTraits;
+  py::class_<EngineTraits>(module, "EngineTraits", "One row of the table of engines.")
+      .def_readonly("name", &EngineTraits::name)
+      .def_readonly("suffix", &EngineTraits::suffix, "Of the files that it opens.")
+      .def_readonly("realtime_safe", &EngineTraits::realtime_safe,
+                    "Its step takes no heap, no lock and no system call.");
+  module.def("engines", [] { return std::vector(ganglion::engine_table.begin(), ganglion::engine_table.end()); });
 }
 
 void bind_policy(py::module_& module) {
@@ -87,7 +133,7 @@ void bind_policy(py::module_& module) {
       .def("self_test", &Policy::self_test, py::call_guard<py::gil_scoped_release>())
       .def("clone", &Policy::clone, py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("batch", &Policy::batch)
-      .def_property_readonly("engine", &Policy::engine)
+      .def_property_readonly("engine", [](const Policy& policy) { return to_string(policy.engine()); })
       .def_property_readonly("realtime_safe", &Policy::realtime_safe);
 }
 
@@ -130,30 +176,6 @@ void bind_program(py::module_& module) {
       py::arg("program"), py::arg("tensors"));
 }
 
-const char* code_name(ganglion::ErrorCode code) {
-  switch (code) {
-    case ganglion::ErrorCode::file_not_found:
-      return "file_not_found";
-    case ganglion::ErrorCode::bad_artifact:
-      return "bad_artifact";
-    case ganglion::ErrorCode::newer_format:
-      return "newer_format";
-    case ganglion::ErrorCode::digest_mismatch:
-      return "digest_mismatch";
-    case ganglion::ErrorCode::bad_contract:
-      return "bad_contract";
-    case ganglion::ErrorCode::bad_option:
-      return "bad_option";
-    case ganglion::ErrorCode::engine_unavailable:
-      return "engine_unavailable";
-    case ganglion::ErrorCode::engine_failure:
-      return "engine_failure";
-    case ganglion::ErrorCode::self_test_failed:
-      return "self_test_failed";
-  }
-  return "unknown";
-}
-
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
@@ -166,32 +188,20 @@ PYBIND11_MODULE(_core, module) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const ganglion::Error& error) {
-      PyErr_SetObject(error_type.ptr(), py::make_tuple(code_name(error.code()), error.what()).ptr());
+      PyErr_SetObject(error_type.ptr(), py::make_tuple(to_string(error.code()), error.what()).ptr());
     }
   });
 
-  py::enum_<ganglion::Status>(module, "Status")
-      .value("ok", ganglion::Status::ok)
-      .value("bad_size", ganglion::Status::bad_size)
-      .value("non_finite_observation", ganglion::Status::non_finite_observation)
-      .value("non_finite_action", ganglion::Status::non_finite_action)
-      .value("engine_failure", ganglion::Status::engine_failure)
-      .value("non_finite_state", ganglion::Status::non_finite_state);
-  py::enum_<ganglion::Engine>(module, "Engine")
-      .value("automatic", ganglion::Engine::automatic)
-      .value("native", ganglion::Engine::native)
-      .value("onnxruntime", ganglion::Engine::onnxruntime)
-      .value("libtorch", ganglion::Engine::libtorch);
+  bind_enumeration<ganglion::Status>(module, "Status");
+  bind_engines(module);
   py::class_<ganglion::ReadingHints>(module, "ReadingHints")
       .def(py::init([](std::optional<std::vector<std::pair<std::string, std::string>>> state,
                        std::map<std::string, double> constants) {
              return ganglion::ReadingHints{std::move(state), std::move(constants)};
            }),
            py::kw_only(), py::arg("state"), py::arg("constants"));
-  py::class_<ganglion::LoadOptions>(module, "LoadOptions")
-      .def(py::init(&make_options), py::kw_only(), py::arg("engine"), py::arg("threads"), py::arg("warmup_steps"),
-           py::arg("batch"), py::arg("lock_memory"), py::arg("sample_seed"), py::arg("hints"),
-           py::arg("onnxruntime_library"), py::arg("libtorch_library"));
+  py::class_<ganglion::LoadOptions>(module, "LoadOptions").def(py::init(&make_options), py::arg("options"));
+  module.def("load_options", &load_options);
   bind_self_test(module);
   bind_policy(module);
   bind_program(module);

@@ -1,11 +1,16 @@
 #pragma once
 
+#include <algorithm>
 #include <charconv>
-#include <ganglion/policy.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <ganglion/options.hpp>
 #include <iostream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace ganglion::tools {
@@ -15,6 +20,44 @@ class UsageError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+/// What an option of a load is called on a command line: `--batch`, `--onnxruntime` for a library, `--lock-memory` or
+/// `--no-self-test` for a switch, and `--state-pair` for the hints.
+template <class Value>
+[[nodiscard]] std::string load_flag(std::string_view name, const Value& value) {
+  std::string words(name);
+  std::ranges::replace(words, '_', '-');
+  if constexpr (std::is_same_v<Value, ReadingHints>) return "--state-pair";
+  if constexpr (std::is_same_v<Value, bool>) return (value ? "--no-" : "--") + words;
+  if constexpr (std::is_same_v<Value, std::filesystem::path>) {
+    constexpr std::string_view library = "-library";
+    if (words.ends_with(library)) words.resize(words.size() - library.size());
+  }
+  return "--" + words;
+}
+
+/// What stands for the value of an option in a usage; empty for a switch.
+template <class Value>
+[[nodiscard]] constexpr const char* value_word() {
+  if constexpr (std::is_same_v<Value, bool>) return "";
+  if constexpr (std::is_same_v<Value, Engine>) return " E";
+  if constexpr (std::is_same_v<Value, ReadingHints>) return " INPUT:OUTPUT";
+  if constexpr (std::is_same_v<Value, std::filesystem::path>) return " FILE";
+  return " N";
+}
+
+/// A line for every load option, for the usage of a tool.
+[[nodiscard]] inline std::string load_usage() {
+  constexpr std::size_t width = 26;
+  std::string text = "Options of the load:\n";
+  LoadOptions options;
+  for_each_option(options, [&](std::string_view name, const auto& value, const char* what) {
+    const std::string flag = load_flag(name, value) + value_word<std::decay_t<decltype(value)>>();
+    const std::string space(flag.size() < width ? width - flag.size() : 1, ' ');
+    text += "  " + flag + space + (flag.starts_with("--no-") ? "do not " : "") + what + '\n';
+  });
+  return text;
+}
 
 /// Walks over a command line: options with values, flags, and everything else as positional.
 class Arguments {
@@ -30,8 +73,33 @@ class Arguments {
   }
 
   [[nodiscard]] int count_of(const std::string& option, int least = 1) {
-    const std::string text = value_of(option);
-    int value = 0;
+    return whole_number<int>(option, value_of(option), least);
+  }
+
+  /// Takes an option that goes into the load options, and its value; false for any other. Every load option is one:
+  /// see load_flag.
+  [[nodiscard]] bool take_load_option(const std::string& option, LoadOptions& options) {
+    std::string_view wanted;
+    LoadOptions defaults;  // they say what a switch is called
+    for_each_option(defaults, [&](std::string_view name, const auto& value, const char*) {
+      if (option == load_flag(name, value)) wanted = name;
+    });
+    for_each_option(options, [&](std::string_view name, auto& value, const char*) {
+      if (name == wanted) take(option, value);
+    });
+    return !wanted.empty();
+  }
+
+  [[nodiscard]] Engine engine_of(const std::string& option) {
+    Engine engine = Engine::automatic;
+    take(option, engine);
+    return engine;
+  }
+
+ private:
+  template <class Number>
+  [[nodiscard]] static Number whole_number(const std::string& option, const std::string& text, Number least) {
+    Number value = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (code != std::errc{} || end != text.data() + text.size() || value < least) {
       throw UsageError("option " + option + " needs a whole number of at least " + std::to_string(least) + ", not '" +
@@ -40,33 +108,29 @@ class Arguments {
     return value;
   }
 
-  /// Takes the value of an option that every tool knows and that goes into the load options; false for any other.
-  [[nodiscard]] bool take_load_option(const std::string& option, LoadOptions& options) {
-    if (option == "--batch") {
-      options.batch = static_cast<std::size_t>(count_of(option));
-    } else if (option == "--onnxruntime") {
-      options.onnxruntime_library = value_of(option);
-    } else if (option == "--libtorch") {
-      options.libtorch_library = value_of(option);
-    } else if (option == "--state-pair") {
-      take_state_pair(option, options.hints);
-    } else {
-      return false;
-    }
-    return true;
+  void take(const std::string& option, int& value) { value = whole_number(option, value_of(option), 0); }
+  void take(const std::string& option, std::size_t& value) {
+    value = whole_number<std::size_t>(option, value_of(option), 1);
   }
+  void take(const std::string& option, std::optional<std::uint64_t>& value) {
+    value = whole_number<std::uint64_t>(option, value_of(option), 0);
+  }
+  static void take(const std::string& option, bool& value) { value = !option.starts_with("--no-"); }
+  void take(const std::string& option, std::filesystem::path& value) { value = value_of(option); }
 
-  [[nodiscard]] Engine engine_of(const std::string& option) {
+  void take(const std::string& option, Engine& value) {
     const std::string name = value_of(option);
-    for (const Engine engine : {Engine::automatic, Engine::native, Engine::onnxruntime, Engine::libtorch}) {
-      if (name == to_string(engine)) return engine;
+    const std::optional<Engine> engine = engine_named(name);
+    if (!engine) {
+      std::string known = "automatic";
+      for (const EngineTraits& row : engine_table) known += std::string(", ") + row.name;
+      throw UsageError("engine '" + name + "' is not one of " + known);
     }
-    throw UsageError("engine '" + name + "' is not one of automatic, native, onnxruntime, libtorch");
+    value = *engine;
   }
 
- private:
   /// INPUT:OUTPUT of a file without a contract; given again, and then it says it of all.
-  void take_state_pair(const std::string& option, ReadingHints& hints) {
+  void take(const std::string& option, ReadingHints& hints) {
     const std::string text = value_of(option);
     // Names of tensors may have colons; the last one parts the two.
     const std::size_t colon = text.rfind(':');
@@ -88,7 +152,7 @@ int run_tool(const char* name, const char* usage, const Run& run) {
     run();
     return 0;
   } catch (const UsageError& error) {
-    std::cerr << name << ": " << error.what() << '\n' << usage;
+    std::cerr << name << ": " << error.what() << '\n' << usage << load_usage();
     return 2;
   } catch (const std::exception& error) {
     std::cerr << name << ": " << error.what() << '\n';

@@ -29,10 +29,9 @@ using ganglion::tools::UsageError;
 using ganglion::tools::WeightFloor;
 
 constexpr const char* usage =
-    "usage: ganglion-bench [--json] [--steps N] [--rounds R] [--batch B] [--engine E]... [--onnxruntime LIB]\n"
-    "                      [--libtorch LIB] [--state-pair INPUT:OUTPUT]... [--pin CPU] [--floor BYTES]... FILE...\n"
+    "usage: ganglion-bench [OPTION OF THE LOAD]... [--json] [--steps N] [--rounds R] [--engine E]... [--pin CPU]\n"
+    "                      [--floor BYTES]... FILE...\n"
     "Steps every file on every engine asked for (default: the one that fits it), in R interleaved rounds of N steps.\n"
-    "--state-pair says of files without a contract which output feeds a state input.\n"
     "--pin keeps the program on one CPU. --floor adds a contender that does nothing but read so many bytes once, with\n"
     "the widest loads of this CPU: the least time of a step that needs so many bytes of weights.\n";
 
@@ -51,7 +50,6 @@ Options parse(Arguments arguments) {
   Options options;
   while (!arguments.empty()) {
     const std::string argument = arguments.take();
-    if (arguments.take_load_option(argument, options.load)) continue;
     if (argument == "--json") {
       options.json = true;
     } else if (argument == "--steps") {
@@ -64,6 +62,8 @@ Options parse(Arguments arguments) {
       options.cpu = arguments.count_of(argument, 0);
     } else if (argument == "--floor") {
       options.floors.push_back(static_cast<std::size_t>(arguments.count_of(argument, 0)));
+    } else if (arguments.take_load_option(argument, options.load)) {
+      continue;
     } else if (argument.starts_with('-')) {
       throw UsageError("option " + argument + " is not known");
     } else {

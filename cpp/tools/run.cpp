@@ -22,9 +22,7 @@ using ganglion::Status;
 using ganglion::tools::Arguments;
 using ganglion::tools::UsageError;
 
-constexpr const char* usage =
-    "usage: ganglion-run [--engine E] [--batch B] [--state] [--onnxruntime LIB] [--libtorch LIB]\n"
-    "                    [--state-pair INPUT:OUTPUT]... FILE TRAJECTORY.csv OUTPUT.csv\n";
+constexpr const char* usage = "usage: ganglion-run [OPTION OF THE LOAD]... [--state] FILE TRAJECTORY.csv OUTPUT.csv\n";
 
 struct Options {
   ganglion::LoadOptions load;
@@ -37,9 +35,7 @@ Options parse(Arguments arguments) {
   while (!arguments.empty()) {
     const std::string argument = arguments.take();
     if (arguments.take_load_option(argument, options.load)) continue;
-    if (argument == "--engine") {
-      options.load.engine = arguments.engine_of(argument);
-    } else if (argument == "--state") {
+    if (argument == "--state") {
       options.state = true;
     } else if (argument.starts_with('-')) {
       throw UsageError("option " + argument + " is not known");

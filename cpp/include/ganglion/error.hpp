@@ -19,6 +19,31 @@ enum class ErrorCode : std::uint8_t {
   self_test_failed,    ///< the golden trajectory was missed
 };
 
+/// The enumerator's name, for example "bad_artifact"; a string with static storage.
+[[nodiscard]] constexpr const char* to_string(ErrorCode code) noexcept {
+  switch (code) {
+    case ErrorCode::file_not_found:
+      return "file_not_found";
+    case ErrorCode::bad_artifact:
+      return "bad_artifact";
+    case ErrorCode::newer_format:
+      return "newer_format";
+    case ErrorCode::digest_mismatch:
+      return "digest_mismatch";
+    case ErrorCode::bad_contract:
+      return "bad_contract";
+    case ErrorCode::bad_option:
+      return "bad_option";
+    case ErrorCode::engine_unavailable:
+      return "engine_unavailable";
+    case ErrorCode::engine_failure:
+      return "engine_failure";
+    case ErrorCode::self_test_failed:
+      return "self_test_failed";
+  }
+  return "unknown";
+}
+
 /// Thrown by set-up functions only; loop verbs answer a `Status`.
 class Error : public std::runtime_error {
  public:

@@ -4,12 +4,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 
 #include "ganglion/contract.hpp"
 #include "ganglion/error.hpp"
+#include "ganglion/options.hpp"
 #include "ganglion/realtime.hpp"
 #include "ganglion/self_test.hpp"
 #include "ganglion/status.hpp"
@@ -19,15 +19,6 @@ namespace ganglion {
 namespace detail {
 struct Artifact;
 }
-
-struct NativeOptions {
-  int warmup_steps = 20;     ///< steps run at load; they leave no trace in the state
-  bool self_test = true;     ///< replay the golden trajectory and refuse a file that misses it
-  std::size_t batch = 0;     ///< rows for an artifact that takes any number; 0: what the contract says, else 1
-  bool lock_memory = false;  ///< mlock weights and buffers; refuses to load where the system does not allow it
-  /// Draw actions with this seed, from the outputs mean and log_std or from logits; none: the mean, the best index.
-  std::optional<std::uint64_t> sample_seed{};
-};
 
 /// The kernels that the native engine uses on this CPU: "baseline", "avx2", "avx512", "avx512_vnni" or "neon"; a string
 /// with static storage.

@@ -4,12 +4,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 
 #include "ganglion/contract.hpp"
 #include "ganglion/error.hpp"
+#include "ganglion/options.hpp"
 #include "ganglion/reading.hpp"
 #include "ganglion/self_test.hpp"
 #include "ganglion/status.hpp"
@@ -19,28 +19,6 @@ namespace ganglion {
 namespace detail {
 struct Artifact;
 }
-
-enum class Engine : std::uint8_t { automatic, native, onnxruntime, libtorch };
-
-/// "automatic", "native", "onnxruntime" or "libtorch"; a string with static storage.
-[[nodiscard]] const char* to_string(Engine engine) noexcept;
-
-struct LoadOptions {
-  Engine engine = Engine::automatic;  ///< automatic: by the kind of the file
-  int threads = 1;                    ///< threads inside one step
-  int warmup_steps = 20;              ///< steps run at load; they leave no trace in the state
-  bool self_test = true;              ///< replay the golden trajectory and refuse a file that misses it
-  std::size_t batch = 0;              ///< rows for an artifact that takes any number; 0: what the contract says, else 1
-  bool lock_memory = false;           ///< native: mlock weights and buffers; refuses to load where that is not allowed
-  /// Draw actions with this seed, from the outputs mean and log_std or from logits; none: the mean, the best index.
-  std::optional<std::uint64_t> sample_seed{};
-  /// What the names in a file without a contract do not tell; see also the YAML file beside it.
-  ReadingHints hints{};
-  /// libonnxruntime to open. Empty: the environment variable GANGLION_ONNXRUNTIME, then the loader's path.
-  std::filesystem::path onnxruntime_library{};
-  /// libganglion_libtorch to open. Empty: the environment variable GANGLION_LIBTORCH, then the loader's path.
-  std::filesystem::path libtorch_library{};
-};
 
 /// A loaded policy that owns its hidden state. Movable, not copyable; one thread at a time.
 ///
@@ -88,7 +66,7 @@ class Policy final {
   [[nodiscard]] const Reading& reading() const noexcept;
   [[nodiscard]] std::size_t batch() const noexcept;
   [[nodiscard]] Engine engine() const noexcept;
-  [[nodiscard]] bool realtime_safe() const noexcept;  ///< true for the native engine only
+  [[nodiscard]] bool realtime_safe() const noexcept;  ///< see EngineTraits; true for native
 
   /// Replays the golden trajectory on a copy of the state. Allocates: not for the loop.
   [[nodiscard]] SelfTest self_test() const;

@@ -2,8 +2,10 @@
 
 #include <utility>
 
+#include "engines/open.hpp"
 #include "ganglion/error.hpp"
 #include "native/kernels/choice.hpp"
+#include "native/model.hpp"
 
 namespace ganglion::detail {
 
@@ -91,8 +93,15 @@ realtime::Sampling sampling_of(const std::string& name, const Contract& contract
 
 }  // namespace
 
-std::shared_ptr<EngineModel> open_native(native::Program program, bool lock_memory) {
-  return std::make_shared<NativeModel>(std::move(program), lock_memory);
+OpenEngine open_native;
+
+EngineModel* open_native(const OpenRequest& request, Failure& failure) noexcept {
+  try {
+    return new NativeModel(std::move(*request.program), request.lock_memory);
+  } catch (const std::bad_alloc&) {
+    failure.set(FailureKind::bad_program, out_of_memory(request.lock_memory));
+    return nullptr;
+  }
 }
 
 realtime::Loop make_loop(const std::string& name, const Contract& contract, std::size_t batch, bool lock_memory,

@@ -7,15 +7,10 @@
 #include <optional>
 #include <string>
 
-#include "engines/engine.hpp"
 #include "ganglion/contract.hpp"
-#include "native/model.hpp"
 #include "realtime/loop.hpp"
 
 namespace ganglion::detail {
-
-/// The native engine for a checked program, whose tensors must stay until the first session is bound.
-[[nodiscard]] std::shared_ptr<EngineModel> open_native(native::Program program, bool lock_memory);
 
 /// The buffers of a policy's loop in their initial state; with a seed, actions are drawn. Throws `Error` where memory
 /// is short, or where the outputs are no distribution to draw from.

@@ -7,6 +7,7 @@
 #include "facade/native_engine.hpp"
 #include "io/artifact.hpp"
 #include "native/kernels/choice.hpp"
+#include "native/model.hpp"
 
 namespace ganglion {
 

@@ -3,8 +3,8 @@
 #include <string>
 #include <utility>
 
-#include "engines/libtorch/loader.hpp"
-#include "engines/onnxruntime/onnxruntime.hpp"
+#include "engines/engine.hpp"
+#include "facade/engine_choice.hpp"
 #include "facade/golden_replay.hpp"
 #include "facade/native_engine.hpp"
 #include "facade/signature.hpp"
@@ -19,60 +19,6 @@ namespace {
 using detail::Artifact;
 using detail::ArtifactKind;
 using detail::Failure;
-using detail::FailureKind;
-
-ErrorCode code_of(FailureKind kind) {
-  switch (kind) {
-    case FailureKind::unavailable:
-      return ErrorCode::engine_unavailable;
-    case FailureKind::bad_contract:
-      return ErrorCode::bad_contract;
-    case FailureKind::none:
-    case FailureKind::bad_program:
-      break;
-  }
-  return ErrorCode::engine_failure;
-}
-
-[[noreturn]] void raise(const std::filesystem::path& path, const Failure& failure) {
-  throw Error(code_of(failure.kind), "'" + path.string() + "': " + failure.sentence.c_str());
-}
-
-Engine engine_of(ArtifactKind kind) {
-  switch (kind) {
-    case ArtifactKind::onnx:
-      return Engine::onnxruntime;
-    case ArtifactKind::torchscript:
-      return Engine::libtorch;
-    case ArtifactKind::ganglion:
-      break;
-  }
-  return Engine::native;
-}
-
-Engine engine_for(const std::filesystem::path& path, ArtifactKind kind, Engine wanted) {
-  const Engine fitting = engine_of(kind);
-  if (wanted == Engine::automatic || wanted == fitting) return fitting;
-  const char* const compile = wanted == Engine::native ? "; compile it to .ganglion (ganglion compile)" : "";
-  throw Error(ErrorCode::bad_option, "'" + path.string() + "': engine " + to_string(wanted) + " does not run " +
-                                         path.extension().string() + " files; use " + to_string(fitting) +
-                                         " or automatic" + compile);
-}
-
-std::shared_ptr<detail::EngineModel> open_model(const std::filesystem::path& path, Engine engine, Artifact& artifact,
-                                                const LoadOptions& options) {
-  if (engine == Engine::native) {
-    // NOLINTNEXTLINE(bugprone-unchecked-optional-access): read_artifact fills it for a .ganglion file
-    return detail::open_native(std::move(*artifact.program), options.lock_memory);
-  }
-  Failure failure;
-  detail::EngineModel* model =
-      engine == Engine::onnxruntime
-          ? detail::open_onnxruntime(options.onnxruntime_library, path.c_str(), options.threads, failure)
-          : detail::open_libtorch(options.libtorch_library, path.c_str(), options.threads, failure);
-  if (model == nullptr) raise(path, failure);
-  return std::shared_ptr<detail::EngineModel>(model);
-}
 
 Reading read_torchscript_module(const std::filesystem::path& path, detail::EngineModel& model,
                                 const ReadingHints& hints) {
@@ -83,7 +29,7 @@ Reading read_torchscript_module(const std::filesystem::path& path, detail::Engin
   Failure failure;
   const std::span<const char* const> told(names);
   const detail::Inference* inference = model.infer(hints.state ? &told : nullptr, failure);
-  if (inference == nullptr) raise(path, failure);
+  if (inference == nullptr) detail::raise(path, failure);
   return detail::reading_of(*inference);
 }
 
@@ -109,20 +55,6 @@ Reading understand(Artifact& artifact, const std::filesystem::path& path, const 
 
 }  // namespace
 
-const char* to_string(Engine engine) noexcept {
-  switch (engine) {
-    case Engine::automatic:
-      return "automatic";
-    case Engine::native:
-      return "native";
-    case Engine::onnxruntime:
-      return "onnxruntime";
-    case Engine::libtorch:
-      return "libtorch";
-  }
-  return "unknown";
-}
-
 /// A loop and the session that is bound to its buffers.
 class Policy::Impl {
  public:
@@ -137,7 +69,7 @@ class Policy::Impl {
     Failure failure;
     const detail::ReadingSignature signature(*reading_, batch);
     session_.reset(model_->bind(signature.get(), {loop_.observation(), loop_.states(), loop_.outputs()}, failure));
-    if (session_ == nullptr) raise(path_, failure);
+    if (session_ == nullptr) detail::raise(path_, failure);
   }
 
   [[nodiscard]] std::unique_ptr<Impl> clone() const {
@@ -189,10 +121,10 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
     throw Error(ErrorCode::bad_option,
                 "'" + path.string() + "': threads must be at least 1 and warmup_steps at least 0");
   }
-  const Engine engine = engine_for(path, artifact.kind, options.engine);
+  const Engine engine = detail::engine_for(path, suffix_of(artifact.kind), options.engine);
   std::shared_ptr<detail::EngineModel> model;
   const auto open = [&] {
-    if (model == nullptr) model = open_model(path, engine, artifact, options);
+    if (model == nullptr) model = detail::open_model(path, engine, artifact, options);
     return model;
   };
   const auto reading = std::make_shared<const Reading>(understand(artifact, path, options, open));
@@ -237,7 +169,7 @@ std::size_t Policy::batch() const noexcept { return impl_->loop().batch(); }
 
 Engine Policy::engine() const noexcept { return impl_->engine(); }
 
-bool Policy::realtime_safe() const noexcept { return impl_->engine() == Engine::native; }
+bool Policy::realtime_safe() const noexcept { return traits_of(impl_->engine())->realtime_safe; }
 
 Policy Policy::clone() const { return Policy(impl_->clone()); }
 
@@ -255,7 +187,8 @@ SelfTest Policy::self_test() const {
 Reading explain(const std::filesystem::path& path, const LoadOptions& options) {
   detail::Artifact artifact = detail::read_artifact(path);
   return understand(artifact, path, options, [&] {
-    return open_model(path, engine_for(path, artifact.kind, options.engine), artifact, options);
+    const Engine engine = detail::engine_for(path, suffix_of(artifact.kind), options.engine);
+    return detail::open_model(path, engine, artifact, options);
   });
 }
 

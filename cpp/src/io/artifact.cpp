@@ -18,11 +18,13 @@ bool is_zip(std::span<const std::byte> bytes) {
   return bytes.size() >= magic.size() && std::equal(magic.begin(), magic.end(), bytes.begin());
 }
 
+constexpr std::array kinds{ArtifactKind::ganglion, ArtifactKind::onnx, ArtifactKind::torchscript};
+
 ArtifactKind kind_of(const std::filesystem::path& path) {
   const auto suffix = path.extension();
-  if (suffix == ".onnx") return ArtifactKind::onnx;
-  if (suffix == ".pt") return ArtifactKind::torchscript;
-  if (suffix == ".ganglion") return ArtifactKind::ganglion;
+  for (const ArtifactKind kind : kinds) {
+    if (suffix == suffix_of(kind)) return kind;
+  }
   if (suffix == ".hpp") {
     throw Error(ErrorCode::bad_artifact,
                 "a '.hpp' artifact is compiled into a program, not loaded; export the policy to .ganglion");
@@ -86,6 +88,18 @@ Artifact naming(const std::string& name, const Read& read) {
 }
 
 }  // namespace
+
+const char* suffix_of(ArtifactKind kind) {
+  switch (kind) {
+    case ArtifactKind::onnx:
+      return ".onnx";
+    case ArtifactKind::torchscript:
+      return ".pt";
+    case ArtifactKind::ganglion:
+      break;
+  }
+  return ".ganglion";
+}
 
 Artifact read_artifact(const std::filesystem::path& path) {
   std::vector<std::byte> bytes = read_file(path);

@@ -15,6 +15,9 @@ namespace ganglion::detail {
 
 enum class ArtifactKind : std::uint8_t { onnx, torchscript, ganglion };
 
+/// ".onnx", ".pt" or ".ganglion": the kind of a file on disk is its suffix.
+[[nodiscard]] const char* suffix_of(ArtifactKind kind);
+
 /// What a file says of itself, before any engine has seen it.
 struct Artifact {
   ArtifactKind kind = ArtifactKind::onnx;

@@ -13,12 +13,20 @@ from ganglion.contract import GOLDEN_STEPS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_ENGINES = ("native", "onnxruntime", "libtorch")
 _SOURCE_HELP = (
     "where the policy comes from: file.py or file.py:attribute (default: 'policy' or 'load_policy'; run like an "
     "import), module:attribute, a checkpoint written by save_checkpoint, or the snapshot folder of a training run (its "
     "last snapshot). The attribute is a policy, a pair (policy, contract), or a function that returns one of these"
 )
+
+
+def _engines() -> tuple[str, ...] | None:
+    """The names to choose from; any where the C++ runtime cannot be loaded, of which `ganglion doctor` tells."""
+    try:
+        from ganglion.runtime import engine_names
+    except ImportError:
+        return None
+    return engine_names()
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -276,7 +284,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     verify.add_argument(
         "--engine",
         action="append",
-        choices=_ENGINES,
+        choices=_engines(),
         help="engine of the C++ runtime that must run; can be given "
         "again (default: every one that opens the file and is installed)",
     )
@@ -318,7 +326,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     bench.add_argument("files", nargs="+", metavar="FILE")
     _add_state(bench)
     bench.add_argument(
-        "--engine", action="append", choices=_ENGINES, help="only this engine; can be given again (default: all)"
+        "--engine", action="append", choices=_engines(), help="only this engine; can be given again (default: all)"
     )
     bench.add_argument("--steps", type=_at_least(1), metavar="N", help="timed steps per round")
     bench.add_argument("--rounds", type=_at_least(1), metavar="R", help="rounds; in each, every engine has its turn")

@@ -1,4 +1,7 @@
-"""Which engines this machine can run, and where their libraries are. Imports neither torch nor onnxruntime."""
+"""Which engines this machine can run, and where their libraries are. Imports neither torch nor onnxruntime.
+
+Which engines there are, and which files they open, is a table of the C++ runtime (`ganglion/options.hpp`).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,17 @@ import os
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
+from typing import Literal, cast
 
 from ganglion import _core
 from ganglion.errors import EngineUnavailableError
 from ganglion.runtime.libtorch_build import build_libtorch_engine
+
+EngineName = Literal["automatic", "native", "onnxruntime", "libtorch"]
+"""The names of the table, for type checkers."""
+
+_COMPILED: dict[str, EngineName] = {".onnx": "native"}
+"""Files that Python compiles for an engine which cannot open them."""
 
 _CPU_FEATURES = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "asimd", "asimddp")
 
@@ -19,7 +29,7 @@ class EngineInfo:
     """One engine and whether it can run here.
 
     Attributes:
-        name: `"native"`, `"onnxruntime"` or `"libtorch"`.
+        name: `"native"`, `"onnxruntime"`, ...
         usable: true when `ganglion.load` can use it.
         version: version of the third-party package, or None.
         library: the shared library that is opened, or None where there is none to open (yet).
@@ -35,7 +45,20 @@ class EngineInfo:
 
 def engines(*, build: bool = True) -> list[EngineInfo]:
     """Looks at every engine. With `build`, the LibTorch engine is built where torch is there and the engine is not."""
-    return [_native(), _onnxruntime(), _libtorch(build)]
+    found = {"onnxruntime": _onnxruntime, "libtorch": lambda: _libtorch(build), "native": _native}
+    return [found[name]() for name in engine_names()]
+
+
+def engine_names() -> tuple[EngineName, ...]:
+    """Every engine of the runtime."""
+    return tuple(cast("EngineName", row.name) for row in _core.engines())
+
+
+def engines_for(path: str | os.PathLike[str]) -> tuple[EngineName, ...]:
+    """The engines that `ganglion.load` can run a file on, by its suffix, the automatic one first."""
+    suffix = Path(path).suffix
+    compiled = (_COMPILED[suffix],) if suffix in _COMPILED else ()
+    return tuple(cast("EngineName", row.name) for row in _core.engines() if row.suffix == suffix) + compiled
 
 
 def cpu_features() -> list[str]:

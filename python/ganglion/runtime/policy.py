@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ganglion import _core
 from ganglion._foundation.core_errors import core_errors
 from ganglion.errors import GanglionError, ParityError, StepError
 from ganglion.reading import Reading, hints
-from ganglion.runtime.engines import libtorch_library_for, onnxruntime_library
+from ganglion.runtime.engines import engine_names, libtorch_library_for, onnxruntime_library
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ganglion.contract import Contract
+    from ganglion.runtime.engines import EngineName
 
 SelfTest = _core.SelfTest
-
-EngineName = Literal["automatic", "native", "onnxruntime", "libtorch"]
 
 _STEP_MESSAGES = {
     "non_finite_observation": "the observation has a NaN or infinite element; the action and the state were kept",
@@ -35,36 +34,19 @@ _STEP_MESSAGES = {
 }
 
 
-def _options(
-    path: Path,
-    engine: str,
-    threads: int,
-    warmup_steps: int,
-    batch: int | None,
-    lock_memory: bool,
-    sample_seed: int | None,
-    state: Mapping[str, str] | None,
-    onnxruntime: str | PathLike[str] | None,
-    libtorch: str | PathLike[str] | None,
-) -> _core.LoadOptions:
-    if engine not in _core.Engine.__members__:
-        raise ValueError(f"engine '{engine}' is not one of {', '.join(_core.Engine.__members__)}")
+def _options(path: Path, *, state: Mapping[str, str] | None = None, **given: Any) -> _core.LoadOptions:
+    """Options for the runtime. All of `given` goes through by name; None leaves the runtime's own default."""
+    engine, batch, seed = (given.get(name) for name in ("engine", "batch", "sample_seed"))
+    if engine not in (None, "automatic", *engine_names()):
+        raise ValueError(f"engine '{engine}' is not one of automatic, {', '.join(engine_names())}")
     if batch is not None and batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch}")
-    if sample_seed is not None and not 0 <= sample_seed < 2**64:
-        raise ValueError(f"sample_seed must be a whole number of 64 bits, not {sample_seed}")
-    return _core.LoadOptions(
-        engine=_core.Engine.__members__[engine],
-        threads=threads,
-        warmup_steps=warmup_steps,
-        batch=0 if batch is None else batch,
-        lock_memory=lock_memory,
-        sample_seed=sample_seed,
-        hints=hints(state),
-        # Text, because an empty Path would be the folder ".".
-        onnxruntime_library=str(onnxruntime or onnxruntime_library() or ""),
-        libtorch_library=str(libtorch or libtorch_library_for(path) or ""),
-    )
+    if seed is not None and not 0 <= seed < 2**64:
+        raise ValueError(f"sample_seed must be a whole number of 64 bits, not {seed}")
+    given["hints"] = hints(state)
+    given["onnxruntime_library"] = given.get("onnxruntime_library") or onnxruntime_library()
+    given["libtorch_library"] = given.get("libtorch_library") or libtorch_library_for(path)
+    return _core.LoadOptions(given)
 
 
 def load(
@@ -112,15 +94,15 @@ def load(
     path = Path(path)
     options = _options(
         path,
-        engine,
-        threads,
-        warmup_steps,
-        batch,
-        lock_memory,
-        sample_seed,
-        state,
-        onnxruntime_library,
-        libtorch_library,
+        engine=engine,
+        threads=threads,
+        warmup_steps=warmup_steps,
+        batch=batch,
+        lock_memory=lock_memory,
+        sample_seed=sample_seed,
+        state=state,
+        onnxruntime_library=onnxruntime_library,
+        libtorch_library=libtorch_library,
     )
     compiled = _compiled(path, state) if engine == "native" and path.suffix == ".onnx" else None
     with core_errors():
@@ -162,13 +144,13 @@ def explain(path: str | PathLike[str], *, state: Mapping[str, str] | None = None
     path = Path(path)
     with core_errors():
         # A file with a contract needs no engine, so none is looked for (or built) before the first attempt fails.
-        options = _options(path, "automatic", 1, 0, None, False, None, state, None, "unused")
+        options = _options(path, state=state, libtorch_library="unused")
         try:
             text = _core.explain_json(path, options)
         except _core.Error as error:
             if error.args[0] != "engine_unavailable":
                 raise
-            text = _core.explain_json(path, _options(path, "automatic", 1, 0, None, False, None, state, None, None))
+            text = _core.explain_json(path, _options(path, state=state))
     return Reading.from_json(text)
 
 
@@ -305,7 +287,7 @@ class Policy:
     @property
     def engine(self) -> str:
         """Name of the engine that runs the steps."""
-        return self._core.engine.name
+        return self._core.engine
 
     @property
     def realtime_safe(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganglion import runtime
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from ganglion.contract import Contract
     from ganglion.data import EpisodeBatch
-    from ganglion.runtime.policy import EngineName
     from ganglion.verify.steppers.base import Stepper
 
 __all__ = [
@@ -47,12 +45,6 @@ __all__ = [
     "repair",
     "verify",
 ]
-
-_ENGINES_BY_SUFFIX: dict[str, tuple[EngineName, ...]] = {
-    ".ganglion": ("native",),
-    ".onnx": ("onnxruntime", "native"),
-    ".pt": ("libtorch",),
-}
 
 _ROWS_WHERE_ANY = 4  # enough rows for a reset that takes some and leaves some
 
@@ -161,7 +153,7 @@ def _steppers(
         steppers += file_steppers(path, contract, batch=batch, state=state)
     except EngineUnavailableError as error:
         not_run.append(NotRun("the file in Python", str(error)))
-    able = _ENGINES_BY_SUFFIX[Path(path).suffix]
+    able = runtime.engines_for(path)
     asked = set(able[:1] if engines is None else engines)
     if not asked <= set(able):
         raise ValueError(f"engine '{min(asked - set(able))}' does not open {path}; {', '.join(able)} does")

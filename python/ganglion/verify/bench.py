@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-_FITTING = {".ganglion": "native", ".onnx": "onnxruntime", ".pt": "libtorch"}
-"""The engine that opens a file as it is."""
-
 
 @dataclass(frozen=True)
 class Latency:
@@ -172,7 +169,7 @@ def _contenders(
             path = Path(file)
             if path.suffix == ".onnx" and engine == "native":
                 path = _compiled(path, folder / f"{len(contenders)}.ganglion", state)
-            elif _FITTING.get(path.suffix) != engine:
+            elif engine not in runtime.engines_for(path):
                 return None
             contenders.append((path, file))
     return contenders

@@ -19,6 +19,7 @@ import numpy as np
 from ganglion._foundation.callable_module import make_callable as _make_callable
 from ganglion.contract import bounds_of
 from ganglion.errors import EngineUnavailableError, GanglionError
+from ganglion.runtime import engines_for
 from ganglion.verify import verify
 
 try:
@@ -152,7 +153,7 @@ def _cells(kind: str, suffix: str, steps: int, episodes: EpisodeBatch) -> Iterat
         except GanglionError as error:
             yield Cell(kind, suffix, 0, "drawn", "export", float("nan"), str(error))
             return
-        engines = {".pt": ["libtorch"], ".onnx": ["onnxruntime", "native"], ".ganglion": ["native"]}[suffix]
+        engines = engines_for(path)
         recorded = {"recording": episodes, "recorded_actions": "actions"}
         trajectories: tuple[tuple[str, dict[str, Any]], ...] = (("drawn", {"steps": steps}), ("recorded", recorded))
         for rows, (source, trajectory) in itertools.product(ROWS, trajectories):

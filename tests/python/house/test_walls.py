@@ -23,6 +23,10 @@ PYTHON_WALLS = {room: set(others) for room, others in table("Python room")}
 # Imports at call time that go the other way; the page says why.
 ALLOWED_BACKWARDS = {(file, room) for file, rooms in table("importing file") for room in rooms}
 CPP_WALLS = {room: set(others) for room, others in table("C++ folder")}
+# One row for all engines but those that have their own.
+EVERY_ENGINE = CPP_WALLS.pop("src/engines/*")
+for engine in (CPP / "src/engines").glob("*/CMakeLists.txt"):
+    CPP_WALLS.setdefault(f"src/engines/{engine.parent.name}", EVERY_ENGINE)
 # headers that come neither from us nor from C++, and the rooms that may know them
 CPP_FOREIGN = {
     "nlohmann/": {"src/io"},

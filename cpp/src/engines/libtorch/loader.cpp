@@ -1,17 +1,20 @@
-#include "engines/libtorch/loader.hpp"
-
 #include <exception>
 #include <string>
 
+#include "engines/open.hpp"
 #include "engines/shared_library.hpp"
 
 namespace ganglion::detail {
 
-EngineModel* open_libtorch(const std::filesystem::path& library, const char* path, int threads,
-                           Failure& failure) noexcept {
+OpenEngine open_libtorch;
+
+/// With the LibTorch engine library found at `request.library`, else at $GANGLION_LIBTORCH, else by the loader under
+/// the name libganglion_libtorch.so.
+EngineModel* open_libtorch(const OpenRequest& request, Failure& failure) noexcept {
   try {
     std::string why;
-    void* address = load_function(library, "GANGLION_LIBTORCH", {"libganglion_libtorch.so"}, libtorch_entry_point, why);
+    void* address =
+        load_function(request.library, "GANGLION_LIBTORCH", {"libganglion_libtorch.so"}, libtorch_entry_point, why);
     if (address == nullptr) {
       failure.set(FailureKind::unavailable,
                   ("the LibTorch engine was not found (" + why +
@@ -21,7 +24,7 @@ EngineModel* open_libtorch(const std::filesystem::path& library, const char* pat
                       .c_str());
       return nullptr;
     }
-    return reinterpret_cast<OpenEngineModel>(address)(path, threads, failure);
+    return reinterpret_cast<OpenEngineModel>(address)(request.path.c_str(), request.threads, failure);
   } catch (const std::exception& error) {
     failure.set(FailureKind::unavailable, error.what());
     return nullptr;

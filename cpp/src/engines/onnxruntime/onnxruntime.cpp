@@ -1,5 +1,3 @@
-#include "engines/onnxruntime/onnxruntime.hpp"
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -13,6 +11,7 @@
 
 #include "engines/onnxruntime/api.hpp"
 #include "engines/onnxruntime/tensor_copy.hpp"
+#include "engines/open.hpp"
 #include "engines/shared_library.hpp"
 
 namespace ganglion::detail {
@@ -449,9 +448,13 @@ class OrtModel final : public EngineModel {
 
 }  // namespace
 
-EngineModel* open_onnxruntime(const std::filesystem::path& library, const char* path, int threads,
-                              Failure& failure) noexcept {
-  return guarded(failure, [&]() -> EngineModel* { return new OrtModel(library_at(library), path, threads); });
+OpenEngine open_onnxruntime;
+
+/// With the libonnxruntime found at `request.library`, else at $GANGLION_ONNXRUNTIME, else by the loader.
+EngineModel* open_onnxruntime(const OpenRequest& request, Failure& failure) noexcept {
+  return guarded(failure, [&]() -> EngineModel* {
+    return new OrtModel(library_at(request.library), request.path.c_str(), request.threads);
+  });
 }
 
 }  // namespace ganglion::detail

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ganglion.runtime.policy import EngineName
+    from ganglion.runtime.engines import EngineName
     from ganglion.verify.steppers.base import Floats
 
 
