@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ganglion.contract import Contract
-    from ganglion.runtime.policy import EngineName
+    from ganglion.runtime.engines import EngineName
 
 _KEPT = "Nothing was written"
 

@@ -14,7 +14,7 @@ from design import table
 import ganglion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 PACKAGE = Path(ganglion.__file__).parent
 CPP = Path(__file__).parents[3] / "cpp"
@@ -48,28 +48,43 @@ def python_files() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
 
 
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """Names of modules that a file imports, anywhere in it, with the line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            assert node.level == 0, f"{path}:{node.lineno}: write the absolute import"
+            names = [f"ganglion.{alias.name}" for alias in node.names] if node.module == "ganglion" else [node.module]
+            yield from ((name, node.lineno) for name in names)
+
+
 @pytest.mark.parametrize("path", python_files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_python_rooms(path: Path) -> None:
     relative = path.relative_to(PACKAGE)
     room = relative.parts[0].removesuffix(".py")
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            assert node.level == 0, f"{relative}:{node.lineno}: write the absolute import"
-            names = [f"ganglion.{alias.name}" for alias in node.names] if node.module == "ganglion" else [node.module]
-        for name in names:
-            first, _, rest = name.partition(".")
-            if first == "torch":
-                assert room not in ("runtime", "compiler", "contract", "errors", "data"), (
-                    f"{relative} imports torch; a robot has none"
-                )
-            if first != "ganglion" or not rest:
-                continue
-            target = rest.split(".")[0]
-            allowed = PYTHON_WALLS[room] | {room}
-            assert target in allowed or (str(relative), target) in ALLOWED_BACKWARDS, f"{relative} imports {name}"
+    for name, line in imported(path):
+        first, _, rest = name.partition(".")
+        if first == "torch":
+            assert room not in ("runtime", "compiler", "contract", "errors", "data"), (
+                f"{relative}:{line} imports torch; a robot has none"
+            )
+        if first != "ganglion" or not rest:
+            continue
+        target = rest.split(".")[0]
+        allowed = PYTHON_WALLS[room] | {room}
+        assert target in allowed or (str(relative), target) in ALLOWED_BACKWARDS, f"{relative}:{line} imports {name}"
+
+
+def test_python_rows_allow_no_more_than_is_used() -> None:
+    used: dict[str, set[str]] = {room: set() for room in PYTHON_WALLS}
+    for path in python_files():
+        relative = path.relative_to(PACKAGE)
+        room = relative.parts[0].removesuffix(".py")
+        targets = {name.split(".")[1] for name, _ in imported(path) if name.startswith("ganglion.")}
+        used[room] |= {target for target in targets if (str(relative), target) not in ALLOWED_BACKWARDS}
+    spare = {room: sorted(PYTHON_WALLS[room] - used[room]) for room in PYTHON_WALLS if PYTHON_WALLS[room] - used[room]}
+    assert not spare, f"docs/DESIGN.md allows what nobody imports: {spare}"
 
 
 def test_export_targets_do_not_know_each_other() -> None:
