@@ -35,12 +35,10 @@ def test_every_engine_is_a_room_of_its_own() -> None:
     assert rooms == {row.name for row in TABLE} - {"native"}
 
 
-@pytest.mark.parametrize(
-    ("suffix", "engines"),
-    [(".ganglion", ("native",)), (".onnx", ("onnxruntime", "native")), (".pt", ("libtorch",)), (".txt", ())],
-)
-def test_engines_that_run_a_file(suffix: str, engines: tuple[str, ...]) -> None:
-    assert runtime.engines_for(f"policy{suffix}") == engines
+@pytest.mark.parametrize("suffix", [*dict.fromkeys(row.suffix for row in TABLE), ".txt"])
+def test_engines_that_run_a_file(suffix: str) -> None:
+    able = [row.name for row in TABLE if row.suffix == suffix]
+    assert runtime.engines_for(f"policy{suffix}") == (*able, *(["native"] if suffix == ".onnx" else []))
 
 
 def test_load_takes_every_option_and_documents_it() -> None:
@@ -81,7 +79,7 @@ def test_the_tools_take_every_option(tool: str) -> None:
         (["--threads", "0"], "threads must be at least 1"),
         (["--batch", "0"], "--batch needs a whole number of at least 1"),
         (["--sample-seed", "-1"], "--sample-seed needs a whole number"),
-        (["--engine", "abacus"], "'abacus' is not one of automatic, native, onnxruntime, libtorch"),
+        (["--engine", "abacus"], "'abacus' is not one of automatic, native, "),
         (["--engine", "libtorch"], "engine libtorch does not run .ganglion files; use native or automatic"),
         (["--state-pair", "h"], "--state-pair takes INPUT:OUTPUT"),
         (["--self-test"], "option --self-test is not known"),
