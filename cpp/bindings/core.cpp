@@ -196,10 +196,10 @@ PYBIND11_MODULE(_core, module) {
   bind_engines(module);
   py::class_<ganglion::ReadingHints>(module, "ReadingHints")
       .def(py::init([](std::optional<std::vector<std::pair<std::string, std::string>>> state,
-                       std::map<std::string, double> constants) {
-             return ganglion::ReadingHints{std::move(state), std::move(constants)};
+                       std::map<std::string, double> constants, std::optional<std::string> action) {
+             return ganglion::ReadingHints{std::move(state), std::move(constants), std::move(action)};
            }),
-           py::kw_only(), py::arg("state"), py::arg("constants"));
+           py::kw_only(), py::arg("state"), py::arg("constants"), py::arg("action"));
   py::class_<ganglion::LoadOptions>(module, "LoadOptions").def(py::init(&make_options), py::arg("options"));
   module.def("load_options", &load_options);
   bind_self_test(module);

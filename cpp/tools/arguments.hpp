@@ -22,7 +22,7 @@ class UsageError : public std::runtime_error {
 };
 
 /// What an option of a load is called on a command line: `--batch`, `--onnxruntime` for a library, `--lock-memory` or
-/// `--no-self-test` for a switch, and `--state-pair` for the hints.
+/// `--no-self-test` for a switch, and `--state-pair` for the hints, which `--action` completes.
 template <class Value>
 [[nodiscard]] std::string load_flag(std::string_view name, const Value& value) {
   std::string words(name);
@@ -56,6 +56,7 @@ template <class Value>
     const std::string space(flag.size() < width ? width - flag.size() : 1, ' ');
     text += "  " + flag + space + (flag.starts_with("--no-") ? "do not " : "") + what + '\n';
   });
+  text += "  --action OUTPUT           the output of a file without a contract that is the action\n";
   return text;
 }
 
@@ -79,6 +80,10 @@ class Arguments {
   /// Takes an option that goes into the load options, and its value; false for any other. Every load option is one:
   /// see load_flag.
   [[nodiscard]] bool take_load_option(const std::string& option, LoadOptions& options) {
+    if (option == "--action") {
+      options.hints.action = value_of(option);
+      return true;
+    }
     std::string_view wanted;
     LoadOptions defaults;  // they say what a switch is called
     for_each_option(defaults, [&](std::string_view name, const auto& value, const char*) {
@@ -144,6 +149,13 @@ class Arguments {
   std::vector<std::string> values_;
   std::size_t next_ = 0;
 };
+
+/// Says on standard error what is suspicious about a file.
+inline void print_findings(const char* tool, const std::string& file, const Reading& reading) {
+  for (const Finding& finding : reading.findings) {
+    std::cerr << tool << ": '" << file << "': " << finding.sentence << " [" << finding.code << "]\n";
+  }
+}
 
 /// The frame of a tool's main: 0 for success, 2 with the usage for a wrong command line, 1 for any other failure.
 template <typename Run>

@@ -249,7 +249,9 @@ void bench(Options options) {
   for (const std::string& file : options.files) {
     for (const Engine engine : options.engines) {
       options.load.engine = engine;
-      contenders.emplace_back(file, Policy::load(file, options.load));
+      Policy policy = Policy::load(file, options.load);
+      ganglion::tools::print_findings("ganglion-bench", file, policy.reading());
+      contenders.emplace_back(file, std::move(policy));
     }
   }
   std::vector<Floor> floors;

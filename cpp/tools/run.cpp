@@ -153,6 +153,7 @@ std::size_t replay(Policy& policy, TrajectoryReader& trajectory, std::ostream& o
 
 void run(const Options& options) {
   Policy policy = Policy::load(options.paths[0], options.load);
+  ganglion::tools::print_findings("ganglion-run", options.paths[0], policy.reading());
   TrajectoryReader trajectory(options.paths[1], policy.contract().observation_size());
   const std::filesystem::path target = options.paths[2];
   const std::filesystem::path temporary = target.string() + ".part";

@@ -53,6 +53,7 @@ def compile(  # noqa: A001
     out: str | os.PathLike[str],
     *,
     state: Mapping[str, str] | None = None,
+    action: str | None = None,
     weights: str = "float32",
     tolerance: float | None = None,
     recording: RecordingSource | None = None,
@@ -71,6 +72,7 @@ def compile(  # noqa: A001
         path: the file.
         out: target; `.ganglion`, or `.hpp` for a C++17 header.
         state: for a file without a contract, its state inputs and the outputs that feed them; see `ganglion.load`.
+        action: for an `.onnx` file without a contract, the output that is the action; see `ganglion.load`.
         weights: how to store the weights: `"float32"`, `"float16"` or `"int8"`, which takes the fastest scheme that
             holds the tolerance: inputs of products rounded to 8 bits (`"int8x8"`), to 16 bits (`"int8x16"`) or not at
             all; the first two can be asked for by name, but not in a header.
@@ -103,19 +105,19 @@ def compile(  # noqa: A001
     if target.suffix not in (".ganglion", ".hpp"):
         raise ExportError(f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion or .hpp (C++ header)")
     check_target(target)
-    model, state, findings = _opened(path, state)
+    model, told, findings = _opened(path, state, action)
     if deployment is not None:
         description = _description(deployment, joint_sdk_names)
-        model = _deployed(model, state, description, annotate_only=annotate_only, joint_order=joint_order)
-        state = None  # what was made here has our names and its contract already
+        model = _deployed(model, told, description, annotate_only=annotate_only, joint_order=joint_order)
+        told = {}  # what was made here has our names and its contract already
     elif annotate_only or joint_order or joint_sdk_names:
         raise ValueError("annotate_only, joint_order and joint_sdk_names go with a deployment description")
     program, contract = compile_onnx(
         model,
-        state=state,
+        **told,
         weights=weights,
         tolerance=tolerance,
-        recording=None if recording is None else _run(recording, model, state),
+        recording=None if recording is None else _run(recording, model, told),
         integer_inputs=target.suffix != ".hpp",
     )
     contract = _write(target, program, contract)
@@ -133,17 +135,20 @@ def compile(  # noqa: A001
 
 
 def _opened(
-    path: str | os.PathLike[str], state: Mapping[str, str] | None
-) -> tuple[Any, Mapping[str, str] | None, tuple[Finding, ...]]:
-    """An ONNX file as it is, or the model that a TorchScript file becomes; its `state`; what is suspicious about it."""
+    path: str | os.PathLike[str], state: Mapping[str, str] | None, action: str | None
+) -> tuple[Any, dict[str, Any], tuple[Finding, ...]]:
+    """An ONNX file as it is, or the model that a TorchScript file becomes; what is told of it; what is suspicious."""
     if Path(path).suffix == ".pt":
         from ganglion.adapters import torchscript
 
+        if action is not None:
+            raise ValueError("an action can be named in .onnx files: a TorchScript file gives its action alone")
         policy = torchscript.load(path, state_names=None if state is None else tuple(state))
-        return torchscript.to_onnx(policy), None, policy.findings
+        return torchscript.to_onnx(policy), {}, policy.findings
     from ganglion import runtime
 
-    return path, state, runtime.explain(path, state=state).findings
+    told = {"state": state, "action": action}
+    return path, told, runtime.explain(path, **told).findings
 
 
 def _description(
@@ -160,7 +165,7 @@ def _description(
 
 def _deployed(
     model: Any,
-    state: Mapping[str, str] | None,
+    told: Mapping[str, Any],
     description: Description,
     *,
     annotate_only: bool,
@@ -171,17 +176,17 @@ def _deployed(
 
     if annotate_only and joint_order:
         raise ValueError("joint_order changes the function, annotate_only leaves it as it is: one of the two")
-    opened = open_model(model, state=state)
+    opened = open_model(model, **told)
     if annotate_only:
         return described(opened.proto, description, contract=opened.contract)
     return apply(opened.proto, description, contract=opened.contract, robot_joint_names=joint_order)
 
 
-def _run(recording: RecordingSource, model: Any, state: Mapping[str, str] | None) -> RunInputs:
+def _run(recording: RecordingSource, model: Any, told: Mapping[str, Any]) -> RunInputs:
     from ganglion.compiler.model import open_model
     from ganglion.verify.trajectory import load_recording
 
-    size = open_model(model, state=state).contract.observation_size
+    size = open_model(model, **told).contract.observation_size
     run = load_recording(recording, observation_size=size, batch=None)
     return run.observation, run.reset
 

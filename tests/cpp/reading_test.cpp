@@ -58,6 +58,7 @@ class Message {
 
 constexpr unsigned float32 = 1;
 constexpr unsigned int32 = 6;
+constexpr unsigned int64 = 7;
 constexpr unsigned float64 = 11;
 
 /// A dynamic axis is a name.
@@ -286,6 +287,122 @@ TEST_CASE("inputs that are no observation: a sequence length, a reset mark, a co
   hints.constants["seq_lens"] = 4.0;
   reading = read(model, hints);
   CHECK_EQUAL(reading.constants.at("seq_lens"), 4.0);
+}
+
+TEST_CASE("flags of an episode are no observation, whatever their type") {
+  for (const char* name : {"dones", "done", "is_first", "is_init", "episode_starts"}) {
+    Model model = lstm();
+    model.inputs.push_back(port(name, {1}));
+    CHECK_EQUAL(read(model).constants.at(name), 0.0);
+    model.inputs.back() = port(name, {"batch", 1});
+    CHECK_EQUAL(read(model).contract.observation_size(), 5U);
+  }
+  Model model = lstm();
+  model.inputs.push_back(port("seq_lens", {1}));
+  model.inputs.push_back(port("action_masks", {1, 7}));
+  const Reading reading = read(model);
+  CHECK_EQUAL(reading.constants.at("seq_lens"), 1.0);
+  CHECK_EQUAL(reading.constants.at("action_masks"), 1.0);
+  // RLlib's exporter gives the name of the lengths to a cell state.
+  model = lstm();
+  model.inputs[2] = port("seq_lens", {2, 1, 8});
+  model.nodes = {node("LSTM", {"obs", "w", "r", "", "", "h_in", "seq_lens"}, {"actions", "h_out", "c_out"})};
+  CHECK_EQUAL(read(model).state.at(1).input, "seq_lens");
+}
+
+TEST_CASE("the action is what depends on an observation, and is called so") {
+  // As ML-Agents writes it: constants, what is drawn, and its mean.
+  Model model{{node("Identity", {"three"}, {"version_number"}), node("Identity", {"three"}, {"memory_size"}),
+               node("Tanh", {"obs_0"}, {"deterministic_continuous_actions"}),
+               node("RandomNormalLike", {"deterministic_continuous_actions"}, {"z"}),
+               node("Add", {"deterministic_continuous_actions", "z"}, {"continuous_actions"})},
+              {vector("three", {3.0F})},
+              {port("obs_0", {"batch", 4})},
+              {port("version_number", {1}), port("memory_size", {1}), port("continuous_actions", {"batch", 4})}};
+  Reading reading = read(model);
+  CHECK_EQUAL(reading.dialect, "mlagents");
+  CHECK_EQUAL(reading.contract.outputs.size(), 1U);
+  CHECK_EQUAL(reading.contract.outputs[0].name, "continuous_actions");
+  CHECK(has_finding(reading, "random-node", "'the_RandomNormalLike' (RandomNormalLike)"));
+  model.outputs.push_back(port("deterministic_continuous_actions", {"batch", 4}));
+  reading = read(model);
+  CHECK_EQUAL(reading.contract.outputs[0].name, "deterministic_continuous_actions");
+  CHECK(reading.findings.empty());
+  CHECK(has_note(reading, "output version_number is the constant 3 and is not read"));
+
+  // A name says nothing against that.
+  Model unnamed{{node("Identity", {"three"}, {"a"}), node("Abs", {"x"}, {"b"})},
+                {vector("three", {3.0F})},
+                {port("x", {1, 4})},
+                {port("a", {1}), port("b", {1, 4})}};
+  CHECK_EQUAL(read(unnamed).contract.outputs[0].name, "b");
+  unnamed.nodes[0] = node("Shape", {"x"}, {"shape"});
+  unnamed.nodes.push_back(node("ConstantOfShape", {"shape"}, {"a"}));
+  unnamed.outputs[0] = port("a", {1, 4});
+  CHECK_EQUAL(read(unnamed).contract.outputs[0].name, "b");
+  CHECK_EQUAL(read(unnamed).contract.outputs[1].name, "a");
+  // Nodes may stand in any order.
+  std::swap(unnamed.nodes[0], unnamed.nodes[2]);
+  CHECK_EQUAL(read(unnamed).contract.outputs[0].name, "b");
+  unnamed.nodes.erase(unnamed.nodes.begin() + 1);  // nothing makes b
+  reading = read(unnamed);
+  CHECK_EQUAL(reading.contract.outputs[0].name, "a");
+  CHECK(has_finding(reading, "action-constant", "the action 'a' is the constant"));
+}
+
+TEST_CASE("what inner graphs take from outside counts, their own names do not") {
+  // Its branches call their result as the node does.
+  const Message branch = Message().message(1, node("Mul", {"obs", "h_in"}, {"h_out"})).text(2, "branch");
+  const Message then = Message().text(1, "then_branch").message(6, branch).number(20, 5);
+  Model model{{node("If", {"yes"}, {"h_out"}, {then}), node("Abs", {"obs"}, {"actions"})},
+              {vector("yes", {1.0F})},
+              {port("obs", {1, 4}), port("h_in", {1, 4})},
+              {port("actions", {1, 4}), port("h_out", {1, 4})}};
+  CHECK(read(model).findings.empty());
+  const Message draw = Message().message(1, node("RandomUniform", {}, {"h_out"})).text(2, "branch");
+  model.nodes[0] = node("If", {"yes"}, {"actions"}, {Message().text(1, "then_branch").message(6, draw).number(20, 5)});
+  model.nodes[1] = node("Abs", {"h_in"}, {"h_out"});
+  CHECK(has_finding(read(model), "random-node", "(If)"));
+}
+
+TEST_CASE("discrete actions are indices") {
+  Model model{{node("ArgMax", {"x"}, {"discrete_actions"}), node("Abs", {"x"}, {"logits"})},
+              {},
+              {port("x", {"batch", 4})},
+              {port("logits", {"batch", 4}), port("discrete_actions", {"batch", 1}, int64)}};
+  const Reading reading = read(model);
+  CHECK_EQUAL(reading.contract.outputs[0].name, "discrete_actions");
+  CHECK_EQUAL(reading.contract.outputs[1].name, "logits");
+  CHECK(has_note(reading, "1 index"));
+  model.nodes.push_back(node("Cast", {"x"}, {"actions"}));
+  model.outputs[1] = port("actions", {"batch", 4}, float64);
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "[output-type]");
+}
+
+TEST_CASE("the user says which output is the action") {
+  Model model = lstm();
+  model.nodes.push_back(node("Abs", {"obs"}, {"velocity"}));
+  model.outputs.push_back(port("velocity", {1, 5}));
+  ReadingHints hints;
+  CHECK_EQUAL(read(model).contract.outputs[0].name, "actions");
+  hints.action = "velocity";
+  const Reading reading = read(model, hints);
+  CHECK_EQUAL(reading.contract.outputs[0].name, "velocity");
+  CHECK_EQUAL(reading.contract.outputs[1].name, "actions");
+  CHECK(has_note(reading, "as you said"));
+  hints.action = "speed";
+  CHECK_ERROR(read(model, hints), ErrorCode::bad_contract, "are 'actions', 'velocity' [action-unknown]");
+  hints.action = "h_out";
+  CHECK_ERROR(read(model, hints), ErrorCode::bad_contract, "'h_out' is the next value of a state");
+  CHECK_EQUAL(parse_hints("action: velocity\nstate: {}\n", "walker.onnx.yaml").action.value_or(""), "velocity");
+  CHECK_ERROR(parse_hints("action:\n", "walker.onnx.yaml"), ErrorCode::bad_option, "unknown entry");
+  CHECK_ERROR(parse_hints("action: a\n  b: c\n", "walker.onnx.yaml"), ErrorCode::bad_option, "belongs to no map");
+}
+
+TEST_CASE("a graph with more inputs than any policy is refused") {
+  Model model = lstm();
+  for (int i = 0; i < 1100; ++i) model.inputs.push_back(port("x" + std::to_string(i), {1, 1}));
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "[too-many-inputs]");
 }
 
 TEST_CASE("a dynamic batch axis leaves the number of rows to the user") {

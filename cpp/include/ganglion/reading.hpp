@@ -42,10 +42,13 @@ struct Reading {
 ///       h_in: h_out
 ///     constants:
 ///       seq_lens: 1
+///     action: continuous_actions
 struct ReadingHints {
   /// State inputs and the outputs that feed them: exactly these, every other input is an observation. None: recognise.
   std::optional<std::vector<std::pair<std::string, std::string>>> state{};
   std::map<std::string, double> constants{};
+  /// The output that is the action. None: recognise.
+  std::optional<std::string> action{};
 };
 
 }  // namespace ganglion

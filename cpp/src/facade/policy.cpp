@@ -43,14 +43,27 @@ Reading read_onnx_model(std::span<const std::byte> bytes, const std::filesystem:
   }
 }
 
+/// Of a file that has one action only, or says which it is, no other can be asked for.
+void check_action(const std::filesystem::path& path, const ReadingHints& hints, const std::string& action) {
+  if (!hints.action || *hints.action == action) return;
+  throw Error(ErrorCode::bad_option, "'" + path.string() + "': the action of this file is '" + action + "'; '" +
+                                         *hints.action +
+                                         "' was asked for, which can be said of an .onnx file without a contract only");
+}
+
 /// How a file is understood; `model` is only asked where the file says nothing of itself.
 template <class OpenModel>
 Reading understand(Artifact& artifact, const std::filesystem::path& path, const LoadOptions& options,
                    const OpenModel& model) {
-  if (artifact.contract) return detail::reading_of(std::move(*artifact.contract));
+  if (artifact.contract) {
+    check_action(path, options.hints, artifact.contract->outputs[0].name);
+    return detail::reading_of(std::move(*artifact.contract));
+  }
   const ReadingHints hints = detail::hints_for(path, options.hints);
   if (artifact.kind == ArtifactKind::onnx) return read_onnx_model(artifact.bytes, path, hints);
-  return read_torchscript_module(path, *model(), hints);
+  Reading reading = read_torchscript_module(path, *model(), hints);
+  check_action(path, hints, reading.contract.outputs[0].name);
+  return reading;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 
 namespace ganglion::detail {
 
@@ -47,11 +48,18 @@ std::optional<NamedState> named_state(std::string_view input) {
   return std::nullopt;
 }
 
-std::optional<double> named_constant(std::string_view input) {
-  // RLlib: the number of steps of each row; TorchRL: the row begins a trajectory, which reset() says in its own way;
-  // rl_games: the row has ended.
-  if (input == "seq_lens" || input == "seq_len" || input == "seq_length") return 1.0;
-  if (input == "is_init" || input == "dones" || input == "done" || input == "is_first") return 0.0;
+std::optional<NamedConstant> named_constant(std::string_view input) {
+  const auto is_one_of = [input](std::initializer_list<std::string_view> names) {
+    return std::find(names.begin(), names.end(), input) != names.end();
+  };
+  // RLlib: the number of steps of each row.
+  if (is_one_of({"seq_lens", "seq_len", "seq_length"})) return NamedConstant{1.0, "a step is one step long"};
+  // The row begins an episode (TorchRL, sb3-contrib, DreamerV3), or its last one has ended (rl_games, CleanRL).
+  if (is_one_of({"is_init", "dones", "done", "is_first", "episode_starts", "episode_start"})) {
+    return NamedConstant{0.0, "reset() does its work"};
+  }
+  // ML-Agents: one element for each discrete action.
+  if (is_one_of({"action_masks", "action_mask"})) return NamedConstant{1.0, "every action is allowed", false};
   return std::nullopt;
 }
 
@@ -59,9 +67,19 @@ bool is_step_counter(std::string_view input) {
   return input == "ctx.step_count";  // exploy: its graph runs the net in every n-th step
 }
 
-bool is_action_name(std::string_view output) {
+std::optional<int> action_rank(std::string_view output, bool is_index) {
+  // ML-Agents: what is drawn comes before what is not, and of discrete actions the older files have log-probabilities.
+  if (output == "deterministic_continuous_actions") return 0;
+  if (output == "continuous_actions") return 1;
+  if (is_index && output == "deterministic_discrete_actions") return 2;
+  if (is_index && output.ends_with("discrete_actions")) return 3;
   constexpr std::array names{"actions", "action", "mu", "mean", "loc"};
-  return std::find(names.begin(), names.end(), output) != names.end();
+  if (std::find(names.begin(), names.end(), output) != names.end()) return 4;
+  return std::nullopt;
+}
+
+bool is_action_name(std::string_view output) {
+  return action_rank(output, false).has_value() || action_rank(output, true).has_value();
 }
 
 }  // namespace ganglion::detail

@@ -1,4 +1,4 @@
-// A small part of YAML, read by ourselves: two maps of plain names, so that a robot needs no YAML library for it.
+// A small part of YAML, read by ourselves: maps of plain names, so that a robot needs no YAML library for it.
 
 #include "io/hints.hpp"
 
@@ -34,8 +34,8 @@ ReadingHints parse_hints(std::string_view text, const std::string& name) {
   std::size_t number = 0;
   const auto refuse = [&](const std::string& why) {
     throw Error(ErrorCode::bad_option, "'" + name + "', line " + std::to_string(number) + ": " + why +
-                                           "; the file has a map 'state' of 'input: output' and a map 'constants' of "
-                                           "'input: number', and nothing else");
+                                           "; the file has a map 'state' of 'input: output', a map 'constants' of "
+                                           "'input: number' and an entry 'action: output', and nothing else");
   };
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
@@ -53,6 +53,11 @@ ReadingHints parse_hints(std::string_view text, const std::string& name) {
     if (colon == std::string_view::npos) refuse("no 'name: value' in " + in_quotes(line));
     const std::string key(unquoted(trimmed(line.substr(0, colon))));
     const std::string value(unquoted(trimmed(line.substr(colon + 1))));
+    if (!is_inner && key == "action" && !value.empty()) {
+      hints.action = value;
+      section = key;
+      continue;
+    }
     if (!is_inner) {
       const bool is_empty = value.empty() || value == "{}";
       if ((key != "state" && key != "constants") || !is_empty) refuse("unknown entry " + in_quotes(line));
@@ -70,7 +75,7 @@ ReadingHints parse_hints(std::string_view text, const std::string& name) {
       if (error != std::errc() || rest != value.data() + value.size()) refuse(in_quotes(value) + " is no number");
       hints.constants[key] = number_value;
     } else {
-      refuse("an indented line before the first map");
+      refuse(section.empty() ? "an indented line before the first map" : "an indented line that belongs to no map");
     }
   }
   return hints;
@@ -83,6 +88,7 @@ ReadingHints hints_for(const std::filesystem::path& policy, const ReadingHints& 
   const std::vector<std::byte> bytes = read_file(file);
   ReadingHints hints = parse_hints(as_text(bytes), file.string());
   if (given.state) hints.state = given.state;
+  if (given.action) hints.action = given.action;
   for (const auto& [name, value] : given.constants) hints.constants[name] = value;
   return hints;
 }

@@ -76,13 +76,18 @@ class _State(argparse.Action):
         setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), source: target})
 
 
-def _add_state(parser: argparse.ArgumentParser) -> None:
+def _add_hints(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state",
         action=_State,
         metavar="INPUT:OUTPUT",
         help="for a file without a contract: this output is the next value of this state input; can be given again, "
         "and then says it of all. The file <FILE>.yaml beside it can say the same",
+    )
+    parser.add_argument(
+        "--action",
+        metavar="OUTPUT",
+        help="for an .onnx file without a contract: this output is the action; <FILE>.yaml can say the same",
     )
 
 
@@ -223,7 +228,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
 
     compile_ = add("compile", "compile an .onnx or .pt file, ours or anybody's, for the native engine")
     compile_.add_argument("file", metavar="FILE", help="an .onnx or .pt file")
-    _add_state(compile_)
+    _add_hints(compile_)
     _add_deployment(compile_, "scales, clips, histories and joint orders become part of the function")
     compile_.add_argument(
         "--joint-order",
@@ -245,11 +250,11 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
 
     inspect = add("inspect", "show the contract of a file: inputs, outputs, state, period, digest")
     inspect.add_argument("file", metavar="FILE")
-    _add_state(inspect)
+    _add_hints(inspect)
 
     verify = add("verify", "run one long trajectory through every implementation and compare them")
     verify.add_argument("file", metavar="FILE", nargs="?", help="an exported .ganglion, .onnx or .pt file")
-    _add_state(verify)
+    _add_hints(verify)
     verify.add_argument(
         "--matrix",
         metavar="POLICY",
@@ -320,11 +325,11 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
         help="entry of the episodes' agent_infos to compare with, 'mean' say (default: %(default)s)",
     )
     _add_tolerance(repair, "|found - expected| / max(1, |expected|) of an action")
-    _add_state(repair)
+    _add_hints(repair)
 
     bench = add("bench", "measure the latency of a step in the C++ runtime, engines interleaved")
     bench.add_argument("files", nargs="+", metavar="FILE")
-    _add_state(bench)
+    _add_hints(bench)
     bench.add_argument(
         "--engine", action="append", choices=_engines(), help="only this engine; can be given again (default: all)"
     )

@@ -46,6 +46,7 @@ def contract_tables(contract: Contract) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-def finding_lines(findings: Sequence[Finding]) -> list[Text]:
-    """A line for everything that is suspicious about a file."""
-    return [Text(f"[{finding.code}] {finding.sentence}", style="bold yellow") for finding in findings]
+def finding_lines(findings: Sequence[Finding], file: str | None = None) -> list[Text]:
+    """A line for everything that is suspicious about a file, which is named where there are several."""
+    where = "" if file is None else f"{file}: "
+    return [Text(f"{where}[{finding.code}] {finding.sentence}", style="bold yellow") for finding in findings]

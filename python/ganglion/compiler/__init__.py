@@ -28,6 +28,7 @@ def compile_onnx(
     *,
     contract: Contract | None = None,
     state: Mapping[str, str] | None = None,
+    action: str | None = None,
     weights: str = "float32",
     tolerance: float | None = None,
     recording: RunInputs | None = None,
@@ -41,6 +42,7 @@ def compile_onnx(
         contract: what goes in and comes out; None takes the contract in the model, or recognises one (see
             `ganglion.explain`).
         state: for a model without a contract, see `ganglion.load`.
+        action: for a model without a contract, see `ganglion.load`.
         weights: how to store the weights: `"float32"`, `"float16"` or `"int8"`. `"int8"` takes the fastest scheme that
             holds the tolerance: inputs rounded to 8 bits (`"int8x8"`), to 16 bits (`"int8x16"`) or not at all; the
             first two can also be asked for by name.
@@ -60,7 +62,7 @@ def compile_onnx(
         EngineUnavailableError: the package onnx is not installed.
         ValueError: an argument is wrong.
     """
-    model = open_model(source, contract, state)
+    model = open_model(source, contract, state, action)
     lowered = Lowered(model)
     rewrite(lowered, cells.RULES, fuse.RULES)
     try:

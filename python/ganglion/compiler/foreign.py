@@ -14,12 +14,14 @@ from ganglion.errors import ArtifactError, ExportError
 from ganglion.reading import Reading, read_onnx
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ganglion.contract import Contract
 
 
-def canonical(proto: Any, name: str, state: Mapping[str, str] | None = None) -> tuple[Any, Contract]:
+def canonical(
+    proto: Any, name: str, state: Mapping[str, str] | None = None, action: str | None = None
+) -> tuple[Any, Contract]:
     """Recognises the state of a model without a contract and renames its tensors to `<slot>_in`, `<slot>_out`.
 
     Inputs that are constants in single steps become initialisers, a counter of steps becomes a slot, and tensors of
@@ -29,6 +31,7 @@ def canonical(proto: Any, name: str, state: Mapping[str, str] | None = None) -> 
         proto: an `onnx.ModelProto` with its weights inside; it is not changed.
         name: stands for its path in messages.
         state: see `ganglion.load`.
+        action: see `ganglion.load`.
 
     Returns:
         The new model, and the contract.
@@ -39,7 +42,7 @@ def canonical(proto: Any, name: str, state: Mapping[str, str] | None = None) -> 
     import onnx
 
     try:
-        reading = read_onnx(proto.SerializeToString(), name, state)
+        reading = read_onnx(proto.SerializeToString(), name, state, action)
     except ArtifactError as error:
         raise ExportError(str(error)) from error
     model = onnx.ModelProto()
@@ -51,6 +54,8 @@ def canonical(proto: Any, name: str, state: Mapping[str, str] | None = None) -> 
         if not names.output:
             _add_counter(graph, reading, index)
     _drop_unread_outputs(graph, reading)
+    _convert_indices(graph)
+    _drop_idle_nodes(graph)
     _reshape_ports(graph, reading, one_row)
     return model, reading.contract
 
@@ -144,6 +149,42 @@ def _drop_unread_outputs(graph: Any, reading: Reading) -> None:
     outputs = [value for value in graph.output if value.name in kept]
     del graph.output[:]
     graph.output.extend(outputs)
+
+
+def _convert_indices(graph: Any) -> None:
+    """Makes float32 of an output of integers: the index of an action."""
+    import onnx
+
+    for value in graph.output:
+        kind = value.type.tensor_type
+        if kind.elem_type == onnx.TensorProto.FLOAT:
+            continue
+        inner = f"{value.name}__index"
+        _rename_in_nodes(graph, value.name, inner)
+        graph.node.append(onnx.helper.make_node("Cast", [inner], [value.name], to=onnx.TensorProto.FLOAT))
+        kind.elem_type = onnx.TensorProto.FLOAT
+
+
+def _drop_idle_nodes(graph: Any) -> None:
+    """Removes what no output needs any more, such as the draw of an action that is not read."""
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(_taken(node))
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+
+
+def _taken(node: Any) -> Iterator[str]:
+    """What a node takes, with what its inner graphs take from outside."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from (value.name for value in inner.output)
+            for nested in inner.node:
+                yield from _taken(nested)
 
 
 def _reshape_ports(graph: Any, reading: Reading, one_row: bool) -> None:

@@ -46,7 +46,10 @@ class OnnxModel:
 
 
 def open_model(
-    source: str | os.PathLike[str] | Any, contract: Contract | None = None, state: Mapping[str, str] | None = None
+    source: str | os.PathLike[str] | Any,
+    contract: Contract | None = None,
+    state: Mapping[str, str] | None = None,
+    action: str | None = None,
 ) -> OnnxModel:
     """Opens a model.
 
@@ -54,6 +57,7 @@ def open_model(
         source: path of an `.onnx` file, or an `onnx.ModelProto`.
         contract: to use instead of the one in the model.
         state: for a model without a contract, see `ganglion.load`.
+        action: for a model without a contract, see `ganglion.load`.
 
     Raises:
         ArtifactError: the file is missing or no ONNX model.
@@ -78,7 +82,11 @@ def open_model(
         raise ExportError(f"opset {opset} is too old; export with opset {OLDEST_OPSET} or newer")
     contract = contract or stored_contract(proto)
     if contract is None:
-        proto, contract = canonical(proto, "the model" if proto is source else str(source), state)
+        proto, contract = canonical(proto, "the model" if proto is source else str(source), state, action)
+    elif action not in (None, contract.outputs[0].name):
+        raise ExportError(
+            f"the contract in the model says that '{contract.outputs[0].name}' is the action, not '{action}'"
+        )
     initializers = {initializer.name for initializer in proto.graph.initializer}
     found_inputs = {port.name: port for port in ports(v for v in proto.graph.input if v.name not in initializers)}
     found_outputs = {port.name: port for port in ports(proto.graph.output)}

@@ -80,21 +80,22 @@ class Reading:
         )
 
 
-def hints(state: Mapping[str, str] | None) -> _core.ReadingHints:
-    """What the user says of a file: state inputs and the outputs that feed them; None to recognise them."""
-    return _core.ReadingHints(state=None if state is None else list(state.items()), constants={})
+def hints(state: Mapping[str, str] | None, action: str | None) -> _core.ReadingHints:
+    """What the user says of a file: state inputs and the outputs that feed them, and the action; None: recognise."""
+    return _core.ReadingHints(state=None if state is None else list(state.items()), constants={}, action=action)
 
 
-def read_onnx(file: bytes, name: str, state: Mapping[str, str] | None = None) -> Reading:
+def read_onnx(file: bytes, name: str, state: Mapping[str, str] | None = None, action: str | None = None) -> Reading:
     """Understands an ONNX model in memory that carries no contract.
 
     Args:
         file: the serialised model, weights inside.
         name: stands for its path in messages.
         state: see `ganglion.load`.
+        action: see `ganglion.load`.
 
     Raises:
         ArtifactError: it is damaged, or its state cannot be recognised.
     """
     with core_errors():
-        return Reading.from_json(_core.explain_onnx_json(file, name, hints(state)))
+        return Reading.from_json(_core.explain_onnx_json(file, name, hints(state, action)))

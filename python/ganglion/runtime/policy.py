@@ -34,7 +34,9 @@ _STEP_MESSAGES = {
 }
 
 
-def _options(path: Path, *, state: Mapping[str, str] | None = None, **given: Any) -> _core.LoadOptions:
+def _options(
+    path: Path, *, state: Mapping[str, str] | None = None, action: str | None = None, **given: Any
+) -> _core.LoadOptions:
     """Options for the runtime. All of `given` goes through by name; None leaves the runtime's own default."""
     engine, batch, seed = (given.get(name) for name in ("engine", "batch", "sample_seed"))
     if engine not in (None, "automatic", *engine_names()):
@@ -43,7 +45,7 @@ def _options(path: Path, *, state: Mapping[str, str] | None = None, **given: Any
         raise ValueError(f"batch must be at least 1, not {batch}")
     if seed is not None and not 0 <= seed < 2**64:
         raise ValueError(f"sample_seed must be a whole number of 64 bits, not {seed}")
-    given["hints"] = hints(state)
+    given["hints"] = hints(state, action)
     given["onnxruntime_library"] = given.get("onnxruntime_library") or onnxruntime_library()
     given["libtorch_library"] = given.get("libtorch_library") or libtorch_library_for(path)
     return _core.LoadOptions(given)
@@ -60,6 +62,7 @@ def load(
     lock_memory: bool = False,
     sample_seed: int | None = None,
     state: Mapping[str, str] | None = None,
+    action: str | None = None,
     onnxruntime_library: str | PathLike[str] | None = None,
     libtorch_library: str | PathLike[str] | None = None,
 ) -> Policy:
@@ -79,6 +82,8 @@ def load(
             every engine, on every machine; after a reset a row goes on with its next episode.
         state: for a file without a contract, its state inputs and the outputs that feed them, exactly these; None
             recognises them by names, shapes and connections, or takes them from the file `<policy>.yaml` beside it.
+        action: for an `.onnx` file without a contract, the output that is the action; None recognises it, or takes it
+            from the file `<policy>.yaml` beside it.
         onnxruntime_library: the `libonnxruntime.so` to open; None takes the one that the environment variable
             `GANGLION_ONNXRUNTIME` names, else the one of the onnxruntime wheel, else the one that the loader finds.
         libtorch_library: the `libganglion_libtorch.so` to open; None takes the one that the environment variable
@@ -101,16 +106,18 @@ def load(
         lock_memory=lock_memory,
         sample_seed=sample_seed,
         state=state,
+        action=action,
         onnxruntime_library=onnxruntime_library,
         libtorch_library=libtorch_library,
     )
-    compiled = _compiled(path, state) if engine == "native" and path.suffix == ".onnx" else None
+    compiled = _compiled(path, state, action) if engine == "native" and path.suffix == ".onnx" else None
     with core_errors():
         if compiled is None:
             policy = Policy(_core.Policy.load(path, options))
         else:
             # The compiled bytes carry a contract; what was recognised, and what is wrong, is known of the file alone.
-            policy = Policy(_core.Policy.load_bytes(compiled, str(path), options), explain(path, state=state))
+            origin = explain(path, state=state, action=action)
+            policy = Policy(_core.Policy.load_bytes(compiled, str(path), options), origin)
     for finding in policy.reading.findings:
         warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=2)
     if self_test:
@@ -120,15 +127,15 @@ def load(
     return policy
 
 
-def _compiled(path: Path, state: Mapping[str, str] | None) -> bytes:
+def _compiled(path: Path, state: Mapping[str, str] | None, action: str | None) -> bytes:
     # The compiler needs the package onnx, which a robot that flies .ganglion files does not have.
     from ganglion.compiler import compile_onnx
     from ganglion.compiler.file import to_bytes
 
-    return to_bytes(*compile_onnx(path, state=state))[0]
+    return to_bytes(*compile_onnx(path, state=state, action=action))[0]
 
 
-def explain(path: str | PathLike[str], *, state: Mapping[str, str] | None = None) -> Reading:
+def explain(path: str | PathLike[str], *, state: Mapping[str, str] | None = None, action: str | None = None) -> Reading:
     """Says how a file is understood, without running it.
 
     Needs no engine, but for a TorchScript file without a contract.
@@ -136,6 +143,7 @@ def explain(path: str | PathLike[str], *, state: Mapping[str, str] | None = None
     Args:
         path: `.ganglion`, `.onnx` or `.pt` file.
         state: see `load`.
+        action: see `load`.
 
     Raises:
         ArtifactError: the file is missing, damaged, of a newer format, or its state cannot be recognised.
@@ -144,13 +152,13 @@ def explain(path: str | PathLike[str], *, state: Mapping[str, str] | None = None
     path = Path(path)
     with core_errors():
         # A file with a contract needs no engine, so none is looked for (or built) before the first attempt fails.
-        options = _options(path, state=state, libtorch_library="unused")
+        options = _options(path, state=state, action=action, libtorch_library="unused")
         try:
             text = _core.explain_json(path, options)
         except _core.Error as error:
             if error.args[0] != "engine_unavailable":
                 raise
-            text = _core.explain_json(path, _options(path, state=state))
+            text = _core.explain_json(path, _options(path, state=state, action=action))
     return Reading.from_json(text)
 
 

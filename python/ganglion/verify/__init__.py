@@ -61,6 +61,7 @@ def verify(
     engines: Iterable[str] | None = None,
     batch: int | None = None,
     state: Mapping[str, str] | None = None,
+    action: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ParityReport:
     """Runs one long trajectory through every implementation of a policy and compares them.
@@ -81,6 +82,7 @@ def verify(
             that is not installed is then listed in `report.not_run`.
         batch: number of rows, for a file that takes any number (default 4, or that of the recording).
         state: for a file without a contract, its state inputs and the outputs that feed them; see `ganglion.load`.
+        action: for a file without a contract, the output that is the action; see `ganglion.load`.
         progress: called with (implementation, steps done, steps in all).
 
     Returns:
@@ -96,7 +98,8 @@ def verify(
         raise ValueError(f"steps must be at least 1, not {steps}")
     if not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
-    contract: Contract = runtime.explain(path, state=state).contract
+    reading = runtime.explain(path, state=state, action=action)
+    contract: Contract = reading.contract
     if policy is not None:
         from ganglion.policies.skrl.policy import recurrent
 
@@ -112,7 +115,7 @@ def verify(
     else:
         trajectory = draw_trajectory(contract, steps=steps, batch=rows or _ROWS_WHERE_ANY, seed=seed)
 
-    steppers, not_run = _steppers(path, policy, contract, engines, trajectory.batch, state)
+    steppers, not_run = _steppers(path, policy, contract, engines, trajectory.batch, state, action)
     if not steppers or (policy is None and isinstance(steppers[0], RuntimeStepper)):
         reasons = "; ".join(f"{left_out.engine}: {left_out.reason}" for left_out in not_run)
         raise EngineUnavailableError(f"{path}: nothing to compare with: give the Python policy, or install: {reasons}")
@@ -135,6 +138,7 @@ def verify(
         runs=tuple(others),
         comparisons=tuple(compare(reference, other, contract, tolerance=tolerance) for other in others),
         not_run=tuple(not_run),
+        findings=reading.findings,
     )
 
 
@@ -145,12 +149,13 @@ def _steppers(
     engines: Iterable[str] | None,
     batch: int,
     state: Mapping[str, str] | None,
+    action: str | None,
 ) -> tuple[list[Stepper], list[NotRun]]:
     """Everything that can run the file, the reference first, and what cannot."""
     steppers: list[Stepper] = [] if policy is None else [policy_stepper(policy, batch=batch)]
     not_run: list[NotRun] = []
     try:
-        steppers += file_steppers(path, contract, batch=batch, state=state)
+        steppers += file_steppers(path, contract, batch=batch, state=state, action=action)
     except EngineUnavailableError as error:
         not_run.append(NotRun("the file in Python", str(error)))
     able = runtime.engines_for(path)
@@ -161,7 +166,7 @@ def _steppers(
         if engine not in asked:
             continue
         try:
-            steppers.append(RuntimeStepper(path, engine=engine, batch=batch, state=state))
+            steppers.append(RuntimeStepper(path, engine=engine, batch=batch, state=state, action=action))
         except EngineUnavailableError as error:
             if engines is not None:
                 raise

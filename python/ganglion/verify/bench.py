@@ -94,6 +94,7 @@ def bench(
     floors: Sequence[int] = (),
     pin: int | None = None,
     state: Mapping[str, str] | None = None,
+    action: str | None = None,
 ) -> LatencyReport:
     """Measures the latency of every file in one run, file by file and engine by engine in interleaved rounds.
 
@@ -107,6 +108,7 @@ def bench(
             clock itself takes.
         pin: number of the CPU to run on; None leaves it to the system.
         state: for files without a contract, their state inputs and the outputs that feed them; see `ganglion.load`.
+        action: for files without a contract, the output that is the action; see `ganglion.load`.
 
     Raises:
         EngineUnavailableError: the program is not part of this installation, or an engine is not usable.
@@ -130,12 +132,13 @@ def bench(
         command += [] if value is None else [option, str(value)]
     for pair in (state or {}).items():
         command += ["--state-pair", ":".join(pair)]
+    command += [] if action is None else ["--action", action]
     # The program knows nothing of Python: it is told where the wheels keep their libraries.
     for name, info in known.items():
         if info.usable and info.library is not None:
             command += [f"--{name}", str(info.library)]
     with tempfile.TemporaryDirectory() as folder:
-        contenders = _contenders(files, engines, Path(folder), state)
+        contenders = _contenders(files, engines, Path(folder), state, action)
         if contenders is None:
             paths = [str(file) for file in files]
             command += [argument for engine in engines for argument in ("--engine", engine)]
@@ -155,7 +158,11 @@ def bench(
 
 
 def _contenders(
-    files: Sequence[str | os.PathLike[str]], engines: Sequence[str], folder: Path, state: Mapping[str, str] | None
+    files: Sequence[str | os.PathLike[str]],
+    engines: Sequence[str],
+    folder: Path,
+    state: Mapping[str, str] | None,
+    action: str | None,
 ) -> list[tuple[Path, str | os.PathLike[str]]] | None:
     """What to open for every file and engine, beside the file, where the native engine is to run an `.onnx` file.
 
@@ -168,18 +175,18 @@ def _contenders(
         for engine in engines:
             path = Path(file)
             if path.suffix == ".onnx" and engine == "native":
-                path = _compiled(path, folder / f"{len(contenders)}.ganglion", state)
+                path = _compiled(path, folder / f"{len(contenders)}.ganglion", state, action)
             elif engine not in runtime.engines_for(path):
                 return None
             contenders.append((path, file))
     return contenders
 
 
-def _compiled(path: Path, target: Path, state: Mapping[str, str] | None) -> Path:
+def _compiled(path: Path, target: Path, state: Mapping[str, str] | None, action: str | None) -> Path:
     from ganglion.compiler import compile_onnx
     from ganglion.compiler import file as ganglion_file
 
-    target.write_bytes(ganglion_file.to_bytes(*compile_onnx(path, state=state))[0])
+    target.write_bytes(ganglion_file.to_bytes(*compile_onnx(path, state=state, action=action))[0])
     return target
 
 

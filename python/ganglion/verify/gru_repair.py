@@ -103,6 +103,7 @@ def repair(
     seed: int = 0,
     tolerance: float = 1e-5,
     state: Mapping[str, str] | None = None,
+    action: str | None = None,
 ) -> RepairReport:
     """Sets `linear_before_reset` in the GRU nodes of an ONNX file of another exporter, if that makes it right.
 
@@ -124,6 +125,7 @@ def repair(
         seed: of the drawn trajectory.
         tolerance: largest accepted `|found - expected| / max(1, |expected|)`.
         state: state inputs of the file and the outputs that feed them; see `ganglion.load`.
+        action: the output that is the action; see `ganglion.load`.
 
     Returns:
         the report: `ok` where the repaired file was written, not where nothing is wrong with the file.
@@ -137,7 +139,7 @@ def repair(
     """
     path, out = Path(path), Path(out)
     _check_arguments(path, out, recording, policy, steps, tolerance)
-    contract = _contract_of(path, state)
+    contract = _contract_of(path, state, action)
     model = _open(path)
     names = [node.name or node.output[0] for node in _faulty_nodes(model)]
     if not names:
@@ -152,7 +154,7 @@ def repair(
             variant.write_bytes(proto.SerializeToString())
             if _hints(path).exists():
                 shutil.copyfile(_hints(path), _hints(variant))
-            stepper = RuntimeStepper(variant, engine="onnxruntime", batch=trajectory.batch, state=state)
+            stepper = RuntimeStepper(variant, engine="onnxruntime", batch=trajectory.batch, state=state, action=action)
             return compare(reference, run(stepper, contract, trajectory), contract, tolerance=tolerance)
 
     def report(nodes: Sequence[int], error: float | None, output: Path | None) -> RepairReport:
@@ -199,8 +201,8 @@ def _check_arguments(
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
 
 
-def _contract_of(path: Path, state: Mapping[str, str] | None) -> Contract:
-    reading = runtime.explain(path, state=state)
+def _contract_of(path: Path, state: Mapping[str, str] | None, action: str | None) -> Contract:
+    reading = runtime.explain(path, state=state, action=action)
     if reading.dialect == "ganglion":
         raise ArtifactError(
             f"{path}: carries a contract of ganglion, which sets {_ATTRIBUTE} itself and seals the file with a digest; "

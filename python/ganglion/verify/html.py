@@ -77,6 +77,7 @@ def render_html(report: ParityReport) -> str:
         f"batch {trajectory.batch}, {int(trajectory.reset.sum())} resets ({escape(trajectory.source)})</p>",
         f'<div class="verdict{"" if report.ok else " bad"}"><strong>{_headline(report)}</strong>'
         f"{escape(report.verdict)}</div>",
+        *(f'<p class="note">[{escape(f.code)}] {escape(f.sentence)}</p>' for f in report.findings),
         "<h2>Errors</h2>",
         _error_table(report),
         _errors_figure(report, "Error over time", "largest error of all outputs", lambda c: c.outputs),

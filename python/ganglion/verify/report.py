@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ganglion.contract import Contract
+    from ganglion.reading import Finding
     from ganglion.verify.parity import Comparison, Divergence, TensorComparison
     from ganglion.verify.steppers.base import Run
     from ganglion.verify.trajectory import Trajectory
@@ -56,6 +57,7 @@ class ParityReport:
         runs: the others, in the order of `comparisons`.
         comparisons: one per run.
         not_run: engines that were left out, with the reason.
+        findings: what is suspicious about the file; see `ganglion.explain`. It changes no verdict.
     """
 
     artifact: str
@@ -66,6 +68,7 @@ class ParityReport:
     runs: tuple[Run, ...]
     comparisons: tuple[Comparison, ...]
     not_run: tuple[NotRun, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -132,6 +135,7 @@ class ParityReport:
                     for comparison in self.comparisons
                 ],
                 "not_run": [asdict(left_out) for left_out in self.not_run],
+                "findings": [asdict(finding) for finding in self.findings],
             },
             allow_nan=False,
         )
@@ -186,7 +190,9 @@ class ParityReport:
             f"{trajectory.steps:,} steps, batch {trajectory.batch}, {int(trajectory.reset.sum())} resets, "
             f"{trajectory.source}, tolerance {self.tolerance:g}"
         )
-        return Group(table, Text(drawn, style="dim"), Text(self.verdict, style="bold green" if self.ok else "bold red"))
+        findings = [Text(f"[{finding.code}] {finding.sentence}", style="bold yellow") for finding in self.findings]
+        verdict = Text(self.verdict, style="bold green" if self.ok else "bold red")
+        return Group(table, Text(drawn, style="dim"), *findings, verdict)
 
 
 def _sparkline(errors: list[float], tolerance: float) -> str:

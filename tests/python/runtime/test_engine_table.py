@@ -48,8 +48,9 @@ def test_load_takes_every_option_and_documents_it() -> None:
         for name, parameter in inspect.signature(ganglion.load).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    # What a file without a contract does not tell of itself is its state, to Python.
+    # What a file without a contract does not tell of itself are its state and its action, to Python.
     signature["hints"] = signature.pop("state")
+    assert signature.pop("action") is None
     assert signature == {name: default for name, (default, _) in options.items()}
     text = inspect.getdoc(ganglion.load) or ""
     for name in signature:

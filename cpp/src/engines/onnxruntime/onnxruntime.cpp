@@ -137,7 +137,7 @@ std::vector<std::int64_t> concrete_shape(const Port& port, const TensorView& vie
   return shape;
 }
 
-/// Memory of a tensor that is no float32: every element holds the same whole number.
+/// Memory of a tensor that is no part of a vector: constants that go in, and integers that come out.
 class FilledTensor {
  public:
   FilledTensor(const Port& port, std::size_t batch) : type_(port.type), shape_(port.shape) {
@@ -161,6 +161,15 @@ class FilledTensor {
       if (type_ == ort::element_int32) store(to, static_cast<std::int32_t>(value));
       if (type_ == ort::element_int64) store(to, static_cast<std::int64_t>(value));
       if (type_ == ort::element_bool) store(to, static_cast<std::uint8_t>(value != 0.0));
+    }
+  }
+
+  /// The integers of an output as float32.
+  void copy_to(float* to) const noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+      const std::byte* const from = data_.data() + i * width();
+      to[i] = type_ == ort::element_int32 ? static_cast<float>(load<std::int32_t>(from))
+                                          : static_cast<float>(load<std::int64_t>(from));
     }
   }
 
@@ -188,6 +197,13 @@ class FilledTensor {
   template <typename T>
   static void store(std::byte* to, T value) noexcept {
     std::memcpy(to, &value, sizeof value);
+  }
+
+  template <typename T>
+  static T load(const std::byte* from) noexcept {
+    T value{};
+    std::memcpy(&value, from, sizeof value);
+    return value;
   }
 
   int type_;
@@ -229,6 +245,7 @@ class OrtSession final : public EngineSession {
       return false;
     }
     for (const Staged& staged : staged_outputs_) scatter(staged.place, batch_, staged.tensor, staged.rows[phase]);
+    for (const Indices& indices : indices_) indices.tensor->copy_to(indices.rows[phase]);
     return true;
   }
 
@@ -241,6 +258,12 @@ class OrtSession final : public EngineSession {
     TensorPlace place;
     std::array<float*, 2> rows;
     float* tensor;
+  };
+
+  /// An output of integers, which become float32; rows[p]: where they go in phase p.
+  struct Indices {
+    std::unique_ptr<FilledTensor> tensor;
+    std::array<float*, 2> rows;
   };
 
   /// A slot that counts steps, and the tensor that the program reads it from.
@@ -314,14 +337,22 @@ class OrtSession final : public EngineSession {
   }
 
   /// Binds a tensor that is no part of a float32 vector; its memory stays where it is.
-  void bind_filled(const Port& port, FilledTensor& tensor) {
+  template <typename Bind>
+  void bind_filled(const Port& port, FilledTensor& tensor, Bind bind) {
     ort::Value* filled = nullptr;
     library_.check(library_.api.CreateTensorWithDataAsOrtValue(library_.memory, tensor.data(), tensor.bytes(),
                                                                tensor.shape().data(), tensor.shape().size(),
                                                                tensor.type(), &filled));
     values_.emplace_back(filled, library_.api.ReleaseValue);
-    for (const auto& binding : bindings_)
-      library_.check(library_.api.BindInput(binding.get(), port.name.c_str(), filled));
+    for (const auto& binding : bindings_) library_.check(bind(binding.get(), port.name.c_str(), filled));
+  }
+
+  void bind_indices(const Port& port, const TensorView& view, std::array<float*, 2> rows) {
+    Port concrete = port;
+    concrete.shape = concrete_shape(port, view, batch_);
+    auto tensor = std::make_unique<FilledTensor>(concrete, batch_);
+    bind_filled(port, *tensor, library_.api.BindOutput);
+    indices_.push_back({std::move(tensor), rows});
   }
 
   void bind_constants(const std::vector<Port>& inputs, const Signature& signature) {
@@ -329,7 +360,7 @@ class OrtSession final : public EngineSession {
       const Port& input = port(inputs, constant.name, "input");
       FilledTensor& tensor = *constants_.emplace_back(std::make_unique<FilledTensor>(input, batch_));
       tensor.fill(constant.value);
-      bind_filled(input, tensor);
+      bind_filled(input, tensor, library_.api.BindInput);
     }
   }
 
@@ -340,7 +371,7 @@ class OrtSession final : public EngineSession {
     if (batch_ != 1 || counter_->tensor.count() != 1) {
       throw OrtRefusal(FailureKind::bad_contract, "input '" + input.name + "' counts the steps of one row only");
     }
-    bind_filled(input, counter_->tensor);
+    bind_filled(input, counter_->tensor, library_.api.BindInput);
   }
 
   void bind_state(const std::vector<Port>& inputs, const std::vector<Port>& outputs, const Signature& signature) {
@@ -363,9 +394,13 @@ class OrtSession final : public EngineSession {
     for (const TensorView& view : signature.outputs) {
       // Each output is a whole tensor of its own, so it always lies in place.
       const TensorPlace place{1, view.size(), 0, view.size()};
-      bind_tensor(port(outputs, view.name, "output"), view, place,
-                  {buffers_.outputs[1] + offset, buffers_.outputs[0] + offset}, staged_outputs_,
-                  library_.api.BindOutput);
+      const std::array<float*, 2> rows{buffers_.outputs[1] + offset, buffers_.outputs[0] + offset};
+      const Port& output = port(outputs, view.name, "output");
+      if (output.type == ort::element_int32 || output.type == ort::element_int64) {
+        bind_indices(output, view, rows);
+      } else {
+        bind_tensor(output, view, place, rows, staged_outputs_, library_.api.BindOutput);
+      }
       offset += batch_ * view.size();
     }
   }
@@ -380,6 +415,7 @@ class OrtSession final : public EngineSession {
   std::vector<std::unique_ptr<float[]>> staging_;
   std::vector<std::unique_ptr<FilledTensor>> constants_;
   std::unique_ptr<StepCounter> counter_;
+  std::vector<Indices> indices_;
   std::vector<Staged> staged_inputs_;
   std::vector<Staged> staged_outputs_;
   Sentence error_;

@@ -7,28 +7,17 @@
 
 #include "ganglion/error.hpp"
 #include "io/json.hpp"
+#include "io/onnx/ports.hpp"
 #include "io/onnx/reading.hpp"
 
 namespace ganglion::detail {
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& sentence, const char* code) {
-  throw Error(ErrorCode::bad_contract, sentence + " [" + code + "]");
-}
-
 /// Ops between the statistics of a normaliser and its division.
 bool is_statistics_op(std::string_view op) {
   constexpr std::array ops{"Add", "Sqrt", "Max", "Clip", "Cast", "Identity", "Unsqueeze", "Reshape", "Expand", "Pow"};
   return std::any_of(ops.begin(), ops.end(), [op](const char* known) { return op == known; });
-}
-
-/// The constant of that name, in an initialiser or a Constant node, or null.
-const OnnxTensor* constant(const OnnxGraph& graph, const OnnxFlow& flow, std::string_view name) {
-  const auto stored = graph.initializers.find(name);
-  if (stored != graph.initializers.end()) return &stored->second;
-  const OnnxNode* node = flow.maker(name);
-  return node != nullptr && node->value ? &*node->value : nullptr;
 }
 
 /// Named constant vectors that a divisor is computed from; empty where it depends on the graph's inputs.
@@ -38,7 +27,7 @@ std::vector<std::pair<std::string, std::vector<double>>> statistics(const OnnxGr
   std::vector<std::pair<std::string, std::vector<double>>> found;
   static_cast<void>(reached(divisor, [&](std::string_view here, const auto& push) {
     const OnnxNode* node = flow.maker(here);
-    if (const OnnxTensor* tensor = constant(graph, flow, here)) {
+    if (const OnnxTensor* tensor = flow.constant(graph, here)) {
       // A single element is the small number that is added against division by zero.
       if (auto values = tensor->values(); values && values->size() > 1) found.emplace_back(here, std::move(*values));
     } else if (node != nullptr && is_statistics_op(node->op)) {
@@ -89,13 +78,12 @@ void find_dropped_reset_gates(const OnnxGraph& graph, Reading& reading) {
   std::for_each(graph.function_nodes.begin(), graph.function_nodes.end(), check);
 }
 
-void find_idle_state(const OnnxFlow& flow, Reading& reading) {
+void find_idle_state(const Dependence& dependence, Reading& reading) {
   for (const StateNames& names : reading.state) {
     if (names.output.empty()) continue;
-    const auto sources = flow.sources(names.output);
     const bool depends_on_observation =
         std::any_of(reading.contract.inputs.begin(), reading.contract.inputs.end(),
-                    [&](const TensorSpec& input) { return sources.contains(input.name); });
+                    [&](const TensorSpec& input) { return dependence.depends(names.output, input.name); });
     if (depends_on_observation) continue;
     reading.findings.push_back({"state-constant", "output " + in_quotes(names.output) +
                                                       " does not depend on any observation, so this state remembers "
@@ -136,10 +124,10 @@ void check_weights(const OnnxGraph& graph, const std::filesystem::path& folder) 
   }
 }
 
-void find_defects(const OnnxGraph& graph, const OnnxFlow& flow, Reading& reading) {
+void find_defects(const OnnxGraph& graph, const OnnxFlow& flow, const Dependence& dependence, Reading& reading) {
   find_dropped_reset_gates(graph, reading);
   find_flat_normalisers(graph, flow, reading);
-  find_idle_state(flow, reading);
+  find_idle_state(dependence, reading);
 }
 
 }  // namespace ganglion::detail

@@ -39,8 +39,8 @@ OnnxTensor read_tensor(std::span<const std::byte> message, std::string_view& nam
   for (ProtoField field; reader.next(field);) {  // TensorProto
     if (field.number == 1) read_dims(field, tensor.dims);
     if (field.number == 2) tensor.type = static_cast<OnnxType>(std::min<std::uint64_t>(field.value, 255));
-    // float_data, double_data (both packed) or raw_data: the same bytes.
-    if (field.number == 4 || field.number == 9 || field.number == 10) tensor.data = field.payload;
+    // float_data, int32_data, double_data (all packed) or raw_data: of floats, and of one boolean, the same bytes.
+    if (field.number == 4 || field.number == 5 || field.number == 9 || field.number == 10) tensor.data = field.payload;
     if (field.number == 8) name = field.text();
     if (field.number == 13) {
       std::string key;
@@ -87,14 +87,21 @@ OnnxPort read_port(std::span<const std::byte> message) {
 // NOLINTBEGIN(misc-no-recursion): graphs nest inside attributes of nodes; `deepest` bounds it.
 OnnxNode read_node(std::span<const std::byte> message, int depth);
 
-/// Adds what the nodes of an inner graph take; names that are made inside do no harm.
-void read_inner_inputs(std::span<const std::byte> message, int depth, std::vector<std::string_view>& inputs) {
+/// Adds the nodes of an inner graph, and to the node's own inputs what they take from outside.
+void read_inner(std::span<const std::byte> message, int depth, OnnxNode& node) {
   if (depth > deepest) throw Error(ErrorCode::bad_artifact, "the ONNX model nests its graphs too deeply");
+  std::set<std::string_view> made;
+  const std::size_t first = node.inner.size();
   ProtoReader reader(message, "an inner graph of the ONNX model");
   for (ProtoField field; reader.next(field);) {  // GraphProto
     if (field.number != 1) continue;
-    const OnnxNode node = read_node(field.payload, depth + 1);
-    inputs.insert(inputs.end(), node.inputs.begin(), node.inputs.end());
+    node.inner.push_back(read_node(field.payload, depth + 1));
+    made.insert(node.inner.back().outputs.begin(), node.inner.back().outputs.end());
+  }
+  for (std::size_t i = first; i < node.inner.size(); ++i) {
+    for (const std::string_view input : node.inner[i].inputs) {
+      if (!made.contains(input)) node.inputs.push_back(input);
+    }
   }
 }
 
@@ -108,7 +115,7 @@ void read_attribute(std::span<const std::byte> message, int depth, OnnxNode& nod
       std::string_view unused;
       node.value = read_tensor(field.payload, unused);
     }
-    if (field.number == 6 || field.number == 11) read_inner_inputs(field.payload, depth, node.inputs);
+    if (field.number == 6 || field.number == 11) read_inner(field.payload, depth, node);
   }
 }
 
@@ -180,6 +187,10 @@ std::optional<std::vector<double>> OnnxTensor::values() const {
   return elements;
 }
 
+bool OnnxTensor::is_true() const {
+  return type == OnnxType::boolean && !file && !data.empty() && data.front() != std::byte{0};
+}
+
 OnnxGraph read_onnx_graph(std::span<const std::byte> bytes) {
   OnnxGraph graph;
   ProtoReader reader(bytes, "the ONNX model");
@@ -195,6 +206,7 @@ OnnxGraph read_onnx_graph(std::span<const std::byte> bytes) {
     if (field.number == 25) {
       ProtoReader function(field.payload, "a function of the ONNX model");
       for (ProtoField part; function.next(part);) {  // FunctionProto
+        if (part.number == 1) graph.functions.insert(part.text());
         if (part.number == 7) graph.function_nodes.push_back(read_node(part.payload, 0));
       }
     }
@@ -209,6 +221,26 @@ OnnxFlow::OnnxFlow(const OnnxGraph& graph) {
       if (!input.empty()) users_[input].push_back(&node);
     }
   }
+  // A node is ready when all that it waits for is made.
+  std::map<const OnnxNode*, std::size_t> waits;
+  for (const OnnxNode& node : graph.nodes) {
+    const auto is_made = [this](std::string_view input) { return maker(input) != nullptr; };
+    waits[&node] = static_cast<std::size_t>(std::count_if(node.inputs.begin(), node.inputs.end(), is_made));
+    if (waits[&node] == 0) order_.push_back(&node);
+  }
+  for (std::size_t next = 0; next < order_.size(); ++next) {
+    const OnnxNode* const made = order_[next];
+    for (const std::string_view output : made->outputs) {
+      if (maker(output) != made) continue;
+      for (const OnnxNode* user : users(output)) {
+        if (--waits[user] == 0) order_.push_back(user);
+      }
+    }
+  }
+  // Those in a circle, which no engine runs.
+  for (const OnnxNode& node : graph.nodes) {
+    if (waits[&node] != 0) order_.push_back(&node);
+  }
 }
 
 const OnnxNode* OnnxFlow::maker(std::string_view value) const {
@@ -222,11 +254,22 @@ const std::vector<const OnnxNode*>& OnnxFlow::users(std::string_view value) cons
   return found == users_.end() ? none : found->second;
 }
 
-std::set<std::string_view> OnnxFlow::sources(std::string_view value) const {
-  return reached(value, [this](std::string_view here, const auto& push) {
-    const OnnxNode* node = maker(here);
-    if (node != nullptr) std::for_each(node->inputs.begin(), node->inputs.end(), push);
-  });
+std::string_view OnnxFlow::origin(std::string_view value) const {
+  std::set<std::string_view> seen;
+  for (const OnnxNode* node = maker(value); node != nullptr && node->op == "Identity" && !node->inputs.empty();) {
+    if (!seen.insert(value).second) break;
+    value = node->inputs[0];
+    node = maker(value);
+  }
+  return value;
+}
+
+const OnnxTensor* OnnxFlow::constant(const OnnxGraph& graph, std::string_view name) const {
+  name = origin(name);
+  const auto stored = graph.initializers.find(name);
+  if (stored != graph.initializers.end()) return &stored->second;
+  const OnnxNode* node = maker(name);
+  return node != nullptr && node->value ? &*node->value : nullptr;
 }
 
 std::optional<std::int64_t> OnnxFlow::last_axis(const OnnxGraph& graph, std::string_view value) const {

@@ -16,6 +16,9 @@ namespace ganglion::detail {
 /// Values of onnx.TensorProto.DataType that matter here.
 enum class OnnxType : std::uint8_t { unknown = 0, float32 = 1, int32 = 6, int64 = 7, boolean = 9, float64 = 11 };
 
+/// Whether a value of that type can be the index of an action.
+[[nodiscard]] constexpr bool is_index(OnnxType type) { return type == OnnxType::int32 || type == OnnxType::int64; }
+
 /// "float32", "int64", ..., or "type 10".
 [[nodiscard]] std::string to_string(OnnxType type);
 
@@ -35,6 +38,8 @@ struct OnnxTensor {
 
   /// The elements of a float tensor; none for other types, for damaged ones, and where they lie elsewhere.
   [[nodiscard]] std::optional<std::vector<double>> values() const;
+  /// Whether it is a boolean that is true.
+  [[nodiscard]] bool is_true() const;
 };
 
 struct OnnxNode {
@@ -44,6 +49,7 @@ struct OnnxNode {
   std::vector<std::string_view> outputs;
   std::map<std::string_view, std::int64_t> integers;
   std::optional<OnnxTensor> value;  ///< of a Constant
+  std::vector<OnnxNode> inner;      ///< nodes of its inner graphs
 };
 
 /// Points into the bytes of the file.
@@ -52,6 +58,7 @@ struct OnnxGraph {
   std::vector<OnnxPort> outputs;
   std::vector<OnnxNode> nodes;
   std::vector<OnnxNode> function_nodes;  ///< of model-local functions
+  std::set<std::string_view> functions;  ///< and the names of these
   std::map<std::string_view, OnnxTensor> initializers;
   std::map<std::string, std::string> metadata;
   std::string producer;
@@ -78,20 +85,25 @@ template <class PushNeighbours>
   return seen;
 }
 
-/// Which node makes a value, and what a value depends on.
+/// Which node makes a value, and who uses it.
 class OnnxFlow {
  public:
   explicit OnnxFlow(const OnnxGraph& graph);
   [[nodiscard]] const OnnxNode* maker(std::string_view value) const;
   [[nodiscard]] const std::vector<const OnnxNode*>& users(std::string_view value) const;
-  /// Everything that `value` is computed from, itself included.
-  [[nodiscard]] std::set<std::string_view> sources(std::string_view value) const;
+  /// The nodes of the graph, each behind those that it needs.
+  [[nodiscard]] const std::vector<const OnnxNode*>& order() const { return order_; }
+  /// The value that `value` is a copy of, by way of Identity; itself where it is none.
+  [[nodiscard]] std::string_view origin(std::string_view value) const;
+  /// The tensor of that name, in an initialiser or a Constant node, also through Identity; null for anything else.
+  [[nodiscard]] const OnnxTensor* constant(const OnnxGraph& graph, std::string_view name) const;
   /// Size of the last axis of `value`, from the weights that it is computed with, where the file does not state it.
   [[nodiscard]] std::optional<std::int64_t> last_axis(const OnnxGraph& graph, std::string_view value) const;
 
  private:
   std::map<std::string_view, const OnnxNode*> makers_;
   std::map<std::string_view, std::vector<const OnnxNode*>> users_;
+  std::vector<const OnnxNode*> order_;
 };
 
 }  // namespace ganglion::detail

@@ -7,66 +7,21 @@
 #include "ganglion/error.hpp"
 #include "io/dialects.hpp"
 #include "io/json.hpp"
+#include "io/onnx/dependence.hpp"
+#include "io/onnx/ports.hpp"
 
 namespace ganglion::detail {
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& sentence, const char* code) {
-  throw Error(ErrorCode::bad_contract, sentence + " [" + code + "]");
-}
-
-std::string quoted_list(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + in_quotes(name);
-  return text.empty() ? "none" : text;
-}
-
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text;
-  for (const std::int64_t axis : shape) text += (text.empty() ? "" : ", ") + (axis < 0 ? "?" : std::to_string(axis));
-  return "[" + text + "]";
-}
-
-std::string count_of(std::size_t count, const char* what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
-}
-
-/// A shape with the axis of the batch told from the others.
-struct Layout {
-  std::optional<std::size_t> batch_axis;
-  std::int64_t batch = 1;  ///< -1 for any
-  std::size_t outer = 1;   ///< elements before the batch axis
-  std::size_t inner = 1;   ///< and behind it
-};
-
-/// Every dynamic axis but that of the batch stands for time, and is one step long.
-Layout layout_of(const OnnxPort& port, std::optional<std::size_t> batch_axis) {
-  constexpr std::int64_t largest = std::int64_t{1} << 24;
-  Layout layout;
-  layout.batch_axis = batch_axis;
-  for (std::size_t axis = 0; axis < port.shape.size(); ++axis) {
-    const std::int64_t size = port.shape[axis];
-    if (size == 0 || size > largest) {
-      refuse("tensor " + in_quotes(port.name) + " has the shape " + shape_text(port.shape), "shape");
-    }
-    if (axis == batch_axis) {
-      layout.batch = size;
-      continue;
-    }
-    std::size_t& product = batch_axis && axis > *batch_axis ? layout.inner : layout.outer;
-    product *= static_cast<std::size_t>(std::max<std::int64_t>(size, 1));
-    if (product > static_cast<std::size_t>(largest))
-      refuse("tensor " + in_quotes(port.name) + " is too large", "shape");
-  }
-  if (!batch_axis) std::swap(layout.outer, layout.inner);
-  return layout;
-}
-
 class Recogniser {
  public:
   Recogniser(OnnxGraph graph, const ReadingHints& hints)
-      : graph_(std::move(graph)), flow_(graph_), hints_(hints), links_(recurrent_links(graph_, flow_)) {}
+      : graph_(std::move(graph)),
+        flow_(graph_),
+        dependence_(graph_, flow_),
+        hints_(hints),
+        links_(recurrent_links(graph_, flow_)) {}
 
   Reading read() {
     for (const OnnxPort& port : graph_.inputs) check_shape(port);
@@ -85,9 +40,10 @@ class Recogniser {
     take_observations();
     take_state();
     take_outputs();
+    fix_batch();
     read_metadata(graph_, reading_);
     if (reading_.dialect == "ganglion") reading_.dialect = dialect_;
-    find_defects(graph_, flow_, reading_);
+    find_defects(graph_, flow_, dependence_, reading_);
     return std::move(reading_);
   }
 
@@ -127,11 +83,6 @@ class Recogniser {
     return std::any_of(pairs_.begin(), pairs_.end(), [&](const Pair& pair) { return pair.output == &port; });
   }
 
-  [[nodiscard]] static bool same_shape(const OnnxPort& a, const OnnxPort& b) {
-    const auto fits = [](std::int64_t x, std::int64_t y) { return x < 0 || y < 0 || x == y; };
-    return std::equal(a.shape.begin(), a.shape.end(), b.shape.begin(), b.shape.end(), fits);
-  }
-
   void take_constants() {
     for (const auto& [name, value] : hints_.constants) {
       const auto found = std::find_if(graph_.inputs.begin(), graph_.inputs.end(),
@@ -143,23 +94,38 @@ class Recogniser {
       reading_.constants[name] = value;
     }
     for (const OnnxPort& port : graph_.inputs) {
-      if (port.type == OnnxType::float32 || is_constant(port)) continue;
-      if (is_step_counter(port.name)) {
+      if (is_constant(port) || is_told_state(port)) continue;
+      const bool is_float = port.type == OnnxType::float32;
+      if (!is_float && is_step_counter(port.name)) {
         pairs_.push_back({&port, nullptr, "step_count", "", false});
         continue;
       }
-      const std::optional<double> value = named_constant(port.name);
-      if (!value) {
+      const std::optional<NamedConstant> known = named_constant(port.name);
+      if (is_float && !(known && can_be_constant(port, *known))) continue;
+      if (!known) {
         refuse("input " + in_quotes(port.name) + " is " + to_string(port.type) +
                    ", not float32, and its name does not say what to feed; export the policy in float32, or state a "
                    "constant value for it in the file <policy>.yaml",
                "input-type");
       }
-      reading_.constants[port.name] = *value;
+      reading_.constants[port.name] = known->value;
       reading_.notes.push_back("input " + port.name + " (" + to_string(port.type) + ") is always " +
-                               (*value == 0.0 ? "0: reset() does its work" : "1: a step is one step long"));
+                               (known->value == 0.0 ? "0: " : "1: ") + known->why);
       if (port.name.starts_with("seq_len")) dialect_ = "rllib";
     }
+  }
+
+  [[nodiscard]] bool is_told_state(const OnnxPort& port) const {
+    return hints_.state && std::any_of(hints_.state->begin(), hints_.state->end(),
+                                       [&](const auto& told) { return told.first == port.name; });
+  }
+
+  /// RLlib counts names off a list, so that a state can be called like a length: what starts a cell is no constant.
+  [[nodiscard]] bool can_be_constant(const OnnxPort& port, const NamedConstant& known) const {
+    const bool starts_cell =
+        std::any_of(links_.begin(), links_.end(), [&](const StateLink& link) { return link.input == port.name; });
+    if (starts_cell) return false;
+    return !known.per_row || port.shape.size() < 2 || vector_of(port).size == 1;
   }
 
   void pair_as_told(const std::vector<std::pair<std::string, std::string>>& told) {
@@ -270,7 +236,7 @@ class Recogniser {
       std::vector<const OnnxPort*> fitting;
       for (const OnnxPort& candidate : graph_.outputs) {
         if (is_next_state(candidate) || is_action_name(candidate.name) || candidate.type != OnnxType::float32 ||
-            !same_shape(port, candidate) || !flow_.sources(candidate.name).contains(port.name)) {
+            !same_shape(port, candidate) || !dependence_.depends(candidate.name, port.name)) {
           continue;
         }
         fitting.push_back(&candidate);
@@ -288,26 +254,6 @@ class Recogniser {
                                       [&](const char* word) { return port.name.find(word) != std::string::npos; });
     const bool is_observation = port.name.find("obs") != std::string::npos;
     return is_named && !is_observation && port.shape.size() >= 2;
-  }
-
-  [[nodiscard]] static std::optional<std::size_t> batch_axis_of(const OnnxPort& port) {
-    const auto& shape = port.shape;
-    if (shape.size() < 2) return std::nullopt;
-    const auto dynamic = std::find(shape.begin(), shape.end() - 1, -1);
-    return dynamic == shape.end() - 1 ? 0 : static_cast<std::size_t>(dynamic - shape.begin());
-  }
-
-  [[nodiscard]] static TensorSpec vector_of(const OnnxPort& port) {
-    if (!port.shape.empty() && port.shape.back() < 0 && port.shape.size() > 1) {
-      refuse("the last axis of tensor " + in_quotes(port.name) + ", " + shape_text(port.shape) +
-                 ", has no fixed size; only batch and time may be dynamic",
-             "shape");
-    }
-    const Layout layout = layout_of(port, batch_axis_of(port));
-    TensorSpec spec;
-    spec.name = port.name;
-    spec.size = layout.outer * layout.inner;
-    return spec;
   }
 
   void take_observations() {
@@ -377,33 +323,44 @@ class Recogniser {
   }
 
   void take_outputs() {
-    auto& outputs = reading_.contract.outputs;
+    std::vector<const OnnxPort*> open;
     for (const OnnxPort& port : graph_.outputs) {
-      if (is_next_state(port)) continue;
-      if (port.type != OnnxType::float32) {
-        if (is_action_name(port.name)) {
-          refuse("output " + in_quotes(port.name) + " is " + to_string(port.type) +
-                     ", not float32; export the policy with float32 actions",
-                 "output-type");
-        }
-        reading_.notes.push_back("output " + port.name + " is " + to_string(port.type) + " and is not read");
-        continue;
-      }
-      outputs.push_back(vector_of(port));
+      if (!is_next_state(port)) open.push_back(&port);
     }
-    if (outputs.empty()) refuse("the graph has no action output beside its state", "no-action");
-    const auto action =
-        std::find_if(outputs.begin(), outputs.end(), [](const TensorSpec& spec) { return is_action_name(spec.name); });
-    if (action != outputs.end()) std::rotate(outputs.begin(), action, action + 1);
-    reading_.notes.push_back("output " + outputs[0].name + " is the action, " + count_of(outputs[0].size, "element") +
-                             (is_action_name(outputs[0].name) ? "" : "; it is the first output that is no state"));
-    if (dialect_ == "unknown" && reading_.contract.inputs[0].name == "obs" && outputs[0].name == "actions") {
-      dialect_ = "rsl_rl";
+    ganglion::detail::take_outputs(graph_, flow_, dependence_, open, hints_, reading_);
+    const std::string& action = reading_.contract.outputs[0].name;
+    if (dialect_ == "unknown" && output("version_number") != nullptr && output("memory_size") != nullptr) {
+      dialect_ = "mlagents";
     }
+    if (dialect_ == "unknown" && reading_.contract.inputs[0].name == "obs" && action == "actions") dialect_ = "rsl_rl";
+  }
+
+  /// Any number of rows only where every tensor that is read or fed says so.
+  void fix_batch() {
+    if (reading_.contract.batch) return;
+    const auto is_one = [](const OnnxPort& port, std::optional<std::size_t> axis) {
+      return axis && port.shape[*axis] == 1;
+    };
+    const auto is_read = [this](const OnnxPort& port) {
+      return std::any_of(reading_.contract.outputs.begin(), reading_.contract.outputs.end(),
+                         [&](const TensorSpec& spec) { return spec.name == port.name; });
+    };
+    bool one_row = std::any_of(graph_.outputs.begin(), graph_.outputs.end(), [&](const OnnxPort& port) {
+      return is_read(port) && is_one(port, batch_axis_of(port));
+    });
+    for (const Pair& pair : pairs_) {
+      if (pair.output == nullptr) continue;
+      const auto axis = state_batch_axis(pair);
+      one_row = one_row || is_one(*pair.input, axis) || is_one(*pair.output, axis);
+    }
+    if (!one_row) return;
+    reading_.contract.batch = 1;
+    reading_.notes.emplace_back("one row at a time: a state or an output is fixed to one");
   }
 
   OnnxGraph graph_;
   OnnxFlow flow_;
+  Dependence dependence_;
   const ReadingHints& hints_;
   std::vector<StateLink> links_;
   std::vector<Pair> pairs_;

@@ -5,8 +5,10 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <vector>
 
 #include "ganglion/reading.hpp"
+#include "io/onnx/dependence.hpp"
 #include "io/onnx/graph.hpp"
 
 namespace ganglion::detail {
@@ -29,8 +31,18 @@ struct StateLink {
 /// Refuses weights that are missing or not finite.
 void check_weights(const OnnxGraph& graph, const std::filesystem::path& folder);
 
+/// Chooses the action among the outputs that are no next state, and says which others are read. Inputs and state are in
+/// the reading already.
+void take_outputs(const OnnxGraph& graph, const OnnxFlow& flow, const Dependence& dependence,
+                  const std::vector<const OnnxPort*>& open, const ReadingHints& hints, Reading& reading);
+
+/// Which inputs of the graph, by position, change from step to step: the observation, and the state that holds
+/// something of it or moves by itself.
+[[nodiscard]] std::vector<bool> observed_inputs(const OnnxGraph& graph, const OnnxFlow& flow,
+                                                const Dependence& dependence, const Reading& reading);
+
 /// Appends what is suspicious: see docs/DIALECTS.md for the codes.
-void find_defects(const OnnxGraph& graph, const OnnxFlow& flow, Reading& reading);
+void find_defects(const OnnxGraph& graph, const OnnxFlow& flow, const Dependence& dependence, Reading& reading);
 
 /// Takes names, units, bounds and the period out of the metadata of exploy and mjlab; every entry is kept word for word
 /// in the provenance.

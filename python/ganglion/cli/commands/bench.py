@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ganglion.cli.outcome import Outcome
 from ganglion.cli.progress import status
+from ganglion.cli.tables import finding_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> Outcome:
     """Runs `ganglion bench`."""
+    from ganglion.runtime import explain
     from ganglion.verify import bench
 
     with status("measuring"):
@@ -27,7 +29,9 @@ def run(arguments: argparse.Namespace) -> Outcome:
             steps=arguments.steps,
             rounds=arguments.rounds,
             state=arguments.state,
+            action=arguments.action,
         )
+        readings = {file: explain(file, state=arguments.state, action=arguments.action) for file in arguments.files}
     table = Table(
         "file", "engine", title=Text(f"one step, microseconds, on {report.cpu}"), title_justify="left", box=SIMPLE_HEAD
     )
@@ -37,4 +41,9 @@ def run(arguments: argparse.Namespace) -> Outcome:
         times = (f"{value:.2f}" for value in (row.p50_us, row.p99_us, row.p999_us, row.max_us))
         allocations = "-" if row.allocations_per_step is None else f"{row.allocations_per_step:g}"
         table.add_row(Text(row.file), Text(row.engine), *times, allocations)
-    return Outcome({"ok": True} | dataclasses.asdict(report), (table,))
+    document: dict[str, Any] = {"ok": True} | dataclasses.asdict(report)
+    suspicious = {file: reading.findings for file, reading in readings.items() if reading.findings}
+    if suspicious:
+        document["findings"] = {file: list(map(dataclasses.asdict, found)) for file, found in suspicious.items()}
+    lines = [line for file, found in suspicious.items() for line in finding_lines(found, file)]
+    return Outcome(document, (table, *lines))

@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
             arguments.file,
             arguments.output,
             state=arguments.state,
+            action=arguments.action,
             weights=arguments.weights,
             tolerance=arguments.tolerance,
             recording=arguments.recording,

@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
     """Runs `ganglion inspect`."""
     from ganglion import runtime
 
-    reading = runtime.explain(arguments.file, state=arguments.state)
+    reading = runtime.explain(arguments.file, state=arguments.state, action=arguments.action)
     document = {
         "ok": True,
         "file": arguments.file,

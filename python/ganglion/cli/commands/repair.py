@@ -32,5 +32,6 @@ def run(arguments: argparse.Namespace) -> Outcome:
             recorded_actions=arguments.recorded_actions,
             tolerance=arguments.tolerance,
             state=arguments.state,
+            action=arguments.action,
         )
     return Outcome(json.loads(report.to_json()), (Text(report.verdict),), report.ok)

@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
             engines=arguments.engine,
             batch=arguments.batch,
             state=arguments.state,
+            action=arguments.action,
             progress=tick,
             **({} if arguments.steps is None else {"steps": arguments.steps}),
         )
@@ -56,7 +57,7 @@ def _verify_matrix(arguments: argparse.Namespace) -> Outcome:
 
     given = [
         f"--{name.replace('_', '-')}"
-        for name in ("policy", "recording", "recorded_actions", "state", "engine", "batch", "report")
+        for name in ("policy", "recording", "recorded_actions", "state", "action", "engine", "batch", "report")
         if getattr(arguments, name) is not None
     ]
     if given:

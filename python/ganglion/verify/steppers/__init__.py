@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def file_steppers(
-    path: str | os.PathLike[str], contract: Contract, *, batch: int, state: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    contract: Contract,
+    *,
+    batch: int,
+    state: Mapping[str, str] | None = None,
+    action: str | None = None,
 ) -> list[Stepper]:
     """The file in its own Python engine: ONNX Runtime for `.onnx`, `torch.jit` for `.pt`, NumPy for `.ganglion`.
 
@@ -33,6 +38,7 @@ def file_steppers(
         contract: its contract; one without a digest was recognised, and is not in the file.
         batch: number of rows.
         state: for a file without a contract, see `ganglion.load`.
+        action: for a file without a contract, see `ganglion.load`.
 
     Raises:
         EngineUnavailableError: the Python package of the engine is not installed.
@@ -40,7 +46,7 @@ def file_steppers(
     """
     path = Path(path)
     if path.suffix == ".onnx":
-        return onnx.steppers(path, contract, batch, state)
+        return onnx.steppers(path, contract, batch, state, action)
     if path.suffix == ".pt":
         return torchscript.steppers(path, contract, batch)
     if path.suffix == ".ganglion":

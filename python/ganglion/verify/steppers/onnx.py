@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from ganglion.verify.steppers.base import Floats, Stepper
 
 
-def steppers(path: Path, contract: Contract, batch: int, state: Mapping[str, str] | None) -> list[Stepper]:
+def steppers(
+    path: Path, contract: Contract, batch: int, state: Mapping[str, str] | None, action: str | None
+) -> list[Stepper]:
     """The graph; of a file without a contract, the form with our names for its state.
 
     Raises:
@@ -33,7 +35,7 @@ def steppers(path: Path, contract: Contract, batch: int, state: Mapping[str, str
     if contract.sha256 is None:
         from ganglion.compiler.model import open_model
 
-        opened = open_model(path, state=state)
+        opened = open_model(path, state=state, action=action)
         model = opened.proto.SerializeToString()
         ports = opened.inputs, opened.outputs
         parts = batch if opened.batch == 1 else 1  # a graph for one row steps row after row

@@ -26,6 +26,7 @@ class RuntimeStepper:
         engine: name of an engine that opens it.
         batch: number of rows.
         state: for a file without a contract, see `ganglion.load`.
+        action: for a file without a contract, see `ganglion.load`.
 
     Raises:
         ArtifactError, EngineUnavailableError: as `ganglion.load`.
@@ -34,10 +35,16 @@ class RuntimeStepper:
     action_only = False
 
     def __init__(
-        self, path: str | os.PathLike[str], *, engine: EngineName, batch: int, state: Mapping[str, str] | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        engine: EngineName,
+        batch: int,
+        state: Mapping[str, str] | None = None,
+        action: str | None = None,
     ) -> None:
         # The self-test would refuse a file that misses its golden trajectory; here the report is to show where.
-        self._pilot = runtime.load(path, engine=engine, self_test=False, batch=batch, state=state)
+        self._pilot = runtime.load(path, engine=engine, self_test=False, batch=batch, state=state, action=action)
         self._batch = batch
         self.name = f"C++ {engine}"
         self._outputs = len(self._pilot.contract.outputs)

@@ -1,0 +1,98 @@
+#include "io/onnx/dependence.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "ganglion/error.hpp"
+
+namespace ganglion::detail {
+
+namespace {
+
+constexpr std::size_t most_inputs = 1024;
+constexpr std::size_t word_bits = 64;
+
+template <std::size_t N>
+bool is_one_of(const std::array<const char*, N>& ops, std::string_view op) {
+  return std::any_of(ops.begin(), ops.end(), [op](const char* known) { return op == known; });
+}
+
+/// Ops that ask for nothing but the shape of what they are given.
+bool takes_shape_only(std::string_view op) {
+  constexpr std::array ops{"Shape", "Size", "ConstantOfShape", "EyeLike", "RandomNormalLike", "RandomUniformLike"};
+  return is_one_of(ops, op);
+}
+
+/// A Dropout that is switched on; by default it hands its input through.
+bool drops(const OnnxGraph& graph, const OnnxFlow& flow, const OnnxNode& node) {
+  if (node.op != "Dropout" || node.inputs.size() < 3 || node.inputs[2].empty()) return false;
+  const OnnxTensor* const training = flow.constant(graph, node.inputs[2]);
+  if (training == nullptr || !training->is_true()) return false;
+  const OnnxTensor* const ratio = flow.constant(graph, node.inputs[1]);
+  const auto values = ratio == nullptr ? std::nullopt : ratio->values();
+  return !values || values->empty() || values->front() != 0.0;
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): as deep as graphs may nest, which the reader bounds
+bool draws(const OnnxGraph& graph, const OnnxFlow& flow, const OnnxNode& node) {
+  constexpr std::array ops{"RandomNormal",      "RandomNormalLike", "RandomUniform",
+                           "RandomUniformLike", "Multinomial",      "Bernoulli"};
+  if (is_one_of(ops, node.op) || drops(graph, flow, node)) return true;
+  return std::any_of(node.inner.begin(), node.inner.end(),
+                     [&](const OnnxNode& inner) { return draws(graph, flow, inner); });
+}
+
+}  // namespace
+
+Dependence::Dependence(const OnnxGraph& graph, const OnnxFlow& flow) {
+  if (graph.inputs.size() > most_inputs) {
+    throw Error(ErrorCode::bad_contract, "the graph has " + std::to_string(graph.inputs.size()) + " inputs; at most " +
+                                             std::to_string(most_inputs) + " are read [too-many-inputs]");
+  }
+  const std::size_t words = (graph.inputs.size() + word_bits - 1) / word_bits;
+  for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
+    positions_[graph.inputs[i].name] = i;
+    Words bits(words, 0);
+    bits[i / word_bits] |= std::uint64_t{1} << (i % word_bits);
+    origins_[graph.inputs[i].name] = {std::move(bits), nullptr};
+  }
+  // A function is read once, and what it draws may come out of any node that calls it.
+  const auto function_draw = std::find_if(graph.function_nodes.begin(), graph.function_nodes.end(),
+                                          [&](const OnnxNode& node) { return draws(graph, flow, node); });
+  for (const OnnxNode* node : flow.order()) {
+    Origins origins{Words(words, 0), nullptr};
+    if (!takes_shape_only(node->op)) {
+      for (const std::string_view input : node->inputs) merge(origins, input);
+    }
+    const bool calls = !graph.functions.empty() && graph.functions.contains(node->op);
+    if (origins.draw == nullptr && draws(graph, flow, *node)) origins.draw = node;
+    if (origins.draw == nullptr && calls && function_draw != graph.function_nodes.end()) origins.draw = &*function_draw;
+    for (const std::string_view output : node->outputs) origins_.insert_or_assign(output, origins);
+  }
+}
+
+void Dependence::merge(Origins& into, std::string_view value) const {
+  const auto found = origins_.find(value);
+  if (found == origins_.end()) return;
+  for (std::size_t i = 0; i < into.inputs.size(); ++i) into.inputs[i] |= found->second.inputs[i];
+  if (into.draw == nullptr) into.draw = found->second.draw;
+}
+
+bool Dependence::depends(std::string_view value, std::string_view input) const {
+  const auto found = origins_.find(value);
+  const auto position = positions_.find(input);
+  if (found == origins_.end() || position == positions_.end()) return false;
+  return (found->second.inputs[position->second / word_bits] >> (position->second % word_bits) & 1U) != 0;
+}
+
+bool Dependence::depends_on_any(std::string_view value, const std::vector<bool>& inputs) const {
+  return std::any_of(positions_.begin(), positions_.end(),
+                     [&](const auto& input) { return inputs[input.second] && depends(value, input.first); });
+}
+
+const OnnxNode* Dependence::draw(std::string_view value) const {
+  const auto found = origins_.find(value);
+  return found == origins_.end() ? nullptr : found->second.draw;
+}
+
+}  // namespace ganglion::detail
