@@ -284,6 +284,8 @@ _UNARY: dict[str, Callable[[Array, Mapping[str, Any]], Array]] = {
     "round": lambda x, _: np.rint(x),
     "sin": lambda x, _: np.sin(x),
     "cos": lambda x, _: np.cos(x),
+    "asin": lambda x, _: np.arcsin(x),
+    "acos": lambda x, _: np.arccos(x),
     "atan": lambda x, _: np.arctan(x),
     "erf": lambda x, _: _erf(x),
     "not": lambda x, _: (x == 0).astype(np.float32),

@@ -187,7 +187,7 @@ def test_conv_limits():
 
 
 def test_every_function_is_known_to_the_interpreter():
-    x = np.linspace(0.1, 2, 6, dtype=FLOAT)[None]
+    x = np.linspace(0.1, 0.9, 6, dtype=FLOAT)[None]  # where asin and log are finite, too
     for function, names in vocabulary.UNARY.items():
         parameters = dict.fromkeys(names, 1.0)
         program = one_op("unary", (6,), (6,), {}, function=function, **parameters)

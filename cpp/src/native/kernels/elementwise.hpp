@@ -44,6 +44,29 @@ inline Vector ceil(Vector x) { return set(0.0F) - down(set(0.0F) - x); }
 inline Vector round(Vector x) { return nearest(x); }
 inline Vector sin(Vector x) { return each(sin_of, x); }
 inline Vector cos(Vector x) { return each(cos_of, x); }
+/// asin(a) for a in [0, 1/2]; beyond asin(sqrt((1 - a) / 2)), NaN beyond 1. S. Moshier, Cephes (asinf).
+inline Vector asin_of_near(Vector a, Mask is_far) {
+  const Vector rest = set(0.5F) * (set(1.0F) - a);
+  const Vector s = select(is_far, root(rest), a);
+  const Vector z = select(is_far, rest, a * a);
+  Vector p = set(4.2163199048e-2F);
+  p = fma(p, z, set(2.4181311049e-2F));
+  p = fma(p, z, set(4.5470025998e-2F));
+  p = fma(p, z, set(7.4953002686e-2F));
+  p = fma(p, z, set(1.6666752422e-1F));
+  return fma(p * z, s, s);
+}
+inline Vector asin(Vector x) {
+  const Mask is_far = set(0.5F) < magnitude(x);
+  const Vector near = asin_of_near(magnitude(x), is_far);
+  return with_sign(select(is_far, fma(set(-2.0F), near, set(1.57079632679489662F)), near), x);
+}
+inline Vector acos(Vector x) {
+  const Mask is_far = set(0.5F) < magnitude(x);
+  const Vector near = asin_of_near(magnitude(x), is_far);
+  const Vector far = select(x < set(0.0F), fma(set(-2.0F), near, set(3.14159265358979324F)), near + near);
+  return select(is_far, far, set(1.57079632679489662F) - with_sign(near, x));
+}
 inline Vector atan(Vector x) { return each(atan_of, x); }
 inline Vector logical_not(Vector x) { return select(x == set(0.0F), set(1.0F), set(0.0F)); }
 inline Vector clip(Vector x, Vector low, Vector high) { return lesser(high, greater(low, x)); }

@@ -26,6 +26,8 @@ SIMPLE = {
     "Reciprocal": "reciprocal",
     "Sin": "sin",
     "Cos": "cos",
+    "Asin": "asin",
+    "Acos": "acos",
     "Atan": "atan",
     "Erf": "erf",
 }
