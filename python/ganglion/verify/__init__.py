@@ -1,4 +1,7 @@
-"""Proves that the Python policy, the written file and the C++ runtime give the same numbers."""
+"""Proves that the Python policy, the written file and the C++ runtime give the same numbers.
+
+`ganglion.verify.matrix()`, a module of its own, does so for an example of every policy.
+"""
 
 from __future__ import annotations
 
