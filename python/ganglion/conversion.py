@@ -147,8 +147,8 @@ def _opened(
         return torchscript.to_onnx(policy), {}, policy.findings
     from ganglion import runtime
 
-    told = {"state": state, "action": action}
-    return path, told, runtime.explain(path, **told).findings
+    findings = runtime.explain(path, state=state, action=action).findings
+    return path, {"state": state, "action": action}, findings
 
 
 def _description(

@@ -22,9 +22,9 @@ struct NamedState {
 
 /// An input that always holds one value in single steps.
 struct NamedConstant {
-  double value;
-  const char* why;      ///< for a human reader
-  bool per_row = true;  ///< one element for each row; else any number
+  double value = 0.0;
+  const char* why = "";  ///< for a human reader
+  bool per_row = true;   ///< one element for each row; else any number
 };
 
 /// The value of an input that is no observation, such as a sequence length, or none.

@@ -91,7 +91,7 @@ def test_the_json_has_its_keys_and_is_strict():
     document = json.loads(BAD.to_json(), parse_constant=lambda name: pytest.fail(name))
     assert set(document) == {
         *("ok", "verdict", "artifact", "digest", "tolerance", "reference"),
-        *("trajectory", "first_divergence", "comparisons", "not_run"),
+        *("trajectory", "first_divergence", "comparisons", "not_run", "findings"),
     }
     assert document["ok"] is False and document["digest"] == "ab" * 32 and document["tolerance"] == 1e-5
     assert document["trajectory"] == {

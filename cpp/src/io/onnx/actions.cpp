@@ -81,7 +81,7 @@ class OutputChoice {
     return quoted_list(names);
   }
 
-  const OnnxPort& told(const std::string& name) const {
+  [[nodiscard]] const OnnxPort& told(const std::string& name) const {
     const auto found =
         std::find_if(open_.begin(), open_.end(), [&name](const OnnxPort* port) { return port->name == name; });
     if (found == open_.end()) {

@@ -38,8 +38,10 @@ bool draws(const OnnxGraph& graph, const OnnxFlow& flow, const OnnxNode& node) {
   constexpr std::array ops{"RandomNormal",      "RandomNormalLike", "RandomUniform",
                            "RandomUniformLike", "Multinomial",      "Bernoulli"};
   if (is_one_of(ops, node.op) || drops(graph, flow, node)) return true;
-  return std::any_of(node.inner.begin(), node.inner.end(),
-                     [&](const OnnxNode& inner) { return draws(graph, flow, inner); });
+  for (const OnnxNode& inner : node.inner) {
+    if (draws(graph, flow, inner)) return true;
+  }
+  return false;
 }
 
 }  // namespace
