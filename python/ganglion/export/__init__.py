@@ -149,6 +149,7 @@ def _check_contract(given: Contract, own: Contract) -> None:
     checks = {
         "observation elements": (given.observation_size, own.observation_size),
         "output sizes": ([spec.size for spec in given.outputs], [spec.size for spec in own.outputs]),
+        "action map": (given.action_map, own.action_map),
         "state shapes": ([slot.shape for slot in given.state], [slot.shape for slot in own.state]),
     }
     for what, (said, actual) in checks.items():

@@ -8,6 +8,7 @@ import gymnasium
 import torch
 from torch import Tensor, nn
 
+from ganglion.contract import ActionStage
 from ganglion.policies._tensors import as_vector, check_last_axis, match
 from ganglion.policies.kept import kept
 
@@ -110,6 +111,33 @@ class ActionMap(nn.Module):
         if self.low is not None or self.high is not None:
             value = torch.clamp(value, self.low, self.high)
         return value
+
+    def inverse(self, action: Tensor, known: Tensor) -> Tensor:
+        """Finds what a net would have given for commands, as the C++ runtime does (`cpp/src/realtime/action_map.cpp`).
+
+        Args:
+            action: `[..., n]` commands.
+            known: `[..., n]` outputs of the net. An element that leads to its command already stays: what is clipped
+                has many origins.
+
+        Returns:
+            `[..., n]`.
+        """
+        wanted = match(action, self.scale)
+        reach = self.scale.abs() * (1.0 if self.squash else 0.0) + self.offset.abs()
+        same = (self(known) - wanted).abs() <= 2.0**-20 * (wanted.abs() + reach)
+        value = (wanted - self.offset) / self.scale
+        if self.squash:
+            value = torch.atanh(value.clamp(-1.0 + 2.0**-24, 1.0 - 2.0**-24))
+        return torch.where(same | (self.scale == 0.0), match(known, self.scale), value)
+
+    def stage(self) -> ActionStage:
+        """Returns the map as a contract holds it."""
+
+        def listed(values: Tensor | None) -> tuple[float, ...]:
+            return () if values is None else tuple(values.detach().to(torch.float32).tolist())
+
+        return ActionStage(self.squash, listed(self.scale), listed(self.offset), listed(self.low), listed(self.high))
 
     def extra_repr(self) -> str:
         """Text of the settings for `repr`."""
