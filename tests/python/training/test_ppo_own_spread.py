@@ -39,9 +39,7 @@ def _seeded():
 
 def actor() -> ActorPolicy:
     spec = BoundedArraySpec((1,), torch.float32, "act", -1.0, 1.0)
-    return ActorPolicy(
-        time_step_spec(ArraySpec((2,))), spec, ActorDistributionNetwork(ArraySpec((2,)), spec, (8,))
-    )
+    return ActorPolicy(time_step_spec(ArraySpec((2,))), spec, ActorDistributionNetwork(ArraySpec((2,)), spec, (8,)))
 
 
 POLICIES = {
@@ -212,7 +210,7 @@ def test_learns_with_a_spread_of_its_own() -> None:
     set_seed(1)
     algo = made(GaussianLSTMPolicy(SPEC, hidden_dim=8, init_std=0.5), num_passes=5, learning_rate=1e-2)
     returns = []
-    for update in range(15):
+    for update in range(25):
         episodes = sampled(algo.exploration_policy, update, 200)
         returns.append(float(episodes.rewards.sum() / len(episodes.lengths)))
         algo.update(episodes)
