@@ -17,7 +17,7 @@ import torch
 import ganglion
 from ganglion.adapters.deployment import ActionTerm, Description, ObservationTerm, annotate, apply, read
 from ganglion.compiler import compile_onnx
-from ganglion.compiler.file import write
+from ganglion.compiler.file import to_bytes
 from ganglion.compiler.interpreter import Interpreter
 from ganglion.contract import Contract
 from ganglion.data.env_spec import EnvSpec
@@ -157,7 +157,7 @@ def test_our_own_export_and_the_runtime(tmp_path: Path) -> None:
     model = onnx.load(tmp_path / "network.onnx")
     deployed = apply(model, description(), robot_joint_names=("hip", "ankle", "knee"))
     onnx.save(deployed, tmp_path / "deployed.onnx")
-    write(tmp_path / "deployed.ganglion", *compile_onnx(deployed))
+    (tmp_path / "deployed.ganglion").write_bytes(to_bytes(*compile_onnx(deployed))[0])
     network = networks.Runner(model)
     pilots = [ganglion.load(tmp_path / f"deployed.{suffix}") for suffix in ("onnx", "ganglion")]
     generator = np.random.default_rng(1)
