@@ -38,6 +38,7 @@ bool draws(const OnnxGraph& graph, const OnnxFlow& flow, const OnnxNode& node) {
   constexpr std::array ops{"RandomNormal",      "RandomNormalLike", "RandomUniform",
                            "RandomUniformLike", "Multinomial",      "Bernoulli"};
   if (is_one_of(ops, node.op) || drops(graph, flow, node)) return true;
+  // NOLINTNEXTLINE(readability-use-anyofallof): a lambda would be one more link of the recursion
   for (const OnnxNode& inner : node.inner) {
     if (draws(graph, flow, inner)) return true;
   }
