@@ -1,6 +1,5 @@
 #include "io/json.hpp"
 
-#include <algorithm>
 #include <set>
 #include <vector>
 
@@ -10,7 +9,7 @@ namespace ganglion::detail {
 
 namespace {
 
-constexpr int deepest = 16;
+constexpr std::size_t deepest = 16;
 constexpr std::size_t longest = 60;
 
 std::string cut(std::string text) {
@@ -21,28 +20,62 @@ std::string cut(std::string text) {
   return text;
 }
 
+/// Looks at a text before it is parsed. A callback of the parser could do the same, but with one of those nlohmann-json
+/// goes through the whole parent at the end of every child: lists of objects would take time by the square.
+class Strict final : public Json::json_sax_t {
+ public:
+  explicit Strict(const char* what) : what_(what) {}
+
+  [[noreturn]] void refuse(const std::string& why) const {
+    throw Error(ErrorCode::bad_artifact, std::string(what_) + " " + why + "; export the policy again");
+  }
+
+  bool null() override { return look(); }
+  bool boolean(bool) override { return look(); }
+  bool number_integer(number_integer_t) override { return look(); }
+  bool number_unsigned(number_unsigned_t) override { return look(); }
+  bool number_float(number_float_t, const string_t&) override { return look(); }
+  bool string(string_t&) override { return look(); }
+  bool binary(binary_t&) override { return look(); }
+  bool start_object(std::size_t) override { return look() && enter(); }
+  bool start_array(std::size_t) override { return look() && enter(); }
+  bool end_object() override { return leave(); }
+  bool end_array() override { return leave(); }
+  bool key(string_t& name) override {
+    if (!keys_.back().insert(name).second) refuse("has the key " + in_quotes(name) + " twice");
+    return true;
+  }
+  // The parser says the same again, in its own words.
+  bool parse_error(std::size_t, const std::string&, const Json::exception&) override { return false; }
+
+ private:
+  [[nodiscard]] bool look() const {
+    if (keys_.size() > deepest) refuse("is nested too deeply");
+    return true;
+  }
+  bool enter() {
+    keys_.emplace_back();
+    return true;
+  }
+  bool leave() {
+    keys_.pop_back();
+    return true;
+  }
+
+  const char* what_;
+  std::vector<std::set<std::string, std::less<>>> keys_;  ///< of every object and list that is open
+};
+
 }  // namespace
 
 Json parse_json(std::string_view text, const char* what) {
-  const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::bad_artifact, std::string(what) + " " + why + "; export the policy again");
-  };
-  std::vector<std::set<std::string, std::less<>>> keys;
-  const Json::parser_callback_t check = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > deepest) refuse("is nested too deeply");
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) {
-      refuse("has the key " + in_quotes(parsed.get<std::string>()) + " twice");
-    }
-    return true;
-  };
+  Strict strict(what);
   try {
-    return Json::parse(text, check);
+    Json::sax_parse(text, &strict);
+    return Json::parse(text);
   } catch (const Json::exception& error) {
-    refuse("is not valid JSON (" + cut(error.what()) + ")");
+    strict.refuse("is not valid JSON (" + cut(error.what()) + ")");
   }
-  return {};
 }
 
 std::string in_quotes(std::string_view name) { return "'" + cut(std::string(name)) + "'"; }
