@@ -44,6 +44,10 @@ class OnnxModel:
         """Shape of an input with a single row."""
         return tuple(1 if axis == port.batch_axis else size for axis, size in enumerate(port.shape))
 
+    def rows(self, port: Port) -> int:
+        """Rows of an input in the graph; one where it takes any number."""
+        return 1 if port.batch_axis is None else port.shape[port.batch_axis] or self.batch or 1
+
 
 def open_model(
     source: str | os.PathLike[str] | Any,

@@ -43,6 +43,9 @@ __all__ = ["Cell", "matrix", "record"]
 
 SUFFIXES = (".pt", ".onnx", ".ganglion")
 ROWS = (1, 3)
+FIXED = (".onnx",)
+"""Kinds of files whose graph is another one where the batch is fixed."""
+
 _RECORDED_STEPS = 120
 _LONGEST_EPISODE = 30
 _WIDEST = 3.0
@@ -56,6 +59,7 @@ class Cell:
     Attributes:
         policy: kind of policy, a name of the catalogue.
         suffix: kind of file.
+        batch: rows that the file was exported for; None for any number.
         rows: rows of one step.
         source: where the observations come from: `"drawn"` or `"recorded"`.
         implementation: what ran the file, in words.
@@ -65,6 +69,7 @@ class Cell:
 
     policy: str
     suffix: str
+    batch: int | None
     rows: int
     source: str
     implementation: str
@@ -93,7 +98,8 @@ def matrix(
         if tick is not None:
             tick("policies", done, len(wanted))
         episodes = record(example(kind), min(steps, _RECORDED_STEPS))
-        yield [cell for suffix in SUFFIXES for cell in _cells(kind, suffix, steps, episodes)]
+        any_rows = [cell for suffix in SUFFIXES for cell in _cells(kind, suffix, None, steps, episodes)]
+        yield any_rows + [cell for suffix in FIXED for cell in _cells(kind, suffix, ROWS[-1], steps, episodes)]
     if tick is not None:
         tick("policies", len(wanted), len(wanted))
 
@@ -144,28 +150,28 @@ class _Echo(gymnasium.Env[Any, Any]):
         return observation
 
 
-def _cells(kind: str, suffix: str, steps: int, episodes: EpisodeBatch) -> Iterator[Cell]:
+def _cells(kind: str, suffix: str, batch: int | None, steps: int, episodes: EpisodeBatch) -> Iterator[Cell]:
     policy = example(kind)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"policy{suffix}"
         try:
-            export(policy, path, batch=None)
+            export(policy, path, batch=batch)
         except GanglionError as error:
-            yield Cell(kind, suffix, 0, "drawn", "export", float("nan"), str(error))
+            yield Cell(kind, suffix, batch, 0, "drawn", "export", float("nan"), str(error))
             return
         engines = engines_for(path)
         recorded = {"recording": episodes, "recorded_actions": "actions"}
         trajectories: tuple[tuple[str, dict[str, Any]], ...] = (("drawn", {"steps": steps}), ("recorded", recorded))
-        for rows, (source, trajectory) in itertools.product(ROWS, trajectories):
+        for rows, (source, trajectory) in itertools.product(ROWS if batch is None else (batch,), trajectories):
             try:
                 report = verify(path, policy, batch=rows, engines=engines, **trajectory)
             except GanglionError as error:
-                yield Cell(kind, suffix, rows, source, "verify", float("nan"), str(error))
+                yield Cell(kind, suffix, batch, rows, source, "verify", float("nan"), str(error))
                 continue
             for run, comparison in zip(report.runs, report.comparisons, strict=True):
                 errors = [tensor.max_error for tensor in comparison.tensors]
                 problem = None if comparison.ok else comparison.failure or str(comparison.first_divergence)
-                yield Cell(kind, suffix, rows, source, run.name, max(errors), problem)
+                yield Cell(kind, suffix, batch, rows, source, run.name, max(errors), problem)
 
 
 _make_callable(__name__)

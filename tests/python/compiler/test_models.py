@@ -102,6 +102,53 @@ def test_fixed_batches_in_shapes():
         compile_onnx(model(nodes, *shapes, constants(**given, k=np.arange(4, dtype=FLOAT)[:, None])))
 
 
+@pytest.mark.parametrize("batch", [2, 3, 5])
+def test_fixed_batches_in_one_axis_with_others(batch):
+    """Rows and features on one axis, a batch of the size of another axis, a result that is known, one state a layer."""
+    nodes = [
+        node("Concat", ["obs", "h_in__row"], ["both"], axis=1),
+        node("Reshape", ["both", "line"], ["all"]),
+        node("Tanh", ["all"], ["bent"]),
+        node("Reshape", ["bent", "rows"], ["r"]),
+        node("Softmax", ["r"], ["s"], axis=2),
+        node("MatMul", ["s", "w"], ["m"]),
+        node("Reshape", ["m", "flat"], ["actions"]),
+        node("Expand", ["k", "shape_k"], ["log_std"]),
+        node("Gather", ["h_in", "zero"], ["h_in__row"], axis=0),
+        node("Add", ["h_in", "mean"], ["h_out"]),
+        node("ReduceMean", ["r", "axes"], ["mean"], keepdims=0),
+    ]
+    nodes = [nodes[8], *nodes[:8], nodes[10], nodes[9]]
+    given = {
+        "line": np.array([batch * 6]), "rows": np.array([batch, 2, 3]), "flat": np.array([batch, 6]),
+        "w": np.random.default_rng(0).normal(size=(3, 3)).astype(FLOAT), "k": np.float32([[0.5, -1.0]]),
+        "shape_k": np.array([batch, 2]), "zero": np.array(0), "axes": np.array([1]),
+    }  # fmt: skip
+    made = model(
+        nodes,
+        {"obs": [batch, 3], "h_in": [2, batch, 3]},
+        {"actions": [batch, 6], "log_std": [batch, 2], "h_out": [2, batch, 3]},
+        constants(**given),
+    )
+    program, contract = compile_onnx(made)
+    assert contract.batch == batch and [program.values[value].size for value in program.outputs] == [6, 2]
+    golden = contract.golden
+    assert golden.rows == min(batch, 3)  # what onnxruntime gave for each row
+    found = Interpreter(program).run(contract.initial_state, golden.observation, golden.reset)
+    np.testing.assert_allclose(found, golden.outputs, rtol=1e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_rows_of_a_fixed_batch_that_see_each_other_are_found(axis):
+    nodes = [node("ReduceMax", ["obs"], ["m"], axes=[axis]), node("Sub", ["obs", "m"], ["actions"])]
+    made = model(nodes, {"obs": [3, 3]}, {"actions": [3, 3]}, opset=13)
+    if axis == 1:
+        assert compile_onnx(made)[1].batch == 3
+        return
+    with pytest.raises(ExportError, match="depends on 'obs' of another row: it mixes the rows of a batch"):
+        compile_onnx(made)
+
+
 @pytest.mark.parametrize("name", ["lstm", "gru_batch4", "rnn_any"])
 def test_our_own_files(name):
     program, contract = compile_onnx(ARTIFACTS / f"{name}.onnx")

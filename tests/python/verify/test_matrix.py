@@ -16,12 +16,13 @@ from ganglion.verify import matrix as _matrix
 
 STEPS = 2000
 IMPLEMENTATIONS = {
-    (".pt", 1): {"torch.jit step()", "torch.jit forward()", "C++ libtorch"},
-    (".pt", 3): {"torch.jit step()", "C++ libtorch"},
-    (".onnx", 1): {"Python onnxruntime", "C++ onnxruntime", "C++ native"},
-    (".onnx", 3): {"Python onnxruntime", "C++ onnxruntime", "C++ native"},
-    (".ganglion", 1): {"Python program", "C++ native"},
-    (".ganglion", 3): {"Python program", "C++ native"},
+    (".pt", None, 1): {"torch.jit step()", "torch.jit forward()", "C++ libtorch"},
+    (".pt", None, 3): {"torch.jit step()", "C++ libtorch"},
+    (".onnx", None, 1): {"Python onnxruntime", "C++ onnxruntime", "C++ native"},
+    (".onnx", None, 3): {"Python onnxruntime", "C++ onnxruntime", "C++ native"},
+    (".onnx", 3, 3): {"Python onnxruntime", "C++ onnxruntime", "C++ native"},
+    (".ganglion", None, 1): {"Python program", "C++ native"},
+    (".ganglion", None, 3): {"Python program", "C++ native"},
 }
 
 
@@ -30,8 +31,8 @@ def test_every_way_to_run_a_policy_gives_its_numbers(name):
     (cells,) = _matrix.matrix([name], steps=STEPS)
     assert not [cell for cell in cells if cell.problem is not None]
     for source, recording in (("drawn", set()), ("recorded", {"recording"})):
-        for (suffix, rows), implementations in IMPLEMENTATIONS.items():
-            here = [cell for cell in cells if (cell.suffix, cell.rows, cell.source) == (suffix, rows, source)]
+        for file, implementations in IMPLEMENTATIONS.items():
+            here = [cell for cell in cells if (cell.suffix, cell.batch, cell.rows, cell.source) == (*file, source)]
             assert {cell.implementation for cell in here} == implementations | recording
     assert max(cell.error for cell in cells) < 1e-5
 

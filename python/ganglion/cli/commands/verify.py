@@ -67,7 +67,8 @@ def _verify_matrix(arguments: argparse.Namespace) -> Outcome:
         for some in matrix(arguments.matrix or None, steps=arguments.steps or 2000, tick=tick):
             cells += some
     title = Text(
-        "every policy, file and engine against Python, drawn and recorded, over one row and three with masked resets"
+        "every policy, file and engine against Python, drawn and recorded, over one row and three with masked resets; "
+        ".onnx for any number of rows and for three alone"
     )
     table = Table("policy", "file", title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("largest error", justify="right")

@@ -214,7 +214,6 @@ def _where(site: Site) -> Tensor:
 
 
 def _select(site: Site, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    condition, a, b = site.of_one_row(condition, a, b)
     shape = site.broadcast(condition, a, b)
     kind = _kind(a)
     if 0 in shape:

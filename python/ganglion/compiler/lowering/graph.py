@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion.compiler.builder import Builder, Symbol, Tensor, size_of
+from ganglion.compiler.builder import FLOAT, Builder, Symbol, Tensor, size_of
 from ganglion.compiler.lowering import (  # noqa: F401  importing them fills LOWERINGS
     conv,
     elementwise,
@@ -16,12 +16,14 @@ from ganglion.compiler.lowering import (  # noqa: F401  importing them fills LOW
     reduce,
 )
 from ganglion.compiler.lowering.site import LOWERINGS, Site
+from ganglion.compiler.rows import Needed
 from ganglion.errors import ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ganglion.compiler.model import OnnxModel
+    from ganglion.compiler.signature import Port
 
 _Scope = dict[str, "Tensor | None"]
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -41,14 +43,24 @@ class Lowered:
     def __init__(self, model: OnnxModel) -> None:
         self.builder = Builder()
         scope: _Scope = {}
-        values = []
+        values, others = [], {}
         for port in model.inputs:
-            shape = model.shape_of_one(port)
-            values.append(self.builder.new_value(size_of(shape)))
-            scope[port.name] = self.builder.symbol(values[-1], shape)
-        walk = _Walk(self.builder, model.opset, model.batch or 1)
+            first, *rest = (self.builder.new_value(size_of(model.shape_of_one(port))) for _ in range(model.rows(port)))
+            values.append(first)
+            others.update(dict.fromkeys(rest, port.name))
+            rows = [self.builder.symbol(value, model.shape_of_one(port)).address for value in (first, *rest)]
+            scope[port.name] = Symbol(rows[0] if port.batch_axis is None else np.concatenate(rows, port.batch_axis))
+        walk = _Walk(self.builder, model.opset)
         walk.graph(model.proto.graph, scope)
-        results = [self._result(scope[port.name], port.name) for port in model.outputs]
+        results = [self._result(model, scope[port.name], port) for port in model.outputs]
+        if others:
+            needed = Needed(self.builder, results)
+            if mixed := [name for value, name in others.items() if needed.mask(value).any()]:
+                raise ExportError(
+                    f"what the graph gives for one row depends on '{mixed[0]}' of another row: it mixes the rows of a "
+                    "batch, which a policy must not do"
+                )
+            self.builder, values, results = needed.rebuilt(values, results)
         count = len(model.contract.inputs)
         self.inputs, states_in = values[:count], values[count:]
         count = len(model.contract.outputs)
@@ -56,9 +68,13 @@ class Lowered:
         self.state = list(zip(states_in, states_out, strict=True))
         self._check_sizes(model)
 
-    def _result(self, tensor: Tensor | None, name: str) -> int:
+    def _result(self, model: OnnxModel, tensor: Tensor | None, port: Port) -> int:
         if tensor is None or 0 in tensor.shape:
-            raise ExportError(f"output '{name}' has no elements")
+            raise ExportError(f"output '{port.name}' has no elements")
+        rows, axis = model.batch or 1, port.batch_axis
+        if rows > 1 and axis is not None and axis < len(tensor.shape) and tensor.shape[axis] == rows:
+            address = self.builder.addresses(tensor).take([0], axis)
+            tensor = self.builder.view(address, tensor.kind if isinstance(tensor, Symbol) else FLOAT)
         return self.builder.vector(tensor)
 
     def _check_sizes(self, model: OnnxModel) -> None:
@@ -76,8 +92,8 @@ class Lowered:
 
 
 class _Walk:
-    def __init__(self, builder: Builder, opset: int, batch: int, depth: int = 0) -> None:
-        self._builder, self._opset, self._batch, self._depth = builder, opset, batch, depth
+    def __init__(self, builder: Builder, opset: int, depth: int = 0) -> None:
+        self._builder, self._opset, self._depth = builder, opset, depth
         if depth > _DEEPEST:
             raise ExportError(f"the graph is nested more than {_DEEPEST} levels deep")
 
@@ -126,7 +142,7 @@ class _Walk:
         if node.op_type not in LOWERINGS:
             return self._expanded(node, name, inputs)
         attributes = {attribute.name: _python(attribute) for attribute in node.attribute}
-        site = Site(self._builder, node.op_type, name, inputs, attributes, list(node.output), self._opset, self._batch)
+        site = Site(self._builder, node.op_type, name, inputs, attributes, list(node.output), self._opset)
         result = LOWERINGS[node.op_type](site)
         return result if isinstance(result, tuple) else (result,)
 
@@ -164,7 +180,7 @@ class _Walk:
 
         def results(branch: Any) -> list[Tensor | None]:
             inner = dict(scope)
-            _Walk(self._builder, self._opset, self._batch, self._depth + 1).graph(branch, inner)
+            _Walk(self._builder, self._opset, self._depth + 1).graph(branch, inner)
             return [inner[output.name] for output in branch.output]
 
         if not isinstance(condition, Symbol):
@@ -193,7 +209,7 @@ class _Walk:
         scope.update(zip(body.input, inputs, strict=False))
         given = defaults | {attribute.name: attribute for attribute in node.attribute}
         opset = next((entry.version for entry in body.opset_import if entry.domain == ""), self._opset)
-        _Walk(self._builder, opset, 1, self._depth + 1).nodes(body.node, scope, given)
+        _Walk(self._builder, opset, self._depth + 1).nodes(body.node, scope, given)
         return [scope[output] for output in body.output]
 
 

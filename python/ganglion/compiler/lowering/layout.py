@@ -11,8 +11,6 @@ from ganglion.compiler.builder import FLOAT, Symbol, Tensor, size_of
 from ganglion.compiler.lowering.site import Site, lowers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 _PAD_MODES = ("constant", "reflect", "edge", "wrap")
@@ -42,19 +40,10 @@ def _reshape(site: Site) -> Tensor:
     x, shape = _symbol(site), site.integers(1, "shape")
     if not site.attribute("allowzero", 0):
         shape = [x.shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
-    shape = without_batch(site, shape, x.address.size)
     try:
         return Symbol(x.address.reshape(shape), x.kind)
     except ValueError as error:
         raise site.refuse(f"a tensor of shape {list(x.shape)} cannot take the shape {shape}") from error
-
-
-def without_batch(site: Site, shape: Sequence[int], size: int) -> list[int]:
-    """A shape that was written for `site.batch` rows, for one row of `size` elements."""
-    shape = list(shape)
-    if site.batch > 1 and site.batch in shape and (-1 in shape or size_of(shape) == size * site.batch):
-        shape[shape.index(site.batch)] = 1
-    return shape
 
 
 @lowers("Flatten")
@@ -91,7 +80,7 @@ def _transpose(site: Site) -> Tensor:
 
 @lowers("Concat")
 def _concat(site: Site) -> Tensor:
-    tensors = site.of_one_row(*(site.tensor(i) for i in range(len(site.inputs))))
+    tensors = [site.tensor(i) for i in range(len(site.inputs))]
     axis = site.axis(site.attribute("axis"), len(tensors[0].shape))
     kind = next(tensor.kind for tensor in tensors if isinstance(tensor, Symbol))
     try:
@@ -138,8 +127,6 @@ def _slice(site: Site) -> Tensor:
 @lowers("Expand")
 def _expand(site: Site) -> Tensor:
     x, shape = _symbol(site), site.integers(1, "shape")
-    if site.batch > 1 and site.batch in shape:
-        shape[shape.index(site.batch)] = 1
     try:
         return Symbol(np.broadcast_to(x.address, np.broadcast_shapes(x.shape, tuple(shape))), x.kind)
     except ValueError as error:

@@ -130,7 +130,6 @@ def _rows(site: Site, hidden: int, states: int) -> list[tuple[int, list[int]]]:
         found = []
         for index in range(5, 5 + states):
             before = site.tensor(index) if site.has(index) else np.zeros((1, len(x), hidden), np.float32)
-            before = site.of_one_row(site.tensor(0), before)[1]
             if before.shape not in ((1, len(x), hidden), (len(x), 1, hidden)):
                 raise site.refuse(f"its state has shape {list(before.shape)}; [1, {len(x)}, {hidden}] is needed")
             address = site.builder.addresses(before).reshape(len(x), hidden)[row]

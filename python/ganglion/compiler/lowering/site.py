@@ -46,7 +46,6 @@ class Site:
         attributes: its attributes as Python values (text as `str`, tensors as arrays).
         outputs: names of its outputs, `""` where not wanted.
         opset: version of the operator set.
-        batch: rows of the batch that the graph was written for; its batch axes have one element here.
     """
 
     builder: Builder
@@ -56,7 +55,6 @@ class Site:
     attributes: Mapping[str, Any]
     outputs: Sequence[str]
     opset: int
-    batch: int = 1
 
     def refuse(self, why: str) -> ExportError:
         """The exception to raise where the node cannot be lowered."""
@@ -122,7 +120,6 @@ class Site:
 
     def binary(self, function: str, a: Tensor, b: Tensor, kind: str = FLOAT) -> Tensor:
         """An elementwise function of two tensors, at least one of them computed, with broadcasting."""
-        a, b = self.of_one_row(a, b)
         shape = self.broadcast(a, b)
         if 0 in shape:
             return np.zeros(shape, np.float32)
@@ -140,28 +137,6 @@ class Site:
         if tensor.size > 0 and bool((tensor == tensor.flat[0]).all()):
             return self.builder.constant(np.ravel(tensor)[:1])
         return self.builder.constant(np.broadcast_to(tensor, shape))
-
-    def of_one_row(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """The operands of an elementwise operation or a Concat, without the copies that a known one has for each row.
-
-        Where the graph was written for several rows, a constant may have been expanded to all of them.
-        """
-        if self.batch == 1:
-            return tensors
-        computed = [tensor.shape for tensor in tensors if isinstance(tensor, Symbol)]
-        return tuple(tensor if isinstance(tensor, Symbol) else self._first_row(tensor, computed) for tensor in tensors)
-
-    def _first_row(self, tensor: NDArray[Any], computed: Sequence[tuple[int, ...]]) -> NDArray[Any]:
-        for axis in range(-tensor.ndim, 0):
-            single = all(len(shape) >= -axis and shape[axis] == 1 for shape in computed)
-            first = tensor.take([0], axis)
-            if (
-                single
-                and tensor.shape[axis] == self.batch
-                and np.array_equal(tensor, np.broadcast_to(first, tensor.shape))
-            ):
-                tensor = first
-        return tensor
 
     def broadcast(self, *tensors: Tensor) -> tuple[int, ...]:
         """The common shape of the operands of an elementwise operation."""
