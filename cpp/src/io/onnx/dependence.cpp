@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "ganglion/error.hpp"
+#include "io/onnx/ports.hpp"
 
 namespace ganglion::detail {
 
@@ -49,8 +49,9 @@ bool draws(const OnnxGraph& graph, const OnnxFlow& flow, const OnnxNode& node) {
 
 Dependence::Dependence(const OnnxGraph& graph, const OnnxFlow& flow) {
   if (graph.inputs.size() > most_inputs) {
-    throw Error(ErrorCode::bad_contract, "the graph has " + std::to_string(graph.inputs.size()) + " inputs; at most " +
-                                             std::to_string(most_inputs) + " are read [too-many-inputs]");
+    refuse("the graph has " + std::to_string(graph.inputs.size()) + " inputs; at most " + std::to_string(most_inputs) +
+               " are read",
+           "too-many-inputs");
   }
   const std::size_t words = (graph.inputs.size() + word_bits - 1) / word_bits;
   for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
