@@ -13,6 +13,11 @@ if(NOT GANGLION_SANITIZE AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
   list(APPEND GANGLION_LOOP_FLAGS -O3)
 endif()
 
+# What runs once, at load: built to be small, not fast.
+function(ganglion_runs_at_load)
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release,RelWithDebInfo>:-Os>")
+endfunction()
+
 function(ganglion_room_target folder variable)
   string(REPLACE "/" "_" name "ganglion_room_${folder}")
   set(${variable} "${name}" PARENT_SCOPE)
