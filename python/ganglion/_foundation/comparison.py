@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class Difference:
         )
 
 
-def errors(found: NDArray[np.float32], expected: NDArray[np.float32]) -> Errors:
+def errors(found: NDArray[np.floating[Any]], expected: NDArray[np.floating[Any]]) -> Errors:
     """Compares two arrays of one shape."""
     wide_found, wide_expected = found.astype(np.float64), expected.astype(np.float64)
     finite = np.isfinite(wide_found) & np.isfinite(wide_expected)

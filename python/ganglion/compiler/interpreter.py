@@ -30,10 +30,13 @@ class Interpreter:
 
     Args:
         program: the program.
+        precision: what it calculates in: float32 as executors do, or float64 to see what rounding does. Its weights
+            are those of the program in both.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, precision: type[np.floating[Any]] = np.float32) -> None:
         self._program = program
+        self._precision = precision
         self._tensors = [_expanded(op, program) for op in program.ops]
         self._input_edges = np.cumsum([program.values[index].size for index in program.inputs])[:-1]
         self._state_edges = np.cumsum([program.values[port.input].size for port in program.state])[:-1]
@@ -62,7 +65,7 @@ class Interpreter:
                 results = _KERNELS[op.kind]([vectors[index] for index in op.inputs], tensors, op.attributes)
                 for index, result in zip(op.outputs, results, strict=True):
                     size = program.values[index].size
-                    vectors[index] = np.broadcast_to(result, (rows, size)).astype(np.float32, copy=False)
+                    vectors[index] = np.broadcast_to(result, (rows, size)).astype(self._precision, copy=False)
         outputs = np.concatenate([vectors[index] for index in program.outputs], axis=1)
         if not program.state:
             return outputs, state
@@ -79,11 +82,11 @@ class Interpreter:
         Returns:
             `[steps, rows, output size]`.
         """
-        initial = np.asarray(initial_state, np.float32)
+        initial = np.asarray(initial_state, np.float32).astype(self._precision)
         state = np.tile(initial, (observation.shape[1], 1))
         outputs = []
         for observed, flags in zip(observation, reset, strict=True):
-            current, state = self.step(observed, np.where(flags[:, None], initial, state))
+            current, state = self.step(observed.astype(self._precision), np.where(flags[:, None], initial, state))
             outputs.append(current)
         return np.stack(outputs)
 
@@ -235,7 +238,7 @@ def _softplus(x: Array) -> Array:
 
 
 def _erf(x: Array) -> Array:
-    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), np.float32)
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), x.dtype)
 
 
 def _clip(x: Array, attributes: Mapping[str, Any]) -> Array:
@@ -245,7 +248,7 @@ def _clip(x: Array, attributes: Mapping[str, Any]) -> Array:
 
 
 def _elu(x: Array, alpha: float) -> Array:
-    return np.where(x > 0, x, np.float32(alpha) * np.expm1(x)).astype(np.float32)
+    return np.where(x > 0, x, np.float32(alpha) * np.expm1(x)).astype(x.dtype)
 
 
 def _hard_sigmoid(x: Array, alpha: float, beta: float) -> Array:
@@ -270,15 +273,15 @@ _UNARY: dict[str, Callable[[Array, Mapping[str, Any]], Array]] = {
     "sigmoid": lambda x, _: _sigmoid(x),
     "hard_sigmoid": lambda x, p: _hard_sigmoid(x, p["alpha"], p["beta"]),
     "hard_swish": lambda x, _: x * _hard_sigmoid(x, 1 / 6, 0.5),
-    "softsign": lambda x, _: np.divide(x, _ONE + np.abs(x), dtype=np.float32),
+    "softsign": lambda x, _: np.divide(x, _ONE + np.abs(x), dtype=x.dtype),
     "exp": lambda x, _: np.exp(x),
     "log": lambda x, _: np.log(x),
     "sqrt": lambda x, _: np.sqrt(x),
-    "rsqrt": lambda x, _: np.divide(_ONE, np.sqrt(x), dtype=np.float32),
+    "rsqrt": lambda x, _: np.divide(_ONE, np.sqrt(x), dtype=x.dtype),
     "reciprocal": lambda x, _: _ONE / x,
     "neg": lambda x, _: -x,
     "abs": lambda x, _: np.abs(x),
-    "sign": lambda x, _: np.sign(x).astype(np.float32),
+    "sign": lambda x, _: np.sign(x),
     "floor": lambda x, _: np.floor(x),
     "ceil": lambda x, _: np.ceil(x),
     "round": lambda x, _: np.rint(x),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,8 +10,10 @@ import torch
 from ganglion._foundation.comparison import first_difference
 from ganglion._foundation.observations import draw_observations
 from ganglion._foundation.recordings import read_episodes
+from ganglion._foundation.rounding import rounding, tolerance_for
 from ganglion.contract import Contract, Golden
 from ganglion.errors import ArtifactError, ExportError
+from ganglion.policies.scripting.preparation import widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +64,7 @@ def record(
     *,
     steps: int,
     seed: int,
-    tolerance: float,
+    tolerance: float | None,
     recording: RecordingSource | None = None,
 ) -> Golden:
     """Records the golden trajectory of a prepared policy.
@@ -74,7 +76,8 @@ def record(
         contract: gives sizes, bounds, batch and initial state.
         steps: number of steps, at least `GOLDEN_STEPS`.
         seed: seed of the observations.
-        tolerance: largest accepted `|difference| / max(1, |recorded|)` of a replay.
+        tolerance: largest accepted `|difference| / max(1, |recorded|)` of a replay; None for what rounding can do to
+            this policy along this trajectory, see `_foundation.rounding`.
         recording: where the observations come from, see `recorded_observations`; None to draw them.
 
     Raises:
@@ -89,17 +92,23 @@ def record(
     else:
         observation, reset = recorded_observations(contract, recording, steps, rows)
 
-    def step(observation: NDArray[np.float32], hidden: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        result = policy(torch.from_numpy(observation), torch.from_numpy(hidden))
-        return [tensor.numpy() for tensor in result]
+    def run(observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        return _run(_step_of(policy), contract, observation, reset)
 
-    outputs = _run(step, contract, observation, reset)
+    outputs = run(observation)
     finite = np.isfinite(outputs).all(axis=(1, 2))
     if not finite.all():
         raise ExportError(
             f"the policy gives an output that is not finite at step {int(np.argmin(finite))} of the golden "
             "trajectory; look for NaN weights, or narrow the bounds of the observation space"
         )
+    if tolerance is None:
+        try:
+            wide = _step_of(widened(policy))
+            rounded = rounding(run, lambda given: _run(wide, contract, given, reset, np.float64), observation)
+        except Exception:  # a policy whose own code insists on float32
+            rounded = 0.0
+        tolerance = tolerance_for(rounded)
     try:
         return Golden(observation=observation, reset=reset, outputs=outputs, tolerance=tolerance)
     except ArtifactError as error:
@@ -140,17 +149,26 @@ def compare(outputs: NDArray[np.float32], contract: Contract, what: str) -> None
         raise ExportError(f"{what} differs from the Python policy: {where}. Nothing was written")
 
 
+def _step_of(policy: nn.Module) -> Callable[[NDArray[Any], NDArray[Any]], list[NDArray[Any]]]:
+    def step(observation: NDArray[Any], hidden: NDArray[Any]) -> list[NDArray[Any]]:
+        result = policy(torch.from_numpy(observation), torch.from_numpy(hidden))
+        return [tensor.numpy() for tensor in result]
+
+    return step
+
+
 def _run(
-    step: Callable[..., Sequence[NDArray[np.float32]]],
+    step: Callable[..., Sequence[NDArray[Any]]],
     contract: Contract,
     observation: NDArray[np.float32],
     reset: NDArray[np.bool_],
-) -> NDArray[np.float32]:
-    initial = np.asarray(contract.initial_state, dtype=np.float32)
+    precision: type[np.floating[Any]] = np.float32,
+) -> NDArray[Any]:
+    initial = np.asarray(contract.initial_state, dtype=np.float32).astype(precision)
     hidden = np.tile(initial, (observation.shape[1], 1))
     outputs = []
     for observed, flags in zip(observation, reset, strict=True):
         hidden = np.where(flags[:, None], initial, hidden)
-        *current, hidden = step(np.ascontiguousarray(observed), hidden)
+        *current, hidden = step(np.ascontiguousarray(observed, precision), hidden)
         outputs.append(np.concatenate(current, axis=1))
     return np.stack(outputs)

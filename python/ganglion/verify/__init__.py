@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ganglion import runtime
 from ganglion._foundation.callable_module import make_callable as _make_callable
+from ganglion._foundation.rounding import LEAST, nudged, tolerance_for
 from ganglion.errors import ArtifactError, EngineUnavailableError
 from ganglion.verify.bench import Latency, LatencyReport, WeightFloor, bench
 from ganglion.verify.gru_repair import RepairReport, repair
@@ -58,7 +62,7 @@ def verify(
     *,
     steps: int = 2000,
     seed: int = 0,
-    tolerance: float = 1e-5,
+    tolerance: float | None = None,
     recording: str | os.PathLike[str] | EpisodeBatch | None = None,
     recorded_actions: str | None = None,
     engines: Iterable[str] | None = None,
@@ -75,7 +79,9 @@ def verify(
             reference is the file in its own Python engine.
         steps: length of the drawn trajectory; a recording is always run whole.
         seed: of the drawn trajectory.
-        tolerance: largest accepted `|found - expected| / max(1, |expected|)`.
+        tolerance: largest accepted `|found - expected| / max(1, |expected|)`. None for 1e-5 or, where two runs differ
+            by more, what rounding can do to this policy: the tolerance of the file's golden trajectory, or 16 times
+            what the reference changes by when each observation moves to the next float32, up to 0.01.
         recording: a recorded run in place of drawn observations: an `EpisodeBatch`, or the path of a `.npz` file (see
             `load_recording`). Every episode begins with a reset.
         recorded_actions: compare what was recorded, too, with what the reference answers: `"actions"`, or the name of
@@ -99,7 +105,7 @@ def verify(
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
-    if not (math.isfinite(tolerance) and tolerance > 0.0):
+    if tolerance is not None and not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
     reading = runtime.explain(path, state=state, action=action)
     contract: Contract = reading.contract
@@ -129,9 +135,13 @@ def verify(
 
     with one_thread():
         reference, *others = (execute(stepper) for stepper in steppers)
-    recorded = recorded_run(trajectory, reference, contract)
-    if recorded is not None:
-        others.append(recorded)
+        recorded = recorded_run(trajectory, reference, contract)
+        if recorded is not None:
+            others.append(recorded)
+        if tolerance is None:
+            tolerance = LEAST
+            if not all(compare(reference, other, contract, tolerance=LEAST).ok for other in others):
+                tolerance = _fitting_tolerance(steppers[0], reference, contract, trajectory)
     return ParityReport(
         artifact=str(path),
         contract=contract,
@@ -183,6 +193,17 @@ def _rows(contract: Contract, batch: int | None, path: str | os.PathLike[str]) -
     if contract.batch is not None and batch not in (None, contract.batch):
         raise ValueError(f"{path}: exported for batch {contract.batch}; batch {batch} cannot be asked for")
     return contract.batch if batch is None else batch
+
+
+def _fitting_tolerance(stepper: Stepper, reference: Run, contract: Contract, trajectory: Trajectory) -> float:
+    """What rounding can do to the reference along this trajectory, or did along the golden one."""
+    stepper.reset(np.ones(trajectory.batch, np.bool_))
+    moved = run(stepper, contract, dataclasses.replace(trajectory, observation=nudged(trajectory.observation)))
+    comparison = compare(reference, moved, contract, tolerance=LEAST)
+    if reference.failure is not None or comparison.failure is not None:
+        return LEAST
+    recorded = LEAST if contract.golden is None else contract.golden.tolerance
+    return max(recorded, tolerance_for(max(tensor.max_error for tensor in comparison.tensors)))
 
 
 def _check_sizes(policy: Any, contract: Contract, path: str | os.PathLike[str]) -> None:

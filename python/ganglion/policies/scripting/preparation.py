@@ -60,13 +60,24 @@ def prepare(policy: nn.Module) -> nn.Module:
     for module in list(duplicate.modules()):
         if parametrize.is_parametrized(module):
             _bake(module)
-    duplicate.to("cpu").float()
-    for module in duplicate.modules():
+    _cast(duplicate, torch.float32)
+    return duplicate.requires_grad_(False)
+
+
+def widened(prepared: nn.Module) -> nn.Module:
+    """A copy of a prepared policy that calculates in float64."""
+    duplicate = copy.deepcopy(prepared)
+    _cast(duplicate, torch.float64)
+    return duplicate
+
+
+def _cast(policy: nn.Module, dtype: torch.dtype) -> None:
+    policy.to("cpu", dtype)
+    for module in policy.modules():
         # .to() moves parameters and buffers only; policies also keep constants as plain attributes.
         for name, value in list(vars(module).items()):
             if isinstance(value, Tensor):
-                setattr(module, name, value.to("cpu", torch.float32 if value.is_floating_point() else value.dtype))
-    return duplicate.requires_grad_(False)
+                setattr(module, name, value.to("cpu", dtype if value.is_floating_point() else value.dtype))
 
 
 @contextlib.contextmanager
