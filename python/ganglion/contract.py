@@ -6,8 +6,10 @@ A contract is plain data. It is written into every artifact as JSON with full-pr
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,11 +22,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 """The newest contract format that this version reads and the one that it writes."""
 
 GOLDEN_STEPS = 64
 """Fewest steps of a golden trajectory that is recorded: long enough for an error in the recurrence to grow."""
+
+
+_SEAL_KEY = "contract_sha256"
+_SEAL = re.compile(rf'(?<="{_SEAL_KEY}")\s*:\s*"([0-9a-f]{{64}})"')
 
 
 @dataclass(frozen=True)
@@ -225,6 +231,7 @@ class Contract:
         """Writes the contract as strict JSON that `from_json` reads back without loss."""
         document: dict[str, Any] = {
             "format": FORMAT,
+            _SEAL_KEY: "0" * 64,
             "inputs": [_tensor_to_json(spec) for spec in self.inputs],
             "outputs": [_tensor_to_json(spec) for spec in self.outputs],
             "state": [{"name": slot.name, "shape": list(slot.shape)} for slot in self.state],
@@ -236,19 +243,19 @@ class Contract:
             "sha256": self.sha256,
             "golden": None if self.golden is None else _golden_to_json(self.golden),
         }
-        return json.dumps(document, allow_nan=False, separators=(",", ":"))
+        return sealed(json.dumps(document, allow_nan=False, separators=(",", ":")))
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
         """Reads what `to_json` wrote.
 
         Raises:
-            ArtifactError: the text is no JSON, a field is missing or of the wrong kind, or the format is newer
-                than this version of ganglion.
+            ArtifactError: the text is no JSON, a field is missing or of the wrong kind, the text was changed after it
+                was written, or the format is newer than this version of ganglion.
         """
         try:
-            document = json.loads(text, parse_constant=_refuse_constant)
-        except ValueError as error:
+            document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=unique_keys)
+        except (ValueError, RecursionError) as error:
             raise ArtifactError(f"contract: not valid JSON: {error}") from error
         if not isinstance(document, dict):
             raise ArtifactError("contract: the JSON document is not an object")
@@ -260,6 +267,7 @@ class Contract:
                 f"contract: format {found} is newer than format {FORMAT}, the newest this version of ganglion "
                 "reads; install a newer ganglion, or export the policy again with this one"
             )
+        _check_seal(text, document)
         try:
             golden = document["golden"]
             return cls(
@@ -278,6 +286,55 @@ class Contract:
             raise ArtifactError(f"contract: field {error} is missing") from error
         except (TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"contract: a field has the wrong kind of value: {error}") from error
+
+
+def sealed(text: str) -> str:
+    """The text of a contract with the digest over it put in; one that has no place for a digest comes back as it is.
+
+    The digest is the SHA-256 of the text in which its own 64 digits are zeros: of what a file holds, byte for byte.
+    """
+    found = _seal_of(text)
+    if found is None:
+        return text
+    digest, (begin, end) = found
+    return f"{text[:begin]}{digest}{text[end:]}"
+
+
+def _seal_of(text: str) -> tuple[str, tuple[int, int]] | None:
+    place = _SEAL.search(text)
+    if place is None:
+        return None
+    begin, end = place.span(1)
+    zeroed = f"{text[:begin]}{'0' * (end - begin)}{text[end:]}"
+    return hashlib.sha256(zeroed.encode("utf-8", "surrogatepass")).hexdigest(), (begin, end)
+
+
+def _check_seal(text: str, document: Mapping[str, Any]) -> None:
+    # The first format had no digest over the contract; the runtime says so of such a file.
+    if _SEAL_KEY not in document:
+        if document["format"] == 1:
+            return
+        raise ArtifactError(f"contract: its digest over itself, '{_SEAL_KEY}', is missing; export the policy again")
+    found = _seal_of(text)
+    if found is None or document[_SEAL_KEY] != found[0]:
+        raise ArtifactError(
+            "contract: its text does not match its own digest: it was damaged or edited after export; export the "
+            "policy again, or change a contract by dataclasses.replace and write it with to_json"
+        )
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of these pairs, for `object_pairs_hook`.
+
+    Raises:
+        ValueError: a key appears twice.
+    """
+    document: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in document:
+            raise ValueError(f"a key appears twice: {key!r}")
+        document[key] = value
+    return document
 
 
 def bounds_of(specs: Sequence[TensorSpec]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -4,11 +4,13 @@
 #include <limits>
 
 #include "check.hpp"
+#include "io/stored_contract.hpp"
 
 namespace {
 
 using ganglion::Contract;
 using ganglion::ErrorCode;
+using ganglion::detail::sealed;
 
 Contract example() {
   Contract contract;
@@ -45,17 +47,19 @@ TEST_CASE("a contract survives JSON without loss") {
 }
 
 TEST_CASE("a newer format is refused with what to do") {
-  const std::string text = replaced(example().to_json(), "\"format\":1", "\"format\":2");
+  const std::string text = replaced(example().to_json(), "\"format\":2", "\"format\":3");
   CHECK_ERROR(Contract::from_json(text), ErrorCode::newer_format, "install a newer ganglion");
 }
 
 TEST_CASE("damaged contracts are refused") {
   const std::string text = example().to_json();
   const auto damage = [&](const std::string& from, const std::string& to, const char* says) {
-    CHECK_ERROR(Contract::from_json(replaced(text, from, to)), ErrorCode::bad_artifact, says);
+    CHECK_ERROR(Contract::from_json(sealed(replaced(text, from, to))), ErrorCode::bad_artifact, says);
   };
-  damage("\"format\":1", "\"format\":0", "format number");
-  damage("\"format\":1", "\"format\":\"1\"", "format number");
+  damage("\"format\":2", "\"format\":0", "format number");
+  damage("\"format\":2", "\"format\":\"2\"", "format number");
+  damage("\"contract_sha256\"", "\"contract_sha255\"", "'contract_sha256', is missing");
+  damage("\"dtype\":\"float32\"", "\"dtype\":\"float32\",\"batch\":1", "the key 'batch' twice");
   damage("{", "[", "damaged JSON");
   damage("\"batch\":1", "\"batch\":-1", "batch");
   damage("\"batch\":1", "\"batch\":0", "batch");
@@ -69,8 +73,33 @@ TEST_CASE("damaged contracts are refused") {
   damage("\"reset\":[0,1]", "\"reset\":[0,\"x\"]", "damaged JSON");
   damage("\"period_s\":0.002", "\"period_s\":-0.002", "period_s");
   damage("\"outputs\"", "\"no_outputs\"", "damaged JSON");
-  CHECK_ERROR(Contract::from_json(replaced(text, "-0.20000000298023224", "1e60")), ErrorCode::bad_artifact,
+  CHECK_ERROR(Contract::from_json(sealed(replaced(text, "-0.20000000298023224", "1e60"))), ErrorCode::bad_artifact,
               "not finite");
+}
+
+TEST_CASE("the digest in a contract covers all of its text, of whatever form") {
+  const std::string text = example().to_json();
+  std::size_t accepted = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string flipped = text;
+      flipped[at] = static_cast<char>(flipped[at] ^ (1 << bit));
+      accepted += check::caught<ganglion::Error>([&] { static_cast<void>(Contract::from_json(flipped)); }).empty();
+    }
+  }
+  CHECK_EQUAL(accepted, 0U);
+  CHECK_ERROR(Contract::from_json(replaced(text, "0.002", "8.002")), ErrorCode::digest_mismatch,
+              "export the policy again");
+  // The same numbers, written in another way: another text.
+  CHECK_ERROR(Contract::from_json(replaced(text, "1e-05", "0.00001")), ErrorCode::digest_mismatch, "its own digest");
+  // Another writer's spaces and unknown fields are covered as they stand.
+  const std::string foreign = sealed(replaced(replaced(text, "\":", "\" : "), "{", "{ \"a_new_field\" : [1, 2],"));
+  CHECK_EQUAL(Contract::from_json(foreign).to_json(), text);
+  CHECK_ERROR(Contract::from_json(replaced(foreign, "[1, 2]", "[1, 3]")), ErrorCode::digest_mismatch, "its own digest");
+  // The first format had none.
+  const std::string first = replaced(replaced(text, "\"format\":2", "\"format\":1"), "\"contract_sha256\"", "\"x\"");
+  CHECK(!ganglion::detail::read_contract(first).is_sealed);
+  CHECK(ganglion::detail::read_contract(text).is_sealed);
 }
 
 TEST_CASE("a contract cut anywhere is refused, never half-read") {

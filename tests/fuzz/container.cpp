@@ -3,11 +3,13 @@
 #include <array>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "ganglion/error.hpp"
 #include "io/bytes.hpp"
 #include "io/safetensors.hpp"
 #include "io/sha256.hpp"
+#include "io/stored_contract.hpp"
 
 namespace fuzz {
 
@@ -84,6 +86,7 @@ std::string close_container(Container container) {
       container.contract[from + digits + 1] == '"') {
     if (const auto digest = digest_of(container)) container.contract.replace(from + 1, digits, *digest);
   }
+  container.contract = ganglion::detail::sealed(std::move(container.contract));
   return assemble(container);
 }
 

@@ -22,7 +22,7 @@ struct Container {
 /// None where the bytes are not even a header with both metadata entries.
 [[nodiscard]] std::optional<Container> open_container(std::span<const std::byte> file);
 
-/// The file, with a fitting length and, where the contract is one, the digest that it asks for.
+/// The file, with a fitting length and, where the contract is one, the digests that it asks for.
 [[nodiscard]] std::string close_container(Container container);
 
 }  // namespace fuzz

@@ -20,7 +20,7 @@ import ganglion
 from ganglion.compiler import vocabulary
 from ganglion.compiler.file import to_bytes
 from ganglion.compiler.program import Op, Program, StatePort, Value
-from ganglion.contract import Contract, StateSlot, TensorSpec
+from ganglion.contract import Contract, StateSlot, TensorSpec, sealed
 from ganglion.policies import EnvSpec, GRUPolicy
 
 CORPUS = Path(__file__).parents[1] / "golden" / "fuzz_corpus"
@@ -201,7 +201,7 @@ def changed(file: bytes, change: Any) -> bytes:
         tensor = data[max(begin, 0) : end]
         sha.update(name.encode() + len(tensor).to_bytes(8, "little") + tensor)
     contract["sha256"] = sha.hexdigest()
-    header["__metadata__"] = {"ganglion": json.dumps(contract), "ganglion_program": text}
+    header["__metadata__"] = {"ganglion": sealed(json.dumps(contract)), "ganglion_program": text}
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
     return len(encoded).to_bytes(8, "little") + encoded + data

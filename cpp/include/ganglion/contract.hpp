@@ -46,7 +46,7 @@ struct Contract {
   std::optional<std::size_t> batch;  ///< rows of one step; none where the file takes any number
   std::optional<double> period_s;    ///< control period the policy was trained at, in seconds
   std::map<std::string, std::string> provenance;
-  std::string sha256;  ///< empty in a file that carries no contract
+  std::string sha256;  ///< over program and weights; empty in a file that carries no contract
   std::optional<Golden> golden;
 
   [[nodiscard]] std::size_t observation_size() const noexcept;
@@ -54,9 +54,9 @@ struct Contract {
   [[nodiscard]] std::size_t output_size() const noexcept;  ///< all outputs together
   [[nodiscard]] std::size_t hidden_size() const noexcept;
 
-  /// The JSON document that Python's `Contract.from_json` reads.
+  /// The JSON document that Python's `Contract.from_json` reads, with the digest over its text inside.
   [[nodiscard]] std::string to_json() const;
-  /// Throws `Error` (bad_artifact, newer_format) on anything that is not a whole, consistent contract.
+  /// Throws `Error` (bad_artifact, newer_format, digest_mismatch) on anything that is not a whole, consistent contract.
   [[nodiscard]] static Contract from_json(std::string_view text);
 };
 

@@ -11,7 +11,7 @@ enum class ErrorCode : std::uint8_t {
   file_not_found,      ///< nothing readable at that path
   bad_artifact,        ///< damaged, truncated, or not what its name says
   newer_format,        ///< written by a newer ganglion
-  digest_mismatch,     ///< program or weights changed after export
+  digest_mismatch,     ///< contract, program or weights changed after export
   bad_contract,        ///< contract and program disagree, or the state pairs cannot be recognised
   bad_option,          ///< a LoadOptions field makes no sense for this artifact
   engine_unavailable,  ///< the engine's library is missing or too old

@@ -70,7 +70,7 @@ NativePolicy NativePolicy::load(const std::filesystem::path& path, const NativeO
 
 NativePolicy NativePolicy::load(std::span<const std::byte> file, const NativeOptions& options) {
   const std::string name = "a .ganglion file in memory";
-  return make(name, detail::read_artifact({file.begin(), file.end()}, name), options);
+  return make(name, detail::read_artifact({file.begin(), file.end()}, name, detail::ArtifactKind::ganglion), options);
 }
 
 NativePolicy NativePolicy::make(const std::string& name, const detail::Artifact& artifact,

@@ -57,12 +57,17 @@ Reading understand(Artifact& artifact, const std::filesystem::path& path, const 
                    const OpenModel& model) {
   if (artifact.contract) {
     check_action(path, options.hints, artifact.contract->outputs[0].name);
-    return detail::reading_of(std::move(*artifact.contract));
+    return detail::reading_of(std::move(*artifact.contract), artifact.is_sealed);
   }
   const ReadingHints hints = detail::hints_for(path, options.hints);
-  if (artifact.kind == ArtifactKind::onnx) return read_onnx_model(artifact.bytes, path, hints);
-  Reading reading = read_torchscript_module(path, *model(), hints);
-  check_action(path, hints, reading.contract.outputs[0].name);
+  const bool is_onnx = artifact.kind == ArtifactKind::onnx;
+  Reading reading =
+      is_onnx ? read_onnx_model(artifact.bytes, path, hints) : read_torchscript_module(path, *model(), hints);
+  if (!is_onnx) check_action(path, hints, reading.contract.outputs[0].name);
+  reading.notes.emplace_back(
+      "the file carries no contract, and so neither a digest nor a golden trajectory: a change of its numbers would "
+      "not "
+      "be noticed");
   return reading;
 }
 
@@ -126,7 +131,7 @@ Policy Policy::load(const std::filesystem::path& path, const LoadOptions& option
 }
 
 Policy Policy::load(std::span<const std::byte> file, const std::string& name, const LoadOptions& options) {
-  return make(name, detail::read_artifact({file.begin(), file.end()}, name), options);
+  return make(name, detail::read_artifact({file.begin(), file.end()}, name, ArtifactKind::ganglion), options);
 }
 
 Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact, const LoadOptions& options) {

@@ -22,9 +22,20 @@ ReadingSignature::ReadingSignature(const Reading& reading, std::size_t batch) {
   signature_ = {inputs_, outputs_, state_, contract.initial_state.data(), batch, ports_, constants_};
 }
 
-Reading reading_of(Contract contract) {
+Reading reading_of(Contract contract, bool is_sealed) {
   Reading reading;
   reading.contract = std::move(contract);
+  if (!is_sealed) {
+    reading.findings.push_back(
+        {"contract-unsealed",
+         "the contract is of format 1, which has no digest over names, units, bounds, period and "
+         "initial state: a change of them would not be noticed; export the policy again"});
+  }
+  if (!reading.contract.golden) {
+    reading.findings.push_back({"golden-missing",
+                                "the file carries no golden trajectory, so no load can check that it still does what "
+                                "its policy did; write it with ganglion.export or ganglion compile"});
+  }
   for (const StateSlot& slot : reading.contract.state) reading.state.push_back({slot.name + "_in", slot.name + "_out"});
   return reading;
 }

@@ -8,6 +8,7 @@
 #include "ganglion/error.hpp"
 #include "io/bytes.hpp"
 #include "io/ganglion_file.hpp"
+#include "io/stored_contract.hpp"
 
 namespace ganglion::detail {
 
@@ -55,6 +56,7 @@ Artifact read_native(std::vector<std::byte> bytes) {
   artifact.bytes = std::move(bytes);
   GanglionFile file = read_ganglion(artifact.bytes);
   artifact.contract = std::move(file.contract);
+  artifact.is_sealed = file.is_sealed;
   artifact.program = std::move(file.program);
   return artifact;
 }
@@ -64,10 +66,18 @@ Artifact read_foreign(ArtifactKind kind, std::vector<std::byte> bytes) {
   artifact.kind = kind;
   const ContractRecord record = read_record(kind, bytes);
   if (!record.json) {
+    // One changed bit in the name of the entry, and the file would seem to be another exporter's.
+    if (holds_seal(bytes)) {
+      throw Error(ErrorCode::bad_artifact,
+                  "there is a contract of ganglion in the file, but not where it belongs: the file was damaged or "
+                  "edited after export; export the policy again");
+    }
     if (kind == ArtifactKind::onnx) artifact.bytes = std::move(bytes);
     return artifact;
   }
-  artifact.contract = Contract::from_json(*record.json);
+  StoredContract stored = read_contract(*record.json);
+  artifact.contract = std::move(stored.contract);
+  artifact.is_sealed = stored.is_sealed;
   if (artifact.contract->sha256 != record.sha256) {
     throw Error(ErrorCode::digest_mismatch,
                 "program or weights do not match the digest in the contract (SHA-256 " + record.sha256 + " found, " +
@@ -75,16 +85,6 @@ Artifact read_foreign(ArtifactKind kind, std::vector<std::byte> bytes) {
                     " expected): the file was damaged or edited after export; export the policy again");
   }
   return artifact;
-}
-
-/// Runs `read` and lets its `Error` name the file.
-template <class Read>
-Artifact naming(const std::string& name, const Read& read) {
-  try {
-    return read();
-  } catch (const Error& error) {
-    throw Error(error.code(), "'" + name + "': " + error.what());
-  }
 }
 
 }  // namespace
@@ -101,16 +101,16 @@ const char* suffix_of(ArtifactKind kind) {
   return ".ganglion";
 }
 
-Artifact read_artifact(const std::filesystem::path& path) {
-  std::vector<std::byte> bytes = read_file(path);
-  return naming(path.string(), [&] {
-    const ArtifactKind kind = kind_of(path);
-    return kind == ArtifactKind::ganglion ? read_native(std::move(bytes)) : read_foreign(kind, std::move(bytes));
-  });
-}
+Artifact read_artifact(const std::filesystem::path& path) { return read_artifact(read_file(path), path); }
 
-Artifact read_artifact(std::vector<std::byte> bytes, const std::string& name) {
-  return naming(name, [&] { return read_native(std::move(bytes)); });
+Artifact read_artifact(std::vector<std::byte> bytes, const std::filesystem::path& name,
+                       std::optional<ArtifactKind> told) {
+  try {
+    const ArtifactKind kind = told ? *told : kind_of(name);
+    return kind == ArtifactKind::ganglion ? read_native(std::move(bytes)) : read_foreign(kind, std::move(bytes));
+  } catch (const Error& error) {
+    throw Error(error.code(), "'" + name.string() + "': " + error.what());
+  }
 }
 
 }  // namespace ganglion::detail

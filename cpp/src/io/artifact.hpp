@@ -22,14 +22,16 @@ enum class ArtifactKind : std::uint8_t { onnx, torchscript, ganglion };
 struct Artifact {
   ArtifactKind kind = ArtifactKind::onnx;
   std::optional<Contract> contract{};        ///< none in a file of another exporter
+  bool is_sealed = false;                    ///< a digest covers the contract, too
   std::optional<native::Program> program{};  ///< of a .ganglion file; points into `bytes`
   std::vector<std::byte> bytes{};            ///< of a .ganglion file, and of an ONNX file without a contract
 };
 
 /// Reads kind and contract of a file and checks its digest. Throws `Error` with a sentence that names the path.
 [[nodiscard]] Artifact read_artifact(const std::filesystem::path& path);
-/// A .ganglion file in memory; `name` stands for its path.
-[[nodiscard]] Artifact read_artifact(std::vector<std::byte> bytes, const std::string& name);
+/// The same of a file in memory; `name` stands for its path. Its kind is told, or its suffix says it.
+[[nodiscard]] Artifact read_artifact(std::vector<std::byte> bytes, const std::filesystem::path& name,
+                                     std::optional<ArtifactKind> told = std::nullopt);
 
 /// The contract record of one container format and the digest of everything else in the file.
 struct ContractRecord {

@@ -1,17 +1,17 @@
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 
-#include "ganglion/contract.hpp"
 #include "ganglion/error.hpp"
+#include "io/json.hpp"
+#include "io/stored_contract.hpp"
 
 namespace ganglion {
 
 namespace {
 
-using Json = nlohmann::json;
+using detail::Json;
 
-constexpr int newest_format = 1;
+constexpr int newest_format = 2;
 // Larger sizes are damage, not policies; the limit also keeps products of sizes from overflowing.
 constexpr std::size_t largest_size = std::size_t{1} << 24;
 
@@ -146,6 +146,23 @@ void check_format(const Json& document) {
   }
 }
 
+/// False where the text is of the first format, which had no digest over itself.
+bool check_seal(std::string_view text, const Json& document) {
+  const auto seal = document.find(detail::seal_key);
+  if (seal == document.end()) {
+    if (document["format"] == 1) return false;
+    refuse(std::string("its digest over itself, '") + detail::seal_key + "', is missing");
+  }
+  const std::optional<std::string> found = detail::seal_of(text);
+  if (!found || *seal != *found) {
+    throw Error(ErrorCode::digest_mismatch,
+                "contract: its text does not match its own digest" +
+                    (found ? " (SHA-256 " + *found + " found, " + detail::shortened(*seal) + " expected)" : "") +
+                    ": the file was damaged or edited after export; export the policy again");
+  }
+  return true;
+}
+
 Contract read_contract(const Json& document) {
   Contract contract;
   contract.inputs = read_tensors(document.at("inputs"));
@@ -172,20 +189,24 @@ Contract read_contract(const Json& document) {
 
 }  // namespace
 
-Contract Contract::from_json(std::string_view text) {
+detail::StoredContract detail::read_contract(std::string_view text) {
   try {
-    const Json document = Json::parse(text);
+    const Json document = parse_json(text, "contract: damaged JSON: the text");
     check_format(document);
-    return read_contract(document);
+    const bool is_sealed = check_seal(text, document);
+    return {ganglion::read_contract(document), is_sealed};
   } catch (const Json::exception& error) {
-    // from_json is also handed damaged text; the library's sentence says where in it.
+    // A field that is missing or of another kind; the library's sentence says which.
     refuse(std::string("damaged JSON: ") + error.what());
   }
 }
 
+Contract Contract::from_json(std::string_view text) { return detail::read_contract(text).contract; }
+
 std::string Contract::to_json() const {
   const Json document = {
       {"format", newest_format},
+      {detail::seal_key, std::string(detail::seal_digits, '0')},
       {"inputs", write_tensors(inputs)},
       {"outputs", write_tensors(outputs)},
       {"state",
@@ -203,7 +224,7 @@ std::string Contract::to_json() const {
       {"golden", golden ? write_golden(*golden) : Json(nullptr)},
   };
   // Names of other exporters may hold any bytes.
-  return document.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return detail::sealed(document.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 }  // namespace ganglion

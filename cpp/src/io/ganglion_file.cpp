@@ -1,6 +1,7 @@
 #include "io/ganglion_file.hpp"
 
 #include <array>
+#include <utility>
 
 #include "ganglion/error.hpp"
 #include "io/bytes.hpp"
@@ -8,6 +9,7 @@
 #include "io/program/program.hpp"
 #include "io/safetensors.hpp"
 #include "io/sha256.hpp"
+#include "io/stored_contract.hpp"
 
 namespace ganglion::detail {
 
@@ -43,8 +45,8 @@ std::string digest(const Safetensors& file, const std::string& program) {
 
 GanglionFile read_ganglion(std::span<const std::byte> bytes) {
   const Safetensors container = read_safetensors(bytes);
-  GanglionFile file;
-  file.contract = Contract::from_json(entry(container, "ganglion"));
+  StoredContract stored = read_contract(entry(container, "ganglion"));
+  GanglionFile file{std::move(stored.contract), stored.is_sealed, {}};
   const std::string& program = entry(container, "ganglion_program");
   const std::string found = digest(container, program);
   if (file.contract.sha256 != found) {

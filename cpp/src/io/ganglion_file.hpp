@@ -11,6 +11,7 @@ namespace ganglion::detail {
 /// A .ganglion file (cpp/FORMAT.md): what it promises and what it computes.
 struct GanglionFile {
   Contract contract;
+  bool is_sealed = false;   ///< a digest covers the contract, too
   native::Program program;  ///< its tensors point into the bytes that the file was read from
 };
 

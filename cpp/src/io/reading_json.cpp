@@ -13,7 +13,7 @@ std::string Reading::to_json() const {
   Json defects = Json::array();
   for (const Finding& finding : findings) defects.push_back({{"code", finding.code}, {"sentence", finding.sentence}});
   // Names come out of files and may hold any bytes.
-  return Json{{"dialect", dialect}, {"contract", Json::parse(contract.to_json())},
+  return Json{{"dialect", dialect}, {"contract", contract.to_json()},
               {"state", pairs},     {"constants", constants},
               {"notes", notes},     {"findings", defects}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);

@@ -146,6 +146,7 @@ ContractRecord read_torchscript(std::span<const std::byte> bytes) {
   Sha256 digest;
   for (const auto& [name, member] : members) {
     if (name.ends_with("/extra/ganglion.json")) {
+      if (record.json) refuse("it has two contracts");
       if (member.compressed) refuse("its contract is compressed; it must be stored");
       record.json = std::string(as_text(member.bytes));
       continue;

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def contract_document(contract: Contract) -> dict[str, Any]:
     """The contract as in the file, with the size of the golden trajectory in place of its numbers."""
     document: dict[str, Any] = json.loads(dataclasses.replace(contract, golden=None).to_json())
+    del document["contract_sha256"]  # it is of the whole text
     golden = contract.golden
     if golden is not None:
         document["golden"] = {"steps": golden.steps, "rows": golden.rows, "tolerance": golden.tolerance}

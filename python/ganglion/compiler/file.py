@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion.compiler.program import Program
-from ganglion.contract import Contract
+from ganglion.contract import Contract, unique_keys
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _split(data: bytes) -> tuple[dict[str, Any], memoryview]:
             "or no .ganglion file"
         )
     try:
-        header = json.loads(data[8 : 8 + length].decode(), object_pairs_hook=_unique)
+        header = json.loads(data[8 : 8 + length].decode(), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"the header is not valid JSON: {error}") from error
     if not isinstance(header, dict):
@@ -196,13 +196,6 @@ def _entry(name: str, entry: Any) -> tuple[np.dtype[Any], list[int], list[int]]:
     if len(offsets) != 2:
         raise ArtifactError(f"tensor '{name}': data_offsets is a begin and an end")
     return _DTYPES[dtype], shape, offsets
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a key appears twice")
-    return document
 
 
 def _bytes(tensor: NDArray[Any]) -> bytes:

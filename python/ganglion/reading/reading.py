@@ -71,7 +71,7 @@ class Reading:
         """Reads what the C++ runtime wrote."""
         document = json.loads(text)
         return cls(
-            contract=Contract.from_json(json.dumps(document["contract"])),
+            contract=Contract.from_json(document["contract"]),
             dialect=document["dialect"],
             state=tuple(StateNames(**names) for names in document["state"]),
             constants=document["constants"],

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from ganglion.compiler import compile_onnx, file
 from ganglion.compiler.program import Op, Program, StatePort, Value
-from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
+from ganglion.contract import Contract, Golden, StateSlot, TensorSpec, sealed
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.runtime.proof import proven
 
@@ -125,7 +125,7 @@ def metadata(key, change):
     def apply(header):
         document = json.loads(header["__metadata__"][key])
         change(document)
-        header["__metadata__"][key] = json.dumps(document)
+        header["__metadata__"][key] = sealed(json.dumps(document))
 
     return apply
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ganglion import ArtifactError, Contract, Golden, StateSlot, TensorSpec
+from ganglion.contract import sealed
 
 
 def golden(steps: int = 4, rows: int = 2) -> Golden:
@@ -112,7 +113,7 @@ def test_inconsistent_golden_trajectories_are_refused(changes: dict[str, object]
 
 
 def edited(**changes: object) -> str:
-    return json.dumps({**json.loads(contract().to_json()), **changes})
+    return sealed(json.dumps({**json.loads(contract().to_json()), **changes}))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def edited(**changes: object) -> str:
     [
         ("", "not valid JSON"),
         ("[]", "not an object"),
-        (edited(format=2), "install a newer ganglion"),
+        (edited(format=3), "install a newer ganglion"),
         (edited(format="1"), "positive integer"),
         (edited(format=True), "positive integer"),
         (edited(inputs="obs"), "field|wrong kind"),
@@ -128,9 +129,28 @@ def edited(**changes: object) -> str:
         (edited(golden={"steps": 0, "rows": 1}), "at least one"),
         (edited(provenance=[]), "wrong kind"),
         (contract().to_json().replace("0.002", "NaN"), "NaN is not allowed"),
-        (contract().to_json().replace('"period_s"', '"period"'), "'period_s' is missing"),
+        (sealed(contract().to_json().replace('"period_s"', '"period"')), "'period_s' is missing"),
     ],
 )
 def test_damaged_json_is_refused(text: str, says: str) -> None:
     with pytest.raises(ArtifactError, match=says):
         Contract.from_json(text)
+
+
+def test_the_digest_covers_the_whole_text() -> None:
+    text = contract().to_json()
+    for place, character in enumerate(text):
+        for bit in range(7):
+            with pytest.raises(ArtifactError):
+                Contract.from_json(f"{text[:place]}{chr(ord(character) ^ 1 << bit)}{text[place + 1 :]}")
+    spaced = sealed(json.dumps({"a_new_field": [1, 2], **json.loads(text)}, indent=1))
+    assert Contract.from_json(spaced).to_json() == text
+    with pytest.raises(ArtifactError, match="does not match its own digest"):
+        Contract.from_json(spaced.replace("0.002", "0.0020"))
+    with pytest.raises(ArtifactError, match="'contract_sha256', is missing"):
+        Contract.from_json(text.replace("contract_sha256", "contract_sha255"))
+
+
+def test_a_key_that_appears_twice_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="a key appears twice: 'size'"):
+        Contract.from_json(sealed(contract().to_json().replace('"size":2', '"size":2,"size":2')))

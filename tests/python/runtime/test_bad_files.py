@@ -14,6 +14,7 @@ import torch
 from onnx import TensorProto, helper
 
 import ganglion
+from ganglion.contract import sealed
 
 ARTIFACTS = Path(__file__).parents[2] / "golden" / "artifacts"
 
@@ -66,14 +67,14 @@ def with_contract(source: Path, target: Path, change: object) -> Path:
     if source.suffix == ".onnx":
         model = onnx.load(source)
         (entry,) = [prop for prop in model.metadata_props if prop.key == "ganglion"]
-        entry.value = change(entry.value)  # type: ignore[operator]
+        entry.value = sealed(change(entry.value))  # type: ignore[operator]
         target.write_bytes(model.SerializeToString())
         return target
     if source.suffix == ".ganglion":
         content = source.read_bytes()
         end = 8 + int.from_bytes(content[:8], "little")
         header = json.loads(content[8:end])
-        header["__metadata__"]["ganglion"] = change(header["__metadata__"]["ganglion"])  # type: ignore[operator]
+        header["__metadata__"]["ganglion"] = sealed(change(header["__metadata__"]["ganglion"]))  # type: ignore[operator]
         written = json.dumps(header).encode()
         written += b" " * (-(8 + len(written)) % 64)
         target.write_bytes(len(written).to_bytes(8, "little") + written + content[end:])
@@ -82,7 +83,7 @@ def with_contract(source: Path, target: Path, change: object) -> Path:
         for info in old.infolist():
             data = old.read(info)
             if info.filename.endswith("ganglion.json"):
-                data = change(data.decode()).encode()  # type: ignore[operator]
+                data = sealed(change(data.decode())).encode()  # type: ignore[operator]
             new.writestr(info, data)
     return target
 
@@ -98,8 +99,8 @@ def test_damaged_contracts(tmp_path: Path, name: str) -> None:
     assert ganglion.load(with_contract(ARTIFACTS / name, tmp_path / name, lambda text: text)).self_test().ok
     change(lambda text: text[: len(text) // 2], "damaged JSON")
     change(lambda _: "[]", "not an object")
-    change(edit(format=2), "install a newer ganglion")
-    change(edit(sha256="0" * 64), "digest")
+    change(edit(format=3), "install a newer ganglion")
+    change(edit(sha256="0" * 64), "program or weights do not match the digest")
     change(edit(initial_state=[0.0]), "initial_state")
     change(edit(state=[]), "initial_state")
 
@@ -130,6 +131,56 @@ def test_a_missed_golden_trajectory_is_refused_with_the_step(tmp_path: Path, nam
     assert not caught.value.report.ok
     assert caught.value.report.max_error == pytest.approx(0.25, abs=1e-3)
     assert ganglion.load(path, self_test=False).self_test().step == 17
+
+
+@pytest.mark.parametrize("name", ["faulty.ganglion", "faulty.onnx", "faulty.pt"])
+def test_flipped_bits_are_refused_or_change_nothing(tmp_path: Path, name: str) -> None:
+    # A sample; tests/cpp/io_test.cpp flips every bit of the contract.
+    content = (ARTIFACTS / name).read_bytes()
+    contract = ganglion.inspect(ARTIFACTS / name)
+    observation = torch.tensor([[1.0, 0.5]])
+    hidden = torch.tensor([[0.5]])
+    expected = None if not name.endswith(".pt") else torch.jit.load(ARTIFACTS / name).step(observation, hidden)
+    path = tmp_path / name
+    for bit in range(3, 8 * len(content), 211):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            assert ganglion.inspect(path) == contract, bit
+        except ganglion.ArtifactError:
+            continue
+        if expected is not None:
+            # A bit of the ZIP archive that the runtime does not look at: torch refuses it or does not, either.
+            try:
+                found = torch.jit.load(path).step(observation, hidden)
+            except RuntimeError:
+                continue
+            assert all(map(torch.equal, found, expected)), bit
+
+
+@pytest.mark.parametrize("name", ["lstm.ganglion", "lstm.onnx", "lstm.pt"])
+def test_what_no_load_can_check_is_said_once(tmp_path: Path, name: str) -> None:
+    def first_format(text: str) -> str:
+        document = {**json.loads(text), "format": 1}
+        del document["contract_sha256"]
+        return json.dumps(document)
+
+    def without_golden(text: str) -> str:
+        return json.dumps({**json.loads(text), "golden": None})
+
+    for change, code in ((first_format, "contract-unsealed"), (without_golden, "golden-missing")):
+        path = with_contract(ARTIFACTS / name, tmp_path / name, change)
+        with pytest.warns(UserWarning) as caught:
+            pilot = ganglion.load(path)
+            pilot.step(np.zeros(3, np.float32))
+            pilot.clone().reset()
+        assert [f"[{code}]" in str(warning.message) for warning in caught if "lstm" in str(warning.message)] == [True]
+        assert [finding.code for finding in pilot.reading.findings] == [code]
+    # The first format has no digest, but what has one is held to it, whatever it says.
+    path = with_contract(ARTIFACTS / name, tmp_path / name, lambda text: text.replace('"format":2', '"format":1'))
+    assert ganglion.load(path).reading.findings == ()
+    assert any("no contract" in note for note in ganglion.explain(ARTIFACTS / "rsl_rl_lstm.onnx").notes)
 
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ ContractRecord read_onnx(std::span<const std::byte> bytes) {
         if (part.number == field_value) value = part.text();
       }
       if (key == "ganglion") {
+        if (record.json) {
+          throw Error(ErrorCode::bad_artifact,
+                      "the ONNX model has two contracts in its metadata; export the policy again");
+        }
         record.json = std::string(value);
         continue;
       }
