@@ -163,6 +163,20 @@ TEST_CASE("an action that overflows is refused, and its noise is drawn again") {
   CHECK(rig.step() == same.step());
 }
 
+TEST_CASE("every output is checked, not the action alone") {
+  for (const std::optional<std::uint64_t> seed : {std::optional<std::uint64_t>(5), std::optional<std::uint64_t>()}) {
+    Rig rig(2, seed);
+    for (const float bad : {NAN, INFINITY}) {
+      rig.log_std = bad;
+      static_cast<void>(rig.step());
+      CHECK_EQUAL(rig.status, Status::non_finite_action);
+    }
+    rig.log_std = 0.0F;
+    static_cast<void>(rig.step());
+    CHECK_EQUAL(rig.status, Status::ok);
+  }
+}
+
 TEST_CASE("what was executed can be told") {
   Rig rig(2, std::nullopt);
   static_cast<void>(rig.step());

@@ -9,7 +9,7 @@ enum class Status : std::uint8_t {
   ok,                      ///< the action is written and the state has advanced
   bad_size,                ///< a span has the wrong number of elements
   non_finite_observation,  ///< an observation element is NaN or infinite
-  non_finite_action,       ///< the policy produced a NaN or infinite action or next state
+  non_finite_action,       ///< the policy produced a NaN or infinite action, other output or next state
   engine_failure,          ///< the engine reported an error of its own
   non_finite_state,        ///< an element of a state handed in is NaN or infinite
 };

@@ -1,5 +1,6 @@
 #include "realtime/loop.hpp"
 
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -72,11 +73,28 @@ Status Loop::set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKI
   return Status::ok;
 }
 
+bool Loop::only_masked(std::size_t phase) const noexcept GANGLION_NONBLOCKING {
+  const float* values = outputs_[phase];
+  if (!all_finite_(values, action_size_)) return false;
+  for (std::size_t i = 0; i < shape_.outputs.size(); ++i) {
+    for (std::size_t row = 0; row < shape_.batch; ++row, values += shape_.outputs[i]) {
+      bool has_finite = false;
+      for (std::size_t element = 0; element < shape_.outputs[i]; ++element) {
+        const bool is_finite = all_finite_(values + element, 1);
+        if (!is_finite && values[element] != -std::numeric_limits<float>::infinity()) return false;
+        has_finite |= is_finite;
+      }
+      if (!has_finite) return false;
+    }
+  }
+  return true;
+}
+
 bool Loop::sample(ActionSampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING {
   const std::optional<std::size_t> at = sampler.log_prob();
   float* const log_prob = at ? outputs_[phase] + shape_.batch * *at : nullptr;
   sampler.draw({outputs_[phase], action_size_}, outputs_[phase] + action_size_, sampled_, log_prob);
-  if (!all_finite_(sampled_, action_size_)) return false;
+  if (!all_finite_(sampled_, action_size_) || (at && !all_finite_(log_prob, shape_.batch))) return false;
   note_applied_action(phase, sampled_);
   sampler.count_step();
   return true;

@@ -48,9 +48,7 @@ class Loop {
     std::memcpy(observation_, observation.data(), observation.size_bytes());
     if (!run(phase_)) return Status::engine_failure;
     const std::size_t next = 1 - phase_;
-    if (!all_finite_(outputs_[next], action_size_) || !all_finite_(state_[next], state_size_)) {
-      return Status::non_finite_action;
-    }
+    if (!good_outputs(next) || !all_finite_(state_[next], state_size_)) return Status::non_finite_action;
     if (sampler_ && !sample(*sampler_, next)) return Status::non_finite_action;
     std::memcpy(action.data(), sampler_ ? sampled_ : outputs_[next], action.size_bytes());
     phase_ = next;
@@ -79,6 +77,12 @@ class Loop {
   void copy_from(const Loop& other);
 
  private:
+  /// True where every output can be acted on. Behind the first, the action, an output may have -infinity beside finite
+  /// elements: the logit of a choice that is masked out.
+  [[nodiscard]] bool good_outputs(std::size_t phase) const noexcept GANGLION_NONBLOCKING {
+    return all_finite_(outputs_[phase], output_size_) || only_masked(phase);
+  }
+  [[nodiscard]] bool only_masked(std::size_t phase) const noexcept GANGLION_NONBLOCKING;
   void reset_row(std::size_t row) noexcept GANGLION_NONBLOCKING;
   /// Draws actions from the outputs of a phase and notes them in its state; false: one is not finite.
   [[nodiscard]] bool sample(ActionSampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING;

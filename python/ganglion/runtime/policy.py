@@ -28,7 +28,9 @@ SelfTest = _core.SelfTest
 
 _STEP_MESSAGES = {
     "non_finite_observation": "the observation has a NaN or infinite element; the action and the state were kept",
-    "non_finite_action": "the policy produced a NaN or infinite action or state; the action and the state were kept",
+    "non_finite_action": (
+        "the policy produced a NaN or infinite action, other output or state; the action and the state were kept"
+    ),
     "engine_failure": "the engine reported an error; the action and the state were kept",
     "non_finite_state": "the state has a NaN or infinite element; the old one was kept",
 }

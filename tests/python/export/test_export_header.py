@@ -19,8 +19,9 @@ from export_policies import (
     ModulePolicy,
     trajectory,
 )
-from header_programs import contract_of, program_of_everything
+from header_programs import LARGEST_SHOWN, NAN_SHOWN, contract_of, program_of_everything
 from header_toolchains import HOST, TOOLCHAINS, drive
+from special_outputs import SPECIAL_OBSERVATIONS, SpecialOutputsPolicy
 from torch import nn
 
 import ganglion
@@ -127,9 +128,8 @@ def _check_everything(toolchain, scheme, folder):
         outputs, state = interpreter.step(observation[None], initial if reset else state)
         rows.append(np.concatenate((outputs, state), axis=1)[0])
     expected = np.stack(rows)
-    assert np.isnan(expected).any()
-    assert np.isposinf(expected).any()
-    assert np.isneginf(expected).any()
+    for special in (NAN_SHOWN, LARGEST_SHOWN, -LARGEST_SHOWN):
+        assert (expected == np.float32(special)).any()
     # NaN and infinities at the same places; C libraries differ by a few units in the last place.
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -152,6 +152,33 @@ def test_every_operation(tmp_path, scheme, flags):
 def test_every_operation_elsewhere(tmp_path, architecture):
     TOOLCHAINS[architecture].need()
     _check_everything(TOOLCHAINS[architecture], "int8", tmp_path)
+
+
+@pytest.mark.parametrize("flags", [["-O0"], ["-O2", "-ffast-math"]])
+def test_every_output_is_checked(tmp_path, flags):
+    HOST.need()
+    export(SpecialOutputsPolicy(), tmp_path / "policy.hpp")
+    steps = ", ".join(f"{{{', '.join(map(repr, seen))}, {int(good)}}}" for seen, good in SPECIAL_OBSERVATIONS)
+    source = tmp_path / "main.cpp"
+    source.write_text(f"""
+#include "policy.hpp"
+struct Case {{ float observation[3]; int good; }};
+const volatile Case cases[] = {{ {steps} }};
+int main() {{
+  policy::Policy pilot;
+  int wrong = 0;
+  for (const volatile Case& one : cases) {{
+    const float observation[3] = {{one.observation[0], one.observation[1], one.observation[2]}};
+    float action[3] = {{42.0F, 42.0F, 42.0F}};
+    const policy::Status status = pilot.step(observation, action);
+    wrong += status != (one.good ? policy::Status::ok : policy::Status::non_finite_action);
+    wrong += !one.good && action[0] != 42.0F;
+  }}
+  return wrong;
+}}
+""")
+    dataclasses.replace(HOST, compiler=["g++", *flags]).build(tmp_path, source=source)
+    assert subprocess.run([tmp_path / "program"], check=False).returncode == 0
 
 
 def test_a_bad_number_is_seen_under_fast_math(exported):

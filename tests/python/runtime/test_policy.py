@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from special_outputs import SPECIAL_OBSERVATIONS, SpecialOutputsPolicy
 
 import ganglion
 
@@ -106,6 +107,22 @@ def test_refused_steps_keep_everything(suffix: str, observation: list[float], st
         policy.step(np.array(observation, np.float32), out=out)
     assert caught.value.status == status
     assert all(map(np.array_equal, kept, (out, policy.state(), policy.output("sum"))))
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_every_output_is_checked(tmp_path: Path, suffix: str, rows: int) -> None:
+    ganglion.export(SpecialOutputsPolicy(), tmp_path / f"policy{suffix}", batch=rows)
+    policy = ganglion.load(tmp_path / f"policy{suffix}")
+    for seen, is_good in SPECIAL_OBSERVATIONS:
+        observation = np.ones((rows, 3), np.float32)
+        observation[-1] = seen
+        if is_good:
+            assert np.allclose(policy.step(observation), np.tanh(observation))
+            continue
+        out = np.full((rows, 3), -7.0, np.float32)
+        with pytest.raises(ganglion.StepError) as caught:
+            policy.step(observation, out=out)
+        assert caught.value.status == "non_finite_action" and np.all(out == -7.0)
 
 
 def test_out_is_written_in_place_without_allocation(suffix: str) -> None:

@@ -62,7 +62,7 @@ class Sketch:
 
 
 def program_of_everything():
-    """Every operation with every function; NaN and infinity come up, but not in the first output and in the state."""
+    """Every operation with every function; NaN and infinity come up, but not in the outputs and in the state."""
     s = Sketch()
     a, b = s.value(SIZE), s.value(SIZE)
     h, c, g0, g1, r0, r1 = (s.value(HIDDEN) for _ in range(6))
@@ -82,10 +82,37 @@ def program_of_everything():
     _convolutions(s, a)
     _gathers(s, a, b, swapped[0], action)
     _others(s, a, b)
+    _show_all(s, [a, b])
     # Outputs that are an input, a constant, a state, and the same value twice.
     s.outputs += [a, s.constant([1.0, -0.0, 1e-42, 3.4e38]), h, action]
     s.add("binary", [s.constant([np.inf] * 3), action], [3], function="min")
     return s.program([a, b])
+
+
+NAN_SHOWN, LARGEST_SHOWN = 12345.0, 1e38
+
+
+def _show_all(s, inputs):
+    """Outputs that are not always finite, and would have a step refused, as numbers: infinities clipped, NaN 12345."""
+    random = np.random.default_rng(3)
+    program = s.program(inputs)
+    observations = random.uniform(-2, 2, (300, sum(program.values[v].size for v in inputs))).astype(np.float32)
+    for special in (0.0, -0.0, 0.5, -1.5):
+        observations[random.random(observations.shape) < 0.05] = special
+    state = np.zeros((300, sum(program.values[port.input].size for port in program.state)), np.float32)
+    found, _ = Interpreter(program).step(observations, state)
+    bounds = np.cumsum([program.values[v].size for v in program.outputs])[:-1]
+    outputs, s.outputs = s.outputs, []
+    for value, seen in zip(outputs, np.split(found, bounds, axis=1), strict=True):
+        if np.isfinite(seen).all():
+            s.outputs.append(value)
+            continue
+        size = [program.values[value].size]
+        kept = list(s.outputs)
+        (is_number,) = s.add("binary", [value, value], size, function="equal")
+        (clipped,) = s.add("unary", [value], size, function="clip", low=-LARGEST_SHOWN, high=LARGEST_SHOWN)
+        (shown,) = s.add("where", [is_number, clipped, s.constant([NAN_SHOWN])], size)
+        s.outputs = [*kept, shown]
 
 
 def _named(function):

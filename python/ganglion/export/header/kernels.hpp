@@ -12,16 +12,18 @@ inline void copy(const float* from, float* to, std::size_t size) noexcept {
 }
 
 // --- all_finite
+inline std::uint32_t bits_of(const float& value) noexcept {
+  std::uint32_t bits = 0;
+  const unsigned char* from = reinterpret_cast<const unsigned char*>(&value);
+  unsigned char* to = reinterpret_cast<unsigned char*>(&bits);
+  for (std::size_t byte = 0; byte < sizeof bits; ++byte) to[byte] = from[byte];
+  return bits;
+}
+
 /// Looks at the bits, because std::isfinite() is always true under -ffast-math.
 inline bool all_finite(const float* values, std::size_t size) noexcept {
   bool finite = true;
-  for (std::size_t i = 0; i < size; ++i) {
-    std::uint32_t bits = 0;
-    const unsigned char* from = reinterpret_cast<const unsigned char*>(values + i);
-    unsigned char* to = reinterpret_cast<unsigned char*>(&bits);
-    for (std::size_t byte = 0; byte < sizeof bits; ++byte) to[byte] = from[byte];
-    finite = finite && (bits & 0x7F800000U) != 0x7F800000U;
-  }
+  for (std::size_t i = 0; i < size; ++i) finite = finite && (bits_of(values[i]) & 0x7F800000U) != 0x7F800000U;
   return finite;
 }
 

@@ -6,7 +6,7 @@
 enum class Status : std::uint8_t {
   ok = 0,                      ///< the action is written and the state has advanced
   non_finite_observation = 2,  ///< an observation element is NaN or infinite
-  non_finite_action = 3,       ///< the policy produced a NaN or infinite action or next state
+  non_finite_action = 3,       ///< the policy produced a NaN or infinite action, other output or next state
   non_finite_state = 5,        ///< an element of a state handed in is NaN or infinite
 };
 
@@ -33,9 +33,7 @@ class Policy {
     // @step@
     const float* const next = scratch_ + next_offset;
     const float* const next_state = next + output_size;
-    if (!detail::all_finite(next, action_size) || !detail::all_finite(next_state, hidden_size)) {
-      return Status::non_finite_action;
-    }
+    if (!good_outputs(next) || !detail::all_finite(next_state, hidden_size)) return Status::non_finite_action;
     detail::copy(next, outputs_, output_size);
     detail::copy(next_state, state_, hidden_size);
     detail::copy(outputs_, action, action_size);
@@ -93,6 +91,25 @@ class Policy {
   }
 
  private:
+  /// True where every output can be acted on. Behind the first, the action, an output may have -infinity beside finite
+  /// elements: the logit of a choice that is masked out.
+  [[nodiscard]] static bool good_outputs(const float* values) noexcept {
+    if (detail::all_finite(values, output_size)) return true;
+    if (!detail::all_finite(values, action_size)) return false;
+    for (std::size_t index = 1; index < num_outputs; ++index) {
+      bool has_finite = false;
+      for (std::size_t element = 0; element < outputs[index].size; ++element) {
+        const float* const value = values + outputs[index].offset + element;
+        const bool is_finite = detail::all_finite(value, 1);
+        constexpr std::uint32_t minus_infinity = 0xFF800000U;
+        if (!is_finite && detail::bits_of(*value) != minus_infinity) return false;
+        has_finite = has_finite || is_finite;
+      }
+      if (!has_finite) return false;
+    }
+    return true;
+  }
+
   float state_[hidden_size > 0 ? hidden_size : 1] = {};
   float outputs_[output_size] = {};
   float scratch_[scratch_size] = {};
