@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,7 @@ def compile(  # noqa: A001
         ValueError: an argument is wrong, or arguments do not fit together.
     """
     from ganglion.compiler import compile_onnx
+    from ganglion.reading import kept_findings
 
     target = Path(out)
     if target.suffix not in (".ganglion", ".hpp"):
@@ -120,6 +122,7 @@ def compile(  # noqa: A001
         recording=None if recording is None else _run(recording, model, told),
         integer_inputs=target.suffix != ".hpp",
     )
+    contract = dataclasses.replace(contract, provenance={**contract.provenance, **kept_findings(findings)})
     contract = _write(target, program, contract)
     error = contract.provenance.get("weights_error")
     return CompileReport(

@@ -242,6 +242,84 @@ TEST_CASE("defects are found, and only where they are") {
   CHECK(has_finding(read(idle), "state-constant", "'memory_out'"));
 }
 
+TEST_CASE("a recurrent node that starts from a constant is found, with what it forgets") {
+  // Weights [1, 4 * hidden, inputs] say how many observations a node takes in one step.
+  const Message w = Message().number(1, 1).number(1, 8).number(1, 5).number(2, float32).text(8, "w");
+  const Message size = integer("hidden_size", 2);
+  const std::vector<Message> zeros{node("Shape", {"obs"}, {"shape"}), node("ConstantOfShape", {"shape"}, {"zeros"})};
+  struct Case {
+    std::vector<std::string> inputs;
+    const char* says;  ///< empty: nothing is wrong
+  };
+  const std::array cases{
+      Case{{"x", "w", "r"}, "'the_LSTM' starts from a constant in every step: the net remembers nothing between steps"},
+      Case{{"x", "w", "r", "", "", "zero", "zero"}, "(h_in -> h_out, c_in -> c_out)"},
+      Case{{"x", "w", "r", "", "", "zeros", "zeros"}, "starts from a constant"},
+      Case{{"x", "w", "r", "", "", "h_in"}, "is given its hidden state, but its cell state starts from a constant"},
+      Case{{"x", "w", "r", "", "", "h_in", "zeros"}, "is given its hidden state, but its cell state"},
+      Case{{"x", "w", "r", "", "", "", "h_in"}, "is given its cell state, but its hidden state"},
+      Case{{"x", "w", "r", "", "", "h_in", "h_in"}, ""},
+  };
+  for (const auto& [inputs, says] : cases) {
+    Model model{zeros,
+                {w, vector("r", {1.0F}), vector("zero", {0.0F})},
+                {port("obs", {1, 5}), port("h_in", {1, 1, 2})},
+                {port("actions", {1, 1, 1, 2}), port("h_out", {1, 1, 2})}};
+    model.nodes.push_back(node("Unsqueeze", {"obs"}, {"x"}));
+    model.nodes.push_back(node("LSTM", inputs, {"actions", "y", "c"}, {size}));
+    model.nodes.push_back(node("Add", {"y", "h_in"}, {"h_out"}));
+    ReadingHints hints;
+    hints.state = Pairs{{"h_in", "h_out"}};
+    const Reading reading = read(model, hints);
+    const std::string_view wanted = says;
+    CHECK_EQUAL(reading.findings.size(), wanted.empty() ? 0U : 1U);
+    if (!wanted.empty()) CHECK(has_finding(reading, "state-forgotten", wanted));
+  }
+}
+
+TEST_CASE("a window inside of one step is told from a single observation") {
+  const Message w = Message().number(1, 1).number(1, 6).number(1, 6).number(2, float32).text(8, "w");
+  const std::vector<Message> attributes{integer("hidden_size", 2), integer("linear_before_reset", 1)};
+  const auto gru = [&](const std::vector<std::string>& inputs) {
+    return Model{{node("Transpose", {"obs"}, {"x"}), node("GRU", inputs, {"actions", "h_out"}, attributes)},
+                 {w, vector("r", {1.0F})},
+                 {port("obs", {1, 10, 6})},
+                 {port("actions", {10, 1, 1, 2})}};
+  };
+  const Model window = gru({"x", "w", "r"});
+  CHECK(has_finding(read(window), "state-forgotten", "reads a window of 10 observations in every step"));
+  Model fed = gru({"x", "w", "r", "", "", "h_in"});
+  fed.inputs.push_back(port("h_in", {1, 1, 2}));
+  fed.outputs.push_back(port("h_out", {1, 1, 2}));
+  CHECK(has_finding(read(fed), "window-with-state", "runs over a sequence of length 10"));
+  CHECK_EQUAL(read(fed).findings.size(), 1U);
+  fed.inputs[0] = port("obs", {1, 1, 6});
+  CHECK(read(fed).findings.empty());
+  fed.inputs[0] = port("obs", {"batch", "time", 6});  // a dynamic time axis is one step long
+  CHECK(read(fed).findings.empty());
+}
+
+TEST_CASE("a state that only goes through is the exporter's") {
+  Model model = plain("state_ins", {});
+  model.nodes = {node("Abs", {"obs"}, {"actions"}), node("Identity", {"state_ins"}, {"state_outs"})};
+  model.outputs.push_back(port("state_outs", {1, 4}));
+  const Reading reading = read(model);
+  CHECK(reading.findings.empty());
+  CHECK(has_note(reading, "input state_ins goes straight through to output state_outs and is used for nothing"));
+  model.nodes[0] = node("Add", {"obs", "state_ins"}, {"actions"});
+  CHECK(has_finding(read(model), "state-constant", "'state_outs'"));
+}
+
+TEST_CASE("a quantised LSTM keeps its state as any other") {
+  Model model = lstm();
+  model.nodes = {node("DynamicQuantizeLSTM", {"obs", "w", "r", "", "", "a", "b"}, {"actions", "p", "q"})};
+  model.inputs = {port("obs", {1, 5}), port("a", {2, 1, 8}), port("b", {2, 1, 8})};
+  model.outputs = {port("actions", {1, 3}), port("p", {2, 1, 8}), port("q", {2, 1, 8})};
+  const Reading reading = read(model);
+  CHECK_EQUAL(reading.state.at(1).output, "q");
+  CHECK(reading.findings.empty());
+}
+
 TEST_CASE("bad weights, types and shapes are refused") {
   Model model = lstm();
   model.weights[1] = vector("r", {1.0F, std::numeric_limits<float>::quiet_NaN()});

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string>
+#include <string_view>
 
 namespace ganglion::detail {
 
@@ -35,6 +37,13 @@ Reading reading_of(Contract contract, bool is_sealed) {
     reading.findings.push_back({"golden-missing",
                                 "the file carries no golden trajectory, so no load can check that it still does what "
                                 "its policy did; write it with ganglion.export or ganglion compile"});
+  }
+  // A file that was made of another one keeps what was found there: "finding:<code>", ":2" behind the second of a code.
+  constexpr std::string_view kept = "finding:";
+  for (const auto& [key, sentence] : reading.contract.provenance) {
+    if (!key.starts_with(kept)) continue;
+    const std::string rest = key.substr(kept.size());
+    reading.findings.push_back({rest.substr(0, rest.find(':')), sentence});
   }
   for (const StateSlot& slot : reading.contract.state) reading.state.push_back({slot.name + "_in", slot.name + "_out"});
   return reading;

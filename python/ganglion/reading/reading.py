@@ -14,7 +14,7 @@ from ganglion._foundation.core_errors import core_errors
 from ganglion.contract import Contract
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,18 @@ class Reading:
             notes=tuple(document["notes"]),
             findings=tuple(Finding(**finding) for finding in document["findings"]),
         )
+
+
+def kept_findings(findings: Iterable[Finding]) -> dict[str, str]:
+    """Entries for the provenance of a file that is made of another: whoever reads the new one finds them again."""
+    entries: dict[str, str] = {}
+    for finding in findings:
+        key, count = f"finding:{finding.code}", 1
+        while key in entries:
+            count += 1
+            key = f"finding:{finding.code}:{count}"
+        entries[key] = finding.sentence
+    return entries
 
 
 def hints(state: Mapping[str, str] | None, action: str | None) -> _core.ReadingHints:

@@ -141,8 +141,8 @@ class OutputChoice {
   void take_beside(const OnnxPort& port, const OnnxPort& action) {
     const std::optional<int> rank = action_rank(port.name, is_index(port.type));
     if (const OnnxNode* node = dependence_.draw(port.name)) {
-      reading_.notes.push_back("output " + port.name + " is drawn anew in every step (node " + in_quotes(node->name) +
-                               ", " + std::string(node->op) + ") and is not read");
+      reading_.notes.push_back("output " + port.name + " is drawn anew in every step (node " +
+                               in_quotes(node->label()) + ", " + std::string(node->op) + ") and is not read");
     } else if (port.type != OnnxType::float32 && !(is_index(port.type) && rank)) {
       reading_.notes.push_back("output " + port.name + " is " + to_string(port.type) + " and is not read");
     } else if (!is_live(port) && !has_rows_of(port, action)) {
@@ -175,7 +175,7 @@ class OutputChoice {
       remedy = "the output " + in_quotes(port->name) + " has its shape and draws nothing: --action " + port->name;
       break;
     }
-    reading_.findings.push_back({"random-node", "the node " + in_quotes(node.name) + " (" + std::string(node.op) +
+    reading_.findings.push_back({"random-node", "the node " + in_quotes(node.label()) + " (" + std::string(node.op) +
                                                     ") draws the action " + in_quotes(action.name) +
                                                     " anew in every step: two equal steps differ, no run can be "
                                                     "repeated, and no seed reaches it; " +

@@ -69,7 +69,7 @@ void find_dropped_reset_gates(const OnnxGraph& graph, Reading& reading) {
     if (attribute != node.integers.end() && attribute->second != 0) return;
     reading.findings.push_back(
         {"gru-linear-before-reset",
-         "the GRU node " + in_quotes(node.name) +
+         "the GRU node " + in_quotes(node.label()) +
              " has linear_before_reset 0; torch.nn.GRU computes with 1, and some exporters lose the attribute "
              "(pytorch issue 189225, onnxscript issue 2852): a policy trained in PyTorch then drifts from step to "
              "step. Find out and repair: ganglion repair FILE -o OUT --recording RUN (or --policy SOURCE)"});
@@ -78,13 +78,31 @@ void find_dropped_reset_gates(const OnnxGraph& graph, Reading& reading) {
   std::for_each(graph.function_nodes.begin(), graph.function_nodes.end(), check);
 }
 
-void find_idle_state(const Dependence& dependence, Reading& reading) {
+/// Some exporters want a state of every policy: what goes straight through, and is used for nothing, is theirs alone.
+bool is_decoration(const OnnxFlow& flow, const Dependence& dependence, const Reading& reading,
+                   const StateNames& names) {
+  if (flow.origin(names.output) != names.input) return false;
+  const auto& outputs = reading.contract.outputs;
+  const bool drives_output = std::any_of(outputs.begin(), outputs.end(), [&](const TensorSpec& output) {
+    return dependence.depends(output.name, names.input);
+  });
+  return !drives_output && std::none_of(reading.state.begin(), reading.state.end(), [&](const StateNames& other) {
+    return other.output != names.output && dependence.depends(other.output, names.input);
+  });
+}
+
+void find_idle_state(const OnnxFlow& flow, const Dependence& dependence, Reading& reading) {
   for (const StateNames& names : reading.state) {
     if (names.output.empty()) continue;
     const bool depends_on_observation =
         std::any_of(reading.contract.inputs.begin(), reading.contract.inputs.end(),
                     [&](const TensorSpec& input) { return dependence.depends(names.output, input.name); });
     if (depends_on_observation) continue;
+    if (is_decoration(flow, dependence, reading, names)) {
+      reading.notes.push_back("input " + names.input + " goes straight through to output " + names.output +
+                              " and is used for nothing: the exporter wants a state, the policy has none there");
+      continue;
+    }
     reading.findings.push_back({"state-constant", "output " + in_quotes(names.output) +
                                                       " does not depend on any observation, so this state remembers "
                                                       "nothing; check the exporter"});
@@ -127,7 +145,8 @@ void check_weights(const OnnxGraph& graph, const std::filesystem::path& folder) 
 void find_defects(const OnnxGraph& graph, const OnnxFlow& flow, const Dependence& dependence, Reading& reading) {
   find_dropped_reset_gates(graph, reading);
   find_flat_normalisers(graph, flow, reading);
-  find_idle_state(dependence, reading);
+  find_idle_state(flow, dependence, reading);
+  find_lost_memory(graph, flow, dependence, reading);
 }
 
 }  // namespace ganglion::detail

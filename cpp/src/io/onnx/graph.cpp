@@ -144,6 +144,10 @@ void read_graph(std::span<const std::byte> message, OnnxGraph& graph) {
     }
     if (field.number == 11) graph.inputs.push_back(read_port(field.payload));
     if (field.number == 12) graph.outputs.push_back(read_port(field.payload));
+    if (field.number == 13) {
+      OnnxPort value = read_port(field.payload);
+      if (value.has_shape) graph.shapes.insert_or_assign(std::move(value.name), std::move(value.shape));
+    }
   }
   // Before IR version 4 every initialiser was listed among the inputs, too.
   std::erase_if(graph.inputs, [&](const OnnxPort& port) { return graph.initializers.contains(port.name); });

@@ -50,7 +50,16 @@ struct OnnxNode {
   std::map<std::string_view, std::int64_t> integers;
   std::optional<OnnxTensor> value;  ///< of a Constant
   std::vector<OnnxNode> inner;      ///< nodes of its inner graphs
+
+  /// Its name, or that of its result where it has none.
+  [[nodiscard]] std::string_view label() const { return name.empty() && !outputs.empty() ? outputs.front() : name; }
 };
+
+/// A node that keeps a state from one item of a sequence to the next. Operand 5 is its first hidden state, 6 its first
+/// cell state; result 1 is the last hidden state, 2 the last cell state.
+[[nodiscard]] constexpr bool is_recurrent(std::string_view op) {
+  return op == "LSTM" || op == "GRU" || op == "RNN" || op == "DynamicQuantizeLSTM";
+}
 
 /// Points into the bytes of the file.
 struct OnnxGraph {
@@ -60,6 +69,7 @@ struct OnnxGraph {
   std::vector<OnnxNode> function_nodes;  ///< of model-local functions
   std::set<std::string_view> functions;  ///< and the names of these
   std::map<std::string_view, OnnxTensor> initializers;
+  std::map<std::string, std::vector<std::int64_t>, std::less<>> shapes;  ///< stated for values inside
   std::map<std::string, std::string> metadata;
   std::string producer;
 };

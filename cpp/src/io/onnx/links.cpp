@@ -70,7 +70,7 @@ std::vector<StateLink> recurrent_links(const OnnxGraph& graph, const OnnxFlow& f
   };
   for (const OnnxNode& node : graph.nodes) {
     if (node.outputs.empty()) continue;
-    if (node.op == "LSTM") {
+    if (node.op == "LSTM" || node.op == "DynamicQuantizeLSTM") {
       link(node, 5, 1, "LSTM hidden state");
       link(node, 6, 2, "LSTM cell state");
     } else if (node.op == "GRU") {

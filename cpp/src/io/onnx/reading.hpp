@@ -41,6 +41,9 @@ void take_outputs(const OnnxGraph& graph, const OnnxFlow& flow, const Dependence
 [[nodiscard]] std::vector<bool> observed_inputs(const OnnxGraph& graph, const OnnxFlow& flow,
                                                 const Dependence& dependence, const Reading& reading);
 
+/// Appends findings about recurrent nodes that start from a constant, or run over several steps at once.
+void find_lost_memory(const OnnxGraph& graph, const OnnxFlow& flow, const Dependence& dependence, Reading& reading);
+
 /// Appends what is suspicious: see docs/DIALECTS.md for the codes.
 void find_defects(const OnnxGraph& graph, const OnnxFlow& flow, const Dependence& dependence, Reading& reading);
 

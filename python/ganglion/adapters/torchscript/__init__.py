@@ -29,11 +29,12 @@ from ganglion.contract import GOLDEN_STEPS, Contract, Golden, StateSlot, TensorS
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
 from ganglion.policies import RecurrentPolicy
+from ganglion.reading import kept_findings
 from ganglion.reading.torchscript import ModuleReading, get_buffer, put_back, read, refusal, set_buffer
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import fx
 
@@ -97,6 +98,13 @@ class TorchScriptPolicy(RecurrentPolicy):
     def output_specs(self) -> tuple[TensorSpec, ...]:
         """`actions`, or the outputs of the file's contract."""
         return self.file_contract.outputs
+
+    def contract(
+        self, *, batch: int | None = 1, period_s: float | None = None, provenance: Mapping[str, str] | None = None
+    ) -> Contract:
+        """As of any policy; what is suspicious about the file goes with it. See `RecurrentPolicy.contract`."""
+        kept = {**kept_findings(self.findings), **(provenance or {})}
+        return super().contract(batch=batch, period_s=period_s, provenance=kept)
 
     def init_hidden(self, batch_size: int | None = None) -> Tensor:
         """What the file's reset sets; see `RecurrentPolicy.init_hidden`."""
@@ -273,7 +281,7 @@ def _from_buffers(module: torch.jit.ScriptModule, reading: ModuleReading, name: 
         outputs=(TensorSpec("actions", reading.action_size),),
         state=tuple(StateSlot(buffer.path, buffer.slot_shape) for buffer in reading.state),
         initial_state=tuple(torch.cat(initial).float().tolist()) if initial else (),
-        provenance={"source": name},
+        provenance={"source": name, **kept_findings(reading.findings)},
         golden=_run_file(module, reading),
     )
     shapes = [tuple(buffer.initial.shape) for buffer in reading.state]
