@@ -134,15 +134,16 @@ class Arguments {
     value = *engine;
   }
 
-  /// INPUT:OUTPUT of a file without a contract; given again, and then it says it of all.
+  /// INPUT:OUTPUT of a file without a contract; given again, and then it says it of all. "none": there is no state.
   void take(const std::string& option, ReadingHints& hints) {
     const std::string text = value_of(option);
+    if (!hints.state) hints.state.emplace();
+    if (text == "none") return;
     // Names of tensors may have colons; the last one parts the two.
     const std::size_t colon = text.rfind(':');
     if (colon == std::string::npos || colon == 0 || colon + 1 == text.size()) {
       throw UsageError("option " + option + " takes INPUT:OUTPUT, not '" + text + "'");
     }
-    if (!hints.state) hints.state.emplace();
     hints.state->emplace_back(text.substr(0, colon), text.substr(colon + 1));
   }
 

@@ -47,11 +47,15 @@ Options parse(Arguments arguments) {
   return options;
 }
 
-/// Reads the lines of a trajectory, each with `1 + observation_size` numbers.
+/// Reads the lines of a trajectory: a flag, and an observation.
 class TrajectoryReader {
  public:
-  TrajectoryReader(const std::string& path, std::size_t observation_size)
-      : path_(path), observation_size_(observation_size), file_(path) {
+  TrajectoryReader(const std::string& path, const ganglion::Contract& contract) : path_(path), file_(path) {
+    numbers_ = std::to_string(1 + contract.observation_size()) + " numbers (reset";
+    for (const ganglion::TensorSpec& input : contract.inputs) {
+      numbers_ += " + " + input.name + " " + std::to_string(input.size);
+    }
+    numbers_ += ")";
     std::string header;
     if (!file_ || !std::getline(file_, header)) throw std::runtime_error("'" + path + "' cannot be read");
   }
@@ -67,10 +71,10 @@ class TrajectoryReader {
     at = number(at, end, flag);
     reset = flag != 0.0F ? 1 : 0;
     for (float& value : observation) {
-      if (at == end || *at != ',') refuse("has fewer than " + std::to_string(1 + observation_size_) + " numbers");
+      if (at == end || *at != ',') refuse("has fewer than " + numbers_);
       at = number(at + 1, end, value);
     }
-    if (at != end && *at != '\r') refuse("has more than " + std::to_string(1 + observation_size_) + " numbers");
+    if (at != end && *at != '\r') refuse("has more than " + numbers_);
     return true;
   }
 
@@ -88,7 +92,7 @@ class TrajectoryReader {
   }
 
   std::string path_;
-  std::size_t observation_size_;
+  std::string numbers_;  ///< what a line has, for errors
   std::ifstream file_;
   std::size_t line_ = 1;
 };
@@ -154,7 +158,7 @@ std::size_t replay(Policy& policy, TrajectoryReader& trajectory, std::ostream& o
 void run(const Options& options) {
   Policy policy = Policy::load(options.paths[0], options.load);
   ganglion::tools::print_findings("ganglion-run", options.paths[0], policy.reading());
-  TrajectoryReader trajectory(options.paths[1], policy.contract().observation_size());
+  TrajectoryReader trajectory(options.paths[1], policy.contract());
   const std::filesystem::path target = options.paths[2];
   const std::filesystem::path temporary = target.string() + ".part";
   try {

@@ -14,6 +14,7 @@
 
 #include "check.hpp"
 #include "io/bytes.hpp"
+#include "io/dialects.hpp"
 #include "io/hints.hpp"
 
 namespace {
@@ -318,6 +319,102 @@ TEST_CASE("a quantised LSTM keeps its state as any other") {
   const Reading reading = read(model);
   CHECK_EQUAL(reading.state.at(1).output, "q");
   CHECK(reading.findings.empty());
+}
+
+/// The cell state of an LSTM written out: c' = f c + i, h' = o tanh(c'), the action from h'.
+Model cell(const std::array<const char*, 3>& inputs, const std::array<const char*, 3>& outputs) {
+  const std::string x = inputs[0];
+  const std::string h = inputs[1];
+  const std::string c = inputs[2];
+  const std::string h2 = outputs[0];
+  const std::string c2 = outputs[1];
+  Model model{{node("Gemm", {x, "w"}, {"xw"}), node("Gemm", {h, "w"}, {"hw"}), node("Add", {"xw", "hw"}, {"gates"}),
+               node("Sigmoid", {"gates"}, {"f"}), node("Mul", {"f", c}, {"fc"}), node("Add", {"fc", "gates"}, {c2}),
+               node("Tanh", {c2}, {"t"}), node("Mul", {"f", "t"}, {h2}), node("Gemm", {h2, "w"}, {outputs[2]})},
+              {vector("w", {1.0F})},
+              {},
+              {}};
+  for (const char* name : inputs) model.inputs.push_back(port(name, {1, name == x ? 5 : 4}));
+  for (const char* name : outputs) model.outputs.push_back(port(name, {1, 4}));
+  return model;
+}
+
+TEST_CASE("a cell that is written out keeps its state, under any name and in any order") {
+  const Reading opaque = read(cell({"x", "p", "q"}, {"a", "b", "y"}));
+  CHECK_EQUAL(opaque.state.size(), 2U);
+  CHECK(opaque.state.at(0).input == "p" && opaque.state.at(0).output == "a");
+  CHECK(opaque.state.at(1).input == "q" && opaque.state.at(1).output == "b");
+  CHECK_EQUAL(opaque.contract.outputs[0].name, "y");
+  CHECK(has_note(opaque, "input q pairs with output b (by the gates of the cell that they are part of)"));
+  const Reading named = read(cell({"obs", "c0", "h0"}, {"cn", "hn", "actions"}));
+  CHECK(named.state.at(0).input == "c0" && named.state.at(0).output == "cn");
+  CHECK(has_note(named, "by their names, and the graph agrees"));
+  // An observation of the size of the state might be the hidden state, too.
+  Model square = cell({"x", "p", "q"}, {"a", "b", "y"});
+  square.inputs[0] = port("x", {1, 4});
+  CHECK_ERROR(read(square), ErrorCode::bad_contract, "[state-ambiguous]");
+}
+
+TEST_CASE("names are plain to a reader") {
+  using ganglion::detail::successor_rank;
+  using Names = std::pair<const char*, const char*>;
+  for (const auto& [before, after] : {Names{"hx", "hy"},
+                                      {"lstm_h", "lstm_h_out"},
+                                      {"h", "next_h"},
+                                      {"h", "new_h"},
+                                      {"h_prev", "h"},
+                                      {"hiddenIn", "hiddenOut"},
+                                      {"hin", "hout"},
+                                      {"h", "hn"}}) {
+    CHECK_EQUAL(successor_rank(before, after), 2);
+  }
+  for (const auto& [before, after] : {Names{"h0", "hn"}, {"h_0", "h_n"}, {"m0", "m1"}, {"h_t", "h_t_1"}}) {
+    CHECK_EQUAL(successor_rank(before, after), 1);
+  }
+  for (const auto& [before, after] : {Names{"in_0", "out_0"},
+                                      {"input_1", "output_1"},
+                                      {"x", "y"},
+                                      {"h", "c"},
+                                      {"x1", "x2"},
+                                      {"0", "1"},
+                                      {"h0", "c0_out"}}) {
+    CHECK_EQUAL(successor_rank(before, after), 0);
+  }
+}
+
+TEST_CASE("what may be a state and may be none is asked with the option to give") {
+  Model model = plain("in_1", {"out_1"});
+  model.outputs[0] = port("out_0", {1, 4});
+  model.nodes[0] = node("Add", {"obs", "obs"}, {"out_0"});
+  CHECK_ERROR(read(model), ErrorCode::bad_contract,
+              "say what they are: --state in_1:out_1, or, where there is no state, --state none [state-ambiguous]");
+  ReadingHints hints;
+  hints.state = Pairs{};
+  CHECK(read(model, hints).state.empty());
+  // The action that was named is no state, and a critic's output no action.
+  hints = {};
+  hints.action = "out_1";
+  CHECK(read(model, hints).state.empty());
+  model.outputs[0] = port("value", {1, 4});
+  model.nodes[0] = node("Add", {"obs", "obs"}, {"value"});
+  CHECK(read(model).state.empty());
+  CHECK_EQUAL(read(model).contract.outputs[0].name, "out_1");
+}
+
+TEST_CASE("what is zero depends on nothing, and a critic is not commanded silently") {
+  Model model{{node("Mul", {"obs", "zero"}, {"first"}), node("Abs", {"obs"}, {"second"})},
+              {vector("zero", {0.0F, 0.0F, 0.0F, 0.0F})},
+              {port("obs", {1, 4})},
+              {port("first", {1, 4}), port("second", {1, 4})}};
+  CHECK_EQUAL(read(model).contract.outputs[0].name, "second");
+  model.outputs.pop_back();
+  CHECK(has_finding(read(model), "action-constant", "'first'"));
+  model.nodes[0] = node("Neg", {"obs"}, {"values"});
+  model.outputs[0] = port("values", {1, 4});
+  CHECK(has_finding(read(model), "action-critic", "'values'"));
+  ReadingHints hints;
+  hints.action = "values";
+  CHECK(read(model, hints).findings.empty());
 }
 
 TEST_CASE("bad weights, types and shapes are refused") {

@@ -27,6 +27,16 @@ struct NamedConstant {
   bool per_row = true;   ///< one element for each row; else any number
 };
 
+/// Whether an input of a name that no dialect knows sounds like a state: "hidden", "lstm_c", "memory".
+[[nodiscard]] bool names_state(std::string_view input);
+
+/// Whether a name says that the input is something that a robot sees or is told: "obs_1", "prev_action", "command".
+[[nodiscard]] bool names_observation(std::string_view input);
+
+/// How plainly `output` is `input` one step later: 2 for hx and hy, x_in and x_out, x and next_x; 1 for h0 and hn, m0
+/// and m1, which may be numbers of layers; else 0.
+[[nodiscard]] int successor_rank(std::string_view input, std::string_view output);
+
 /// The value of an input that is no observation, such as a sequence length, or none.
 [[nodiscard]] std::optional<NamedConstant> named_constant(std::string_view input);
 
@@ -39,5 +49,9 @@ struct NamedConstant {
 
 /// True where the name is one that exporters give to an action.
 [[nodiscard]] bool is_action_name(std::string_view output);
+
+/// True for names of what a critic says, or of how an action is drawn: "value", "q_values", "log_std". None of it can
+/// be commanded.
+[[nodiscard]] bool is_critic_name(std::string_view output);
 
 }  // namespace ganglion::detail

@@ -70,6 +70,9 @@ class _State(argparse.Action):
     """Gathers `--state INPUT:OUTPUT` into a dictionary."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, text: Any, *_: Any) -> None:
+        if text == "none":
+            setattr(namespace, self.dest, getattr(namespace, self.dest) or {})
+            return
         source, colon, target = str(text).rpartition(":")
         if not (source and colon and target):
             parser.error(f"--state takes INPUT:OUTPUT, not '{text}'")
@@ -82,7 +85,7 @@ def _add_hints(parser: argparse.ArgumentParser) -> None:
         action=_State,
         metavar="INPUT:OUTPUT",
         help="for a file without a contract: this output is the next value of this state input; can be given again, "
-        "and then says it of all. The file <FILE>.yaml beside it can say the same",
+        "and then says it of all; 'none': the file has no state. The file <FILE>.yaml beside it can say the same",
     )
     parser.add_argument(
         "--action",

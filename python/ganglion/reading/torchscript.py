@@ -20,6 +20,7 @@ from torch import Tensor
 from ganglion._foundation.sentences import last_line
 from ganglion.errors import ExportError
 from ganglion.reading import Finding
+from ganglion.reading.torchscript_memory import forgotten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,6 +113,9 @@ def read(module: torch.jit.ScriptModule, state_names: Sequence[str] | None = Non
     put_back(module, initial.items())
     result = module(torch.zeros(shape, dtype=dtype))
     put_back(module, initial.items())
+    findings += tuple(Finding("state-forgotten", sentence) for sentence in forgotten(module, chosen))
+    findings += _check_action(module, shape, dtype)
+    put_back(module, initial.items())
     return ModuleReading(
         observation_shape=shape,
         dtype=dtype,
@@ -193,6 +197,27 @@ def _check_weights(module: torch.jit.ScriptModule) -> None:
     for name, weight in module.named_parameters():
         if weight.isnan().any():
             raise refusal("weights-not-finite", f"the parameter {name} holds NaN; export a good checkpoint")
+
+
+def _check_action(module: torch.jit.ScriptModule, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Finding, ...]:
+    """An action that no observation moves; tried with large ones and small ones, since actions may be clipped."""
+    scales = (*[1.0] * _STEPS, 1e-3, -0.1, 10.0, -1000.0)
+    first: Tensor | None = None
+    for step, scale in enumerate(scales):
+        action = module(_observation(shape, dtype, step, scale)).float().clone()
+        first = action if first is None else first
+        if not torch.equal(action, first):
+            return ()
+    sentence = (
+        f"the action was the same for {len(scales)} different observations, small and large: it depends on none; check "
+        "what was exported"
+    )
+    return (Finding("action-constant", sentence),)
+
+
+def _observation(shape: tuple[int, ...], dtype: torch.dtype, step: int, scale: float = 1.0) -> Tensor:
+    """Observations of a probe, all different."""
+    return (scale * torch.sin(0.7 * torch.arange(shape[-1]) + step)).reshape(shape).to(dtype)
 
 
 def _check_state(path: str, initial: Tensor) -> None:
@@ -336,7 +361,7 @@ def _changed(
 ) -> list[str]:
     changed = set()
     for step in range(_STEPS):
-        module(torch.sin(0.7 * torch.arange(shape[-1]) + step).reshape(shape).to(dtype))
+        module(_observation(shape, dtype, step))
         changed |= {path for path, value in before.items() if not _same(value, get_buffer(module, path))}
     return [path for path in before if path in changed]
 

@@ -16,7 +16,7 @@ from ganglion.reading import Reading, hints
 from ganglion.runtime.engines import engine_names, libtorch_library_for, onnxruntime_library
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from os import PathLike
 
     from numpy.typing import ArrayLike, NDArray
@@ -198,7 +198,7 @@ class Policy:
             StepError: the step was refused; `out` and the state kept their old values.
             ValueError, TypeError: `out` is not such an array.
         """
-        array = self._float32(observation, self._observation_shapes, "observation")
+        array = self._float32(observation, self._observation_shapes, "observation", self._parts_of_observation)
         shape = (*array.shape[:-1], self._action_size)
         if out is None:
             out = np.empty(shape, np.float32)
@@ -313,13 +313,24 @@ class Policy:
     def _shapes(self, size: int) -> tuple[tuple[int, ...], ...]:
         return ((size,), (1, size)) if self._batch == 1 else ((self._batch, size),)
 
+    def _parts_of_observation(self) -> str:
+        """`: 22 = obs 6 + h0 16`, and what to do where one of them is no observation."""
+        inputs = self._contract.inputs
+        if len(inputs) == 1:
+            return ""
+        parts = " + ".join(f"{spec.name} {spec.size}" for spec in inputs)
+        told = "; one of them that is a state is named at load: state={INPUT: OUTPUT}"
+        own = self._reading.dialect == "ganglion"
+        return f": {self._contract.observation_size} = {parts}{'' if own else told}"
+
     @staticmethod
-    def _float32(values: ArrayLike, shapes: tuple[tuple[int, ...], ...], what: str) -> NDArray[np.float32]:
+    def _float32(
+        values: ArrayLike, shapes: tuple[tuple[int, ...], ...], what: str, explain: Callable[[], str] = str
+    ) -> NDArray[np.float32]:
         array: NDArray[Any] = np.asarray(values)
         if array.shape not in shapes:
-            raise StepError(
-                "bad_size", f"the {what} has shape {array.shape}; {' or '.join(map(str, shapes))} is needed"
-            )
+            needed = " or ".join(map(str, shapes))
+            raise StepError("bad_size", f"the {what} has shape {array.shape}; {needed} is needed{explain()}")
         if array.dtype.kind not in "fiu":
             raise StepError("bad_size", f"the {what} holds {array.dtype}; real numbers are needed")
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which the step refuses

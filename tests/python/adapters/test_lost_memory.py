@@ -55,6 +55,29 @@ def test_what_forgets_is_found(tmp_path, name):
     assert [found.code for found in pilot.reading.findings] == ["state-forgotten"]
 
 
+class FromZeros(nn.Module):
+    """A cell that is written out, from zeros."""
+
+    def __init__(self, kind):
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell, self.head = kind(OBSERVATIONS, UNITS), nn.Linear(UNITS, 3)
+
+    def forward(self, x):
+        after = self.cell(x)
+        return self.head(after if isinstance(after, torch.Tensor) else after[0])
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize(
+    "make", [lambda: FromZeros(nn.LSTMCell), lambda: FromZeros(nn.RNNCell), lambda: files.NoState(nn.RNN)]
+)
+def test_a_cell_that_is_written_out_forgets_too(tmp_path, make, dynamo):
+    keys = {"dynamo": True, "opset_version": 18} if dynamo else {}
+    path = to_onnx(tmp_path / "cell.onnx", make(), STEP, ["obs"], ["actions"], **keys)
+    assert [finding.code for finding in ganglion.explain(path).findings] == ["state-forgotten"]
+
+
 def test_every_command_says_so_and_so_does_what_was_made_of_the_file(tmp_path, capsys):
     path, _ = written(tmp_path, "h alone")
     made = tmp_path / "policy.ganglion"
@@ -98,7 +121,9 @@ def test_two_findings_of_one_code_are_both_kept(tmp_path):
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_a_memory_that_is_fed_is_no_finding(tmp_path, dynamo):
     names = ["obs", "h_in", "c_in"], ["actions", "h_out", "c_out"]
-    path = to_onnx(tmp_path / "both.onnx", files.Both(), STEP + STATE * 2, *names, dynamo=dynamo)
+    path = to_onnx(
+        tmp_path / "both.onnx", files.Both(), (*STEP, *(part.clone() for part in STATE * 2)), *names, dynamo=dynamo
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert ganglion.load(path).reading.findings == ()

@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def write(path, nodes, inputs, outputs, initializers=None, metadata=None):
+def write(path, nodes, inputs, outputs, initializers=None, metadata=None, opset=17):
     """A model of float32 tensors, or of (type, shape)."""
 
     def info(name, shape):
@@ -21,7 +21,7 @@ def write(path, nodes, inputs, outputs, initializers=None, metadata=None):
         [info(*item) for item in outputs.items()],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in (initializers or {}).items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     helper.set_model_props(model, metadata or {})
     onnx.save(model, path)
     return path

@@ -9,11 +9,13 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "engines/libtorch/memory.hpp"
 #include "engines/libtorch/module.hpp"
 
 namespace ganglion::detail {
@@ -52,7 +54,10 @@ class TorchScriptProbe {
     find_observation();
     find_reset();
     find_state();
-    check_many_rows(prove_one_row());
+    const Tensors actions = prove_one_row();
+    find_lost_memory();
+    find_constant_action(actions);
+    check_many_rows(actions);
     name_dialect();
     return std::move(result_);
   }
@@ -422,6 +427,31 @@ class TorchScriptProbe {
                               "deterministic policy with its state in buffers");
     }
     return expected;
+  }
+
+  void find_lost_memory() {
+    std::set<std::string> kept;
+    for (const ModuleLayout::Slot& slot : result_.layout.state) kept.insert(slot.path);
+    for (std::string& sentence : MemoryTrace(original_, std::move(kept)).forgotten()) {
+      result_.findings.push_back({"state-forgotten", std::move(sentence)});
+    }
+  }
+
+  /// An action that no observation moves; tried with large ones and small ones, since actions may be clipped.
+  void find_constant_action(const Tensors& actions) {
+    const auto is_first = [&](const at::Tensor& action) { return at::equal(action.view({1, -1}), actions.front()); };
+    if (!std::ranges::all_of(actions, is_first)) return;
+    torch::jit::Module alone = original_.deepcopy();
+    if (reset_ != nullptr) alone.run_method(reset_);
+    int tried = probe_steps_;
+    for (const double scale : {1e-3, -0.1, 10.0, -1000.0}) {
+      const at::Tensor given = (observation(tried) * scale).view(result_.layout.observation_shape);
+      if (!is_first(alone.forward({given.to(result_.layout.dtype)}).toTensor().to(at::kFloat))) return;
+      ++tried;
+    }
+    result_.findings.push_back({"action-constant", "the action was the same for " + std::to_string(tried) +
+                                                       " different observations, small and large: it depends on none; "
+                                                       "check what was exported"});
   }
 
   /// Steps `rows` rows from the initial state, each row seeing `observation(step + row)`, with a step from another

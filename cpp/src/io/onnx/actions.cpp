@@ -49,6 +49,7 @@ class OutputChoice {
       if (port != &action) take_beside(*port, action);
     }
     if (!is_live(action)) find_constant(action);
+    if (!hints.action && is_critic_name(action.name)) find_critic(action);
     if (const OnnxNode* node = dependence_.draw(action.name)) find_draw(action, *node);
   }
 
@@ -103,8 +104,8 @@ class OutputChoice {
            "output-type");
   }
 
-  /// A known name, else the first float32 output, else the first of indices; what depends on no observation comes
-  /// behind all that does.
+  /// A known name, else the first float32 output, else the first of indices, else what a critic says; what depends on
+  /// no observation comes behind all that does.
   [[nodiscard]] const OnnxPort& recognised() const {
     const OnnxPort* best = nullptr;
     std::vector<int> best_place;
@@ -112,7 +113,7 @@ class OutputChoice {
       const std::optional<int> rank = action_rank(port->name, is_index(port->type));
       if (rank) refuse_other_types(*port);
       if (!can_be_read(*port)) continue;
-      constexpr int nameless = 100;
+      const int nameless = is_critic_name(port->name) ? 200 : 100;
       const std::vector<int> place{is_live(*port) ? 0 : 1, rank.value_or(nameless), is_index(port->type) ? 1 : 0};
       if (best == nullptr || place < best_place) {
         best = port;
@@ -164,6 +165,15 @@ class OutputChoice {
                                 ": it depends on no observation; say which output is the action (--action OUTPUT, "
                                 "or 'action: OUTPUT' in the file <policy>.yaml); the outputs are " +
                                 names_of_open()});
+  }
+
+  void find_critic(const OnnxPort& action) {
+    reading_.findings.push_back(
+        {"action-critic", "the output " + in_quotes(action.name) +
+                              " is taken for the action, as nothing else can be it, but is called as what a critic "
+                              "says, or as how an action is drawn; export the actor, or say that it is the action "
+                              "(--action " +
+                              action.name + ")"});
   }
 
   void find_draw(const OnnxPort& action, const OnnxNode& node) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "io/onnx/ports.hpp"
 
@@ -45,6 +46,55 @@ bool draws(const OnnxGraph& graph, const OnnxFlow& flow, const OnnxNode& node) {
   return false;
 }
 
+/// Values that are zero whatever the inputs are: obs * 0 has the shape of an observation, and nothing of it.
+class Zeros {
+ public:
+  Zeros(const OnnxGraph& graph, const OnnxFlow& flow) : graph_(graph), flow_(flow) {}
+
+  /// To be called with the nodes in their order.
+  void look_at(const OnnxNode& node) {
+    if (is_zero(node)) zeros_.insert(node.outputs.begin(), node.outputs.end());
+  }
+
+  [[nodiscard]] bool has(std::string_view value) const {
+    if (zeros_.contains(value)) return true;
+    const OnnxTensor* const tensor = flow_.constant(graph_, value);
+    return tensor != nullptr && tensor->is_zero();
+  }
+
+  /// A product with zeros: what it gives is its last operand, which is added.
+  [[nodiscard]] bool adds_only(const OnnxNode& node) const {
+    return (node.op == "Gemm" || node.op == "Conv") && node.inputs.size() == 3 && any_of_two(node);
+  }
+
+ private:
+  [[nodiscard]] bool any_of_two(const OnnxNode& node) const {
+    return node.inputs.size() > 1 && (has(node.inputs[0]) || has(node.inputs[1]));
+  }
+
+  [[nodiscard]] bool is_zero(const OnnxNode& node) const {
+    constexpr std::array through{"Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten",
+                                 "Cast",     "Expand",  "Slice",     "Gather",  "Split",     "Tile",
+                                 "Neg",      "Abs",     "Relu",      "Tanh",    "LeakyRelu", "Elu",
+                                 "Selu",     "Sqrt",    "Sin",       "Erf",     "Dropout",   "Softsign",
+                                 "Gelu",     "Div",     "ReduceSum", "Floor",   "ReduceMean"};
+    constexpr std::array together{"Add", "Sub", "Sum", "Concat", "Max", "Min"};
+    if (node.op == "ConstantOfShape") return !node.value || node.value->is_zero();
+    if (node.inputs.empty()) return false;
+    if (node.op == "Sub" && node.inputs[0] == node.inputs[1]) return true;
+    if (is_one_of(through, node.op)) return has(node.inputs[0]);
+    const auto is_zero = [this](std::string_view input) { return has(input); };
+    if (is_one_of(together, node.op)) return std::all_of(node.inputs.begin(), node.inputs.end(), is_zero);
+    if (node.op == "Mul" || node.op == "MatMul") return any_of_two(node);
+    return (node.op == "Gemm" || node.op == "Conv") && any_of_two(node) &&
+           (node.inputs.size() < 3 || has(node.inputs[2]));
+  }
+
+  const OnnxGraph& graph_;
+  const OnnxFlow& flow_;
+  std::set<std::string_view> zeros_;
+};
+
 }  // namespace
 
 Dependence::Dependence(const OnnxGraph& graph, const OnnxFlow& flow) {
@@ -63,9 +113,17 @@ Dependence::Dependence(const OnnxGraph& graph, const OnnxFlow& flow) {
   // A function is read once, and what it draws may come out of any node that calls it.
   const auto function_draw = std::find_if(graph.function_nodes.begin(), graph.function_nodes.end(),
                                           [&](const OnnxNode& node) { return draws(graph, flow, node); });
+  Zeros zeros(graph, flow);
   for (const OnnxNode* node : flow.order()) {
     Origins origins{Words(words, 0), nullptr};
-    if (!takes_shape_only(node->op)) {
+    zeros.look_at(*node);
+    if (!node->outputs.empty() && zeros.has(node->outputs[0])) {
+      for (const std::string_view output : node->outputs) origins_.insert_or_assign(output, origins);
+      continue;
+    }
+    if (zeros.adds_only(*node)) {
+      merge(origins, node->inputs[2]);
+    } else if (!takes_shape_only(node->op)) {
       for (const std::string_view input : node->inputs) merge(origins, input);
     }
     const bool calls = !graph.functions.empty() && graph.functions.contains(node->op);

@@ -191,6 +191,10 @@ std::optional<std::vector<double>> OnnxTensor::values() const {
   return elements;
 }
 
+bool OnnxTensor::is_zero() const {
+  return !file && !data.empty() && std::all_of(data.begin(), data.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
 bool OnnxTensor::is_true() const {
   return type == OnnxType::boolean && !file && !data.empty() && data.front() != std::byte{0};
 }

@@ -38,6 +38,8 @@ struct OnnxTensor {
 
   /// The elements of a float tensor; none for other types, for damaged ones, and where they lie elsewhere.
   [[nodiscard]] std::optional<std::vector<double>> values() const;
+  /// Whether all elements are here, and zero.
+  [[nodiscard]] bool is_zero() const;
   /// Whether it is a boolean that is true.
   [[nodiscard]] bool is_true() const;
 };

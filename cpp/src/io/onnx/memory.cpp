@@ -145,6 +145,7 @@ class MemoryCheck {
     for (const OnnxNode& node : graph_.nodes) {
       for (const OnnxNode& inner : node.inner) check_inner(inner);
     }
+    if (!has_found_ && reading_.state.empty()) check_names();
   }
 
  private:
@@ -203,6 +204,21 @@ class MemoryCheck {
     if (!forgotten.empty()) report_forgotten(node, forgotten, kept, 0);
   }
 
+  /// A cell that was written out, and folded where it starts from zeros: only the names of its weights tell.
+  void check_names() {
+    const auto is_recurrent_weight = [](const auto& tensor) {
+      constexpr std::array parts{"weight_hh", "weight_ih", "bias_hh", "bias_ih", "recurrent_kernel"};
+      return std::any_of(parts.begin(), parts.end(),
+                         [&](const char* part) { return tensor.first.find(part) != std::string_view::npos; });
+    };
+    const auto found = std::find_if(graph_.initializers.begin(), graph_.initializers.end(), is_recurrent_weight);
+    if (found == graph_.initializers.end()) return;
+    reading_.findings.push_back(
+        {"state-forgotten", "the weight " + in_quotes(found->first) +
+                                " is that of a recurrent layer, but the file has no state: the net remembers nothing "
+                                "between steps; export its state as inputs and outputs (h_in -> h_out)"});
+  }
+
   [[nodiscard]] static std::string name_of(const OnnxNode& node) {
     return "the " + std::string(node.op) + " node " + in_quotes(node.label());
   }
@@ -225,6 +241,7 @@ class MemoryCheck {
                   " starts from a constant in every step and is forgotten; export it as an input and an output, too";
     }
     reading_.findings.push_back({"state-forgotten", sentence});
+    has_found_ = true;
   }
 
   void report_window(const OnnxNode& node, std::int64_t steps) {
@@ -243,6 +260,7 @@ class MemoryCheck {
   std::vector<bool> given_;  ///< inputs of the graph that are no constants
   std::vector<bool> fed_;    ///< and those that are state
   Reading& reading_;
+  bool has_found_ = false;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from rich.text import Text
 from ganglion.cli.outcome import Outcome
 from ganglion.cli.progress import status
 from ganglion.cli.source import source_of
+from ganglion.cli.tables import finding_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> Outcome:
     """Runs `ganglion repair`."""
+    from ganglion import runtime
     from ganglion.verify import repair
 
     policy = None
@@ -34,4 +37,11 @@ def run(arguments: argparse.Namespace) -> Outcome:
             state=arguments.state,
             action=arguments.action,
         )
-    return Outcome(json.loads(report.to_json()), (Text(report.verdict),), report.ok)
+    # What this command is for its verdict says.
+    findings = [
+        finding
+        for finding in runtime.explain(arguments.file, state=arguments.state, action=arguments.action).findings
+        if finding.code != "gru-linear-before-reset"
+    ]
+    document = json.loads(report.to_json()) | {"findings": [dataclasses.asdict(finding) for finding in findings]}
+    return Outcome(document, (*finding_lines(findings), Text(report.verdict)), report.ok)
