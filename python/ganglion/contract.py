@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Distribution = Literal["gaussian", "categorical"]
+
+MOST_STAGES = 16
+"""The longest `Contract.action_map`."""
+
 FORMAT = 2
 """The newest contract format that this version reads and the one that it writes."""
 
@@ -84,6 +89,37 @@ class StateSlot:
         return math.prod(self.shape)
 
 
+@dataclass(frozen=True)
+class ActionStage:
+    """One step on the way from an action that a policy itself gives or draws to a command.
+
+    It computes `clip(scale * x + offset, low, high)`, with `tanh(x)` in place of `x` if `squash` is set. Every list has
+    one number per element of the action, or none.
+
+    Attributes:
+        squash: apply tanh first.
+        scale: finite factors; empty for 1.
+        offset: finite offsets; empty for 0.
+        low: lower bounds, `-inf` where there is none; empty for no bound at all.
+        high: upper bounds, `inf` where there is none; empty for no bound at all.
+    """
+
+    squash: bool = False
+    scale: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in (*self.scale, *self.offset)):
+            raise ArtifactError("contract: action_map has a scale or offset that is not finite")
+        if any(math.isnan(value) for value in (*self.low, *self.high)):
+            raise ArtifactError("contract: action_map has a bound that is no number")
+        # The lists may be of different length here, which the contract refuses.
+        if any(low > high for low, high in zip(self.low, self.high, strict=False)):
+            raise ArtifactError("contract: action_map has a lower bound above the upper bound")
+
+
 @dataclass(frozen=True, eq=False)
 class Golden:
     """A short recorded run with a reset in the middle, replayed at every load.
@@ -144,6 +180,10 @@ class Contract:
         provenance: free text by key: trainer, versions, date.
         sha256: digest over program and weights, filled in by the exporter.
         golden: recorded run that every load replays, filled in by the exporter.
+        action_map: the way from an action that is drawn, or that the state slot `prev_action` holds, to a command;
+            empty where it is one. What is drawn is drawn around the output `unmapped_mean` where there is one, else
+            around the first. None where that way is not known, as in a file of another exporter: nothing can be drawn
+            then, and nobody can tell the policy what was executed.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -156,6 +196,7 @@ class Contract:
     provenance: Mapping[str, str] = field(default_factory=dict)
     sha256: str | None = None
     golden: Golden | None = field(default=None, compare=False)
+    action_map: tuple[ActionStage, ...] | None = ()
 
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:
@@ -173,6 +214,7 @@ class Contract:
             raise ArtifactError(f"contract: period_s must be positive and finite, not {self.period_s}")
         if self.dtype != "float32":
             raise ArtifactError(f"contract: dtype '{self.dtype}' is not supported; export float32")
+        self._check_action_map()
         if self.golden is not None and (
             self.golden.observation.shape[2] != self.observation_size
             or self.golden.outputs.shape[2] != self.output_size
@@ -217,15 +259,14 @@ class Contract:
         raise IndexError(element)
 
     @property
-    def distribution(self) -> Literal["gaussian", "categorical"] | None:
-        """What can be drawn from: outputs `mean` and `log_std`, or an index and `logits`; None for plain actions."""
-        if len(self.outputs) >= 2:
-            first, second = self.outputs[:2]
-            if (first.name, second.name) == ("mean", "log_std") and first.size == second.size:
-                return "gaussian"
-            if first.size == 1 and second.name == "logits":
-                return "categorical"
-        return None
+    def distribution(self) -> Distribution | None:
+        """What can be drawn from, see `distribution_of`; None where `action_map` is None."""
+        return None if self.action_map is None else distribution_of(self.outputs)
+
+    @property
+    def previous_action(self) -> slice | None:
+        """Where in the flat hidden vector the last action stands, see `previous_action_of`."""
+        return previous_action_of(self.outputs, self.state)
 
     def to_json(self) -> str:
         """Writes the contract as strict JSON that `from_json` reads back without loss."""
@@ -243,6 +284,8 @@ class Contract:
             "sha256": self.sha256,
             "golden": None if self.golden is None else _golden_to_json(self.golden),
         }
+        if self.action_map != ():
+            document["action_map"] = None if self.action_map is None else [_stage_to_json(s) for s in self.action_map]
         return sealed(json.dumps(document, allow_nan=False, separators=(",", ":")))
 
     @classmethod
@@ -281,11 +324,44 @@ class Contract:
                 provenance={str(key): str(value) for key, value in document["provenance"].items()},
                 sha256=None if document["sha256"] is None else str(document["sha256"]),
                 golden=None if golden is None else _golden_from_json(golden),
+                action_map=_action_map_from_json(document.get("action_map", [])),
             )
         except KeyError as error:
             raise ArtifactError(f"contract: field {error} is missing") from error
         except (TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"contract: a field has the wrong kind of value: {error}") from error
+
+    def _check_action_map(self) -> None:
+        stages = self.action_map or ()
+        if len(stages) > MOST_STAGES:
+            raise ArtifactError(f"contract: action_map has {len(stages)} stages; at most {MOST_STAGES} are possible")
+        for values in (values for s in stages for values in (s.scale, s.offset, s.low, s.high)):
+            if values and len(values) != self.action_size:
+                raise ArtifactError(
+                    f"contract: action_map has a list of {len(values)} numbers; the action has {self.action_size} "
+                    "elements"
+                )
+
+
+def distribution_of(outputs: Sequence[TensorSpec]) -> Distribution | None:
+    """What outputs say can be drawn: `mean` and `log_std`, or an index and `logits`; None for plain actions."""
+    if len(outputs) >= 2:
+        first, second = outputs[:2]
+        if (first.name, second.name) == ("mean", "log_std") and first.size == second.size:
+            return "gaussian"
+        if first.size == 1 and second.name == "logits":
+            return "categorical"
+    return None
+
+
+def previous_action_of(outputs: Sequence[TensorSpec], state: Sequence[StateSlot]) -> slice | None:
+    """Where the slot `prev_action` lies in the flat hidden vector, if it holds an action; None without one."""
+    offset = 0
+    for slot in state:
+        if slot.name == "prev_action" and slot.size == outputs[0].size:
+            return slice(offset, offset + slot.size)
+        offset += slot.size
+    return None
 
 
 def sealed(text: str) -> str:
@@ -348,15 +424,25 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not allowed")
 
 
+# JSON has no infinity: an unbounded element is null.
+
+
+def _bounds_to_json(bounds: Sequence[float]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in bounds]
+
+
+def _bounds_from_json(values: Sequence[Any], unbounded: float) -> tuple[float, ...]:
+    return tuple(unbounded if value is None else float(value) for value in values)
+
+
 def _tensor_to_json(spec: TensorSpec) -> dict[str, Any]:
-    # JSON has no infinity: an unbounded element is null.
     return {
         "name": spec.name,
         "size": spec.size,
         "element_names": list(spec.element_names),
         "units": list(spec.units),
-        "low": [value if math.isfinite(value) else None for value in spec.low],
-        "high": [value if math.isfinite(value) else None for value in spec.high],
+        "low": _bounds_to_json(spec.low),
+        "high": _bounds_to_json(spec.high),
     }
 
 
@@ -366,8 +452,38 @@ def _tensor_from_json(document: Mapping[str, Any]) -> TensorSpec:
         size=int(document["size"]),
         element_names=tuple(str(name) for name in document["element_names"]),
         units=tuple(str(unit) for unit in document["units"]),
-        low=tuple(-math.inf if value is None else float(value) for value in document["low"]),
-        high=tuple(math.inf if value is None else float(value) for value in document["high"]),
+        low=_bounds_from_json(document["low"], -math.inf),
+        high=_bounds_from_json(document["high"], math.inf),
+    )
+
+
+def _stage_to_json(stage: ActionStage) -> dict[str, Any]:
+    return {
+        "squash": stage.squash,
+        "scale": list(stage.scale),
+        "offset": list(stage.offset),
+        "low": _bounds_to_json(stage.low),
+        "high": _bounds_to_json(stage.high),
+    }
+
+
+def _action_map_from_json(documents: Sequence[Mapping[str, Any]] | None) -> tuple[ActionStage, ...] | None:
+    if documents is None:
+        return None
+    if not isinstance(documents, list):
+        raise TypeError(f"action_map is {type(documents).__name__}, not a list")
+    return tuple(_stage_from_json(document) for document in documents)
+
+
+def _stage_from_json(document: Mapping[str, Any]) -> ActionStage:
+    if type(document["squash"]) is not bool:
+        raise TypeError(f"squash is {document['squash']!r}, not true or false")
+    return ActionStage(
+        squash=document["squash"],
+        scale=tuple(float(value) for value in document["scale"]),
+        offset=tuple(float(value) for value in document["offset"]),
+        low=_bounds_from_json(document["low"], -math.inf),
+        high=_bounds_from_json(document["high"], math.inf),
     )
 
 

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion.errors import GanglionError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
-    from ganglion.contract import Contract
+    from ganglion.contract import ActionStage, Contract
 
     Doubles = NDArray[np.float64]
 
-__all__ = ["ActionSampler", "philox", "standard_gumbel", "standard_normal"]
+__all__ = ["ActionSampler", "mapped", "philox", "standard_gumbel", "standard_normal"]
 
 _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
@@ -89,15 +93,29 @@ class ActionSampler:
         contract: of a policy whose outputs are a distribution, see `Contract.distribution`.
         seed: 64 bits.
         batch: number of rows.
+
+    Attributes:
+        log_prob: `[batch]`, log probability of the actions that were drawn last, before the action map.
+        own_action: `[batch, n]`, these actions before the action map: what the state slot `prev_action` holds.
+
+    Raises:
+        GanglionError: the outputs are no distribution, or `action_map` is None.
     """
 
     def __init__(self, contract: Contract, seed: int, batch: int = 1) -> None:
+        if contract.distribution is None or contract.action_map is None:
+            raise GanglionError(
+                f"no actions can be drawn from the outputs {[spec.name for spec in contract.outputs]}: they are "
+                "neither mean and log_std nor an index and logits, or nothing says what becomes of a drawn action"
+            )
         self._gaussian = contract.distribution == "gaussian"
+        self._stages = contract.action_map
+        self._needs_unmapped = self._gaussian and any(spec.name == "unmapped_mean" for spec in contract.outputs)
         self._key = (seed & 0xFFFFFFFF, seed >> 32)
         self._step = np.zeros(batch, np.uint32)
         self._episode = np.zeros(batch, np.uint32)
         self.log_prob = np.full(batch, np.nan, np.float32)
-        """`[batch]`, log probability of the actions that were drawn last."""
+        self.own_action = np.full((batch, contract.action_size), np.nan, np.float32)
 
     def reset(self, rows: NDArray[np.bool_]) -> None:
         """Begins a new episode in the rows that are set and have stepped."""
@@ -105,20 +123,35 @@ class ActionSampler:
         self._episode[begins] += 1
         self._step[begins] = 0
 
-    def draw(self, first: NDArray[np.float32], parameters: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Draws one action for each row and counts the step.
+    def draw(
+        self,
+        first: NDArray[np.float32],
+        parameters: NDArray[np.float32],
+        unmapped_mean: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Draws one action for each row, maps it to a command, and counts the step.
 
         Args:
             first: `[batch, n]`, the first output: the mean (or the best index, which is not used).
             parameters: `[batch, m]`, the second output: `log_std` or `logits`.
+            unmapped_mean: `[batch, n]`, the output of that name; needed where the contract has one.
+
+        Raises:
+            ValueError: `unmapped_mean` is missing.
         """
-        bits = self._bits(parameters.shape[1])
+        if self._needs_unmapped and unmapped_mean is None:
+            raise ValueError("the mean is mapped to a command: give the output 'unmapped_mean' as well")
+        self.own_action = self._drawn(first if unmapped_mean is None else unmapped_mean, parameters)
         self._step += 1
+        return mapped(self._stages, self.own_action)
+
+    def _drawn(self, mean: NDArray[np.float32], parameters: NDArray[np.float32]) -> NDArray[np.float32]:
+        bits = self._bits(parameters.shape[1])
         second = parameters.astype(np.float64)
         if self._gaussian:
             noise = standard_normal(bits)
             self.log_prob = _sum(-(0.5 * noise * noise + second + _HALF_LOG_2PI)).astype(np.float32)
-            return (first.astype(np.float64) + _exp(second) * noise).astype(np.float32)
+            return (mean.astype(np.float64) + _exp(second) * noise).astype(np.float32)
         best: NDArray[np.intp] = np.argmax(second + standard_gumbel(bits), axis=1, keepdims=True)
         relative = second - np.max(second, axis=1, keepdims=True)
         chosen = np.take_along_axis(relative, best, axis=1)[:, 0]
@@ -131,6 +164,18 @@ class ActionSampler:
         counter[..., 0], counter[..., 1] = self._step[:, None], self._episode[:, None]
         counter[..., 2], counter[..., 3] = np.arange(rows)[:, None], np.arange(blocks)
         return philox(counter, self._key).reshape(rows, -1)[:, :count]
+
+
+def mapped(stages: Sequence[ActionStage], action: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Takes actions `[..., n]` through the stages of an action map, as the runtime does with those it has drawn."""
+    value = action.astype(np.float64)
+    for stage in stages:
+        value = _tanh(value) if stage.squash else value
+        value = np.asarray(stage.scale) * value if stage.scale else value
+        value = value + np.asarray(stage.offset) if stage.offset else value
+        for bounds, beyond in ((stage.low, np.less), (stage.high, np.greater)):
+            value = np.where(beyond(value, bounds), bounds, value) if bounds else value
+    return value.astype(np.float32)
 
 
 # What follows does the same operations in the same order as the C++ file, so that every bit is the same.
@@ -175,3 +220,11 @@ def _exp(x: Doubles) -> Doubles:
     for k in range(13, 0, -1):
         series = series * r / k + 1.0
     return np.asarray(np.ldexp(series, n.astype(np.int32)), np.float64)
+
+
+def _tanh(x: Doubles) -> Doubles:
+    square = x * x
+    near = x * (1.0 - square * (1.0 / 3.0 - square * (2.0 / 15.0 - square * (17.0 / 315.0))))
+    e = _exp(-2.0 * np.abs(x))
+    size = (1.0 - e) / (1.0 + e)
+    return np.where(np.abs(x) < 0.01, near, np.where(x < 0.0, -size, size))

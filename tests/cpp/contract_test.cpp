@@ -102,6 +102,31 @@ TEST_CASE("the digest in a contract covers all of its text, of whatever form") {
   CHECK(ganglion::detail::read_contract(text).is_sealed);
 }
 
+TEST_CASE("an action map survives JSON without loss, and may be empty or unknown") {
+  Contract contract = example();
+  CHECK(contract.to_json().find("action_map") == std::string::npos);
+  CHECK(Contract::from_json(contract.to_json()).action_map->empty());
+  contract.action_map = {{true, {0.1}, {-1e-30}, {-INFINITY}, {0.5}}, {}};
+  const std::string text = contract.to_json();
+  const Contract back = Contract::from_json(text);
+  CHECK_EQUAL(back.to_json(), text);
+  CHECK_EQUAL(back.action_map->size(), 2U);
+  CHECK(back.action_map->front().squash && back.action_map->front().scale[0] == 0.1);
+  CHECK(std::isinf(back.action_map->front().low[0]));
+  const auto damage = [&](const std::string& from, const std::string& to, const char* says) {
+    CHECK_ERROR(Contract::from_json(sealed(replaced(text, from, to))), ErrorCode::bad_artifact, says);
+  };
+  damage("\"scale\":[0.1]", "\"scale\":[0.1,0.1]", "list of 2 numbers; the action has 1 elements");
+  damage("\"low\":[null]", "\"low\":[2.0]", "lower bound above");
+  damage("\"squash\":true", "\"squash\":1", "damaged JSON");
+  damage("\"offset\":[-1e-30]", "\"offset\":[null]", "damaged JSON");
+  damage("\"action_map\":[", "\"action_map\":7,\"x\":[", "list of at most 16");
+  contract.action_map = std::vector<ganglion::ActionStage>(17);
+  CHECK_ERROR(Contract::from_json(contract.to_json()), ErrorCode::bad_artifact, "list of at most 16");
+  contract.action_map.reset();
+  CHECK(!Contract::from_json(contract.to_json()).action_map);
+}
+
 TEST_CASE("a contract cut anywhere is refused, never half-read") {
   const std::string text = example().to_json();
   for (std::size_t length = 0; length < text.size(); ++length) {

@@ -2,9 +2,11 @@
 
 #include "realtime/sampling.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "check.hpp"
@@ -29,8 +31,9 @@ std::vector<std::uint32_t> stream(std::size_t count) {
 /// A loop whose engine answers mean 2, -1 and log_std 0, -20 in every row, and remembers its action.
 class Rig {
  public:
-  explicit Rig(std::size_t batch, std::optional<std::uint64_t> seed)
-      : loop_(shape(batch, seed), ganglion::native::kernels_for(Isa::automatic)->all_finite, false), batch_(batch) {}
+  explicit Rig(std::size_t batch, std::optional<std::uint64_t> seed, ActionMap map = {})
+      : loop_(shape(batch, seed, std::move(map)), ganglion::native::kernels_for(Isa::automatic)->all_finite, false),
+        batch_(batch) {}
 
   std::vector<float> step() {
     std::vector<float> action(2 * batch_);
@@ -57,7 +60,7 @@ class Rig {
   float log_std = 0.0F;
 
  private:
-  static LoopShape shape(std::size_t batch, std::optional<std::uint64_t> seed) {
+  static LoopShape shape(std::size_t batch, std::optional<std::uint64_t> seed, ActionMap map) {
     LoopShape shape;
     shape.batch = batch;
     shape.observation = 1;
@@ -65,6 +68,7 @@ class Rig {
     shape.outputs = {2, 2};
     shape.initial_state = {0.5F, 0.0F, 0.0F};
     shape.applied_action = 1;
+    shape.action_map = std::move(map);
     if (seed) shape.sampling = Sampling{Distribution::gaussian, 2, *seed, std::nullopt};
     return shape;
   }
@@ -175,6 +179,47 @@ TEST_CASE("every output is checked, not the action alone") {
     static_cast<void>(rig.step());
     CHECK_EQUAL(rig.status, Status::ok);
   }
+}
+
+TEST_CASE("what is drawn is mapped, and remembered as it was drawn") {
+  const ActionMap map({{false, {10.0, 2.0}, {0.0, 1.0}, {}, {}}, {true, {}, {}, {-0.5, -INFINITY}, {}}}, 2);
+  Rig plain(2, 11);
+  Rig mapped(2, 11, map);
+  const auto own = plain.step();
+  const auto commands = mapped.step();
+  CHECK(std::abs(commands[1] - std::tanh(2.0F * own[1] + 1.0F)) < 1e-6F);
+  CHECK(commands[0] >= -0.5F && commands[2] >= -0.5F);
+  CHECK(std::equal(plain.loop().state().begin(), plain.loop().state().end(), mapped.loop().state().begin()));
+  CHECK_EQUAL(mapped.loop().set_applied_action(commands), Status::ok);
+  CHECK(std::equal(plain.loop().state().begin(), plain.loop().state().end(), mapped.loop().state().begin()));
+}
+
+TEST_CASE("a drawn action that overflows behind its map is refused") {
+  Rig rig(1, 5, ActionMap({{false, {3e38, 1.0}, {}, {}, {}}}, 2));
+  static_cast<void>(rig.step());
+  CHECK_EQUAL(rig.status, Status::non_finite_action);
+}
+
+TEST_CASE("a command leads back to what the policy would have given") {
+  const ActionMap map({{true, {2.0, 0.0}, {1.0, 1.0}, {}, {2.5, 5.0}}}, 2);
+  for (const float value : {-7.0F, -0.3F, -1e-4F, 0.0F, 0.009F, 0.011F, 0.8F, 7.0F}) {
+    std::array<float, 2> action{value, value};
+    map.apply(action.data());
+    CHECK(std::abs(action[0] - std::fmin(2.0F * std::tanh(value) + 1.0F, 2.5F)) < 1e-6F);
+    // One that is known stays, whatever was clipped, and so does one that no command tells of.
+    std::array<float, 2> known{value, 9.0F};
+    map.undo(action.data(), known.data());
+    CHECK_EQUAL(known[0], value);
+    CHECK_EQUAL(known[1], 9.0F);
+    std::array<float, 2> unknown{0.5F, 9.0F};
+    map.undo(action.data(), unknown.data());
+    std::array<float, 2> again = unknown;
+    map.apply(again.data());
+    CHECK(std::abs(again[0] - action[0]) < 1e-5F);
+  }
+  std::array<float, 2> far{0.0F, 0.0F};
+  map.undo(std::array<float, 2>{3e38F, 0.0F}.data(), far.data());
+  CHECK(far[0] > 8.0F && far[0] < 9.0F);
 }
 
 TEST_CASE("what was executed can be told") {

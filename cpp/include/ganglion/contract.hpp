@@ -37,6 +37,16 @@ struct Golden {
   double tolerance = 1e-5;           ///< accepted |difference| / max(1, |recorded|)
 };
 
+/// One step on the way from what a policy itself gives or draws to a command: clip(scale * x + offset, low, high), with
+/// tanh(x) in place of x where `squash`. Lists have one number per element of the action, or none.
+struct ActionStage {
+  bool squash = false;
+  std::vector<double> scale;   ///< none: 1
+  std::vector<double> offset;  ///< none: 0
+  std::vector<double> low;     ///< -infinity where unbounded
+  std::vector<double> high;    ///< +infinity where unbounded
+};
+
 /// Everything a controller must know about a policy; the same data as `ganglion.Contract` in Python.
 struct Contract {
   std::vector<TensorSpec> inputs;   ///< the observation vector is their concatenation, in this order
@@ -47,6 +57,9 @@ struct Contract {
   std::optional<double> period_s;    ///< control period the policy was trained at, in seconds
   std::map<std::string, std::string> provenance;
   std::string sha256;  ///< over program and weights; empty in a file that carries no contract
+  /// From an action that is drawn, or that the slot prev_action holds, to a command. Drawn around the output
+  /// `unmapped_mean` where there is one, else around the first. None: not known, so nothing is drawn or told.
+  std::optional<std::vector<ActionStage>> action_map = std::vector<ActionStage>();
   std::optional<Golden> golden;
 
   [[nodiscard]] std::size_t observation_size() const noexcept;

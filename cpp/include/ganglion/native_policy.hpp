@@ -62,7 +62,9 @@ class NativePolicy final {
   [[nodiscard]] Status set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING;
 
   /// Tells a policy with a slot prev_action what was executed in place of its last action, [batch, action_size]; the
-  /// next step uses it. bad_size where the policy has no such slot; non_finite_action refuses NaN and infinity.
+  /// next step uses it, as what the policy would have given itself for that command (`Contract::action_map`); a command
+  /// that it gave changes nothing. bad_size where the policy has no such slot, or no known action map;
+  /// non_finite_action refuses NaN and infinity.
   [[nodiscard]] Status set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING;
 
   [[nodiscard]] const Contract& contract() const noexcept GANGLION_NONBLOCKING;

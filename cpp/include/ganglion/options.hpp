@@ -66,14 +66,15 @@ inline constexpr std::array engine_table{
 }
 
 // type, name, default, what it says
-#define GANGLION_NATIVE_OPTIONS(OPTION)                                                                             \
-  OPTION(int, warmup_steps, 20, "steps run at load; they leave no trace in the state")                              \
-  OPTION(bool, self_test, true, "check that the file still follows its golden trajectory, and refuse it where not") \
-  OPTION(std::size_t, batch, 0, "rows for an artifact that takes any number; 0: what the contract says, else 1")    \
-  OPTION(bool, lock_memory, false, "native: mlock weights and buffers; refuses to load where that is not allowed")  \
-  OPTION(std::optional<std::uint64_t>, sample_seed, std::nullopt,                                                   \
-         "draw actions with this seed, from the outputs mean and log_std or from logits; none: the mean, the best " \
-         "index")
+#define GANGLION_NATIVE_OPTIONS(OPTION)                                                                              \
+  OPTION(int, warmup_steps, 20, "steps run at load; they leave no trace in the state")                               \
+  OPTION(bool, self_test, true, "check that the file still follows its golden trajectory, and refuse it where not")  \
+  OPTION(std::size_t, batch, 0, "rows for an artifact that takes any number; 0: what the contract says, else 1")     \
+  OPTION(bool, lock_memory, false, "native: mlock weights and buffers; refuses to load where that is not allowed")   \
+  OPTION(std::optional<std::uint64_t>, sample_seed, std::nullopt,                                                    \
+         "draw actions with this seed, from mean and log_std or from logits, and take them through the action map; " \
+         "none: "                                                                                                    \
+         "the mean, the best index")
 
 #define GANGLION_LOAD_OPTIONS(OPTION)                                                                            \
   OPTION(Engine, engine, Engine::automatic, "what runs it; automatic: by the kind of the file")                  \

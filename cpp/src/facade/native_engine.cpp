@@ -1,5 +1,6 @@
 #include "facade/native_engine.hpp"
 
+#include <string_view>
 #include <utility>
 
 #include "engines/open.hpp"
@@ -65,30 +66,43 @@ std::optional<std::size_t> applied_action_of(const Contract& contract) {
   return std::nullopt;
 }
 
-/// Where the output log_prob begins in the outputs of one row.
-std::optional<std::size_t> log_prob_of(const Contract& contract) {
+/// Where an output begins in the outputs of one row.
+std::optional<std::size_t> place_of(const Contract& contract, std::string_view name, std::size_t size) {
   std::size_t offset = 0;
   for (const TensorSpec& spec : contract.outputs) {
-    if (spec.name == "log_prob" && spec.size == 1) return offset;
+    if (spec.name == name && spec.size == size) return offset;
     offset += spec.size;
   }
   return std::nullopt;
 }
 
-realtime::Sampling sampling_of(const std::string& name, const Contract& contract, std::uint64_t seed) {
-  const auto& outputs = contract.outputs;
-  if (outputs.size() >= 2) {
-    const TensorSpec& first = outputs[0];
-    const TensorSpec& second = outputs[1];
-    if (first.name == "mean" && second.name == "log_std" && first.size == second.size) {
-      return {realtime::Distribution::gaussian, second.size, seed, log_prob_of(contract)};
-    }
-    if (first.size == 1 && second.name == "logits")
-      return {realtime::Distribution::categorical, second.size, seed, log_prob_of(contract)};
+std::optional<realtime::Distribution> distribution_of(const Contract& contract) {
+  if (contract.outputs.size() < 2) return std::nullopt;
+  const TensorSpec& first = contract.outputs[0];
+  const TensorSpec& second = contract.outputs[1];
+  if (first.name == "mean" && second.name == "log_std" && first.size == second.size) {
+    return realtime::Distribution::gaussian;
   }
-  throw Error(ErrorCode::bad_option, "'" + name +
-                                         "': a seed was given to sample with, but the first outputs are neither mean "
-                                         "and log_std nor an index and logits; load it without a seed");
+  if (first.size == 1 && second.name == "logits") return realtime::Distribution::categorical;
+  return std::nullopt;
+}
+
+realtime::Sampling sampling_of(const std::string& name, const Contract& contract, std::uint64_t seed) {
+  const auto distribution = distribution_of(contract);
+  if (!distribution) {
+    throw Error(ErrorCode::bad_option, "'" + name +
+                                           "': a seed was given to sample with, but the first outputs are neither mean "
+                                           "and log_std nor an index and logits; load it without a seed");
+  }
+  if (!contract.action_map) {
+    throw Error(ErrorCode::bad_option,
+                "'" + name +
+                    "': a seed was given to sample with, but nothing says what becomes of a drawn action (squashing, "
+                    "scaling, clipping) on its way to a command; load it without a seed, or export the policy with "
+                    "ganglion, which writes that down");
+  }
+  return {*distribution, contract.outputs[1].size, seed, place_of(contract, "log_prob", 1),
+          place_of(contract, "unmapped_mean", contract.action_size()).value_or(0)};
 }
 
 }  // namespace
@@ -112,7 +126,10 @@ realtime::Loop make_loop(const std::string& name, const Contract& contract, std:
   shape.hidden = contract.hidden_size();
   for (const TensorSpec& spec : contract.outputs) shape.outputs.push_back(spec.size);
   shape.initial_state = contract.initial_state;
-  shape.applied_action = applied_action_of(contract);
+  if (contract.action_map) {
+    shape.applied_action = applied_action_of(contract);
+    shape.action_map = realtime::ActionMap(*contract.action_map, contract.action_size());
+  }
   if (sample_seed) shape.sampling = sampling_of(name, contract, *sample_seed);
   realtime::Loop loop(std::move(shape), native::kernels_for(realtime::Isa::automatic)->all_finite, lock_memory);
   if (!loop.valid()) throw Error(ErrorCode::engine_failure, "'" + name + "': " + out_of_memory(lock_memory));

@@ -20,6 +20,12 @@ using detail::Artifact;
 using detail::ArtifactKind;
 using detail::Failure;
 
+/// Nobody has said what becomes of the actions of a file without a contract.
+Reading foreign(Reading reading) {
+  reading.contract.action_map.reset();
+  return reading;
+}
+
 Reading read_torchscript_module(const std::filesystem::path& path, detail::EngineModel& model,
                                 const ReadingHints& hints) {
   std::vector<const char*> names;
@@ -30,14 +36,14 @@ Reading read_torchscript_module(const std::filesystem::path& path, detail::Engin
   const std::span<const char* const> told(names);
   const detail::Inference* inference = model.infer(hints.state ? &told : nullptr, failure);
   if (inference == nullptr) detail::raise(path, failure);
-  return detail::reading_of(*inference);
+  return foreign(detail::reading_of(*inference));
 }
 
 /// What an ONNX file without a contract seems to be; errors name the file.
 Reading read_onnx_model(std::span<const std::byte> bytes, const std::filesystem::path& path,
                         const ReadingHints& hints) {
   try {
-    return detail::read_foreign_onnx(bytes, path.parent_path(), hints);
+    return foreign(detail::read_foreign_onnx(bytes, path.parent_path(), hints));
   } catch (const Error& error) {
     throw Error(error.code(), "'" + path.string() + "': " + error.what());
   }

@@ -14,6 +14,7 @@ using detail::Json;
 constexpr int newest_format = 2;
 // Larger sizes are damage, not policies; the limit also keeps products of sizes from overflowing.
 constexpr std::size_t largest_size = std::size_t{1} << 24;
+constexpr std::size_t most_stages = 16;
 
 [[noreturn]] void refuse(const std::string& why) {
   throw Error(ErrorCode::bad_artifact, "contract: " + why + "; export the policy again");
@@ -132,6 +133,58 @@ Json write_golden(const Golden& golden) {
           {"tolerance", golden.tolerance}};
 }
 
+std::vector<double> read_factors(const Json& values) {
+  auto factors = values.get<std::vector<double>>();
+  for (const double factor : factors) {
+    if (!std::isfinite(factor)) refuse("action_map has a scale or offset that is not finite");
+  }
+  return factors;
+}
+
+ActionStage read_stage(const Json& document, std::size_t action_size) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  ActionStage stage;
+  stage.squash = document.at("squash").get<bool>();
+  stage.scale = read_factors(document.at("scale"));
+  stage.offset = read_factors(document.at("offset"));
+  stage.low = read_bounds(document.at("low"), -infinity);
+  stage.high = read_bounds(document.at("high"), infinity);
+  for (const auto* const list : {&stage.scale, &stage.offset, &stage.low, &stage.high}) {
+    if (!list->empty() && list->size() != action_size) {
+      refuse("action_map has a list of " + std::to_string(list->size()) + " numbers; the action has " +
+             std::to_string(action_size) + " elements");
+    }
+  }
+  for (std::size_t i = 0; i < stage.low.size() && i < stage.high.size(); ++i) {
+    if (stage.low[i] > stage.high[i]) refuse("action_map has a lower bound above the upper bound");
+  }
+  return stage;
+}
+
+std::optional<std::vector<ActionStage>> read_action_map(const Json& document, std::size_t action_size) {
+  const auto found = document.find("action_map");
+  if (found == document.end()) return std::vector<ActionStage>();
+  if (found->is_null()) return std::nullopt;
+  if (!found->is_array() || found->size() > most_stages) {
+    refuse("action_map must be a list of at most " + std::to_string(most_stages) + " stages");
+  }
+  std::vector<ActionStage> stages;
+  for (const Json& stage : *found) stages.push_back(read_stage(stage, action_size));
+  return stages;
+}
+
+Json write_action_map(const std::vector<ActionStage>& stages) {
+  Json documents = Json::array();
+  for (const ActionStage& stage : stages) {
+    documents.push_back({{"squash", stage.squash},
+                         {"scale", stage.scale},
+                         {"offset", stage.offset},
+                         {"low", write_bounds(stage.low)},
+                         {"high", write_bounds(stage.high)}});
+  }
+  return documents;
+}
+
 void check_format(const Json& document) {
   if (!document.is_object()) refuse("the JSON document is not an object");
   const auto format = document.find("format");
@@ -181,6 +234,7 @@ Contract read_contract(const Json& document) {
   if (const Json& dtype = document.at("dtype"); dtype != "float32") refuse("dtype " + dtype.dump() + " is not float32");
   contract.provenance = document.at("provenance").get<std::map<std::string, std::string>>();
   if (const Json& digest = document.at("sha256"); !digest.is_null()) contract.sha256 = digest.get<std::string>();
+  contract.action_map = read_action_map(document, contract.action_size());
   if (const Json& golden = document.at("golden"); !golden.is_null()) {
     contract.golden = read_golden(golden, contract.observation_size(), contract.output_size());
   }
@@ -204,7 +258,7 @@ detail::StoredContract detail::read_contract(std::string_view text) {
 Contract Contract::from_json(std::string_view text) { return detail::read_contract(text).contract; }
 
 std::string Contract::to_json() const {
-  const Json document = {
+  Json document = {
       {"format", newest_format},
       {detail::seal_key, std::string(detail::seal_digits, '0')},
       {"inputs", write_tensors(inputs)},
@@ -223,6 +277,11 @@ std::string Contract::to_json() const {
       {"sha256", sha256.empty() ? Json(nullptr) : Json(sha256)},
       {"golden", golden ? write_golden(*golden) : Json(nullptr)},
   };
+  if (!action_map) {
+    document["action_map"] = nullptr;
+  } else if (!action_map->empty()) {
+    document["action_map"] = write_action_map(*action_map);
+  }
   // Names of other exporters may hold any bytes.
   return detail::sealed(document.dump(-1, ' ', false, Json::error_handler_t::replace));
 }

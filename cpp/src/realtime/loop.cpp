@@ -91,11 +91,20 @@ bool Loop::only_masked(std::size_t phase) const noexcept GANGLION_NONBLOCKING {
 }
 
 bool Loop::sample(ActionSampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING {
+  const float* const mean = outputs_[phase] + shape_.batch * sampler.mean();
   const std::optional<std::size_t> at = sampler.log_prob();
   float* const log_prob = at ? outputs_[phase] + shape_.batch * *at : nullptr;
-  sampler.draw({outputs_[phase], action_size_}, outputs_[phase] + action_size_, sampled_, log_prob);
+  sampler.draw({mean, action_size_}, outputs_[phase] + action_size_, sampled_, log_prob);
   if (!all_finite_(sampled_, action_size_) || (at && !all_finite_(log_prob, shape_.batch))) return false;
-  note_applied_action(phase, sampled_);
+  const std::size_t size = action_size_ / shape_.batch;
+  for (std::size_t row = 0; row < shape_.batch; ++row) {
+    float* const own = sampled_ + row * size;
+    if (shape_.applied_action) {
+      std::memcpy(state_[phase] + row * shape_.hidden + *shape_.applied_action, own, size * sizeof(float));
+    }
+    if (!shape_.action_map.empty()) shape_.action_map.apply(own);
+  }
+  if (!all_finite_(sampled_, action_size_)) return false;
   sampler.count_step();
   return true;
 }
@@ -103,17 +112,17 @@ bool Loop::sample(ActionSampler& sampler, std::size_t phase) noexcept GANGLION_N
 Status Loop::set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING {
   if (!shape_.applied_action || action.size() != action_size_) return Status::bad_size;
   if (!all_finite_(action.data(), action.size())) return Status::non_finite_action;
-  note_applied_action(phase_, action.data());
-  return Status::ok;
-}
-
-void Loop::note_applied_action(std::size_t phase, const float* action) noexcept GANGLION_NONBLOCKING {
-  if (!shape_.applied_action) return;
   const std::size_t size = action_size_ / shape_.batch;
   for (std::size_t row = 0; row < shape_.batch; ++row) {
-    std::memcpy(state_[phase] + row * shape_.hidden + *shape_.applied_action, action + row * size,
-                size * sizeof(float));
+    float* const own = state_[phase_] + row * shape_.hidden + *shape_.applied_action;
+    const float* const told = action.data() + row * size;
+    if (shape_.action_map.empty()) {
+      std::memcpy(own, told, size * sizeof(float));
+    } else {
+      shape_.action_map.undo(told, own);
+    }
   }
+  return Status::ok;
 }
 
 void Loop::copy_from(const Loop& other) {

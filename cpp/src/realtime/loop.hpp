@@ -13,6 +13,7 @@
 
 #include "ganglion/realtime.hpp"
 #include "ganglion/status.hpp"
+#include "realtime/action_map.hpp"
 #include "realtime/memory.hpp"
 #include "realtime/sampling.hpp"
 
@@ -26,6 +27,7 @@ struct LoopShape {
   std::vector<std::size_t> outputs;
   std::vector<float> initial_state;           ///< [hidden]
   std::optional<std::size_t> applied_action;  ///< where in the state the action stands that was executed last
+  ActionMap action_map;                       ///< from what stands there, or is drawn, to a command
   std::optional<Sampling> sampling;           ///< none: the action is the first output
 };
 
@@ -84,9 +86,8 @@ class Loop {
   }
   [[nodiscard]] bool only_masked(std::size_t phase) const noexcept GANGLION_NONBLOCKING;
   void reset_row(std::size_t row) noexcept GANGLION_NONBLOCKING;
-  /// Draws actions from the outputs of a phase and notes them in its state; false: one is not finite.
+  /// Draws actions from the outputs of a phase, notes them in its state and maps them; false: one is not finite.
   [[nodiscard]] bool sample(ActionSampler& sampler, std::size_t phase) noexcept GANGLION_NONBLOCKING;
-  void note_applied_action(std::size_t phase, const float* action) noexcept GANGLION_NONBLOCKING;
 
   LoopShape shape_;
   std::size_t observation_size_;

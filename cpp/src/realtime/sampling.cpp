@@ -1,11 +1,11 @@
-// Built with -ffp-contract=off, and with nothing of the C library that rounds its own way: sums, products, quotients
-// and square roots are the same on every machine.
+// Built with -ffp-contract=off; see elementary.hpp.
 
 #include "realtime/sampling.hpp"
 
 #include <cmath>
 #include <limits>
-#include <numbers>
+
+#include "realtime/elementary.hpp"
 
 namespace ganglion::realtime {
 
@@ -18,35 +18,6 @@ double polynomial(const std::array<double, Size>& coefficients, double x) noexce
   double value = coefficients[Size - 1];
   for (std::size_t i = Size - 1; i-- > 0;) value = value * x + coefficients[i];
   return value;
-}
-
-// NOLINTNEXTLINE(modernize-use-std-numbers): shorter than log(2) on purpose
-constexpr double ln2_high = 6.93147180369123816490e-01;  // its last bits are zero: n * ln2_high is exact
-constexpr double ln2_low = 1.90821492927058770002e-10;
-
-/// log(m 2^e) = 2 atanh((m - 1) / (m + 1)) + e log(2), by the series of atanh.
-double logarithm(double x) noexcept {
-  int exponent = 0;
-  double m = std::frexp(x, &exponent);
-  if (m < 0.70710678118654752440) {
-    m = m * 2.0;
-    exponent = exponent - 1;
-  }
-  const double f = (m - 1.0) / (m + 1.0);
-  const double square = f * f;
-  double series = 1.0 / 23.0;
-  for (int k = 21; k > 0; k -= 2) series = series * square + 1.0 / k;
-  const auto e = static_cast<double>(exponent);
-  return e * ln2_high + (2.0 * f * series + e * ln2_low);
-}
-
-double exponential(double x) noexcept {
-  const double inside = std::fmin(std::fmax(x, -700.0), 700.0);
-  const double n = std::nearbyint(inside * std::numbers::log2e);
-  const double r = (inside - n * ln2_high) - n * ln2_low;
-  double series = 1.0;
-  for (int k = 13; k > 0; --k) series = series * r / k + 1.0;
-  return std::ldexp(series, static_cast<int>(n));
 }
 
 double quantile(std::uint32_t bits) noexcept { return (static_cast<double>(bits) + 0.5) * 0x1p-32; }
@@ -107,13 +78,13 @@ double standard_gumbel(std::uint32_t bits) noexcept GANGLION_NONBLOCKING {
 
 ActionSampler::ActionSampler(const Sampling& sampling, std::size_t batch) : sampling_(sampling), rows_(batch) {}
 
-void ActionSampler::draw(std::span<const float> first, const float* parameters, float* action,
+void ActionSampler::draw(std::span<const float> mean, const float* parameters, float* action,
                          float* log_prob) const noexcept GANGLION_NONBLOCKING {
-  const std::size_t size = first.size() / rows_.size();
+  const std::size_t size = mean.size() / rows_.size();
   for (std::size_t row = 0; row < rows_.size(); ++row) {
     const float* const own = parameters + row * sampling_.parameters;
     const double found = sampling_.distribution == Distribution::gaussian
-                             ? draw_gaussian(row, first.subspan(row * size, size), own, action + row * size)
+                             ? draw_gaussian(row, mean.subspan(row * size, size), own, action + row * size)
                              : draw_category(row, {own, sampling_.parameters}, action + row);
     if (log_prob != nullptr) log_prob[row] = static_cast<float>(found);
   }

@@ -32,6 +32,7 @@ struct Sampling {
   std::size_t parameters = 0;  ///< elements of the second output in one row
   std::uint64_t seed = 0;
   std::optional<std::size_t> log_prob;  ///< where in the outputs of one row the log probability stands, if it does
+  std::size_t mean = 0;                 ///< where in the outputs of one row the mean stands to draw around
 };
 
 /// Draws the actions of a batch and counts steps and episodes of every row. An episode begins with the first step after
@@ -40,9 +41,11 @@ class ActionSampler {
  public:
   ActionSampler(const Sampling& sampling, std::size_t batch);
 
-  /// first, parameters: the first two outputs, [batch, size]; action: [batch, action_size]; log_prob: [batch] or null.
-  void draw(std::span<const float> first, const float* parameters, float* action,
+  /// Draws what the policy itself gives, before any action map. mean (or the best index): [batch, action_size];
+  /// parameters, the second output: [batch, size]; action: as mean; log_prob: [batch] or null.
+  void draw(std::span<const float> mean, const float* parameters, float* action,
             float* log_prob) const noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] std::size_t mean() const noexcept GANGLION_NONBLOCKING { return sampling_.mean; }
   [[nodiscard]] std::optional<std::size_t> log_prob() const noexcept GANGLION_NONBLOCKING { return sampling_.log_prob; }
   void count_step() noexcept GANGLION_NONBLOCKING;
   void reset(std::size_t row) noexcept GANGLION_NONBLOCKING;

@@ -21,6 +21,7 @@ except ImportError as error:
 
 from ganglion._foundation.targets import check_target as _check_target
 from ganglion.contract import GOLDEN_STEPS as _GOLDEN_STEPS
+from ganglion.export import drawn as _drawn
 from ganglion.export import golden as _golden
 from ganglion.policies.scripting.preparation import check_step as _check_step
 from ganglion.policies.scripting.preparation import prepare as _prepare
@@ -116,6 +117,7 @@ def export(
                 prepared, contract, steps=golden_steps, seed=seed, tolerance=tolerance, recording=recording
             ),
         )
+        _drawn.check_map(prepared, contract)
         return write(prepared, contract, target)
 
 
@@ -151,11 +153,13 @@ def _check_contract(given: Contract, own: Contract) -> None:
     checks = {
         "observation elements": (given.observation_size, own.observation_size),
         "output sizes": ([spec.size for spec in given.outputs], [spec.size for spec in own.outputs]),
+        "action map": (given.action_map, own.action_map),
         "state shapes": ([slot.shape for slot in given.state], [slot.shape for slot in own.state]),
     }
     for what, (said, actual) in checks.items():
         if said != actual:
             raise ExportError(f"the contract does not fit the policy: {what}: contract {said}, policy {actual}")
+    _drawn.check_names(given.outputs, own.outputs)
 
 
 def _provenance(policy: nn.Module) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import torch
 from torch import Tensor, nn
 
+from ganglion.contract import ActionStage
 from ganglion.policies._tensors import as_vector, check_last_axis, match
 from ganglion.policies.kept import kept
 
@@ -106,10 +108,56 @@ class ActionMap(nn.Module):
         value = match(action, self.scale)
         if self.squash:
             value = torch.tanh(value)
-        value = self.scale * value + self.offset
-        if self.low is not None or self.high is not None:
-            value = torch.clamp(value, self.low, self.high)
-        return value
+        return self._clip(self.scale * value + self.offset)
+
+    def inverse(self, action: Tensor, known: Tensor) -> Tensor:
+        """Finds what a net would have given for commands, as the C++ runtime does (`cpp/src/realtime/action_map.cpp`).
+
+        Args:
+            action: `[..., n]` commands.
+            known: `[..., n]` outputs of the net. An element that leads to its command already stays: what is clipped
+                has many origins.
+
+        Returns:
+            `[..., n]`.
+        """
+        wanted = match(action, self.scale)
+        reach = self.scale.abs() * (1.0 if self.squash else 0.0) + self.offset.abs()
+        same = (self(known) - wanted).abs() <= 2.0**-20 * (wanted.abs() + reach)
+        value = (wanted - self.offset) / self.scale
+        if self.squash:
+            value = torch.atanh(value.clamp(-1.0 + 2.0**-24, 1.0 - 2.0**-24))
+        return torch.where(same | (self.scale == 0.0), match(known, self.scale), value)
+
+    def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Returns the lowest and the highest commands, infinite where there is no end; both empty if nothing ends."""
+        reach = (
+            self.scale.abs()
+            if self.squash
+            else torch.full_like(self.scale, math.inf).where(self.scale != 0.0, self.scale)
+        )
+        low, high = self._clip(self.offset - reach), self._clip(self.offset + reach)
+        # Rounding can put the ends of a squashed range just inside of the bounds that they were made from.
+        if self.low is not None:
+            low = torch.where(self.low.isfinite(), self.low, low)
+        if self.high is not None:
+            high = torch.where(self.high.isfinite(), self.high, high)
+        if not bool((low.isfinite() | high.isfinite()).any()):
+            return (), ()
+        return tuple(low.tolist()), tuple(high.tolist())
+
+    def stage(self) -> ActionStage:
+        """Returns the map as a contract holds it."""
+
+        def listed(values: Tensor | None) -> tuple[float, ...]:
+            return () if values is None else tuple(values.detach().to(torch.float32).tolist())
+
+        return ActionStage(self.squash, listed(self.scale), listed(self.offset), listed(self.low), listed(self.high))
+
+    def _clip(self, value: Tensor) -> Tensor:
+        if self.low is None and self.high is None:
+            return value
+        return torch.clamp(value, self.low, self.high)
 
     def extra_repr(self) -> str:
         """Text of the settings for `repr`."""

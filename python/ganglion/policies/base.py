@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, unpack_sequence
 
-from ganglion.contract import Contract, StateSlot, TensorSpec
+from ganglion.contract import Contract, StateSlot, TensorSpec, distribution_of, previous_action_of
 from ganglion.data.env_spec import EnvSpec
 from ganglion.policies._tensors import eval_mode, is_tracing, match
 from ganglion.policies.rollout import Rollout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ganglion.contract import ActionStage
 
 _Results = TypeVar("_Results", bound="tuple[Tensor, ...]")
 
@@ -166,6 +168,11 @@ class RecurrentPolicy(TrainablePolicy):
         """Tensors that `forward` returns before the hidden state; the first one is the action."""
         return (self.env_spec.action_spec,)
 
+    @property
+    def action_stages(self) -> tuple[ActionStage, ...]:
+        """What becomes of an action that is drawn, or that `prev_action` holds, until it is a command; here nothing."""
+        return ()
+
     @abstractmethod
     def forward(self, obs: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, ...]:
         """Runs one step.
@@ -188,11 +195,62 @@ class RecurrentPolicy(TrainablePolicy):
         shape = (self.hidden_size,) if batch_size is None else (batch_size, self.hidden_size)
         return self._reference().new_zeros(shape)
 
+    def as_command(self, own: Tensor) -> Tensor:
+        """Maps actions `[..., action_size]` as the policy itself draws them to commands: `action_stages` in torch."""
+        return own
+
+    def with_previous_action(self, hidden: Tensor, own: Tensor) -> Tensor:
+        """Puts an action into the slot `prev_action`, as the policy itself draws it: before `as_command`.
+
+        Args:
+            hidden: `[..., hidden_size]` state behind a step.
+            own: `[..., action_size]` action of that step.
+
+        Returns:
+            The new state; `hidden` itself for a policy without that slot.
+
+        Raises:
+            ValueError: the shapes do not fit each other or the policy.
+        """
+        size = self.output_specs[0].size
+        if hidden.shape[-1:] != (self.hidden_size,) or own.shape != (*hidden.shape[:-1], size):
+            raise ValueError(
+                f"hidden has shape {tuple(hidden.shape)} and action {tuple(own.shape)}; expected [..., "
+                f"{self.hidden_size}] and [..., {size}] with equal leading axes"
+            )
+        place = self.previous_action
+        if place is None:
+            return hidden
+        return torch.cat((hidden[..., : place.start], match(own, hidden), hidden[..., place.stop :]), -1)
+
+    def with_applied_action(self, hidden: Tensor, action: Tensor) -> Tensor:
+        """Tells a hidden state that another command was executed than the policy gave.
+
+        Args:
+            hidden: `[..., hidden_size]` state behind a step.
+            action: `[..., action_size]` command that was executed in that step.
+
+        Returns:
+            The state with what the policy would have given itself for that command as the previous action; `hidden`
+            itself for a policy that does not see it.
+
+        Raises:
+            ValueError: the shapes do not fit each other or the policy.
+        """
+        return self.with_previous_action(hidden, action)
+
+    @property
+    def previous_action(self) -> slice | None:
+        """Where in the hidden state the slot `prev_action` lies that holds an action; None without one."""
+        return previous_action_of(self.output_specs, self.state_layout)
+
     def evaluate(self, rollout: Any, hidden_states_name: str = "hidden_states") -> Tensor | tuple[Tensor, ...]:
         """Runs recorded observations through the policy again, in eval mode, with gradients through time.
 
         Every sub-rollout starts from its first stored hidden state, or from the initial state where none is stored;
-        later stored states are not used. The mode (train or eval) of every module is restored afterwards.
+        of later stored states only the slot `prev_action` is used, because what was executed need not be what the
+        policy says. Without them the policy sees its own actions again. The mode (train or eval) of every module is
+        restored afterwards.
 
         Args:
             rollout: a `Rollout`, or anything that `Rollout.of` takes.
@@ -219,7 +277,9 @@ class RecurrentPolicy(TrainablePolicy):
         sequences = [match(chunk, reference) for chunk in data.split_observations()]
         with eval_mode(self):
             packed = pack_sequence(sequences, enforce_sorted=False)
-            outputs = self._evaluate_packed(packed, match(hidden, reference))
+            previous = self._packed_previous_actions(data)
+            told = () if previous is None else (previous,)
+            outputs = self._evaluate_packed(packed, match(hidden, reference), *told)
             ordered = tuple(torch.cat(unpack_sequence(packed._replace(data=output))) for output in outputs)
         return ordered[0] if len(ordered) == 1 else ordered
 
@@ -241,6 +301,7 @@ class RecurrentPolicy(TrainablePolicy):
             batch=batch,
             period_s=period_s,
             provenance={} if provenance is None else dict(provenance),
+            action_map=self.action_stages if self._is_drawn_or_remembered else (),
         )
 
     def script(self) -> torch.jit.ScriptModule:
@@ -254,12 +315,23 @@ class RecurrentPolicy(TrainablePolicy):
         script: torch.jit.ScriptModule = torch.jit.script(StatefulRecurrentNetwork(self))
         return script
 
-    def _evaluate_packed(self, packed: PackedSequence, hidden: Tensor) -> tuple[Tensor, ...]:
+    def _packed_previous_actions(self, data: Rollout) -> Tensor | None:
+        chunks = data.split_previous_actions(self.previous_action)
+        if chunks is None:
+            return None
+        reference = self._reference()
+        return pack_sequence([match(chunk, reference) for chunk in chunks], enforce_sorted=False).data
+
+    def _evaluate_packed(
+        self, packed: PackedSequence, hidden: Tensor, previous: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Runs a packed batch of observation sequences.
 
         Args:
             packed: observations, longest sequence first.
             hidden: `[sequences, hidden_size]` initial states, in the unsorted order.
+            previous: what the slot `prev_action` holds at each step, packed likewise; None for what the policy says,
+                and always for a policy without that slot.
 
         Returns:
             The data of every output, `[sum T_i, size]`, in the order of `packed.data`.
@@ -268,11 +340,18 @@ class RecurrentPolicy(TrainablePolicy):
             hidden = hidden[packed.sorted_indices]
         steps: list[tuple[Tensor, ...]] = []
         rows = packed.batch_sizes.tolist()
-        for count, obs in zip(rows, torch.split(packed.data, rows), strict=True):
+        told = [None] * len(rows) if previous is None else torch.split(previous, rows)
+        for count, obs, actions in zip(rows, torch.split(packed.data, rows), told, strict=True):
             # Sequences are sorted by length, so those that still run are the first ones.
-            *outputs, hidden = self(obs, hidden[:count])
+            before = hidden[:count]
+            *outputs, hidden = self(obs, before if actions is None else self.with_previous_action(before, actions))
             steps.append(tuple(outputs))
         return tuple(torch.cat(column) for column in zip(*steps, strict=True))
+
+    @property
+    def _is_drawn_or_remembered(self) -> bool:
+        """Whether anybody asks for actions before they are commands: to draw them, or to remember them."""
+        return distribution_of(self.output_specs) is not None or self.previous_action is not None
 
     def _as_batch(self, obs: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
         """Checks the arguments of `forward` and returns both as `[batch, n]`, with device and dtype of the parameters.

@@ -79,7 +79,12 @@ class LayeredPolicy(RecurrentLayersPolicy):
     def _heads(self, features: Tensor) -> tuple[Tensor, ...]:
         return (self.head(features),)
 
-    def _evaluate_packed(self, packed: PackedSequence, hidden: Tensor) -> tuple[Tensor, ...]:
+    def _evaluate_packed(
+        self,
+        packed: PackedSequence,
+        hidden: Tensor,
+        previous: Tensor | None = None,  # noqa: ARG002  (it has none)
+    ) -> tuple[Tensor, ...]:
         encoded = packed._replace(data=self._encode(packed.data))
         return self._heads(encoded.data if self.recurrent is None else self._run_packed(encoded, hidden))
 

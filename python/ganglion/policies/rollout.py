@@ -21,6 +21,8 @@ class Rollout:
         lengths: `[number of sub-rollouts]`, integer; the number of steps `T_i` of each.
         hidden_states: `[sum T_i, hidden_size]` (or one more each, like `observations`) flat hidden vectors, each the
             one that the policy was given at that step; None to start every sub-rollout from the initial state.
+        previous_actions: `[sum T_i, action_size]` what the slot `prev_action` held at each step; None to take it from
+            `hidden_states`.
 
     Raises:
         TypeError: a field is no torch tensor, or `lengths` is not integer.
@@ -30,6 +32,7 @@ class Rollout:
     observations: Tensor
     lengths: Tensor
     hidden_states: Tensor | None = None
+    previous_actions: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_tensor("observations", self.observations)
@@ -39,9 +42,10 @@ class Rollout:
         if self.lengths.ndim != 1 or self.lengths.numel() == 0 or int(self.lengths.min()) < 1:
             raise ValueError(f"rollout: lengths must be a vector of step counts of at least 1, not {self.lengths}")
         self._check_rows("observations", self.observations)
-        if self.hidden_states is not None:
-            _check_tensor("hidden_states", self.hidden_states)
-            self._check_rows("hidden_states", self.hidden_states)
+        for name in ("hidden_states", "previous_actions"):
+            if (tensor := getattr(self, name)) is not None:
+                _check_tensor(name, tensor)
+                self._check_rows(name, tensor)
 
     @classmethod
     def of(cls, data: Any, hidden_states_name: str = "hidden_states") -> Rollout:
@@ -53,7 +57,7 @@ class Rollout:
                 sequence of integers. A `Rollout`, a `ganglion.data.EpisodeBatch` or a dictionary will do. The arrays of
                 what has `agent_infos`, as an `EpisodeBatch` has, may be NumPy's; tensors share their memory.
             hidden_states_name: name of the field, or of the entry of `agent_infos`, with the hidden states; it may be
-                absent.
+                absent. So may `previous_actions`, in `agent_infos` called `prev_action`.
 
         Raises:
             TypeError: the tensors are not torch tensors, or (of an `EpisodeBatch`) arrays of other than numbers.
@@ -68,6 +72,7 @@ class Rollout:
         if lengths is None and (bounds := _field(data, "rollout_bounds")) is not None:
             lengths = torch.as_tensor(bounds).diff()
         observations, hidden_states = _field(data, "observations"), _field(data, hidden_states_name)
+        previous_actions = _field(data, "previous_actions")
         if observations is None or lengths is None:
             raise ValueError(f"rollout: {type(data).__name__} needs the fields 'observations' and 'lengths'")
         if isinstance(agent_infos := _field(data, "agent_infos"), Mapping):
@@ -79,14 +84,34 @@ class Rollout:
             observations = _rows("observations", observations if flat is None else flat)
             if hidden_states is None and (hidden_states := agent_infos.get(hidden_states_name)) is not None:
                 hidden_states = _rows(f"agent_infos['{hidden_states_name}']", hidden_states)
-        return cls(observations, torch.as_tensor(lengths), hidden_states)
+            if previous_actions is None and (previous_actions := agent_infos.get("prev_action")) is not None:
+                previous_actions = _rows("agent_infos['prev_action']", previous_actions)
+        return cls(observations, torch.as_tensor(lengths), hidden_states, previous_actions)
 
     def split_observations(self) -> list[Tensor]:
         """Returns one `[T_i, observation_size]` tensor per sub-rollout, without final observations."""
-        lengths = self.lengths.tolist()
-        extra = self._extra(self.observations)
-        chunks = torch.split(self.observations, [length + extra for length in lengths])
-        return [chunk[:length] for chunk, length in zip(chunks, lengths, strict=True)]
+        return self._split(self.observations)
+
+    def split_previous_actions(self, place: slice | None) -> list[Tensor] | None:
+        """Returns one `[T_i, action_size]` tensor per sub-rollout, where there is anything to take them from.
+
+        Args:
+            place: where in the hidden states the previous action lies; None for a policy that does not see it.
+
+        Raises:
+            ValueError: the previous actions have another size.
+        """
+        if place is None or (self.previous_actions is None and self.hidden_states is None):
+            return None
+        if self.previous_actions is None:
+            assert self.hidden_states is not None
+            return self._split(self.hidden_states[:, place])
+        size = place.stop - place.start
+        if self.previous_actions.shape[1] != size:
+            raise ValueError(
+                f"rollout: previous actions have {self.previous_actions.shape[1]} elements, the policy's have {size}"
+            )
+        return self._split(self.previous_actions)
 
     def first_hidden_states(self) -> Tensor | None:
         """Returns the `[number of sub-rollouts, hidden_size]` states of the first steps, where they were stored."""
@@ -95,6 +120,12 @@ class Rollout:
         ends = (self.lengths + self._extra(self.hidden_states)).cumsum(0)
         starts = torch.cat([ends.new_zeros(1), ends[:-1]])
         return self.hidden_states[starts.to(self.hidden_states.device)]
+
+    def _split(self, tensor: Tensor) -> list[Tensor]:
+        lengths = self.lengths.tolist()
+        extra = self._extra(tensor)
+        chunks = torch.split(tensor, [length + extra for length in lengths])
+        return [chunk[:length] for chunk, length in zip(chunks, lengths, strict=True)]
 
     def _extra(self, tensor: Tensor) -> int:
         return 0 if len(tensor) == int(self.lengths.sum()) else 1

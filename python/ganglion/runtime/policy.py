@@ -239,14 +239,23 @@ class Policy:
     def set_applied_action(self, action: ArrayLike) -> None:
         """Tells the policy what was executed in place of its last action; the next step uses it.
 
+        Behind an action map the policy remembers its own action, before the map; what is told here is taken back
+        through it. An element that is what the policy has commanded changes nothing, clipped or not.
+
         Args:
-            action: `[m]` or `[batch, m]`.
+            action: `[m]` or `[batch, m]`, as `step` returns it.
 
         Raises:
-            GanglionError: the policy does not remember its action: the contract has no state slot `prev_action`.
+            GanglionError: the policy does not remember its action: the contract has no state slot `prev_action`; or
+                nothing says how what the slot holds becomes a command (a file of another exporter).
             StepError: wrong shape, or an element is not finite; the state was kept.
         """
-        if all(slot.name != "prev_action" for slot in self._contract.state):
+        if self._contract.action_map is None:
+            raise GanglionError(
+                "nothing says how a remembered action becomes a command; export the policy with ganglion, which writes "
+                "that down"
+            )
+        if self._contract.previous_action is None:
             raise GanglionError(
                 "the contract has no state slot 'prev_action': this policy does not look at its last action"
             )

@@ -55,7 +55,8 @@ POLICIES = {
             rnn_network(continuous_projection_net=UNBOUNDED_MEAN),
             observation_normalizer=tensor_normalizer(np.linspace(-1, 1, 5), np.linspace(0.01, 2, 5)),
         ),
-        GAUSSIAN,
+        # Drawn around the mean as it is; what flies is clipped.
+        [*GAUSSIAN, "unmapped_mean"],
     ),
     "two LSTM cells": (lambda: policy_of(rnn_network(lstm_size=(8, 8))), GAUSSIAN),
     "two LSTM cells of different sizes": (lambda: policy_of(rnn_network(lstm_size=(8, 6))), GAUSSIAN),

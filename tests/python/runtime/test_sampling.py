@@ -95,7 +95,8 @@ def test_the_log_probability_is_that_of_the_drawn_action(tmp_path, action_spec, 
             at_the_mode = torch.log_softmax(parameters, 1).amax(1, keepdim=True)
         else:
             normal = torch.distributions.Normal(torch.from_numpy(pilot.output(0)), parameters.exp())
-            expected = normal.log_prob(torch.from_numpy(action)).sum(1, keepdim=True)
+            # Before it is clipped to its bounds, as TF-Agents has it.
+            expected = normal.log_prob(torch.from_numpy(sampler.own_action)).sum(1, keepdim=True)
             at_the_mode = normal.log_prob(normal.mean).sum(1, keepdim=True)
         np.testing.assert_allclose(pilot.output("log_prob"), expected, atol=1e-4)
         np.testing.assert_allclose(plain.output("log_prob"), at_the_mode, atol=1e-5)

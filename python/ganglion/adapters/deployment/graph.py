@@ -11,7 +11,7 @@ import numpy as np
 from ganglion.adapters.deployment.annotation import annotate, match_inputs
 from ganglion.adapters.deployment.plan import ACTION, LAST_ACTION, OBSERVATION, STARTED, Plan, plan
 from ganglion.compiler.signature import METADATA_KEY
-from ganglion.contract import Contract, StateSlot
+from ganglion.contract import ActionStage, Contract, StateSlot, distribution_of
 from ganglion.errors import EngineUnavailableError, ExportError
 
 if TYPE_CHECKING:
@@ -249,7 +249,21 @@ class _Surgery:
             provenance={**annotated.provenance, APPLIED_KEY: "true"},
             sha256=None,
             golden=None,
+            action_map=self._action_map(annotated),
         )
+
+    def _action_map(self, annotated: Contract) -> tuple[ActionStage, ...] | None:
+        work = self._plan
+        if distribution_of(annotated.outputs) is None and annotated.previous_action is None:
+            return annotated.action_map
+        # Stages work on one element each: joints in another order are beyond them.
+        if annotated.action_map is None or not np.array_equal(work.robot_order, np.arange(annotated.action_size)):
+            return None
+        scale, offset, low, high = (
+            tuple(np.asarray(values, np.float64).tolist())
+            for values in (work.action_scale, work.action_offset, *work.action_clip)
+        )
+        return (*annotated.action_map, ActionStage(False, scale, offset, low, high))
 
     # The network's own tensors
 

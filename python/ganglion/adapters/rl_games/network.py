@@ -55,8 +55,10 @@ class ConcatenatedPolicy(RecurrentPolicy):
         features, state = self.policy(obs, hidden)
         return self.head(torch.cat([features, match(obs, features)], dim=-1)), state
 
-    def _evaluate_packed(self, packed: PackedSequence, hidden: Tensor) -> tuple[Tensor, ...]:
-        (features,) = self.policy._evaluate_packed(packed, hidden)
+    def _evaluate_packed(
+        self, packed: PackedSequence, hidden: Tensor, previous: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        (features,) = self.policy._evaluate_packed(packed, hidden, previous)
         return (self.head(torch.cat([features, packed.data], dim=-1)),)
 
 

@@ -44,6 +44,7 @@ def load(
     output_activation: str | None = None,
     output_scale: float = 1.0,
     clip_mean_actions: bool = False,
+    clip_actions: bool = False,
     observation_space: gymnasium.Space[Any] | None = None,
     action_space: gymnasium.Space[Any] | None = None,
     preprocessor: bool | str | os.PathLike[str] = True,
@@ -54,8 +55,8 @@ def load(
     """Reads what an agent (`agent.save()`, `checkpoints/agent_*.pt`) or a model (`model.save()`) of skrl wrote.
 
     The policy is what skrl's trainers run in evaluation: the observation preprocessor, then the `mean_actions` of the
-    model. `GaussianMixin(clip_actions=True)` clips drawn actions only, so it changes nothing; `clip_mean_actions` and
-    `DeterministicMixin(clip_actions=True)` do clip. Outputs and state are those of `SkrlPolicy`; a model without
+    model. `GaussianMixin(clip_actions=True)` clips drawn actions only; `clip_mean_actions` and
+    `DeterministicMixin(clip_actions=True)` clip means. Outputs and state are those of `SkrlPolicy`; a model without
     `log_std_parameter` has the output `actions`.
 
     The preprocessor is skrl's `RunningStandardScaler`, `clip((x - mean) / (sqrt(variance) + epsilon))`, with
@@ -72,6 +73,7 @@ def load(
         output_activation: name of that behind the last layer, `"identity"` for none.
         output_scale: factor behind that.
         clip_mean_actions: clip the means (or the deterministic actions) to the action space.
+        clip_actions: clip actions to it that the runtime draws, as `GaussianMixin(clip_actions=True)` does.
         observation_space: for the bounds in the contract.
         action_space: for the bounds in the contract, and to clip to.
         preprocessor: True for the statistics in the checkpoint, if it has any; False for none; or the file of a
@@ -94,7 +96,13 @@ def load(
     label = f"'{parts.label}', policy"
     if model is None:
         settings = Settings(
-            activation, output_activation, output_scale, clip_mean_actions, observation_space, action_space
+            activation,
+            output_activation,
+            output_scale,
+            clip_mean_actions,
+            clip_actions,
+            observation_space,
+            action_space,
         )
         policy = build(parts.policy, settings, label).requires_grad_(False)
     elif not is_skrl_model(model):

@@ -65,6 +65,7 @@ class Settings:
         output_scale: factor behind that, as in skrl's `output: "2.0 * tanh(ACTIONS)"`.
         clip_mean_actions: clip to the action space, as `GaussianMixin(clip_mean_actions=True)` and
             `DeterministicMixin(clip_actions=True)` do.
+        clip_actions: clip drawn actions to it, as `GaussianMixin(clip_actions=True)` does.
         observation_space: a `Box` (or a `Dict` or `Tuple` of them), or None where only its size is known.
         action_space: likewise.
     """
@@ -73,6 +74,7 @@ class Settings:
     output_activation: str | None
     output_scale: float
     clip_mean_actions: bool
+    clip_actions: bool
     observation_space: gymnasium.Space[Any] | None
     action_space: gymnasium.Space[Any] | None
 
@@ -106,6 +108,7 @@ def build(state: Mapping[str, Tensor], settings: Settings, label: str) -> Recurr
         "activation": ACTIVATIONS[settings.activation or "identity"],
         "output_activation": ACTIVATIONS[settings.output_activation or "identity"],
         "clip_mean_actions": settings.clip_mean_actions,
+        "clip_actions": settings.clip_actions,
     }
     if recurrent is not None:
         arguments["hidden_size"] = sizes[0]
@@ -209,8 +212,9 @@ def _checked(settings: Settings, has_hidden_layers: bool) -> Settings:
                 f"{name} must be one of {', '.join(ACTIVATIONS)}, not {value!r}: a checkpoint of skrl does not tell "
                 f"it; or {_HINT}"
             )
-    if settings.clip_mean_actions and settings.action_space is None:
-        raise ValueError("clip_mean_actions needs action_space=..., the space to clip to")
+    for name in ("clip_mean_actions", "clip_actions"):
+        if getattr(settings, name) and settings.action_space is None:
+            raise ValueError(f"{name} needs action_space=..., the space to clip to")
     return settings
 
 

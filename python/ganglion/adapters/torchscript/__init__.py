@@ -283,6 +283,7 @@ def _from_buffers(module: torch.jit.ScriptModule, reading: ModuleReading, name: 
         initial_state=tuple(torch.cat(initial).float().tolist()) if initial else (),
         provenance={"source": name, **kept_findings(reading.findings)},
         golden=_run_file(module, reading),
+        action_map=None,
     )
     shapes = [tuple(buffer.initial.shape) for buffer in reading.state]
     policy = TorchScriptPolicy(program, contract, reading.observation_shape, shapes, reading.findings)

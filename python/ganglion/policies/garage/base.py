@@ -57,9 +57,8 @@ class GaussianPolicy(RecurrentPolicy):
     * `forward(obs, hidden)` is one step with the state outside, as of every `RecurrentPolicy`. It never samples: the
       action is the mean, and the mean is also the previous action that the next step sees. Whoever executed another
       action says so with `with_applied_action`.
-    * `build(state_input)` runs whole sequences, previous actions included, with gradients through time: for training
-      on recorded data. (`evaluate` feeds back means, so it is right for recorded actions only without
-      `state_include_action`.)
+    * `build(state_input)` runs whole sequences, previous actions included, with gradients through time, and so does
+      `evaluate` on recorded episodes: for training.
     * `reset`, `get_action` and `get_actions` sample step by step, with NumPy's global generator, and keep the state
       inside, as in garage. They change nothing that the other two see.
 
@@ -118,6 +117,19 @@ class GaussianPolicy(RecurrentPolicy):
             TensorSpec("log_std", action.size, action.element_names),
         )
 
+    @property
+    def log_std(self) -> Tensor | None:
+        """`[action_size]` log standard deviations; None where they are computed from the features."""
+        return self.head.log_std
+
+    @property
+    def hidden_states(self) -> NDArray[np.float32] | None:
+        """`[N, hidden_size]` states that `get_actions` steps from next; None without memory, or before `reset`.
+
+        garage's infos do not hold them; a sampler takes them from here.
+        """
+        return None if self._state is None or not self.hidden_size else _array(self._state)
+
     def init_hidden(self, batch_size: int | None = None) -> Tensor:
         """Returns a new copy of the initial state; gradients flow into trainable parts of it."""
         previous = (self._reference().new_zeros(size) for _, (size,) in self.state_info_specs)
@@ -144,29 +156,6 @@ class GaussianPolicy(RecurrentPolicy):
             mean, log_std = self.head(features)
         new_hidden = torch.cat(state, -1) if state else hidden_rows
         return self._as_given(obs, (mean, log_std, new_hidden))
-
-    def with_applied_action(self, hidden: Tensor, action: Tensor) -> Tensor:
-        """Tells a hidden state that another action than the mean was executed.
-
-        Args:
-            hidden: `[..., hidden_size]` state behind a step.
-            action: `[..., action_size]` what was executed in that step.
-
-        Returns:
-            The state with `action` as the previous action; `hidden` itself for a policy that does not see it.
-
-        Raises:
-            ValueError: the shapes do not fit each other or the policy.
-        """
-        size = self.env_spec.action_size
-        if hidden.shape[-1:] != (self.hidden_size,) or action.shape != (*hidden.shape[:-1], size):
-            raise ValueError(
-                f"hidden has shape {tuple(hidden.shape)} and action {tuple(action.shape)}; expected [..., "
-                f"{self.hidden_size}] and [..., {size}] with equal leading axes"
-            )
-        if not self.state_include_action:
-            return hidden
-        return torch.cat((match(action, hidden), hidden[..., size:]), -1)
 
     def distribution(self, mean: Tensor, log_std: Tensor) -> Independent[Normal]:
         """Returns the diagonal Gaussian of outputs of this policy; `log_prob` and `entropy` sum over the action."""

@@ -76,7 +76,12 @@ class RNNPolicyBase(RecurrentLayersPolicy):
         self._draw_layers(t_max)
         self.output_layer.reset_parameters()
 
-    def _evaluate_packed(self, packed: PackedSequence, hidden: Tensor) -> tuple[Tensor, ...]:
+    def _evaluate_packed(
+        self,
+        packed: PackedSequence,
+        hidden: Tensor,
+        previous: Tensor | None = None,  # noqa: ARG002  (it has none)
+    ) -> tuple[Tensor, ...]:
         return self._heads(self._run_packed(packed, hidden))
 
 

@@ -105,7 +105,12 @@ class TwoHeadedRNNPolicyBase(RecurrentLayersPolicy):
         self.head_1.reset_parameters()
         self.head_2.reset_parameters()
 
-    def _evaluate_packed(self, packed: PackedSequence, hidden: Tensor) -> tuple[Tensor, ...]:
+    def _evaluate_packed(
+        self,
+        packed: PackedSequence,
+        hidden: Tensor,
+        previous: Tensor | None = None,  # noqa: ARG002  (it has none)
+    ) -> tuple[Tensor, ...]:
         return self._heads(self._run_packed(packed, hidden))
 
     def _head_size(self, label: str, size: int | None) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ganglion.contract import StateSlot, TensorSpec
+from ganglion.contract import ActionStage, StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
 from ganglion.policies._tensors import eval_mode, is_tracing, match
 from ganglion.policies.base import RecurrentPolicy
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SPACES = {"observations": "observation_space", "states": "state_space"}
 """What a model reads of the environment, and where it keeps the space of each."""
+_CLIPS = ("clip_mean_actions", "clip_actions")
 _PROBE_ROWS = 5
 """Rows of the step that a new policy tries; no number of layers that anybody would use."""
 
@@ -114,10 +115,22 @@ class SkrlPolicy(RecurrentPolicy):
         return tuple(self._inputs.values())
 
     @property
+    def action_stages(self) -> tuple[ActionStage, ...]:
+        """Drawn actions are clipped with `clip_actions`; means that fly are not, as in skrl."""
+        if not self._mixin.clips_drawn:
+            return ()
+        return (ActionStage(low=tuple(self._low.tolist()), high=tuple(self._high.tolist())),)
+
+    def as_command(self, own: Tensor) -> Tensor:
+        """See `RecurrentPolicy.as_command`."""
+        return clip(own, match(self._low, own), match(self._high, own)) if self._mixin.clips_drawn else own
+
+    @property
     def output_specs(self) -> tuple[TensorSpec, ...]:
-        """`mean` and `log_std`, or `actions`; with bounds where they are clipped."""
+        """`mean` and `log_std`, or `actions`; with bounds where they, or those that are drawn, are clipped."""
         size, mixin = self.env_spec.action_size, self._mixin
-        action = self.env_spec.action_spec if mixin.clips_mean else TensorSpec("actions", size)
+        is_clipped = mixin.clips_mean or mixin.clips_drawn
+        action = self.env_spec.action_spec if is_clipped else TensorSpec("actions", size)
         if not mixin.is_gaussian:
             return (action,)
         low, high = ((limit,) * size for limit in mixin.log_std_limits) if mixin.log_std_limits else ((), ())
@@ -217,6 +230,7 @@ class _Mixin:
 
     is_gaussian: bool
     clips_mean: bool
+    clips_drawn: bool
     log_std_limits: tuple[float, float] | None
 
     @classmethod
@@ -225,11 +239,12 @@ class _Mixin:
         # network between a policy and a value has two mixins; the first of these is that of the policy.
         prefix = next((prefix for prefix in ("_g_", "_mg_", "_d_") if hasattr(model, f"{prefix}clip_actions")), "_g_")
         if prefix == "_d_":
-            return cls(False, model._d_clip_actions, None)
+            return cls(False, model._d_clip_actions, False, None)
         limits = None
         if getattr(model, f"{prefix}clip_log_std", False):
             limits = float(getattr(model, f"{prefix}min_log_std")), float(getattr(model, f"{prefix}max_log_std"))
-        return cls(True, getattr(model, f"{prefix}clip_mean_actions", False), limits)
+        clips_mean, clips_drawn = (bool(getattr(model, f"{prefix}{name}", False)) for name in _CLIPS)
+        return cls(True, clips_mean, clips_drawn, limits)
 
 
 def _state_layout(model: Any) -> tuple[StateSlot, ...]:

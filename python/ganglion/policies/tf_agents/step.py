@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributions, nn
 
-from ganglion.contract import StateSlot, TensorSpec
+from ganglion.contract import ActionStage, StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
 from ganglion.policies._tensors import eval_mode
 from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.kept import kept
 from ganglion.policies.normalizer import ObservationNormalizer
-from ganglion.policies.tf_agents.heads import Bounds, Categorical, Deterministic
+from ganglion.policies.tf_agents.heads import Bounds, Categorical, Deterministic, SquashToBounds
 from ganglion.policies.tf_agents.nests import Nest, check_structure, flatten, map_structure, pack_like
 from ganglion.policies.tf_agents.networks import ActorNetwork
 from ganglion.policies.tf_agents.specs import (
@@ -85,8 +86,7 @@ class ActorStep(RecurrentPolicy):
         self.emit_log_probability = emit_log_probability
         self.observation_and_action_constraint_splitter = splitter
         self._clips = nn.ModuleList(
-            Bounds(leaf) if clip and isinstance(leaf, BoundedArraySpec) else nn.Identity()
-            for leaf in flatten(action_spec)
+            Bounds(leaf) if self._clips_leaf(leaf) else nn.Identity() for leaf in flatten(action_spec)
         )
         # The parts compute with the tensors of the network, so they live where it lives.
         reference = self._reference()
@@ -110,6 +110,21 @@ class ActorStep(RecurrentPolicy):
     def output_specs(self) -> tuple[TensorSpec, ...]:
         """See `ActorPolicy`."""
         return self._output_specs
+
+    @property
+    def action_stages(self) -> tuple[ActionStage, ...]:
+        """Drawn actions are clipped to the bounds of their specs if `clip` is set."""
+        if not self._clips_any:
+            return ()
+        leaves = flatten(self.action_spec)
+        limits = [leaf.limits() if self._clips_leaf(leaf) else ArraySpec.limits(leaf) for leaf in leaves]
+        low, high = (tuple(itertools.chain.from_iterable(bounds)) for bounds in zip(*limits, strict=True))
+        return (ActionStage(low=low, high=high),)
+
+    def as_command(self, own: Tensor) -> Tensor:
+        """See `RecurrentPolicy.as_command`."""
+        leaves, specs = flatten(unpack(own, self.action_spec)), flatten(self.action_spec)
+        return pack([clip(leaf) for clip, leaf in zip(self._clips, leaves, strict=True)], specs, own)
 
     def forward(self, obs: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, ...]:
         """Runs one step; see `RecurrentPolicy.forward`."""
@@ -149,13 +164,30 @@ class ActorStep(RecurrentPolicy):
             log_std = torch.log(stds)
             # At the mean itself the exponent is zero.
             log_prob = -(log_std + 0.5 * math.log(2.0 * math.pi)).sum(-1, keepdim=True)
-            return {"mean": mode, "log_std": log_std, **self._if_asked(log_prob)}
+            outputs = {"mean": mode, "log_std": log_std, **self._if_asked(log_prob)}
+            if self._may_clip_means:
+                outputs["unmapped_mean"] = pack([d.mean for d in leaves], flatten(self.action_spec), reference)
+            return outputs
         if not all(isinstance(d, Categorical) for d in leaves):
             return {"actions": mode}
         logits = [one for d in leaves for one in d.raw_logits.unsqueeze(1).flatten(1, -2).unbind(1)]
         names = ["logits"] if len(logits) == 1 else [f"logits_{number}" for number in range(len(logits))]
         log_prob = torch.cat([torch.log_softmax(one, -1).amax(-1, keepdim=True) for one in logits], -1).sum(-1, True)
         return {"actions": mode, **dict(zip(names, logits, strict=True)), **self._if_asked(log_prob)}
+
+    def _clips_leaf(self, spec: ArraySpec) -> bool:
+        return self.clip and isinstance(spec, BoundedArraySpec)
+
+    @property
+    def _clips_any(self) -> bool:
+        return any(self._clips_leaf(leaf) for leaf in flatten(self.action_spec))
+
+    @property
+    def _may_clip_means(self) -> bool:
+        """Whether means can lie outside of the bounds that they are clipped to; squashed ones cannot."""
+        heads = getattr(self.actor_network, "projections", ())
+        is_inside = [isinstance(getattr(head, "mean_transform", None), SquashToBounds) for head in heads]
+        return self._clips_any and not (is_inside and all(is_inside))
 
     def _if_asked(self, log_prob: Tensor) -> dict[str, Tensor]:
         return {"log_prob": log_prob} if self.emit_log_probability else {}
