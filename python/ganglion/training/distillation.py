@@ -60,8 +60,10 @@ class TaughtAgent(nn.Module):
         if np.shape(taught) != actions.shape:
             raise ValueError(f"the teacher's actions have shape {np.shape(taught)}, the student's {actions.shape}")
         mine = self._is_taught.reshape(-1, *[1] * (actions.ndim - 1))
-        # The student remembers what it saw, whoever acted.
-        return np.where(mine, taught, actions).astype(actions.dtype), {**infos, "teacher_actions": np.asarray(taught)}
+        executed = np.where(mine, taught, actions).astype(actions.dtype)
+        # The student remembers what it saw and what was done, whoever acted.
+        self.student.set_applied_actions(executed)
+        return executed, {**infos, "teacher_actions": np.asarray(taught)}
 
 
 class Lessons(NamedTuple):
@@ -72,12 +74,15 @@ class Lessons(NamedTuple):
         labels: `[N, action_size]` what the teacher would have done.
         hidden: `[S, hidden_size]` the student's memory before the first step of every sequence.
         lengths: `[S]` steps of each.
+        previous_actions: `[N, action_size]` what was executed before each step, for a student that sees it; `[N, 0]`
+            for any other.
     """
 
     observations: Tensor
     labels: Tensor
     hidden: Tensor
     lengths: Tensor
+    previous_actions: Tensor
 
 
 class Distillation:
@@ -118,7 +123,7 @@ class Distillation:
         ValueError: a number is out of range.
     """
 
-    state_version = 1
+    state_version = 2
 
     def __init__(
         self,
@@ -189,6 +194,7 @@ class Distillation:
                 torch.from_numpy(infos["teacher_actions"].reshape(rows, -1).astype(np.float32)),
                 torch.from_numpy(infos["hidden_states"][sequences.starts].astype(np.float32)),
                 torch.from_numpy(sequences.lengths),
+                torch.from_numpy(infos["hidden_states"][:, self.policy.previous_action or slice(0)].astype(np.float32)),
             )
         )
 
@@ -201,7 +207,7 @@ class Distillation:
         lessons = self._drawn()
         # A rollout holds the memory of every step, but only that of the first one is used.
         hidden = lessons.hidden.repeat_interleave(lessons.lengths, 0)
-        outputs = self.policy.evaluate(Rollout(lessons.observations, lessons.lengths, hidden))
+        outputs = self.policy.evaluate(Rollout(lessons.observations, lessons.lengths, hidden, lessons.previous_actions))
         actions = outputs if isinstance(outputs, Tensor) else outputs[0]
         loss = self._loss(actions, lessons.labels.to(actions))
         if not bool(torch.isfinite(loss)):
@@ -244,5 +250,6 @@ class Distillation:
             length = lessons.lengths[index : index + 1]
             start = int(lessons.lengths[:index].sum())
             steps = slice(start, start + int(length))
-            parts.append((lessons.observations[steps], lessons.labels[steps], lessons.hidden[index, None], length))
+            columns = (lessons.observations[steps], lessons.labels[steps], lessons.hidden[index, None], length)
+            parts.append((*columns, lessons.previous_actions[steps]))
         return Lessons(*(torch.cat(column) for column in zip(*parts, strict=True)))

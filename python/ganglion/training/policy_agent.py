@@ -88,6 +88,15 @@ class PolicyAgent(nn.Module):
         self._memory.keep(after)
         return self._as_element(action.cpu().numpy()), {"hidden_states": hidden.cpu().numpy()}
 
+    @torch.no_grad()
+    def set_applied_actions(self, actions: NDArray[Any]) -> None:
+        """Tells the policy what was executed in place of the actions `[environments, ...]` that it gave last."""
+        hidden, place = self._memory.recall(len(actions)), self.policy.previous_action
+        flat = torch.from_numpy(np.reshape(actions, (len(actions), -1)))
+        # The index of a `Discrete` action is no action of a policy that gives scores.
+        if place is not None and flat.shape[1] == place.stop - place.start:
+            self._memory.keep(self.policy.with_applied_action(hidden, flat.to(hidden)))
+
     def _as_element(self, action: NDArray[Any]) -> NDArray[Any]:
         space = self.policy.env_spec.action_space
         if isinstance(space, Discrete):

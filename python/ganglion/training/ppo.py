@@ -42,9 +42,11 @@ class PPO:
     change behind an update, so that within it the policy is the one that acted.
 
     Args:
-        policy: the mean action; `GaussianAgent` says what is put around it.
+        policy: the mean action; `GaussianAgent` says what is put around it. Where it has a distribution of its own
+            (outputs `mean` and `log_std`), that one is trained, and exported as trained.
         value_network: a policy with `value_spec(policy.env_spec)`; None for an LSTM of 64 units.
-        init_std: standard deviation of the noise at the start; see `GaussianAgent`.
+        init_std: standard deviation of the noise at the start; None for 0.5, or that of the policy; see
+            `GaussianAgent`.
         learning_rate: of Adam, for policy and value function.
         schedule: makes the schedule of the learning rate, which goes one step with every update; None for none.
         discount: factor by which a reward counts less for every step that it is later.
@@ -61,7 +63,7 @@ class PPO:
 
     Attributes:
         exploration_policy: the agent for the sampler.
-        deployed_policy: what is exported: normaliser, policy and action map, without noise.
+        deployed_policy: what is exported: normaliser, policy and action map; only noise of the policy's own is in it.
         value_function: what the advantages come from.
 
     Raises:
@@ -76,7 +78,7 @@ class PPO:
         policy: RecurrentPolicy,
         value_network: RecurrentPolicy | None = None,
         *,
-        init_std: float = 0.5,
+        init_std: float | None = None,
         learning_rate: float = 1e-3,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
         discount: float = 0.99,
@@ -125,7 +127,7 @@ class PPO:
 
     @property
     def deployed_policy(self) -> DeployablePolicy:
-        """Observations to commands, without noise."""
+        """Observations to commands."""
         return self.exploration_policy.deployed_policy
 
     def train(self, trainer: Trainer) -> float:
@@ -166,7 +168,8 @@ class PPO:
             normalizer.update(observations)
         self.value_function.update_statistics(observations, targets)
         scalars = {name: float(np.mean([row[name] for row in rows])) for name in (rows[0] if rows else ())}
-        scalars["Std"] = float(self.exploration_policy.log_std.detach().exp().mean())
+        if (log_std := self.exploration_policy.log_std) is not None:
+            scalars["Std"] = float(log_std.detach().exp().mean())
         scalars["LearningRate"] = self._optimizer.param_groups[0]["lr"]
         scalars["Minibatches"] = float(len(rows))
         return scalars
@@ -230,8 +233,9 @@ class PPO:
         """Takes one step of the optimiser; None if the policy is already too far from the one that acted."""
         agent, steps, lengths = self.exploration_policy, batch.steps, torch.from_numpy(batch.lengths)
         part = _Steps(*(column[steps] for column in data))
-        means = _run(agent.mean_policy, part.policy_inputs, lengths, part.policy_hidden)
-        log_ratio = agent.log_prob(part.samples, means) - part.log_prob
+        outputs = _run(agent.mean_policy, part.policy_inputs, lengths, part.policy_hidden)
+        means, log_stds = agent.parameters_of(outputs)
+        log_ratio = agent.log_prob(part.samples, means, log_stds) - part.log_prob
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1.0 - self._clip_range, 1.0 + self._clip_range)
         policy_loss = -torch.minimum(ratio * part.advantages, clipped * part.advantages).mean()
@@ -239,9 +243,9 @@ class PPO:
         kl = float((ratio - 1.0 - log_ratio).mean().detach())
         if self._target_kl is not None and kl > self._target_kl:
             return None
-        values = _run(self.value_function.network, part.value_inputs, lengths, part.value_hidden)[:, 0]
+        values = _run(self.value_function.network, part.value_inputs, lengths, part.value_hidden)[0][:, 0]
         value_loss = (values - part.targets).square().mean()
-        entropy = agent.entropy()
+        entropy = agent.entropy(log_stds)
         loss = policy_loss + self._value_weight * value_loss - self._entropy_weight * entropy
         if not bool(loss.isfinite()):
             raise TrainingError(f"PPO: the loss is {loss.item()}; train with a smaller learning_rate")
@@ -255,6 +259,7 @@ class PPO:
             "ValueLoss": float(value_loss.detach()),
             "Entropy": float(entropy.detach()),
             "KL": kl,
+            "Std": float(log_stds.detach().exp().mean()),
             "ClipFraction": float((ratio != clipped).to(ratio).mean().detach()),
         }
 
@@ -272,9 +277,9 @@ class _Steps(NamedTuple):
     targets: Tensor
 
 
-def _run(network: RecurrentPolicy, observations: Tensor, lengths: Tensor, hidden_states: Tensor) -> Tensor:
+def _run(network: RecurrentPolicy, observations: Tensor, lengths: Tensor, hidden_states: Tensor) -> tuple[Tensor, ...]:
     outputs = network.evaluate({"observations": observations, "lengths": lengths, "hidden_states": hidden_states})
-    return outputs if isinstance(outputs, Tensor) else outputs[0]
+    return (outputs,) if isinstance(outputs, Tensor) else outputs
 
 
 def _check_numbers(

@@ -37,8 +37,9 @@ class Agent(Protocol):
 
         Returns:
             Actions `[environments, ...]`, and by name what the agent knew: arrays `[environments, ...]`, the same names
-            at every step. Recurrent agents give `hidden_states`, the flat hidden vectors that this step was FED, and
-            agents that learn from probabilities `log_prob`, that of the action that was drawn.
+            at every step. Recurrent agents give `hidden_states`, the flat hidden vectors that this step was FED (or
+            have an attribute of that name, which is read before the step), and agents that learn from probabilities
+            `log_prob`, that of the action that was drawn.
         """
 
 

@@ -146,7 +146,10 @@ class _RunningJob:
         observations = self._begin(active, 0)
         time = steps = 0
         while active.any():
+            hidden_states = getattr(self._agent, "hidden_states", None)
             actions, agent_infos = self._agent.get_actions(observations)
+            if hidden_states is not None:
+                agent_infos = {"hidden_states": hidden_states, **agent_infos}
             self._check_finite("action", actions, active, time)
             following, rewards, terminated, truncated, env_infos = self._envs.step(actions, active)
             self._check_finite("observation", following, active, time)
