@@ -423,6 +423,8 @@ TEST_CASE("bad weights, types and shapes are refused") {
   CHECK_ERROR(read(model), ErrorCode::bad_contract, "element 1 of 'r' is NaN");
   model.weights[1] = vector("r", {1.0F, std::numeric_limits<float>::infinity()});
   CHECK_ERROR(read(model), ErrorCode::bad_contract, "[weights-not-finite]");
+  model.weights[1] = vector("r", {0.0F, -std::numeric_limits<float>::infinity()});
+  CHECK_ERROR(read(model), ErrorCode::bad_contract, "[weights-not-finite]");
 
   const auto lying_in = [](std::string_view file) {
     return Message()

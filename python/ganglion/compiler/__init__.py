@@ -37,7 +37,7 @@ def compile_onnx(
     """Compiles an ONNX model, ours or anybody's, and proves the program before it returns.
 
     Args:
-        source: path of an `.onnx` file, or an `onnx.ModelProto`. Opset 11 or newer, weights inside, float32 inputs and
+        source: path of an `.onnx` file, or an `onnx.ModelProto`. Opset 7 or newer, weights inside, float32 inputs and
             outputs, fixed sizes but for the batch axis, one time step.
         contract: what goes in and comes out; None takes the contract in the model, or recognises one (see
             `ganglion.explain`).

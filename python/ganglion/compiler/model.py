@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from ganglion.contract import Contract
 
-OLDEST_OPSET = 11
+OLDEST_OPSET = 7
+"""From here on operators broadcast as NumPy does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,8 @@ def open_model(
         import onnx.inliner
     except ImportError as error:
         raise EngineUnavailableError(f"compiling needs the package onnx ({error}); install ganglion[onnx]") from error
-    proto = source if isinstance(source, onnx.ModelProto) else load_proto(source)
+    in_memory = isinstance(source, onnx.ModelProto)
+    proto = _with_computed_outputs(source if in_memory else load_proto(source))
     _refuse_external_data(proto)
     try:
         onnx.checker.check_model(proto)
@@ -86,7 +88,7 @@ def open_model(
         raise ExportError(f"opset {opset} is too old; export with opset {OLDEST_OPSET} or newer")
     contract = contract or stored_contract(proto)
     if contract is None:
-        proto, contract = canonical(proto, "the model" if proto is source else str(source), state, action)
+        proto, contract = canonical(proto, "the model" if in_memory else str(source), state, action)
     elif action not in (None, contract.outputs[0].name):
         raise ExportError(
             f"the contract in the model says that '{contract.outputs[0].name}' is the action, not '{action}'"
@@ -140,6 +142,32 @@ def load_proto(path: str | os.PathLike[str]) -> Any:
             "the model, or everything into one file: onnx.save_model(onnx.load(path), path) [weights-missing]"
         ) from error
     return proto
+
+
+def _with_computed_outputs(proto: Any) -> Any:
+    """The model with a node for every output, as the standard wants it.
+
+    ML-Agents has weights for outputs, and some that nothing gives any more: the exporter dropped them with their nodes.
+    """
+    import onnx
+
+    weights = {weight.name for weight in proto.graph.initializer}
+    known = [value.name for value in proto.graph.output if value.name in weights]
+    given = {name for node in proto.graph.node for name in node.output} | {value.name for value in proto.graph.input}
+    empty = [value.name for value in proto.graph.output if value.name not in given | weights]
+    if not known and (not empty or len(empty) == len(proto.graph.output)):
+        return proto
+    model = onnx.ModelProto()
+    model.CopyFrom(proto)
+    for weight in model.graph.initializer:
+        if weight.name in known:
+            weight.name += "__value"
+    for name in known:
+        model.graph.node.insert(0, onnx.helper.make_node("Identity", [f"{name}__value"], [name]))
+    for values, dropped in ((model.graph.input, known), (model.graph.output, empty)):
+        for value in [value for value in values if value.name in dropped]:
+            values.remove(value)
+    return model
 
 
 def _refuse_external_data(proto: Any) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ganglion._foundation.comparison import first_difference
-from ganglion._foundation.observations import draw_observations
+from ganglion._foundation.observations import believed_bounds, draw_observations
 from ganglion._foundation.rounding import LEAST, rounding, tolerance_for
 from ganglion.compiler.interpreter import Interpreter
 from ganglion.compiler.session import open_session, run_step
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from ganglion.compiler.program import Program
 
 _ROWS = 3
+_INVALID = ("InvalidGraph", "InvalidArgument", "InvalidProtobuf")
+"""Exceptions of onnxruntime about graphs that are wrong, not only unknown to it."""
 
 
 def prove(program: Program, model: OnnxModel) -> Contract:
@@ -65,12 +68,27 @@ def prove(program: Program, model: OnnxModel) -> Contract:
 
 
 def _record(model: OnnxModel) -> Golden:
-    contract = model.contract
+    """Records the graph; where it gives numbers that are not finite, as a logarithm does, over other observations."""
     rows = model.batch or _ROWS
-    drawn = draw_observations(contract, GOLDEN_STEPS, rows, seed=0)
+    drawn = draw_observations(model.contract, GOLDEN_STEPS, rows, seed=0)
+    low, high = believed_bounds(model.contract)
+    bounded = np.isfinite(low) | np.isfinite(high)
+    between_0_and_1, above_1 = 0.5 + 0.45 * np.tanh(drawn), 1.0 + np.abs(drawn)
+    session = _session(model)
+    *others, last = (drawn, *(np.where(bounded, drawn, other) for other in (between_0_and_1, above_1)))
+    for observations in others:
+        with contextlib.suppress(ArtifactError):
+            return _recorded(model, session, observations)
+    try:
+        return _recorded(model, session, last)
+    except ArtifactError as error:
+        raise ExportError(f"the graph itself gives no usable trajectory: {error}") from error
+
+
+def _recorded(model: OnnxModel, session: Any, drawn: NDArray[np.float32]) -> Golden:
+    contract, rows = model.contract, drawn.shape[1]
     reset = np.zeros((GOLDEN_STEPS, rows), np.bool_)
     reset[GOLDEN_STEPS // 2 + np.arange(rows) % (GOLDEN_STEPS // 2), np.arange(rows)] = True
-    session = _session(model)
     initial = np.asarray(contract.initial_state, np.float32)
     state, outputs = np.tile(initial, (rows, 1)), []
     for observed, flags in zip(drawn, reset, strict=True):
@@ -81,18 +99,21 @@ def _record(model: OnnxModel) -> Golden:
             raise ExportError(f"the graph itself cannot be run: {error}") from error
         outputs.append(np.concatenate(current, axis=1))
     kept = slice(min(rows, _ROWS))
-    try:
-        return Golden(drawn[:, kept], reset[:, kept], np.stack(outputs)[:, kept], LEAST)
-    except ArtifactError as error:
-        raise ExportError(f"the graph itself gives no usable trajectory: {error}") from error
+    return Golden(drawn[:, kept], reset[:, kept], np.stack(outputs)[:, kept], LEAST)
 
 
 def _session(model: OnnxModel) -> Any:
+    from onnx.reference import ReferenceEvaluator
+
     try:
         return open_session(model.proto.SerializeToString())
     except EngineUnavailableError:
-        from onnx.reference import ReferenceEvaluator
-
         return ReferenceEvaluator(model.proto)
     except Exception as error:
-        raise ExportError(f"onnxruntime refuses the graph: {error}") from error
+        if type(error).__name__ in _INVALID:
+            raise ExportError(f"onnxruntime refuses the graph: {error}") from error
+        # A newer operator set than this onnxruntime knows, or an operator that it has no kernel for.
+        try:
+            return ReferenceEvaluator(model.proto)
+        except Exception:
+            raise ExportError(f"onnxruntime refuses the graph: {error}") from error

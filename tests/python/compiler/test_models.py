@@ -11,6 +11,7 @@ import onnx
 import pytest
 from compiler_graphs import compare, constants, kinds, model, node
 from onnx import helper
+from real_files import real
 
 from ganglion.compiler import compile_onnx
 from ganglion.compiler.interpreter import Interpreter
@@ -66,10 +67,64 @@ def test_gru_before_reset():
     assert program.ops[0].attributes["linear_before_reset"] is False
 
 
-def test_batchwise_layout():
-    # onnxruntime does not run it; the reference evaluator of onnx does.
-    made = recurrent("LSTM", layout=1)
-    with pytest.raises(ExportError, match=r"onnxruntime refuses|cannot be run"):
+@pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
+def test_batchwise_layout(operator):
+    # onnxruntime does not run it; the reference evaluator of onnx proves it.
+    program, contract = compile_onnx(recurrent(operator, layout=1))
+    plain, _ = compile_onnx(recurrent(operator))
+    golden = contract.golden
+    found, expected = (
+        Interpreter(made).run(contract.initial_state, golden.observation, golden.reset) for made in (program, plain)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_peepholes(batch):
+    made = recurrent("LSTM", batch=batch)
+    made.graph.initializer.append(constants(p=np.random.default_rng(1).normal(size=(1, 15)).astype(FLOAT))[0])
+    layer = next(found for found in made.graph.node if found.op_type == "LSTM")
+    layer.input.append("p")
+    if batch == 1:
+        assert "lstm" not in kinds(compare(made, steps=200))
+    else:
+        assert compile_onnx(made)[1].batch == 3
+
+
+def test_operators_that_onnxruntime_does_not_know_are_proved_by_the_reference_evaluator():
+    newest = onnx.defs.onnx_opset_version()
+    made = model([node("Tanh", ["obs"], ["actions"])], {"obs": [1, 3]}, {"actions": [1, 3]}, opset=newest)
+    golden = compile_onnx(made)[1].golden
+    np.testing.assert_allclose(golden.outputs, np.tanh(golden.observation), atol=1e-6)
+
+
+@pytest.mark.parametrize("operator", ["Log", "Acos", "Acosh", "Atanh"])
+def test_functions_of_some_numbers_are_recorded_over_these(operator):
+    made = model([node(operator, ["obs"], ["actions"])], {"obs": [1, 3]}, {"actions": [1, 3]})
+    assert np.isfinite(compile_onnx(made)[1].golden.outputs).all()
+
+
+@pytest.mark.parametrize("operator", ["Add", "Where"])
+def test_masks_of_minus_infinity(operator):
+    mask = np.triu(np.full((3, 3), -np.inf, FLOAT), 1)
+    nodes = [
+        node("MatMul", ["obs", "w"], ["flat"]),
+        node("Reshape", ["flat", "square"], ["scores"]),
+        node("Add", ["scores", "mask"], ["masked"])
+        if operator == "Add"
+        else node("Where", ["kept", "scores", "mask"], ["masked"]),
+        node("Softmax", ["masked"], ["chances"], axis=-1),
+        node("Reshape", ["chances", "line"], ["actions"]),
+    ]
+    given = {
+        "w": np.random.default_rng(0).normal(size=(4, 9)).astype(FLOAT), "mask": mask, "kept": mask == 0,
+        "square": np.array([-1, 3, 3]), "line": np.array([-1, 9]),
+    }  # fmt: skip
+    made = model(nodes, {"obs": ["n", 4]}, {"actions": ["n", 9]}, constants(**given))
+    golden = compile_onnx(made)[1].golden
+    assert (golden.outputs[..., [1, 2, 5]] == 0).all()
+    made.graph.node.append(node("Sub", ["flat", "mask"], ["unread"]))  # only a mask may have them
+    with pytest.raises(ExportError, match="weights-not-finite"):
         compile_onnx(made)
 
 
@@ -147,6 +202,30 @@ def test_rows_of_a_fixed_batch_that_see_each_other_are_found(axis):
         return
     with pytest.raises(ExportError, match="depends on 'obs' of another row: it mixes the rows of a batch"):
         compile_onnx(made)
+
+
+def test_outputs_that_no_node_gives():
+    """ML-Agents writes weights as outputs, and outputs whose weights the exporter has dropped."""
+    nodes = [node("Tanh", ["obs"], ["actions"])]
+    made = model(nodes, {"obs": [1, 3]}, {"actions": [1, 3]}, constants(version_number=np.float32([3.0])))
+    given = (("version_number", [1]), ("memory_size", [1]))
+    made.graph.output.extend(helper.make_tensor_value_info(name, 1, shape) for name, shape in given)
+    _, contract = compile_onnx(made, action="actions")
+    assert "memory_size" not in {spec.name for spec in contract.outputs}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ai_2048__TFModels__3DBallHard.onnx",
+        "ai_2048__TFModels__PushBlock.onnx",
+        "ai_2048__TestModels__deterContinuous2vis8vec2action_v2_0.onnx",
+        "mujoco_playground__onnx__go1_policy.onnx",
+    ],
+)
+def test_public_files_of_old_operator_sets(name):
+    program, contract = compile_onnx(real(name))
+    assert contract.golden is not None and program.ops
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru_batch4", "rnn_any"])

@@ -1,4 +1,4 @@
-"""Every operator in every version from opset 11 to 21, beside onnxruntime."""
+"""Every operator in every version from opset 11 to 21, and what was another before, beside onnxruntime."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ def simple(*operators, shape=(1, 6), **attributes):
 simple("Relu", "LeakyRelu", "Elu", "Celu", "Selu", "Softplus", "Tanh", "Sigmoid", "HardSigmoid", "Softsign", "Exp")
 simple("HardSwish", "Mish", "Gelu", "Reciprocal", "Sin", "Cos", "Atan", "Tan", "Erf", "Neg", "Abs", "Sign", "Floor")
 simple("Ceil", "Round", "Identity", "Shrink", "ThresholdedRelu", "LogSoftmax", "Softmax", "Sinh", shape=(2, 3))
+simple("Cosh", "Asinh", "Hardmax", shape=(2, 3))
+simple("Selu", alpha=2.0, gamma=3.0)
 simple("LeakyRelu", alpha=0.3)
 simple("Elu", alpha=0.7)
 simple("Celu", alpha=1.7)
@@ -59,9 +61,13 @@ simple("GlobalAveragePool", "GlobalMaxPool", shape=(1, 2, 4))
 simple("MaxPool", "AveragePool", shape=(1, 2, 7), kernel_shape=[3], strides=[2])
 simple("LpNormalization", shape=(2, 3))
 simple("MeanVarianceNormalization", shape=(1, 2, 3, 2))
-CASES[:] = [
-    found for found in CASES if not found.id.startswith(("Sinh", "LpNormalization"))
-]  # refused; see test_refusals
+simple("LpNormalization", shape=(2, 3), p=1, axis=0)
+simple("LRN", shape=(1, 5, 2, 2), size=3, alpha=0.5)
+simple("MaxPool", "AveragePool", "LpPool", shape=(1, 2, 5, 6), kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 0, 1])
+simple("MaxPool", shape=(1, 2, 5, 6), kernel_shape=[2, 2], dilations=[2, 1], ceil_mode=1, strides=[2, 2])
+simple("AveragePool", shape=(1, 2, 5, 6), kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)
+simple("AveragePool", shape=(1, 1, 3, 4, 5), kernel_shape=[2, 2, 2], auto_pad="SAME_LOWER")
+simple("GlobalLpPool", shape=(1, 2, 3, 4), p=3)
 
 for _name in ("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Mean"):
 
@@ -454,6 +460,101 @@ for _label, _given in {
         return nodes, constants(w=normal(6, 4 // given.get("group", 1), 2), b=normal(6))
 
 
+for _name in ("ArgMax", "ArgMin"):
+
+    @case(_name, (2, 3, 2), since=12, label="last", observations=[np.arange(12) % 4, np.zeros(12), np.arange(12)])
+    def _(_, operator=_name):
+        return [node(operator, ["x"], ["y"], axis=1, select_last_index=1)], ()
+
+
+@case("Conv", (1, 2, 3, 4, 5), label="three-axes")
+def _(_):
+    return [node("Conv", ["x", "w", "b"], ["y"], pads=[1, 0, 1, 0, 1, 0])], constants(
+        w=normal(3, 2, 2, 2, 3) / 4, b=normal(3)
+    )
+
+
+for _label, _given in {
+    "plain": {},
+    "strided": {"strides": [2, 3], "pads": [1, 0, 0, 2], "output_padding": [1, 0]},
+    "dilated": {"dilations": [2, 1], "group": 2},
+    "shaped": {"strides": [2, 2], "output_shape": [6, 8]},
+}.items():
+
+    @case("ConvTranspose", (1, 4, 3, 4), label=_label)
+    def _(_, given=_given):
+        nodes = [node("ConvTranspose", ["x", "w", "b"], ["y"], kernel_shape=[2, 3], **given)]
+        return nodes, constants(w=normal(4, 6 // given.get("group", 1), 2, 3), b=normal(6))
+
+
+for _label, _given in {
+    "nearest": {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+    "linear": {"mode": "linear"},
+    "corners": {"mode": "linear", "coordinate_transformation_mode": "align_corners"},
+    "cubic": {"mode": "cubic", "coordinate_transformation_mode": "pytorch_half_pixel", "cubic_coeff_a": -0.75},
+}.items():
+
+    @case("Resize", (1, 2, 3, 4), label=_label)
+    def _(_, given=_given):
+        scales = np.float32([1, 1, 2, 1.5])
+        return [node("Resize", ["x", "roi", "s"], ["y"], **given)], constants(roi=np.float32([]), s=scales)
+
+
+@case("GridSample", (1, 2, 3, 4))
+def _(_):
+    grid = np.random.default_rng(3).uniform(-1.2, 1.2, (1, 2, 5, 2)).astype(np.float32)
+    return [node("GridSample", ["x", "g"], ["y"])], constants(g=grid)
+
+
+for _label, _given in {"largest": {}, "smallest": {"largest": 0, "axis": 1}}.items():
+
+    @case("TopK", (2, 5, 3), label=_label, observations=[np.tile([2, 1, 2, 0, -1], 6), np.arange(30) % 7])
+    def _(_, given=_given):
+        nodes = [node("TopK", ["x", "k"], ["v", "i"], **given), node("Cast", ["i"], ["f"], to=1)]
+        return [*nodes, node("Concat", ["v", "f"], ["y"], axis=0)], constants(k=np.array([3]))
+
+
+@case("TopK", (1, 4), label="beside-infinity", observations=[[1, 2, 3, 4], [4, 3, 2, 1]])
+def _(_):
+    nodes = [node("Where", ["kept", "x", "never"], ["m"]), node("TopK", ["m", "k"], ["v", "y"])]
+    return nodes, constants(k=np.array([3]), kept=np.array([[True, False, True, False]]), never=np.float32(-np.inf))
+
+
+@case("LayerNormalization", (2, 3, 4), label="statistics", since=17)
+def _(_):
+    nodes = [node("LayerNormalization", ["x", "s", "b"], ["n", "mean", "deviation"], axis=1)]
+    nodes += [node("Add", ["mean", "deviation"], ["a"]), node("Add", ["n", "a"], ["y"])]
+    return nodes, constants(s=normal(3, 4), b=normal(3, 4))
+
+
+for _reduction in ("add", "mul", "min", "max"):
+    _given = {"reduction": _reduction}
+    _since = 16 if _reduction in ("add", "mul") else 18
+
+    @case("ScatterND", (4, 3), label=_reduction, since=_since)
+    def _(_, given=_given):
+        nodes = [node("ScatterND", ["k", "i", "x"], ["y"], **given)]
+        return nodes, constants(k=normal(5, 3), i=np.array([[0], [2], [0], [0]]))
+
+    @case("ScatterElements", (4, 3), label=_reduction, since=_since)
+    def _(_, given=_given):
+        nodes = [node("ScatterElements", ["x", "i", "k"], ["y"], axis=1, **given)]
+        return nodes, constants(k=normal(2, 3), i=np.array([[0, 0, 2], [1, -1, 1]]))
+
+
+for _label, _low, _high in (("below", None, 3.0), ("above", 0.0, None), ("both", -2.0, 3.0)):
+
+    @case("Gather", (1, 2), label=f"limited-{_label}", observations=[[0, 1], [2, 3], [1, 3]])
+    @case("GatherElements", (1, 2), label=f"limited-{_label}", observations=[[0, 1], [2, 3], [1, 3]])
+    def _(_, limits=(_low, _high)):
+        names = ["" if limit is None else name for name, limit in zip(("low", "high"), limits, strict=True)]
+        given = {name: np.float32(limit) for name, limit in zip(names, limits, strict=True) if name}
+        nodes = [node("Clip", ["x", *names], ["c"]), node("Cast", ["c"], ["i"], to=7)]
+        nodes += [node("Gather", ["t", "i"], ["a"], axis=1), node("GatherElements", ["t", "i"], ["b"], axis=1)]
+        nodes += [node("Reshape", ["a", "shape"], ["r"]), node("Add", ["r", "b"], ["y"])]
+        return nodes, constants(t=normal(1, 4), shape=np.array([1, 2]), **given)
+
+
 @case("If", label="computed")
 def _(_):
     def branch(name, operator):
@@ -470,6 +571,46 @@ for _name in sorted((SIMPLE | WITH_PARAMETERS | KEEPS_KIND).keys() - {found.id.p
     @case(_name, label="of-tanh")  # between -1 and 1, where the inverse functions are finite too
     def _(_, operator=_name):
         return [node("Tanh", ["x"], ["t"]), node(operator, ["t"], ["y"])], ()
+
+
+# Operators whose parameters were attributes before opset 11, and those that are gone, in the operator sets named.
+OLD = {
+    "Clip": ([node("Clip", ["x"], ["y"], min=-0.5, max=1.0)], (7, 10)),
+    "Clip-one-sided": ([node("Clip", ["x"], ["y"], max=1.0)], (7, 10)),
+    "Slice": ([node("Slice", ["x"], ["y"], starts=[1, -3], ends=[2, 100], axes=[2, 3])], (7, 9)),
+    "Pad": ([node("Pad", ["x"], ["y"], pads=[0, 0, 1, 0, 0, 0, 0, 2], value=1.5)], (7, 10)),
+    "Pad-reflect": ([node("Pad", ["x"], ["y"], pads=[0, 0, 1, 0, 0, 0, 0, 2], mode="reflect")], (7, 10)),
+    "TopK": ([node("TopK", ["x"], ["y", "i"], k=2)], (7, 9)),
+    "Upsample": ([node("Upsample", ["x"], ["y"], scales=[1.0, 1.0, 2.0, 2.0])], (7, 8)),
+    "Upsample-input": ([node("Upsample", ["x", "s"], ["y"], mode="linear")], (9,)),
+    "Resize": ([node("Resize", ["x", "s"], ["y"])], (10,)),
+    "Resize-linear": ([node("Resize", ["x", "s"], ["y"], mode="linear")], (10,)),
+    "Scatter": ([node("Scatter", ["x", "i", "k"], ["y"], axis=3)], (9, 10)),
+    "Squeeze": ([node("Squeeze", ["x"], ["q"], axes=[0]), node("Unsqueeze", ["q"], ["y"], axes=[3])], (7, 10)),
+    "ReduceMean": ([node("ReduceMean", ["x"], ["y"], axes=[1, 3], keepdims=0)], (7, 10)),
+    "Softmax": ([node("Softmax", ["x"], ["y"], axis=2)], (7, 10)),
+    "Hardmax": ([node("Hardmax", ["x"], ["y"], axis=2)], (7, 10)),
+    "MaxPool": ([node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2])], (7, 10)),
+    "AveragePool": ([node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], pads=[1, 1, 0, 0])], (7, 10)),
+    "Cast": ([node("Cast", ["x"], ["t"], to=9), node("Not", ["t"], ["y"])], (7, 9, 10)),
+    "Gemm": ([node("Flatten", ["x"], ["f"]), node("Gemm", ["f", "w", "c"], ["y"], transB=1)], (7, 9, 10)),
+    "BatchNormalization": ([node("BatchNormalization", ["x", "p", "b", "b", "p"], ["y"])], (7, 9)),
+    "Dropout": ([node("Dropout", ["x"], ["y"], ratio=0.3)], (7, 10)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "opset"), [(name, opset) for name, (_, opsets) in OLD.items() for opset in opsets], ids=str
+)
+def test_operator_of_an_old_version(name, opset):
+    given = constants(
+        s=np.float32([1, 1, 2, 2]), i=np.array([[[[0, 2]]]]), k=np.float32([[[[5, 7]]]]), w=normal(3, 24), c=normal(3),
+        p=np.float32([1.5, 0.5]), b=normal(2),
+    )  # fmt: skip
+    nodes = OLD[name][0]
+    taken = {source for made in nodes for source in made.input}
+    # The flat ends of the policy are nodes that all operator sets have.
+    compare(shaped(nodes, (1, 2, 3, 4), "y", [array for array in given if array.name in taken], opset))
 
 
 @pytest.mark.parametrize(("build", "shape", "result", "opset", "observations"), CASES)

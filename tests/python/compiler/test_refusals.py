@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from compiler_graphs import constants, model, node, shaped
+from compiler_graphs import constants, model, node
 from onnx import TensorProto, helper
 
 from ganglion.compiler import compile_onnx
@@ -32,12 +32,12 @@ def policy(nodes, shape=(1, 4), initializers=(), opset=18):
 
 
 def test_unknown_operator_names_node_and_operator():
-    made = shaped([helper.make_node("Sinh", ["x"], ["y"], name="layer/sinh")], (1, 4))
-    refused(made, "node 'layer/sinh' (Sinh)", "does not know", "onnxruntime")
+    made = policy([helper.make_node("Det", ["x"], ["y"], name="layer/det")], (2, 2))
+    refused(made, "node 'layer/det' (Det)", "does not know", "onnxruntime")
 
 
 def test_a_node_without_a_name_is_named_by_its_output():
-    refused(policy([node("Cosh", ["x"], ["y"])]), "node 'y' (Cosh)")
+    refused(policy([node("Det", ["x"], ["y"])], (2, 2)), "node 'y' (Det)")
 
 
 def test_custom_domain():
@@ -63,7 +63,7 @@ def test_random_numbers():
         ("RNN", {"activations": ["Sigmoid"]}, {}, "activation Sigmoid"),
         ("LSTM", {"clip": 3.0}, {}, "'clip'"),
         ("LSTM", {"input_forget": 1}, {}, "input_forget"),
-        ("LSTM", {}, {"peephole": True}, "peepholes"),
+        ("LSTM", {}, {"peephole": True}, "peephole weight has 10 elements; 9 are needed"),
         ("LSTM", {}, {"lengths": [0]}, "sequence_lens"),
     ],
 )
@@ -76,7 +76,7 @@ def test_recurrent_layers(operator, attributes, shapes, message):
     }
     inputs = ["x", "w", "r", "", "", ""]
     if "peephole" in shapes:
-        weights["p"] = np.ones((1, 3 * hidden), np.float32)
+        weights["p"] = np.ones((1, 3 * hidden + 1), np.float32)
         inputs += ["", "p"]
     if "lengths" in shapes:
         weights["lengths"] = np.array(shapes["lengths"], np.int32)
@@ -112,7 +112,7 @@ def test_projection_is_refused_by_name():
         ([node("NonZero", ["x"], ["n"]), node("Cast", ["n"], ["y"], to=1)], {}, "fixed sizes"),
         ([node("Cast", ["x"], ["h"], to=10), node("Cast", ["h"], ["y"], to=1)], {}, "element type 10"),
         ([node("Loop", ["n", "", "x"], ["y"], body=None)], {"n": np.int64(3)}, "(Loop)"),
-        ([node("TopK", ["x", "k"], ["y", "places"])], {"k": np.array([2])}, "k = 1"),
+        ([node("TopK", ["x", "k"], ["y", "places"])], {"k": np.array([5])}, "the 5 largest of 4 elements"),
         ([node("Mul", ["x", "big"], ["y"])], {"big": np.float32([np.nan])}, "is NaN"),
         ([node("MatMul", ["x", "big"], ["y"])], {"big": np.full((4, 4), np.inf, np.float32)}, "is infinite"),
     ],
@@ -163,8 +163,8 @@ def test_external_data_in_a_constant_node():
 
 def test_old_opset():
     made = policy([node("Relu", ["x"], ["y"])], opset=18)
-    made.opset_import[0].version = 9
-    refused(made, "opset 9 is too old")
+    made.opset_import[0].version = 6
+    refused(made, "opset 6 is too old")
 
 
 def test_state_that_is_never_fed_back():

@@ -109,6 +109,18 @@ void find_idle_state(const OnnxFlow& flow, const Dependence& dependence, Reading
   }
 }
 
+/// Whether a tensor with infinite elements hides something from a softmax: added or chosen, and minus infinity alone.
+bool is_mask(const OnnxGraph& graph, std::string_view name, const OnnxTensor& tensor,
+             const std::vector<double>& values) {
+  const auto hides = [](double value) { return std::isfinite(value) || (std::isinf(value) && value < 0.0); };
+  const auto masks = [&](const OnnxNode& node) {
+    const bool reads = std::find(node.inputs.begin(), node.inputs.end(), name) != node.inputs.end();
+    return !reads || node.op == "Add" || node.op == "Where" || node.op == "Attention";
+  };
+  return tensor.dims.size() > 1 && std::all_of(values.begin(), values.end(), hides) &&
+         std::all_of(graph.nodes.begin(), graph.nodes.end(), masks);
+}
+
 }  // namespace
 
 void check_weights(const OnnxGraph& graph, const std::filesystem::path& folder) {
@@ -135,6 +147,7 @@ void check_weights(const OnnxGraph& graph, const std::filesystem::path& folder) 
     const auto bad = std::find_if(values->begin(), values->end(), [](double value) { return !std::isfinite(value); });
     // Infinity is the bound of a clip that does not clip.
     if (bad == values->end() || (std::isinf(*bad) && values->size() == 1)) continue;
+    if (is_mask(graph, name, tensor, *values)) continue;
     refuse("element " + std::to_string(bad - values->begin()) + " of " + in_quotes(name) + " is " +
                (std::isnan(*bad) ? "NaN" : "infinite") +
                ": training had diverged, or a normaliser had seen no data; export a good checkpoint",

@@ -69,9 +69,9 @@ def as_float32(tensor: Tensor) -> Tensor:
 @lowers(*SIMPLE)
 def _simple(site: Site) -> Tensor:
     if site.operator == "Selu":
-        given = site.attribute("alpha", _SELU[0]), site.attribute("gamma", _SELU[1])
-        if not np.allclose(given, _SELU, rtol=1e-6, atol=0.0):
-            raise site.refuse(f"alpha and gamma are {given}; only torch's SELU constants are supported")
+        alpha, gamma = site.attribute("alpha", _SELU[0]), site.attribute("gamma", _SELU[1])
+        if not np.allclose((alpha, gamma), _SELU, rtol=1e-6, atol=0.0):
+            return site.binary("mul", site.unary("elu", site.tensor(0), alpha=float(alpha)), _number(gamma))
     return site.unary(SIMPLE[site.operator], site.tensor(0))
 
 
@@ -99,6 +99,56 @@ def _tan(site: Site) -> Tensor:
     return site.binary("div", site.unary("sin", x), site.unary("cos", x))
 
 
+def _number(value: float) -> Tensor:
+    return np.full(1, value, np.float32)
+
+
+_ROOT_IS_SIZE = 1e9
+"""From here on `sqrt(x * x + 1)` and `x` are the same float32; the square of larger numbers may overflow."""
+
+
+@lowers("Sinh")
+def _sinh(site: Site) -> Tensor:
+    # With e = exp(-|x|) - 1, which ELU has to the last digit: |sinh x| = -e (e + 2) / (2 (e + 1)).
+    x = site.tensor(0)
+    e = site.unary("elu", site.unary("neg", site.unary("abs", x)), alpha=1.0)
+    above = site.binary("mul", e, site.binary("add", e, _number(2.0)))
+    size = site.binary("div", above, site.binary("mul", site.binary("add", e, _number(1.0)), _number(-2.0)))
+    return site.binary("mul", site.unary("sign", x), size)
+
+
+@lowers("Cosh")
+def _cosh(site: Site) -> Tensor:
+    e = site.unary("exp", site.unary("abs", site.tensor(0)))
+    return site.binary("mul", site.binary("add", e, site.unary("reciprocal", e)), _number(0.5))
+
+
+@lowers("Asinh")
+def _asinh(site: Site) -> Tensor:
+    x = site.tensor(0)
+    return site.binary("mul", site.unary("sign", x), _log_of_sum(site, site.unary("abs", x), 1.0))
+
+
+@lowers("Acosh")
+def _acosh(site: Site) -> Tensor:
+    return _log_of_sum(site, site.tensor(0), -1.0)
+
+
+def _log_of_sum(site: Site, x: Tensor, one: float) -> Tensor:
+    """`log(x + sqrt(x * x + one))`; `log(2 x)` where the square may overflow."""
+    root = site.unary("sqrt", site.binary("add", site.binary("mul", x, x), _number(one)))
+    small = site.unary("log", site.binary("add", x, root))
+    large = site.binary("add", site.unary("log", x), _number(np.log(2.0)))
+    return _select(site, site.binary("less", x, _number(_ROOT_IS_SIZE), BOOLEAN), small, large)
+
+
+@lowers("Atanh")
+def _atanh(site: Site) -> Tensor:
+    x = site.tensor(0)
+    ratio = site.binary("div", site.binary("add", _number(1.0), x), site.binary("sub", _number(1.0), x))
+    return site.binary("mul", site.unary("log", ratio), _number(0.5))
+
+
 @lowers("Gelu")
 def _gelu(site: Site) -> Tensor:
     return site.unary("gelu_tanh" if site.attribute("approximate", "none") == "tanh" else "gelu", site.tensor(0))
@@ -107,7 +157,7 @@ def _gelu(site: Site) -> Tensor:
 @lowers("Clip")
 def _clip(site: Site) -> Tensor:
     x = site.tensor(0)
-    limits = [site.inputs[i] if site.has(i) else None for i in (1, 2)]
+    limits = [site.inputs[i] if site.has(i) else _given_limit(site, key) for i, key in ((1, "min"), (2, "max"))]
     if any(isinstance(limit, Symbol) for limit in limits):
         for limit, function in zip(limits, ("max", "min"), strict=True):
             x = x if limit is None else site.binary(function, x, limit, _kind(x))
@@ -116,6 +166,11 @@ def _clip(site: Site) -> Tensor:
     if low is not None and high is not None and low > high:
         low = high  # what the operator's definition, min(max(x, low), high), then means
     return x if low is None and high is None else site.unary("clip", x, _kind(x), low=low, high=high)
+
+
+def _given_limit(site: Site, key: str) -> Tensor | None:
+    """A limit that is an attribute, as before opset 11."""
+    return _number(site.attributes[key]) if key in site.attributes else None
 
 
 def _limit(limit: Tensor | None) -> float | None:
@@ -257,6 +312,8 @@ def truncated(site: Site, x: Tensor) -> Symbol:
     elif high <= 0:
         result = site.unary("ceil", x, INTEGER)
     else:
-        result = site.binary("mul", site.unary("sign", x), site.unary("floor", site.unary("abs", x)), INTEGER)
+        # A choice, because of it the bounds are known where x has one.
+        below, above = site.unary("ceil", x, INTEGER), site.unary("floor", x, INTEGER)
+        result = _select(site, site.binary("less", x, _number(0.0), BOOLEAN), below, above)
     assert isinstance(result, Symbol)
     return result

@@ -12,8 +12,12 @@ from ganglion.compiler.lowering import (  # noqa: F401  importing them fills LOW
     elementwise,
     layout,
     linear,
+    pool,
     recurrent,
     reduce,
+    resample,
+    scatter,
+    spectrum,
 )
 from ganglion.compiler.lowering.site import LOWERINGS, Site
 from ganglion.compiler.rows import Needed
@@ -118,13 +122,14 @@ class _Walk:
                     f"node '{name}' ({node.op_type}): operators of the domain '{node.domain}' are not supported; "
                     "export with standard ONNX operators"
                 )
-            inputs = [scope[source] if source else None for source in node.input]
             try:
+                inputs = [scope[source] if source else None for source in node.input]
                 results = self._node(node, name, inputs, scope, arguments)
-            except ExportError as error:
-                if str(error).startswith("node '"):
+            except Exception as error:  # what a damaged graph makes of the rules of its operators
+                if isinstance(error, ExportError) and str(error).startswith("node '"):
                     raise
-                raise ExportError(f"node '{name}' ({node.op_type}): {error}") from error
+                why = error if isinstance(error, ExportError) else f"it cannot be understood: {error!r}"
+                raise ExportError(f"node '{name}' ({node.op_type}): {why}") from error
             scope.update(zip(node.output, results, strict=False))
 
     def _node(
@@ -210,7 +215,11 @@ class _Walk:
         given = defaults | {attribute.name: attribute for attribute in node.attribute}
         opset = next((entry.version for entry in body.opset_import if entry.domain == ""), self._opset)
         _Walk(self._builder, opset, self._depth + 1).nodes(body.node, scope, given)
-        return [scope[output] for output in body.output]
+        # Optional results that nobody asked for may be missing in the body that the standard gives.
+        for wanted, output in zip(node.output, body.output, strict=False):
+            if wanted and scope.get(output) is None:
+                raise ExportError(f"node '{name}' ({node.op_type}): the result '{output}' is not supported")
+        return [scope.get(output) for output in body.output]
 
 
 def _function(node: Any, opset: int, inputs: Sequence[Tensor | None]) -> tuple[Any, dict[str, Any]] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion.compiler.bounds import bounds
-from ganglion.compiler.builder import FLOAT, Symbol, Tensor, size_of
+from ganglion.compiler.builder import FLOAT, INTEGER, Symbol, Tensor, size_of
 from ganglion.compiler.lowering.site import Site, lowers
 
 if TYPE_CHECKING:
@@ -20,13 +20,6 @@ def _kind(tensor: Tensor) -> str:
     return tensor.kind if isinstance(tensor, Symbol) else FLOAT
 
 
-def _symbol(site: Site, index: int = 0) -> Symbol:
-    found = site.tensor(index)
-    if not isinstance(found, Symbol):
-        raise site.refuse("its data is constant but a parameter is computed; the native engine needs it the other way")
-    return found
-
-
 @lowers("Identity", "Dropout")
 def _identity(site: Site) -> Tensor | tuple[Tensor, ...]:
     x = site.tensor(0)
@@ -37,7 +30,7 @@ def _identity(site: Site) -> Tensor | tuple[Tensor, ...]:
 
 @lowers("Reshape")
 def _reshape(site: Site) -> Tensor:
-    x, shape = _symbol(site), site.integers(1, "shape")
+    x, shape = site.symbol(0), site.integers(1, "shape")
     if not site.attribute("allowzero", 0):
         shape = [x.shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
     try:
@@ -48,7 +41,7 @@ def _reshape(site: Site) -> Tensor:
 
 @lowers("Flatten")
 def _flatten(site: Site) -> Tensor:
-    x = _symbol(site)
+    x = site.symbol(0)
     axis = site.attribute("axis", 1)
     axis = axis if axis == len(x.shape) else site.axis(axis, len(x.shape))
     return Symbol(x.address.reshape(size_of(x.shape[:axis]), -1), x.kind)
@@ -56,7 +49,7 @@ def _flatten(site: Site) -> Tensor:
 
 @lowers("Squeeze")
 def _squeeze(site: Site) -> Tensor:
-    x = _symbol(site)
+    x = site.symbol(0)
     axes = site.axes("axes", 1, len(x.shape))
     try:
         return Symbol(x.address.squeeze(None if axes is None else tuple(axes)), x.kind)
@@ -66,7 +59,7 @@ def _squeeze(site: Site) -> Tensor:
 
 @lowers("Unsqueeze")
 def _unsqueeze(site: Site) -> Tensor:
-    x = _symbol(site)
+    x = site.symbol(0)
     given = site.integers(1, "axes") if site.has(1) else site.attribute("axes")
     axes = tuple(site.axis(axis, len(x.shape) + len(given)) for axis in given)
     return Symbol(np.expand_dims(x.address, axes), x.kind)
@@ -74,7 +67,7 @@ def _unsqueeze(site: Site) -> Tensor:
 
 @lowers("Transpose")
 def _transpose(site: Site) -> Tensor:
-    x = _symbol(site)
+    x = site.symbol(0)
     return Symbol(x.address.transpose(site.attribute("perm", None)), x.kind)
 
 
@@ -92,7 +85,7 @@ def _concat(site: Site) -> Tensor:
 
 @lowers("Split")
 def _split(site: Site) -> tuple[Tensor, ...]:
-    x = _symbol(site)
+    x = site.symbol(0)
     axis = site.axis(site.attribute("axis", 0), len(x.shape))
     if site.has(1):
         sizes = site.integers(1, "split")
@@ -110,8 +103,11 @@ def _split(site: Site) -> tuple[Tensor, ...]:
 
 @lowers("Slice")
 def _slice(site: Site) -> Tensor:
-    x = _symbol(site)
-    starts, ends = site.integers(1, "starts"), site.integers(2, "ends")
+    x = site.symbol(0)
+    if site.opset < 10:
+        starts, ends = list(site.attribute("starts")), list(site.attribute("ends"))
+    else:
+        starts, ends = site.integers(1, "starts"), site.integers(2, "ends")
     axes = site.axes("axes", 3, len(x.shape)) or list(range(len(starts)))
     steps = site.integers(4, "steps") if site.has(4) else [1] * len(starts)
     slices = [slice(None)] * len(x.shape)
@@ -126,7 +122,7 @@ def _slice(site: Site) -> Tensor:
 
 @lowers("Expand")
 def _expand(site: Site) -> Tensor:
-    x, shape = _symbol(site), site.integers(1, "shape")
+    x, shape = site.symbol(0), site.integers(1, "shape")
     try:
         return Symbol(np.broadcast_to(x.address, np.broadcast_shapes(x.shape, tuple(shape))), x.kind)
     except ValueError as error:
@@ -135,13 +131,13 @@ def _expand(site: Site) -> Tensor:
 
 @lowers("Tile")
 def _tile(site: Site) -> Tensor:
-    x = _symbol(site)
+    x = site.symbol(0)
     return site.builder.view(np.tile(x.address, site.integers(1, "repeats")), x.kind)
 
 
 @lowers("Pad")
 def _pad(site: Site) -> Tensor:
-    x = _symbol(site)
+    x = site.symbol(0)
     rank = len(x.shape)
     pads = site.integers(1, "pads") if site.has(1) else list(site.attribute("pads"))
     axes = site.axes("axes", 3, rank) or list(range(rank))
@@ -158,8 +154,8 @@ def _pad(site: Site) -> Tensor:
     if not any(a or b for a, b in widths):
         return site.builder.view(address, x.kind)
     if mode == "constant":
-        filling = site.array(2, "constant value") if site.has(2) else np.zeros(1, np.float32)
-        fill = int(site.builder.addresses(np.ravel(filling)[:1])[0])
+        filling = site.tensor(2) if site.has(2) else np.full(1, site.attribute("value", 0.0), np.float32)
+        fill = int(site.builder.addresses(filling).flat[0])
         return site.builder.view(np.pad(address, widths, constant_values=fill), x.kind)
     return site.builder.view(np.pad(address, widths, mode=mode), x.kind)
 
@@ -180,12 +176,7 @@ def _gather(site: Site) -> Tensor:
 def _lookup(site: Site, data: Tensor, index: Symbol, axis: int) -> Tensor:
     # Known rows are a table of addresses or numbers; each computed index picks one row of it.
     rows = data.shape[axis]
-    low, high = bounds(site.builder, site.builder.vector(index))
-    if low < 0 or high > rows - 1:
-        raise site.refuse(
-            f"its index is computed from the observation or the state and may be from {low:g} to {high:g} for a table "
-            f"of {rows} rows; limit it with torch.clamp(index, 0, {rows - 1})"
-        )
+    index = _inside(site, index, rows)
     table: Tensor = (
         Symbol(np.moveaxis(data.address, axis, 0), data.kind)
         if isinstance(data, Symbol)
@@ -204,14 +195,49 @@ def _lookup(site: Site, data: Tensor, index: Symbol, axis: int) -> Tensor:
     return Symbol(moved, _kind(data))
 
 
+def _inside(site: Site, index: Symbol, rows: int) -> Symbol:
+    """An index into a table of so many rows that cannot leave it; a negative one counts from the end."""
+    low, high = bounds(site.builder, site.builder.vector(index))
+    if low < 0 and high > rows - 1:
+        raise site.refuse(
+            f"its index is computed from the observation or the state and may be from {low:g} to {high:g} for a table "
+            f"of {rows} rows; limit it with torch.clamp(index, 0, {rows - 1})"
+        )
+    found: Tensor = index
+    if low < 0:
+        end = np.full(1, rows, np.float32)
+        from_end = site.binary("mul", site.binary("less", found, np.zeros(1, np.float32)), end)
+        found = site.binary("add", found, from_end, INTEGER)
+    if low < -rows or high > rows - 1:
+        found = site.unary("clip", found, INTEGER, low=0.0, high=float(rows - 1))
+    assert isinstance(found, Symbol)
+    return found
+
+
 @lowers("GatherElements")
 def _gather_elements(site: Site) -> Tensor:
-    data, index = _symbol(site), site.array(1, "indices")
+    data, index = site.tensor(0), site.tensor(1)
     axis = site.axis(site.attribute("axis", 0), len(data.shape))
-    return site.builder.view(data.address[_places(index, axis)], data.kind)
+    if isinstance(index, Symbol):
+        return _look_up_elements(site, data, index, axis)
+    assert isinstance(data, Symbol)
+    return site.builder.view(data.address[places_along(index, axis)], data.kind)
 
 
-def _places(index: NDArray[Any], axis: int) -> tuple[NDArray[Any], ...]:
+def _look_up_elements(site: Site, data: Tensor, index: Symbol, axis: int) -> Tensor:
+    index = _inside(site, index, data.shape[axis])
+    tables = np.moveaxis(site.builder.addresses(data), axis, -1)
+    wanted = np.moveaxis(index.address, axis, -1)
+    found = np.empty(wanted.shape, np.int64)
+    for place in np.ndindex(wanted.shape):
+        table = site.builder.vector(site.builder.view(tables[place[:-1]]))
+        inputs = [table, site.builder.vector(Symbol(wanted[place].reshape(1)))]
+        value = site.builder.emit("lookup", inputs, [1], rows=data.shape[axis], columns=1)[0]
+        found[place] = site.builder.symbol(value, ()).address
+    return Symbol(np.moveaxis(found, -1, axis), _kind(data))
+
+
+def places_along(index: NDArray[Any], axis: int) -> tuple[NDArray[Any], ...]:
     """Where each element of an index into one axis lies, along all axes."""
     along = [np.asarray(place) for place in np.indices(index.shape)]
     return (*along[:axis], index, *along[axis + 1 :])
@@ -219,34 +245,16 @@ def _places(index: NDArray[Any], axis: int) -> tuple[NDArray[Any], ...]:
 
 @lowers("GatherND")
 def _gather_nd(site: Site) -> Tensor:
-    data, index = _symbol(site), site.array(1, "indices")
-    if site.attribute("batch_dims", 0):
-        raise site.refuse("batch_dims above 0 is not supported")
-    return site.builder.view(data.address[tuple(np.moveaxis(index, -1, 0))], data.kind)
-
-
-@lowers("ScatterND", "ScatterElements", "Scatter")
-def _scatter(site: Site) -> Tensor:
-    data, index, updates = site.tensor(0), site.array(1, "indices"), site.tensor(2)
-    if site.attribute("reduction", "none") != "none":
-        raise site.refuse("only the reduction 'none' is supported")
-    address = site.builder.addresses(data).copy()
-    if site.operator == "ScatterND":
-        places = tuple(np.moveaxis(index, -1, 0))
-    else:
-        places = _places(index, site.axis(site.attribute("axis", 0), len(data.shape)))
-    address[places] = site.builder.addresses(updates)
-    return site.builder.view(address, _kind(data) if isinstance(data, Symbol) else _kind(updates))
-
-
-@lowers("ReverseSequence", "NonZero", "Unique", "Compress", "NonMaxSuppression")
-def _dynamic(site: Site) -> Tensor:
-    raise site.refuse("the size of its result depends on the observation; the native engine needs fixed sizes")
+    data, index = site.symbol(0), site.array(1, "indices")
+    shared = site.attribute("batch_dims", 0)
+    outer = data.shape[:shared]
+    picked = [data.address[place][tuple(np.moveaxis(index[place], -1, 0))] for place in np.ndindex(outer)]
+    return site.builder.view(np.stack(picked).reshape(*outer, *picked[0].shape), data.kind)
 
 
 @lowers("Trilu")
 def _trilu(site: Site) -> Tensor:
-    x = _symbol(site)
+    x = site.symbol(0)
     shift = int(site.array(1, "k").ravel()[0]) if site.has(1) else 0
     rows, columns = x.shape[-2:]
     distance = np.arange(columns) - np.arange(rows)[:, None]
@@ -257,7 +265,7 @@ def _trilu(site: Site) -> Tensor:
 
 @lowers("OneHot")
 def _one_hot(site: Site) -> Tensor:
-    index, depth = _symbol(site), site.integers(1, "depth")[0]
+    index, depth = site.symbol(0), site.integers(1, "depth")[0]
     off, on = np.ravel(site.array(2, "values"))
     axis = site.axis(site.attribute("axis", -1), len(index.shape) + 1)
     shape = [1] * (len(index.shape) + 1)

@@ -25,19 +25,46 @@ _GRU_ORDER = (1, 0, 2)  # ONNX: update, reset, hidden; ours: reset, update, new
 @lowers("LSTM")
 def _lstm(site: Site) -> tuple[Tensor, ...]:
     _expect(site, 7, ("Sigmoid", "Tanh", "Tanh"))
-    if site.has(7) and np.any(site.array(7, "peephole weight")):
-        raise site.refuse("peepholes (input P) are not supported; use an LSTM without them, like torch.nn.LSTM")
     if site.attribute("input_forget", 0):
         raise site.refuse("coupled input and forget gates (input_forget) are not supported")
     weight, bias, _ = _weights(site, 4, _LSTM_ORDER)
     tensors = {"weight": weight, "bias": bias}
     hidden = len(weight) // 4
+    peepholes = site.array(7, "peephole weight").astype(np.float32).ravel() if site.has(7) else np.zeros(3 * hidden)
+    if peepholes.shape != (3 * hidden,):
+        raise site.refuse(f"its peephole weight has {peepholes.size} elements; {3 * hidden} are needed")
     h, c = [], []
     for x, (h_before, c_before) in _rows(site, hidden, 2):
-        values = site.builder.emit("lstm", [x, h_before, c_before], [hidden, hidden], tensors)
+        if peepholes.any():
+            values = _with_peepholes(site, tensors, np.split(peepholes, 3), (x, h_before, c_before))
+        else:
+            values = site.builder.emit("lstm", [x, h_before, c_before], [hidden, hidden], tensors)
         h.append(values[0])
         c.append(values[1])
     return _results(site, hidden, h, c)
+
+
+def _with_peepholes(
+    site: Site,
+    tensors: dict[str, NDArray[np.float32]],
+    peepholes: Sequence[NDArray[np.float32]],
+    values: tuple[int, int, int],
+) -> list[int]:
+    """Input and forget gate look at the old cell state, the output gate at the new one; no operation has that."""
+    builder = site.builder
+    x, h, c = (builder.symbol(value, (-1,)) for value in values)
+    source = builder.vector(Symbol(np.concatenate((x.address, h.address))))
+    gates = builder.symbol(builder.emit("affine", [source], [len(tensors["bias"])], tensors)[0], (4, -1)).address
+    i, f, g, o = (Symbol(gate) for gate in gates)
+    from_i, from_o, from_f = peepholes  # ONNX: input, output, forget
+
+    def gate(linear: Tensor, weight: NDArray[np.float32], cell: Tensor) -> Tensor:
+        return site.unary("sigmoid", site.binary("add", linear, site.binary("mul", cell, weight)))
+
+    kept = site.binary("mul", gate(f, from_f, c), c)
+    new_c = site.binary("add", kept, site.binary("mul", gate(i, from_i, c), site.unary("tanh", g)))
+    new_h = site.binary("mul", gate(o, from_o, new_c), site.unary("tanh", new_c))
+    return [builder.vector(new_h), builder.vector(new_c)]
 
 
 @lowers("GRU")

@@ -28,16 +28,9 @@ _REDUCTIONS = {
 }
 
 
-def _symbol(site: Site) -> Symbol:
-    found = site.tensor(0)
-    if not isinstance(found, Symbol):
-        raise site.refuse("its data is constant but a parameter is computed")
-    return found
-
-
 @lowers(*_REDUCTIONS)
 def _reduce(site: Site) -> Tensor:
-    x = _symbol(site)
+    x = site.symbol(0)
     axes = site.axes("axes", 1, len(x.shape))
     if not axes:
         if site.attribute("noop_with_empty_axes", 0):
@@ -51,31 +44,101 @@ def _reduce(site: Site) -> Tensor:
 
 @lowers("ArgMax", "ArgMin")
 def _argmax(site: Site) -> Tensor:
-    x = _symbol(site)
-    if site.attribute("select_last_index", 0):
-        raise site.refuse("select_last_index is not supported")
+    x = site.symbol(0)
     if site.operator == "ArgMin":
         x = site.unary("neg", x)  # type: ignore[assignment]
     axes = [site.axis(site.attribute("axis", 0), len(x.shape))]
-    found = over(site, "argmax", x, axes)
+    if site.attribute("select_last_index", 0):
+        reverse = over(site, "argmax", Symbol(np.flip(x.address, axes[0])), axes)
+        last = np.full(1, x.shape[axes[0]] - 1, np.float32)
+        found = site.binary("sub", last, reverse)
+    else:
+        found = over(site, "argmax", x, axes)
+    assert isinstance(found, Symbol)
     found = Symbol(found.address, INTEGER)
     return _with_axes(found, axes) if site.attribute("keepdims", 1) else found
 
 
 @lowers("TopK")
 def _top_k(site: Site) -> tuple[Tensor, ...]:
-    x = _symbol(site)
-    if site.integers(1, "k") != [1]:
-        raise site.refuse("only the one largest element (k = 1) is supported")
+    x = site.symbol(0)
+    count = site.integers(1, "k")[0] if site.opset >= 10 else int(site.attribute("k"))
     axes = [site.axis(site.attribute("axis", -1), len(x.shape))]
-    if not site.attribute("largest", 1):
-        x = site.unary("neg", x)  # type: ignore[assignment]
-    best: Tensor = over(site, "reduce", x, axes, function="max")
-    if not site.attribute("largest", 1):
+    if not 1 <= count <= x.shape[axes[0]]:
+        raise site.refuse(f"the {count} largest of {x.shape[axes[0]]} elements")
+    negative = not site.attribute("largest", 1)
+    signed = site.unary("neg", x) if negative else x
+    assert isinstance(signed, Symbol)
+    if count > 1:
+        return _largest(site, x, signed, axes[0], count)
+    best: Tensor = over(site, "reduce", signed, axes, function="max")
+    if negative:
         best = site.unary("neg", best)
-    index = over(site, "argmax", x, axes)
+    index = over(site, "argmax", signed, axes)
     assert isinstance(best, Symbol)
-    return _with_axes(best, axes), _with_axes(Symbol(index.address, INTEGER), axes)
+    return _with_axes(Symbol(best.address, x.kind), axes), _with_axes(Symbol(index.address, INTEGER), axes)
+
+
+def _largest(site: Site, x: Symbol, signed: Symbol, axis: int, count: int) -> tuple[Tensor, ...]:
+    """Several largest elements, by how many others come before each: the larger ones, and of equal ones the first."""
+    size = x.shape[axis]
+    last = Symbol(np.moveaxis(signed.address, axis, -1))
+    one, other = Symbol(last.address[..., :, None]), Symbol(last.address[..., None, :])
+    earlier = np.tri(size, k=-1, dtype=np.float32)  # [one, other]: the other stands before
+    ties = site.binary("mul", site.binary("equal", other, one), earlier)
+    before = site.binary("add", site.binary("greater", other, one), ties)
+    assert isinstance(before, Symbol)
+    rank = over(site, "reduce", before, [len(x.shape)], function="sum")  # [..., size]
+    ranks = np.arange(count, dtype=np.float32)[:, None]
+    hit = site.binary("equal", Symbol(rank.address[..., None, :]), ranks)  # [..., count, size]
+    assert isinstance(hit, Symbol)
+    index = over(site, "argmax", hit, [len(x.shape)])
+    values = np.broadcast_to(np.moveaxis(x.address, axis, -1)[..., None, :], hit.shape)
+    # What is not chosen must not count, even where it is infinite.
+    operands = [site.builder.vector(hit), site.builder.vector(Symbol(values)), site.builder.constant(np.zeros(1))]
+    chosen = site.builder.symbol(site.builder.emit("where", operands, [hit.address.size])[0], hit.shape)
+    found = over(site, "reduce", chosen, [len(x.shape)], function="sum")
+    return (
+        Symbol(np.moveaxis(found.address, -1, axis), x.kind),
+        Symbol(np.moveaxis(index.address, -1, axis), INTEGER),
+    )
+
+
+@lowers("Hardmax")
+def _hardmax(site: Site) -> Tensor:
+    x = site.symbol(0)
+    # Before opset 13 the tensor is taken as a matrix, and the axis says where its columns begin.
+    axis = site.axis(site.attribute("axis", -1 if site.opset >= 13 else 1), len(x.shape))
+    axes = [axis] if site.opset >= 13 else list(range(axis, len(x.shape)))
+    best = over(site, "argmax", x, axes)
+    shape = [x.shape[axis] if axis in axes else 1 for axis in range(len(x.shape))]
+    return site.binary("equal", _with_axes(best, axes), np.arange(size_of(shape), dtype=np.float32).reshape(shape))
+
+
+@lowers("LpNormalization")
+def _lp_normalization(site: Site) -> Tensor:
+    x = site.symbol(0)
+    axes = [site.axis(site.attribute("axis", -1), len(x.shape))]
+    length = _with_axes(over(site, "reduce", x, axes, function="l1" if site.attribute("p", 2) == 1 else "l2"), axes)
+    # Zeros stay zeros.
+    nothing = site.binary("equal", length, np.zeros(1, np.float32))
+    return site.binary("div", x, site.binary("add", length, nothing))
+
+
+@lowers("LRN")
+def _local_response(site: Site) -> Tensor:
+    x, size = site.symbol(0), int(site.attribute("size"))
+    zero = site.builder.addresses(np.zeros(1, np.float32))[0]
+    before = (size - 1) // 2
+    padded = np.pad(
+        x.address, ((0, 0), (before, size - 1 - before), *[(0, 0)] * (len(x.shape) - 2)), constant_values=zero
+    )
+    seen = padded[:, np.arange(x.shape[1])[:, None] + np.arange(size)]  # [batch, channels, size, ...]
+    total = over(site, "reduce", Symbol(seen), [2], function="sum_square")
+    alpha, beta = float(site.attribute("alpha", 1e-4)), float(site.attribute("beta", 0.75))
+    scaled = site.binary("mul", total, np.full(1, alpha / size, np.float32))
+    scaled = site.binary("add", scaled, np.full(1, site.attribute("bias", 1.0), np.float32))
+    return site.binary("div", x, site.binary("pow", scaled, np.full(1, beta, np.float32)))
 
 
 def over(site: Site, kind: str, x: Symbol, axes: Sequence[int], **attributes: Any) -> Symbol:
@@ -117,7 +180,7 @@ def along(
 
 @lowers("Softmax", "LogSoftmax")
 def _softmax(site: Site) -> Tensor:
-    x = _symbol(site)
+    x = site.symbol(0)
     kind = {"Softmax": "softmax", "LogSoftmax": "log_softmax"}[site.operator]
     if site.opset >= 13:
         return along(site, kind, x, [site.axis(site.attribute("axis", -1), len(x.shape))])
@@ -127,12 +190,22 @@ def _softmax(site: Site) -> Tensor:
 
 
 @lowers("LayerNormalization")
-def _layer_norm(site: Site) -> Tensor:
-    x = _symbol(site)
-    if any(site.outputs[1:]):
-        raise site.refuse("its outputs Mean and InvStdDev are not supported")
+def _layer_norm(site: Site) -> tuple[Tensor, ...]:
+    x = site.symbol(0)
     axes = range(site.axis(site.attribute("axis", -1), len(x.shape)), len(x.shape))
     epsilon = float(site.attribute("epsilon", 1e-5))
+    y = _normal(site, x, axes, epsilon)
+    if not any(site.outputs[1:]):
+        return (y,)
+    mean = _with_axes(over(site, "reduce", x, axes, function="mean"), axes)
+    centred = site.binary("sub", x, mean)
+    variance = over(site, "reduce", site.binary("mul", centred, centred), axes, function="mean")  # type: ignore[arg-type]
+    deviation = site.unary("rsqrt", site.binary("add", variance, np.full(1, epsilon, np.float32)))
+    assert isinstance(deviation, Symbol)
+    return y, mean, _with_axes(deviation, axes)
+
+
+def _normal(site: Site, x: Symbol, axes: range, epsilon: float) -> Tensor:
     shape = x.shape[axes[0] :]
     given = {"weight": site.tensor(1)} | ({"bias": site.tensor(2)} if site.has(2) else {})
     tensors = {
@@ -148,7 +221,7 @@ def _layer_norm(site: Site) -> Tensor:
 
 @lowers("InstanceNormalization", "GroupNormalization")
 def _group_norm(site: Site) -> Tensor:
-    x = _symbol(site)
+    x = site.symbol(0)
     channels = x.shape[1]
     groups = site.attribute("num_groups") if site.operator == "GroupNormalization" else channels
     grouped = Symbol(x.address.reshape(x.shape[0], groups, -1))
@@ -163,7 +236,7 @@ def _group_norm(site: Site) -> Tensor:
 
 @lowers("BatchNormalization")
 def _batch_norm(site: Site) -> Tensor:
-    x = _symbol(site)
+    x = site.symbol(0)
     if site.attribute("training_mode", 0) or any(site.outputs[1:]):
         raise site.refuse("it is in training mode; export the policy in eval mode")
     scale, bias, mean, variance = (site.array(i, "statistics").astype(np.float32) for i in range(1, 5))
@@ -177,7 +250,7 @@ def _batch_norm(site: Site) -> Tensor:
 def _cumsum(site: Site) -> Tensor:
     from ganglion.compiler.lowering.linear import product
 
-    x = _symbol(site)
+    x = site.symbol(0)
     axis = site.axis(site.integers(1, "axis")[0], len(x.shape))
     size = x.shape[axis]
     upper = np.triu(np.ones((size, size), np.float32), k=1 if site.attribute("exclusive", 0) else 0)

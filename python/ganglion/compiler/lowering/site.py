@@ -71,6 +71,15 @@ class Site:
             raise self.refuse(f"input {index} is missing")
         return found
 
+    def symbol(self, index: int) -> Symbol:
+        """An input that must be computed at run time."""
+        found = self.tensor(index)
+        if not isinstance(found, Symbol):
+            raise self.refuse(
+                "its data is constant but a parameter is computed; the native engine needs it the other way"
+            )
+        return found
+
     def array(self, index: int, what: str) -> NDArray[Any]:
         """An input that must be known at compile time."""
         found = self.tensor(index)

@@ -1,0 +1,125 @@
+"""Lowers poolings, along any number of axes: reductions over windows."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ganglion.compiler.builder import INTEGER, Symbol, Tensor
+from ganglion.compiler.lowering.reduce import over
+from ganglion.compiler.lowering.site import Site, lowers
+from ganglion.compiler.lowering.windows import Window, windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+@lowers("MaxPool", "AveragePool", "LpPool")
+def _pool(site: Site) -> Tensor | tuple[Tensor, ...]:
+    x = site.symbol(0)
+    kernel = tuple(int(size) for size in site.attribute("kernel_shape"))
+    if len(x.shape) != len(kernel) + 2:
+        raise site.refuse(f"an input of shape {list(x.shape)} and a kernel of shape {list(kernel)} do not fit together")
+    axes = windows(site, x.shape[2:], kernel)
+    if site.operator == "AveragePool":
+        return _average(site, x, axes)
+    if site.operator == "LpPool":
+        return norm(site, _seen(site, x.address, axes, 0.0), _kernel_axes(axes), float(site.attribute("p", 2)))
+    seen = _seen(site, x.address, axes, -np.inf)
+    largest = over(site, "reduce", seen, _kernel_axes(axes), function="max")
+    if len(site.outputs) == 1 or not site.outputs[1]:
+        return largest
+    return largest, _places(site, x, seen, axes)
+
+
+def _kernel_axes(axes: Sequence[Window]) -> list[int]:
+    return list(range(2 + len(axes), 2 + 2 * len(axes)))
+
+
+def _seen(site: Site, address: NDArray[np.int64], axes: Sequence[Window], padding: float) -> Symbol:
+    """`[batch, channels, places..., kernel...]`: the elements that the kernel sees at each place."""
+    if any(((axis.positions() < 0) | (axis.positions() >= axis.length)).any() for axis in axes):
+        fill = site.builder.addresses(np.full(1, padding, np.float32))[0]
+        address = np.pad(address, ((0, 0), (0, 0), *[(0, 1)] * len(axes)), constant_values=fill)
+    return Symbol(_laid_on(address, axes))
+
+
+def _laid_on(table: NDArray[np.int64], axes: Sequence[Window]) -> NDArray[np.int64]:
+    for number in reversed(range(len(axes))):
+        positions, length = axes[number].positions(), axes[number].length
+        table = table.take(np.where((positions < 0) | (positions >= length), length, positions), axis=2 + number)
+    places = [2 + 2 * number for number in range(len(axes))]
+    return np.transpose(table, (0, 1, *places, *(axis + 1 for axis in places)))
+
+
+def _average(site: Site, x: Symbol, axes: Sequence[Window]) -> Tensor:
+    with_padding = site.attribute("count_include_pad", 0)
+    counts = []
+    for axis in axes:
+        positions = axis.positions()
+        low, high = (-axis.before, axis.length + axis.behind) if with_padding else (0, axis.length)
+        counts.append(((positions >= low) & (positions < high)).sum(axis=1))
+    seen = _seen(site, x.address, axes, 0.0)
+    number = reduce(np.multiply.outer, counts)
+    if (number == np.prod([axis.kernel for axis in axes])).all():
+        return over(site, "reduce", seen, _kernel_axes(axes), function="mean")
+    total = over(site, "reduce", seen, _kernel_axes(axes), function="sum")
+    return site.binary("div", total, number.astype(np.float32))
+
+
+def _places(site: Site, x: Symbol, seen: Symbol, axes: Sequence[Window]) -> Tensor:
+    """Where the largest elements lie in the flat input; with `storage_order` 1 as if its axes went the other way."""
+    batch, channels, *spatial = x.shape
+    image = np.arange(np.prod(spatial)).reshape(spatial)
+    if site.attribute("storage_order", 0):
+        image = np.arange(np.prod(spatial)).reshape(spatial[::-1]).T
+    flat = np.arange(batch * channels).reshape(batch, channels, *[1] * len(spatial)) * image.size + image
+    flat = _laid_on(np.pad(flat, ((0, 0), (0, 0), *[(0, 1)] * len(axes))), axes)
+    kernel = seen.shape[-len(axes) :]
+    best = over(site, "argmax", seen, _kernel_axes(axes))
+    number = np.arange(np.prod(kernel)).reshape(kernel)
+    hit = site.binary("equal", Symbol(best.address.reshape(*best.shape, *[1] * len(axes))), number)
+    chosen = site.binary("mul", hit, flat.astype(np.float32))
+    assert isinstance(chosen, Symbol)
+    return Symbol(over(site, "reduce", chosen, _kernel_axes(axes), function="sum").address, INTEGER)
+
+
+def norm(site: Site, x: Symbol, axes: Sequence[int], order: float) -> Tensor:
+    """`sum(|x| ** order) ** (1 / order)` over some axes, which go away."""
+    if order in (1.0, 2.0):
+        return over(site, "reduce", x, axes, function="l1" if order == 1.0 else "l2")
+    powers = site.binary("pow", site.unary("abs", x), np.full(1, order, np.float32))
+    assert isinstance(powers, Symbol)
+    total = over(site, "reduce", powers, axes, function="sum")
+    return site.binary("pow", total, np.full(1, 1.0 / order, np.float32))
+
+
+@lowers("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+def _global_pool(site: Site) -> Tensor:
+    x = site.symbol(0)
+    axes = list(range(2, len(x.shape)))
+    if site.operator == "GlobalLpPool":
+        reduced = norm(site, x, axes, float(site.attribute("p", 2)))
+        assert isinstance(reduced, Symbol)
+    else:
+        reduced = over(site, "reduce", x, axes, function="max" if site.operator == "GlobalMaxPool" else "mean")
+    return Symbol(np.expand_dims(reduced.address, tuple(axes)))
+
+
+@lowers("MaxUnpool")
+def _max_unpool(site: Site) -> Tensor:
+    x, places = site.symbol(0), site.array(1, "indices")
+    kernel, pads = site.attribute("kernel_shape"), site.attribute("pads", [0] * 2 * len(x.shape[2:]))
+    strides = site.attribute("strides", [1] * len(kernel))
+    ends = zip(x.shape[2:], strides, kernel, pads[: len(kernel)], pads[len(kernel) :], strict=True)
+    shape = [*x.shape[:2], *((size - 1) * stride - a - b + k for size, stride, k, a, b in ends)]
+    fixed = site.integers(2, "output shape") if site.has(2) else shape
+    result = np.full(int(np.prod(fixed)), site.builder.addresses(np.zeros(1, np.float32))[0])
+    # The indices count in the smaller of the two shapes.
+    where = np.unravel_index(places.ravel(), shape)
+    result.reshape(fixed)[where] = x.address.ravel()
+    return site.builder.view(result.reshape(fixed))
