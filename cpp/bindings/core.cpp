@@ -15,6 +15,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "ganglion/error.hpp"
+#include "io/artifact.hpp"
 #include "io/program/program.hpp"
 
 namespace py = pybind11;
@@ -206,6 +208,18 @@ PYBIND11_MODULE(_core, module) {
   bind_policy(module);
   bind_program(module);
   module.def("native_instruction_set", &ganglion::native_instruction_set);
+  module.def(
+      "check_torchscript",
+      [](const py::bytes& file, const std::string& name) {
+        const auto bytes = std::as_bytes(std::span(std::string_view(file)));
+        const py::gil_scoped_release release;
+        try {
+          ganglion::detail::check_torchscript_program(bytes);
+        } catch (const ganglion::Error& error) {
+          throw ganglion::Error(error.code(), "'" + name + "': " + error.what());
+        }
+      },
+      py::arg("file"), py::arg("name"));
   module.def(
       "explain_json",
       [](const std::filesystem::path& path, const ganglion::LoadOptions& options) {

@@ -7,6 +7,9 @@ endif()
 # Warnings, and the sanitizers asked for; all PRIVATE.
 function(ganglion_own_target target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor)
+  # A linker that is asked to (ours are) leaves out what a program does not call.
+  target_compile_options(${target} PRIVATE -ffunction-sections -fdata-sections)
+  target_link_options(${target} PRIVATE -Wl,--gc-sections)
   if(GANGLION_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${GANGLION_SANITIZE} -fno-omit-frame-pointer)
     if(NOT GANGLION_SANITIZE MATCHES "fuzzer")

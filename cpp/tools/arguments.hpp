@@ -46,15 +46,20 @@ template <class Value>
   return " N";
 }
 
+/// The line of one load option in a usage.
+[[nodiscard]] inline std::string usage_line(std::string flag, const char* word, const char* what) {
+  constexpr std::size_t width = 26;
+  flag += word;
+  const std::string space(flag.size() < width ? width - flag.size() : 1, ' ');
+  return "  " + flag + space + (flag.starts_with("--no-") ? "do not " : "") + what + '\n';
+}
+
 /// A line for every load option, for the usage of a tool.
 [[nodiscard]] inline std::string load_usage() {
-  constexpr std::size_t width = 26;
   std::string text = "Options of the load:\n";
   LoadOptions options;
   for_each_option(options, [&](std::string_view name, const auto& value, const char* what) {
-    const std::string flag = load_flag(name, value) + value_word<std::decay_t<decltype(value)>>();
-    const std::string space(flag.size() < width ? width - flag.size() : 1, ' ');
-    text += "  " + flag + space + (flag.starts_with("--no-") ? "do not " : "") + what + '\n';
+    text += usage_line(load_flag(name, value), value_word<std::decay_t<decltype(value)>>(), what);
   });
   text += "  --action OUTPUT           the output of a file without a contract that is the action\n";
   return text;

@@ -55,6 +55,7 @@ def compile(  # noqa: A001
     *,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
+    trust: bool = False,
     weights: str = "float32",
     tolerance: float | None = None,
     recording: RecordingSource | None = None,
@@ -74,6 +75,7 @@ def compile(  # noqa: A001
         out: target; `.ganglion`, or `.hpp` for a C++17 header.
         state: for a file without a contract, its state inputs and the outputs that feed them; see `ganglion.load`.
         action: for an `.onnx` file without a contract, the output that is the action; see `ganglion.load`.
+        trust: run a `.pt` file whose program has what no policy needs; see `ganglion.load`.
         weights: how to store the weights: `"float32"`, `"float16"` or `"int8"`, which takes the fastest scheme that
             holds the tolerance: inputs of products rounded to 8 bits (`"int8x8"`), to 16 bits (`"int8x16"`) or not at
             all; the first two can be asked for by name, but not in a header.
@@ -107,7 +109,7 @@ def compile(  # noqa: A001
     if target.suffix not in (".ganglion", ".hpp"):
         raise ExportError(f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion or .hpp (C++ header)")
     check_target(target)
-    model, told, findings = _opened(path, state, action)
+    model, told, findings = _opened(path, state, action, trust=trust)
     if deployment is not None:
         description = _description(deployment, joint_sdk_names)
         model = _deployed(model, told, description, annotate_only=annotate_only, joint_order=joint_order)
@@ -138,7 +140,7 @@ def compile(  # noqa: A001
 
 
 def _opened(
-    path: str | os.PathLike[str], state: Mapping[str, str] | None, action: str | None
+    path: str | os.PathLike[str], state: Mapping[str, str] | None, action: str | None, *, trust: bool
 ) -> tuple[Any, dict[str, Any], tuple[Finding, ...]]:
     """An ONNX file as it is, or the model that a TorchScript file becomes; what is told of it; what is suspicious."""
     if Path(path).suffix == ".pt":
@@ -146,7 +148,7 @@ def _opened(
 
         if action is not None:
             raise ValueError("an action can be named in .onnx files: a TorchScript file gives its action alone")
-        policy = torchscript.load(path, state_names=None if state is None else tuple(state))
+        policy = torchscript.load(path, state_names=None if state is None else tuple(state), trust=trust)
         return torchscript.to_onnx(policy), {}, policy.findings
     from ganglion import runtime
 

@@ -76,15 +76,16 @@ inline constexpr std::array engine_table{
          "none: "                                                                                                    \
          "the mean, the best index")
 
-#define GANGLION_LOAD_OPTIONS(OPTION)                                                                            \
-  OPTION(Engine, engine, Engine::automatic, "what runs it; automatic: by the kind of the file")                  \
-  OPTION(int, threads, 1, "threads inside one step")                                                             \
-  GANGLION_NATIVE_OPTIONS(OPTION)                                                                                \
-  OPTION(ReadingHints, hints, {},                                                                                \
-         "what the names in a file without a contract do not tell; see also the YAML file beside it")            \
-  OPTION(std::filesystem::path, onnxruntime_library, {},                                                         \
-         "libonnxruntime to open; empty: the environment variable GANGLION_ONNXRUNTIME, then the loader's path") \
-  OPTION(std::filesystem::path, libtorch_library, {},                                                            \
+#define GANGLION_LOAD_OPTIONS(OPTION)                                                                                  \
+  OPTION(Engine, engine, Engine::automatic, "what runs it; automatic: by the kind of the file")                        \
+  OPTION(int, threads, 1, "threads inside one step")                                                                   \
+  GANGLION_NATIVE_OPTIONS(OPTION)                                                                                      \
+  OPTION(bool, trust, false, "LibTorch: run a .pt file whose program has what no policy needs; it may do all you may") \
+  OPTION(ReadingHints, hints, {},                                                                                      \
+         "what the names in a file without a contract do not tell; see also the YAML file beside it")                  \
+  OPTION(std::filesystem::path, onnxruntime_library, {},                                                               \
+         "libonnxruntime to open; empty: the environment variable GANGLION_ONNXRUNTIME, then the loader's path")       \
+  OPTION(std::filesystem::path, libtorch_library, {},                                                                  \
          "libganglion_libtorch to open; empty: the environment variable GANGLION_LIBTORCH, then the loader's path")
 
 #define GANGLION_OPTION(type, name, value, what) type name = value;

@@ -72,7 +72,7 @@ Artifact read_foreign(ArtifactKind kind, std::vector<std::byte> bytes) {
                   "there is a contract of ganglion in the file, but not where it belongs: the file was damaged or "
                   "edited after export; export the policy again");
     }
-    if (kind == ArtifactKind::onnx) artifact.bytes = std::move(bytes);
+    artifact.bytes = std::move(bytes);
     return artifact;
   }
   StoredContract stored = read_contract(*record.json);
@@ -84,6 +84,7 @@ Artifact read_foreign(ArtifactKind kind, std::vector<std::byte> bytes) {
                     artifact.contract->sha256 +
                     " expected): the file was damaged or edited after export; export the policy again");
   }
+  artifact.bytes = std::move(bytes);
   return artifact;
 }
 

@@ -24,7 +24,7 @@ struct Artifact {
   std::optional<Contract> contract{};        ///< none in a file of another exporter
   bool is_sealed = false;                    ///< a digest covers the contract, too
   std::optional<native::Program> program{};  ///< of a .ganglion file; points into `bytes`
-  std::vector<std::byte> bytes{};            ///< of a .ganglion file, and of an ONNX file without a contract
+  std::vector<std::byte> bytes{};            ///< of the file
 };
 
 /// Reads kind and contract of a file and checks its digest. Throws `Error` with a sentence that names the path.
@@ -41,5 +41,8 @@ struct ContractRecord {
 
 [[nodiscard]] ContractRecord read_onnx(std::span<const std::byte> bytes);
 [[nodiscard]] ContractRecord read_torchscript(std::span<const std::byte> bytes);
+/// Reads the program of a TorchScript file without running it. Throws `Error` (bad_artifact) where it uses anything that
+/// a policy does not need; names it, and where it stands.
+void check_torchscript_program(std::span<const std::byte> bytes);
 
 }  // namespace ganglion::detail

@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include "ganglion/error.hpp"
 #include "io/artifact.hpp"
 #include "io/bytes.hpp"
+#include "io/inflate.hpp"
 #include "io/sha256.hpp"
+#include "io/torchscript_code.hpp"
 
 namespace ganglion::detail {
 
@@ -89,6 +93,7 @@ void apply_zip64(std::span<const std::byte> extra, const std::array<std::uint64_
 struct Member {
   std::span<const std::byte> bytes;
   bool compressed;
+  std::uint64_t size;  ///< unpacked
 };
 
 using Members = std::map<std::string, Member, std::less<>>;
@@ -118,13 +123,64 @@ Members read_members(std::span<const std::byte> bytes) {
     const std::uint64_t local_name_length = local.little_endian(2);
     const std::uint64_t local_extra_length = local.little_endian(2);
     static_cast<void>(local.take(local_name_length + local_extra_length));
-    if (!members.emplace(name, Member{local.take(stored), method != 0}).second)
+    if (!members.emplace(name, Member{local.take(stored), method != 0, size}).second)
       refuse("member '" + name + "' is there twice");
   }
   return members;
 }
 
+constexpr std::uint64_t most_code = std::uint64_t{64} << 20U;  // bytes, unpacked
+
+/// A member as it is read by PyTorch; `left` is what may still be unpacked.
+std::string text_of(const std::string& name, const Member& member, std::uint64_t& left) {
+  if (member.size > left) refuse("its program is larger than " + std::to_string(most_code >> 20U) + " MiB");
+  left -= member.size;
+  if (!member.compressed) return std::string(as_text(member.bytes));
+  std::optional<std::string> text = inflate(member.bytes, static_cast<std::size_t>(member.size));
+  if (!text) refuse("member '" + name + "' cannot be unpacked");
+  return std::move(*text);
+}
+
+/// PyTorch finds members without regard to case.
+std::string lower_case(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
+}
+
+[[noreturn]] void refuse_to_run(const std::string& what) {
+  throw Error(ErrorCode::bad_artifact,
+              "its program has " + what +
+                  ", which is not on the list of what a policy needs: tensors, numbers, strings. A .pt file is a "
+                  "program that may do all that you may, and nothing of it was run; where you trust its author, say so "
+                  "(--trust, trust=True)");
+}
+
+/// A pickle makes objects of the file's own classes, whose code was looked at, or of C++ classes.
+void check_classes(const std::string& name, std::string_view pickle) {
+  constexpr std::string_view classes = "torch.classes.";
+  for (std::size_t at = pickle.find(classes); at != std::string_view::npos; at = pickle.find(classes, at + 1)) {
+    const std::string_view rest = pickle.substr(at + classes.size());
+    const std::string_view space = rest.substr(0, rest.find_first_of(".\n"));
+    if (!is_known_class(space))
+      refuse_to_run("the C++ classes 'torch.classes." + std::string(space) + "' (" + name + ")");
+  }
+}
+
 }  // namespace
+
+void check_torchscript_program(std::span<const std::byte> bytes) {
+  std::map<std::string, std::string> code;
+  std::uint64_t left = most_code;
+  for (const auto& [name, member] : read_members(bytes)) {
+    const std::string found = lower_case(name);
+    if (found.find("/code/") != std::string::npos && found.ends_with(".py")) code[name] = text_of(name, member, left);
+    if (found.ends_with(".pkl") && !member.compressed) check_classes(name, as_text(member.bytes));
+    if (found.ends_with(".pkl") && member.compressed && found.find("/code/") == std::string::npos)
+      check_classes(name, text_of(name, member, left));
+  }
+  const TorchScriptCode program(code);
+  if (program.stranger()) refuse_to_run(*program.stranger());
+}
 
 ContractRecord read_torchscript(std::span<const std::byte> bytes) {
   const Members members = read_members(bytes);

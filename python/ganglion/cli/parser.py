@@ -94,6 +94,14 @@ def _add_hints(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run a .pt file whose program has what no policy needs: it may do all that you may",
+    )
+
+
 def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names):
@@ -233,6 +241,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     compile_ = add("compile", "compile an .onnx or .pt file, ours or anybody's, for the native engine")
     compile_.add_argument("file", metavar="FILE", help="an .onnx or .pt file")
     _add_hints(compile_)
+    _add_trust(compile_)
     _add_deployment(compile_, "scales, clips, histories and joint orders become part of the function")
     compile_.add_argument(
         "--joint-order",
@@ -255,10 +264,12 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     inspect = add("inspect", "show the contract of a file: inputs, outputs, state, period, digest")
     inspect.add_argument("file", metavar="FILE")
     _add_hints(inspect)
+    _add_trust(inspect)
 
     verify = add("verify", "run one long trajectory through every implementation and compare them")
     verify.add_argument("file", metavar="FILE", nargs="?", help="an exported .ganglion, .onnx or .pt file")
     _add_hints(verify)
+    _add_trust(verify)
     verify.add_argument(
         "--matrix",
         metavar="POLICY",
@@ -334,6 +345,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     bench = add("bench", "measure the latency of a step in the C++ runtime, engines interleaved")
     bench.add_argument("files", nargs="+", metavar="FILE")
     _add_hints(bench)
+    _add_trust(bench)
     bench.add_argument(
         "--engine", action="append", choices=_engines(), help="only this engine; can be given again (default: all)"
     )

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from ganglion._foundation.targets import replacing
-from ganglion.errors import EngineUnavailableError, ExportError
+from ganglion._foundation.trust import check_program
+from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
 from ganglion.export.golden import compare, replay
 from ganglion.policies.scripting.stateful import StatefulRecurrentNetwork
 from ganglion.runtime.engines import engines
@@ -96,6 +97,10 @@ def _save(module: torch.jit.ScriptModule) -> io.BytesIO:
 
 
 def _check(path: Path, contract: Contract) -> None:
+    try:
+        check_program(path, path.name)
+    except ArtifactError as error:
+        raise ExportError(f"a load would refuse the TorchScript file: {error}") from error
     extra = {CONTRACT_FILE: ""}
     module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
     stored: Any = extra[CONTRACT_FILE]

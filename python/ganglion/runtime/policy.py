@@ -65,6 +65,7 @@ def load(
     sample_seed: int | None = None,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
+    trust: bool = False,
     onnxruntime_library: str | PathLike[str] | None = None,
     libtorch_library: str | PathLike[str] | None = None,
 ) -> Policy:
@@ -86,6 +87,8 @@ def load(
             recognises them by names, shapes and connections, or takes them from the file `<policy>.yaml` beside it.
         action: for an `.onnx` file without a contract, the output that is the action; None recognises it, or takes it
             from the file `<policy>.yaml` beside it.
+        trust: run a `.pt` file whose program has what no policy needs. Such a file may do all that its user may;
+            without consent its program is read first, and not run where it could do more than calculate.
         onnxruntime_library: the `libonnxruntime.so` to open; None takes the one that the environment variable
             `GANGLION_ONNXRUNTIME` names, else the one of the onnxruntime wheel, else the one that the loader finds.
         libtorch_library: the `libganglion_libtorch.so` to open; None takes the one that the environment variable
@@ -109,6 +112,7 @@ def load(
         sample_seed=sample_seed,
         state=state,
         action=action,
+        trust=trust,
         onnxruntime_library=onnxruntime_library,
         libtorch_library=libtorch_library,
     )
@@ -137,7 +141,13 @@ def _compiled(path: Path, state: Mapping[str, str] | None, action: str | None) -
     return to_bytes(*compile_onnx(path, state=state, action=action))[0]
 
 
-def explain(path: str | PathLike[str], *, state: Mapping[str, str] | None = None, action: str | None = None) -> Reading:
+def explain(
+    path: str | PathLike[str],
+    *,
+    state: Mapping[str, str] | None = None,
+    action: str | None = None,
+    trust: bool = False,
+) -> Reading:
     """Says how a file is understood, without running it.
 
     Needs no engine, but for a TorchScript file without a contract.
@@ -146,6 +156,7 @@ def explain(path: str | PathLike[str], *, state: Mapping[str, str] | None = None
         path: `.ganglion`, `.onnx` or `.pt` file.
         state: see `load`.
         action: see `load`.
+        trust: see `load`; a `.pt` file without a contract is run to be understood.
 
     Raises:
         ArtifactError: the file is missing, damaged, of a newer format, or its state cannot be recognised.
@@ -154,13 +165,13 @@ def explain(path: str | PathLike[str], *, state: Mapping[str, str] | None = None
     path = Path(path)
     with core_errors():
         # A file with a contract needs no engine, so none is looked for (or built) before the first attempt fails.
-        options = _options(path, state=state, action=action, libtorch_library="unused")
+        options = _options(path, state=state, action=action, trust=trust, libtorch_library="unused")
         try:
             text = _core.explain_json(path, options)
         except _core.Error as error:
             if error.args[0] != "engine_unavailable":
                 raise
-            text = _core.explain_json(path, _options(path, state=state, action=action))
+            text = _core.explain_json(path, _options(path, state=state, action=action, trust=trust))
     return Reading.from_json(text)
 
 

@@ -69,6 +69,7 @@ def verify(
     batch: int | None = None,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
+    trust: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ParityReport:
     """Runs one long trajectory through every implementation of a policy and compares them.
@@ -92,6 +93,7 @@ def verify(
         batch: number of rows, for a file that takes any number (default 4, or that of the recording).
         state: for a file without a contract, its state inputs and the outputs that feed them; see `ganglion.load`.
         action: for a file without a contract, the output that is the action; see `ganglion.load`.
+        trust: run a `.pt` file whose program has what no policy needs; see `ganglion.load`.
         progress: called with (implementation, steps done, steps in all).
 
     Returns:
@@ -107,7 +109,7 @@ def verify(
         raise ValueError(f"steps must be at least 1, not {steps}")
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
-    reading = runtime.explain(path, state=state, action=action)
+    reading = runtime.explain(path, state=state, action=action, trust=trust)
     contract: Contract = reading.contract
     if policy is not None:
         from ganglion.policies.skrl.policy import recurrent
@@ -124,7 +126,7 @@ def verify(
     else:
         trajectory = draw_trajectory(contract, steps=steps, batch=rows or _ROWS_WHERE_ANY, seed=seed)
 
-    steppers, not_run = _steppers(path, policy, contract, engines, trajectory.batch, state, action)
+    steppers, not_run = _steppers(path, policy, contract, engines, trajectory.batch, state, action, trust=trust)
     if not steppers or (policy is None and isinstance(steppers[0], RuntimeStepper)):
         reasons = "; ".join(f"{left_out.engine}: {left_out.reason}" for left_out in not_run)
         raise EngineUnavailableError(f"{path}: nothing to compare with: give the Python policy, or install: {reasons}")
@@ -163,12 +165,14 @@ def _steppers(
     batch: int,
     state: Mapping[str, str] | None,
     action: str | None,
+    *,
+    trust: bool,
 ) -> tuple[list[Stepper], list[NotRun]]:
     """Everything that can run the file, the reference first, and what cannot."""
     steppers: list[Stepper] = [] if policy is None else [policy_stepper(policy, batch=batch)]
     not_run: list[NotRun] = []
     try:
-        steppers += file_steppers(path, contract, batch=batch, state=state, action=action)
+        steppers += file_steppers(path, contract, batch=batch, state=state, action=action, trust=trust)
     except EngineUnavailableError as error:
         not_run.append(NotRun("the file in Python", str(error)))
     able = runtime.engines_for(path)
@@ -179,7 +183,7 @@ def _steppers(
         if engine not in asked:
             continue
         try:
-            steppers.append(RuntimeStepper(path, engine=engine, batch=batch, state=state, action=action))
+            steppers.append(RuntimeStepper(path, engine=engine, batch=batch, state=state, action=action, trust=trust))
         except EngineUnavailableError as error:
             if engines is not None:
                 raise

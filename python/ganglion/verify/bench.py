@@ -95,6 +95,7 @@ def bench(
     pin: int | None = None,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
+    trust: bool = False,
 ) -> LatencyReport:
     """Measures the latency of every file in one run, file by file and engine by engine in interleaved rounds.
 
@@ -109,6 +110,7 @@ def bench(
         pin: number of the CPU to run on; None leaves it to the system.
         state: for files without a contract, their state inputs and the outputs that feed them; see `ganglion.load`.
         action: for files without a contract, the output that is the action; see `ganglion.load`.
+        trust: run `.pt` files whose program has what no policy needs; see `ganglion.load`.
 
     Raises:
         EngineUnavailableError: the program is not part of this installation, or an engine is not usable.
@@ -133,6 +135,7 @@ def bench(
     for pair in (state or {}).items():
         command += ["--state-pair", ":".join(pair)]
     command += [] if action is None else ["--action", action]
+    command += ["--trust"] if trust else []
     # The program knows nothing of Python: it is told where the wheels keep their libraries.
     for name, info in known.items():
         if info.usable and info.library is not None:

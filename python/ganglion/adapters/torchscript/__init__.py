@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ganglion._foundation.sentences import last_line
+from ganglion._foundation.trust import check_program
 from ganglion.adapters._files import read_bytes
 from ganglion.adapters.torchscript.recording import record
 from ganglion.compiler.signature import METADATA_KEY
@@ -164,7 +165,9 @@ def _rows_axis(shape: tuple[int, ...]) -> int | None:
     return axis if len(shape) > 1 and shape[axis] == 1 else None
 
 
-def load(path: str | os.PathLike[str], *, state_names: Sequence[str] | None = None) -> TorchScriptPolicy:
+def load(
+    path: str | os.PathLike[str], *, state_names: Sequence[str] | None = None, trust: bool = False
+) -> TorchScriptPolicy:
     """Reads a TorchScript file: one of rsl_rl, Isaac Lab, legged_gym or Pyrado, a plain network, or one of ours.
 
     Without a contract inside, the file is run to find out how long its observation is and which buffers hold its state:
@@ -175,16 +178,17 @@ def load(path: str | os.PathLike[str], *, state_names: Sequence[str] | None = No
         path: the file.
         state_names: names of the buffers that are the state, where that is known better; all others then keep the
             values that a reset gives them. An empty list says that there is no state, None that it is to be found.
+        trust: run a file whose program has what no policy needs, see `ganglion.load`.
 
     Returns:
         The policy; exporting it writes any target. Its hidden vector is the buffers side by side.
 
     Raises:
-        ArtifactError: the file is missing or no TorchScript file.
+        ArtifactError: the file is missing or no TorchScript file, or its program is not to be trusted.
         ExportError: it cannot be understood or recorded, or the recorded program does something else than the file;
             the sentence ends with a stable code in square brackets.
     """
-    module, contract = _open(path)
+    module, contract = _open(path, trust=trust)
     # oneDNN has operators for whole layers of its own, which ONNX has not; turning it off and on may give a warning.
     with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
@@ -223,8 +227,10 @@ def to_onnx(source: str | os.PathLike[str] | TorchScriptPolicy, *, state_names: 
     return model
 
 
-def _open(path: str | os.PathLike[str]) -> tuple[torch.jit.ScriptModule, Contract | None]:
+def _open(path: str | os.PathLike[str], *, trust: bool) -> tuple[torch.jit.ScriptModule, Contract | None]:
     data = read_bytes(path)
+    if not trust:
+        check_program(data, str(path))
     extra: dict[str, Any] = {CONTRACT_FILE: ""}
     try:
         module = torch.jit.load(io.BytesIO(data), map_location="cpu", _extra_files=extra)

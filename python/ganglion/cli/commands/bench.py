@@ -30,8 +30,10 @@ def run(arguments: argparse.Namespace) -> Outcome:
             rounds=arguments.rounds,
             state=arguments.state,
             action=arguments.action,
+            trust=arguments.trust,
         )
-        readings = {file: explain(file, state=arguments.state, action=arguments.action) for file in arguments.files}
+        hints = {"state": arguments.state, "action": arguments.action, "trust": arguments.trust}
+        readings = {file: explain(file, **hints) for file in arguments.files}
     table = Table(
         "file", "engine", title=Text(f"one step, microseconds, on {report.cpu}"), title_justify="left", box=SIMPLE_HEAD
     )

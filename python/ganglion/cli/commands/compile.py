@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
             arguments.output,
             state=arguments.state,
             action=arguments.action,
+            trust=arguments.trust,
             weights=arguments.weights,
             tolerance=arguments.tolerance,
             recording=arguments.recording,

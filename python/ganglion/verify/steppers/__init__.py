@@ -27,6 +27,7 @@ def file_steppers(
     batch: int,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
+    trust: bool = False,
 ) -> list[Stepper]:
     """The file in its own Python engine: ONNX Runtime for `.onnx`, `torch.jit` for `.pt`, NumPy for `.ganglion`.
 
@@ -39,6 +40,7 @@ def file_steppers(
         batch: number of rows.
         state: for a file without a contract, see `ganglion.load`.
         action: for a file without a contract, see `ganglion.load`.
+        trust: see `ganglion.load`.
 
     Raises:
         EngineUnavailableError: the Python package of the engine is not installed.
@@ -48,7 +50,7 @@ def file_steppers(
     if path.suffix == ".onnx":
         return onnx.steppers(path, contract, batch, state, action)
     if path.suffix == ".pt":
-        return torchscript.steppers(path, contract, batch)
+        return torchscript.steppers(path, contract, batch, trust=trust)
     if path.suffix == ".ganglion":
         return program.steppers(path, contract, batch)
     raise ArtifactError(f"{path}: cannot verify a '{path.suffix}' file; .ganglion, .onnx and .pt are known")

@@ -27,6 +27,7 @@ class RuntimeStepper:
         batch: number of rows.
         state: for a file without a contract, see `ganglion.load`.
         action: for a file without a contract, see `ganglion.load`.
+        trust: see `ganglion.load`.
 
     Raises:
         ArtifactError, EngineUnavailableError: as `ganglion.load`.
@@ -42,9 +43,12 @@ class RuntimeStepper:
         batch: int,
         state: Mapping[str, str] | None = None,
         action: str | None = None,
+        trust: bool = False,
     ) -> None:
         # The self-test would refuse a file that misses its golden trajectory; here the report is to show where.
-        self._pilot = runtime.load(path, engine=engine, self_test=False, batch=batch, state=state, action=action)
+        self._pilot = runtime.load(
+            path, engine=engine, self_test=False, batch=batch, state=state, action=action, trust=trust
+        )
         self._batch = batch
         self.name = f"C++ {engine}"
         self._outputs = len(self._pilot.contract.outputs)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import io
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ganglion._foundation.sentences import first_line
+from ganglion._foundation.trust import check_program
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
 from ganglion.verify.steppers.base import FunctionalStepper, initial_state, to_numpy
 
@@ -22,22 +24,26 @@ if TYPE_CHECKING:
     from ganglion.verify.steppers.base import Floats, Stepper
 
 
-def steppers(path: Path, contract: Contract, batch: int) -> list[Stepper]:
+def steppers(path: Path, contract: Contract, batch: int, *, trust: bool = False) -> list[Stepper]:
     """Of our own file its functional `step` and, with one row, its stateful form; of others their `forward`.
 
     Raises:
         EngineUnavailableError: torch is not installed.
-        ArtifactError: torch refuses the file, or it cannot be understood.
+        ArtifactError: torch refuses the file, it cannot be understood, or its program is not to be trusted.
     """
     try:
         import torch
     except ImportError as error:
         raise EngineUnavailableError("torch is not installed: pip install 'ganglion[torch]'") from error
+    # What was checked is what is run, whatever the path names by then.
+    data = path.read_bytes()
+    if not trust:
+        check_program(data, str(path))
     try:
         with warnings.catch_warnings():
             # torch calls TorchScript deprecated, and would at every verification; the file is what it is.
             warnings.simplefilter("ignore", DeprecationWarning)
-            module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+            module = torch.jit.load(io.BytesIO(data), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         raise ArtifactError(f"{path}: torch.jit refuses the file: {first_line(error)}") from error
     if contract.sha256 is None:
