@@ -9,6 +9,7 @@ import numpy as np
 from ganglion.compiler.builder import FLOAT, Builder, Symbol, Tensor, size_of
 from ganglion.compiler.lowering import (  # noqa: F401  importing them fills LOWERINGS
     conv,
+    einsum,
     elementwise,
     layout,
     linear,

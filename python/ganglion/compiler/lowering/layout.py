@@ -263,6 +263,27 @@ def _trilu(site: Site) -> Tensor:
     return site.builder.view(np.where(keep, x.address, zero), x.kind)
 
 
+@lowers("DepthToSpace")
+def _depth_to_space(site: Site) -> Tensor:
+    x, block = site.symbol(0), int(site.attribute("blocksize"))
+    batch, channels, height, width = x.shape
+    depth = channels // block**2
+    if site.attribute("mode", "DCR") == "DCR":
+        parts = x.address.reshape(batch, block, block, depth, height, width).transpose(0, 3, 4, 1, 5, 2)
+    else:
+        parts = x.address.reshape(batch, depth, block, block, height, width).transpose(0, 1, 4, 2, 5, 3)
+    return Symbol(parts.reshape(batch, depth, height * block, width * block), x.kind)
+
+
+@lowers("SpaceToDepth")
+def _space_to_depth(site: Site) -> Tensor:
+    x, block = site.symbol(0), int(site.attribute("blocksize"))
+    batch, channels, height, width = x.shape
+    parts = x.address.reshape(batch, channels, height // block, block, width // block, block)
+    moved = parts.transpose((0, 3, 5, 1, 2, 4) if site.attribute("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4))
+    return Symbol(moved.reshape(batch, channels * block**2, height // block, width // block), x.kind)
+
+
 @lowers("OneHot")
 def _one_hot(site: Site) -> Tensor:
     index, depth = site.symbol(0), site.integers(1, "depth")[0]
