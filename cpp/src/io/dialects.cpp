@@ -87,10 +87,9 @@ std::optional<NamedState> named_state(std::string_view input) {
 
 bool names_state(std::string_view input) {
   if (input.find("obs") != std::string_view::npos) return false;
-  for (const char* part : {"state", "hidden", "cell", "memory", "rnn", "lstm", "gru", "hx", "cx"}) {
-    if (input.find(part) != std::string_view::npos) return true;
-  }
-  return false;
+  constexpr std::array parts{"state", "hidden", "cell", "memory", "rnn", "lstm", "gru", "hx", "cx"};
+  return std::any_of(parts.begin(), parts.end(),
+                     [input](const char* part) { return input.find(part) != std::string_view::npos; });
 }
 
 bool names_observation(std::string_view input) {

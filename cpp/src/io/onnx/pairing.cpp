@@ -128,7 +128,8 @@ bool StatePairing::goes_through_gates(const OnnxPort& port, const OnnxPort& outp
     const auto& [here, met] = place;
     if (here == output.name && met == (multiplied | added)) return true;
     for (const OnnxNode* node : flow_.users(here)) {
-      const unsigned kind = is_one_of(products, node->op) ? multiplied : is_one_of(sums, node->op) ? added : 0;
+      unsigned kind = is_one_of(products, node->op) ? multiplied : 0;
+      if (is_one_of(sums, node->op)) kind = added;
       if (kind == 0 && !is_one_of(passing, node->op)) continue;
       const unsigned next = met | (kind != 0 && meets_another(*node, here) ? kind : 0);
       for (const std::string_view value : node->outputs) open.emplace_back(value, next);
