@@ -148,8 +148,13 @@ bool Dependence::depends(std::string_view value, std::string_view input) const {
 }
 
 bool Dependence::depends_on_any(std::string_view value, const std::vector<bool>& inputs) const {
-  return std::any_of(positions_.begin(), positions_.end(),
-                     [&](const auto& input) { return inputs[input.second] && depends(value, input.first); });
+  const auto found = origins_.find(value);
+  if (found == origins_.end()) return false;
+  const Words& words = found->second.inputs;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i] && (words[i / word_bits] >> (i % word_bits) & 1U) != 0) return true;
+  }
+  return false;
 }
 
 const OnnxNode* Dependence::draw(std::string_view value) const {

@@ -54,8 +54,6 @@ bool StatePairing::is_next_state(const OnnxPort& port) const {
   return std::any_of(pairs_.begin(), pairs_.end(), [&](const PortPair& pair) { return pair.output == &port; });
 }
 
-bool StatePairing::is_open(const OnnxPort& port) const { return !constants_.contains(port.name) && !is_state(port); }
-
 StatePairing::Ports StatePairing::open_inputs() const {
   Ports open;
   for (const OnnxPort& port : graph_.inputs) {
@@ -73,15 +71,14 @@ bool StatePairing::leaves_action(const Ports& taken) const {
 }
 
 bool StatePairing::leaves_observation(const OnnxPort& port) const {
-  const Ports open = open_inputs();
-  return std::any_of(open.begin(), open.end(), [&port](const OnnxPort* other) { return other != &port; });
+  const auto others = std::count(open_.begin(), open_.end(), true) - (is_open(port) ? 1 : 0);
+  return others > 0;
 }
 
 bool StatePairing::depends_on_another(const OnnxPort& port, const OnnxPort& output) const {
-  const Ports open = open_inputs();
-  return std::any_of(open.begin(), open.end(), [&](const OnnxPort* other) {
-    return other != &port && dependence_.depends(output.name, other->name);
-  });
+  std::vector<bool> others = open_;
+  others[index_of(port)] = false;
+  return dependence_.depends_on_any(output.name, others);
 }
 
 /// Outputs that may be the next value of an input: of its shape, and computed from it and from something else; for what
@@ -201,12 +198,16 @@ void StatePairing::pair_as_told(const std::vector<std::pair<std::string, std::st
 }
 
 void StatePairing::recognise(const std::optional<std::string>& action) {
+  // Every input may belong to every output, which is too much work where somebody wrote hundreds of both.
+  constexpr std::size_t most_compared = 64;
+  const bool is_policy = graph_.inputs.size() <= most_compared && graph_.outputs.size() <= most_compared;
   action_ = action;
+  for (const OnnxPort& port : graph_.inputs) open_.push_back(!constants_.contains(port.name) && !is_state(port));
   pair_by_dialect();
-  pair_by_plain_names();
-  pair_by_gates();
+  if (is_policy) pair_by_plain_names();
+  if (is_policy) pair_by_gates();
   pair_by_shape();
-  refuse_look_alikes();
+  if (is_policy) refuse_look_alikes();
   // In the order of the inputs, whatever told them; a counter stays in front.
   const auto is_counter = [](const PortPair& pair) { return pair.output == nullptr; };
   const auto by_place = [](const PortPair& a, const PortPair& b) { return a.input < b.input; };
@@ -268,6 +269,7 @@ void StatePairing::add(PortPair pair) {
     }
     if (other.slot == pair.slot) pair.slot = pair.input->name;
   }
+  open_[index_of(*pair.input)] = false;
   pairs_.push_back(std::move(pair));
 }
 

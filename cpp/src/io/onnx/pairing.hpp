@@ -46,7 +46,11 @@ class StatePairing {
   using Ports = std::vector<const OnnxPort*>;
 
   [[nodiscard]] const OnnxPort* output(std::string_view name) const;
-  [[nodiscard]] bool is_open(const OnnxPort& port) const;
+  /// Whether nothing says yet what the input is.
+  [[nodiscard]] bool is_open(const OnnxPort& port) const { return open_[index_of(port)]; }
+  [[nodiscard]] std::size_t index_of(const OnnxPort& input) const {
+    return static_cast<std::size_t>(&input - graph_.inputs.data());
+  }
   [[nodiscard]] Ports open_inputs() const;
   [[nodiscard]] bool leaves_action(const Ports& taken) const;
   [[nodiscard]] bool leaves_observation(const OnnxPort& port) const;
@@ -71,6 +75,7 @@ class StatePairing {
   const std::map<std::string, double>& constants_;
   std::optional<std::string> action_;
   std::vector<PortPair> pairs_;
+  std::vector<bool> open_;          ///< by the position of the input
   std::vector<std::size_t> gated_;  ///< pairs that were found by the gates of a cell
   std::string dialect_ = "unknown";
 };
