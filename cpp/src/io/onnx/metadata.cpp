@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <string_view>
 
 #include "io/json.hpp"
 #include "io/onnx/reading.hpp"
@@ -44,7 +45,8 @@ void read_mjlab(const std::map<std::string, std::string>& metadata, Reading& rea
 
 Json value_of(const std::string& text) {
   // One entry, the date, is plain text among the JSON.
-  return Json::parse(text, nullptr, false);
+  // Of a view, as everywhere: for each kind of text there is a parser of its own in the library.
+  return Json::parse(std::string_view(text), nullptr, false);
 }
 
 /// The longest key that is the name of the tensor, or a group that it belongs to.
