@@ -80,6 +80,12 @@ Json parse_json(std::string_view text, const char* what) {
 
 std::string in_quotes(std::string_view name) { return "'" + cut(std::string(name)) + "'"; }
 
+std::string text_of(std::initializer_list<std::string_view> parts) {
+  std::string text;
+  for (const std::string_view part : parts) text += part;
+  return text;
+}
+
 std::string shortened(const Json& value) { return cut(value.dump(-1, ' ', false, Json::error_handler_t::replace)); }
 
 }  // namespace ganglion::detail

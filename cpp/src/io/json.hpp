@@ -2,6 +2,7 @@
 
 // JSON of unknown honesty.
 
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -16,6 +17,8 @@ using Json = nlohmann::json;
 
 /// A name from a file for use in a sentence: quoted, control characters replaced, cut where it is long.
 [[nodiscard]] std::string in_quotes(std::string_view name);
+/// The parts behind each other; a sum of strings makes the same in ten times the code.
+[[nodiscard]] std::string text_of(std::initializer_list<std::string_view> parts);
 /// A value as JSON, cut where it is long.
 [[nodiscard]] std::string shortened(const Json& value);
 

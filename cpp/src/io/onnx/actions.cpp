@@ -58,7 +58,7 @@ class OutputChoice {
     std::erase_if(open_, [this](const OnnxPort* port) {
       const bool is_made = flow_.maker(port->name) != nullptr || graph_.initializers.contains(port->name) ||
                            dependence_.depends(port->name, port->name);
-      if (!is_made) reading_.notes.push_back("output " + port->name + " is made by no node and is not read");
+      if (!is_made) reading_.notes.push_back(text_of({"output ", port->name, " is made by no node and is not read"}));
       return !is_made;
     });
   }
@@ -88,9 +88,9 @@ class OutputChoice {
     if (found == open_.end()) {
       const bool is_state = std::any_of(reading_.state.begin(), reading_.state.end(),
                                         [&name](const StateNames& names) { return names.output == name; });
-      refuse("the action " + in_quotes(name) +
-                 (is_state ? " is the next value of a state" : " names an output that is not there") +
-                 "; the outputs that can be it are " + names_of_open(),
+      refuse(text_of({"the action ", in_quotes(name),
+                      is_state ? " is the next value of a state" : " names an output that is not there",
+                      "; the outputs that can be it are ", names_of_open()}),
              "action-unknown");
     }
     refuse_other_types(**found);
@@ -142,38 +142,40 @@ class OutputChoice {
   void take_beside(const OnnxPort& port, const OnnxPort& action) {
     const std::optional<int> rank = action_rank(port.name, is_index(port.type));
     if (const OnnxNode* node = dependence_.draw(port.name)) {
-      reading_.notes.push_back("output " + port.name + " is drawn anew in every step (node " +
-                               in_quotes(node->label()) + ", " + std::string(node->op) + ") and is not read");
+      reading_.notes.push_back(text_of({"output ", port.name, " is drawn anew in every step (node ",
+                                        in_quotes(node->label()), ", ", node->op, ") and is not read"}));
     } else if (port.type != OnnxType::float32 && !(is_index(port.type) && rank)) {
-      reading_.notes.push_back("output " + port.name + " is " + to_string(port.type) + " and is not read");
+      reading_.notes.push_back(text_of({"output ", port.name, " is ", to_string(port.type), " and is not read"}));
     } else if (!is_live(port) && !has_rows_of(port, action)) {
       // It cannot be given for several rows, and there is nothing to give: it never changes.
-      reading_.notes.push_back("output " + port.name + " is the constant" +
-                               with_space(constant_text(graph_, flow_, port.name)) + " and is not read");
+      reading_.notes.push_back(text_of({"output ", port.name, " is the constant",
+                                        with_space(constant_text(graph_, flow_, port.name)), " and is not read"}));
     } else {
       reading_.contract.outputs.push_back(vector_of(port));
       if (rank && is_live(port)) {
-        reading_.notes.push_back("output " + port.name + " looks like an action, too; it is read beside it");
+        reading_.notes.push_back(text_of({"output ", port.name, " looks like an action, too; it is read beside it"}));
       }
     }
   }
 
   void find_constant(const OnnxPort& action) {
     reading_.findings.push_back(
-        {"action-constant", "the action " + in_quotes(action.name) + " is the constant" +
-                                with_space(constant_text(graph_, flow_, action.name)) +
-                                ": it depends on no observation; say which output is the action (--action OUTPUT, "
-                                "or 'action: OUTPUT' in the file <policy>.yaml); the outputs are " +
-                                names_of_open()});
+        {"action-constant",
+         text_of(
+             {"the action ", in_quotes(action.name), " is the constant",
+              with_space(constant_text(graph_, flow_, action.name)),
+              ": it depends on no observation; say which output is the action (--action OUTPUT, or 'action: OUTPUT' "
+              "in the file <policy>.yaml); the outputs are ",
+              names_of_open()})});
   }
 
   void find_critic(const OnnxPort& action) {
     reading_.findings.push_back(
-        {"action-critic", "the output " + in_quotes(action.name) +
-                              " is taken for the action, as nothing else can be it, but is called as what a critic "
-                              "says, or as how an action is drawn; export the actor, or say that it is the action "
-                              "(--action " +
-                              action.name + ")"});
+        {"action-critic",
+         text_of({"the output ", in_quotes(action.name),
+                  " is taken for the action, as nothing else can be it, but is called as what a critic says, or as how "
+                  "an action is drawn; export the actor, or say that it is the action (--action ",
+                  action.name, ")"})});
   }
 
   void find_draw(const OnnxPort& action, const OnnxNode& node) {
@@ -182,14 +184,16 @@ class OutputChoice {
       if (port == &action || !can_be_read(*port) || !is_live(*port) || dependence_.draw(port->name) != nullptr)
         continue;
       if (!same_shape(*port, action)) continue;
-      remedy = "the output " + in_quotes(port->name) + " has its shape and draws nothing: --action " + port->name;
+      remedy =
+          text_of({"the output ", in_quotes(port->name), " has its shape and draws nothing: --action ", port->name});
       break;
     }
-    reading_.findings.push_back({"random-node", "the node " + in_quotes(node.label()) + " (" + std::string(node.op) +
-                                                    ") draws the action " + in_quotes(action.name) +
-                                                    " anew in every step: two equal steps differ, no run can be "
-                                                    "repeated, and no seed reaches it; " +
-                                                    remedy});
+    reading_.findings.push_back(
+        {"random-node",
+         text_of({"the node ", in_quotes(node.label()), " (", node.op, ") draws the action ", in_quotes(action.name),
+                  " anew in every step: two equal steps differ, no run can be repeated, and no seed "
+                  "reaches it; ",
+                  remedy})});
   }
 
   const OnnxGraph& graph_;

@@ -99,8 +99,9 @@ void find_idle_state(const OnnxFlow& flow, const Dependence& dependence, Reading
                     [&](const TensorSpec& input) { return dependence.depends(names.output, input.name); });
     if (depends_on_observation) continue;
     if (is_decoration(flow, dependence, reading, names)) {
-      reading.notes.push_back("input " + names.input + " goes straight through to output " + names.output +
-                              " and is used for nothing: the exporter wants a state, the policy has none there");
+      reading.notes.push_back(
+          text_of({"input ", names.input, " goes straight through to output ", names.output,
+                   " and is used for nothing: the exporter wants a state, the policy has none there"}));
       continue;
     }
     reading.findings.push_back({"state-constant", "output " + in_quotes(names.output) +
@@ -148,9 +149,9 @@ void check_weights(const OnnxGraph& graph, const std::filesystem::path& folder) 
     // Infinity is the bound of a clip that does not clip.
     if (bad == values->end() || (std::isinf(*bad) && values->size() == 1)) continue;
     if (is_mask(graph, name, tensor, *values)) continue;
-    refuse("element " + std::to_string(bad - values->begin()) + " of " + in_quotes(name) + " is " +
-               (std::isnan(*bad) ? "NaN" : "infinite") +
-               ": training had diverged, or a normaliser had seen no data; export a good checkpoint",
+    refuse(text_of({"element ", std::to_string(bad - values->begin()), " of ", in_quotes(name), " is ",
+                    std::isnan(*bad) ? "NaN" : "infinite",
+                    ": training had diverged, or a normaliser had seen no data; export a good checkpoint"}),
            "weights-not-finite");
   }
 }

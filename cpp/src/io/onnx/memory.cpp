@@ -214,31 +214,34 @@ class MemoryCheck {
     const auto found = std::find_if(graph_.initializers.begin(), graph_.initializers.end(), is_recurrent_weight);
     if (found == graph_.initializers.end()) return;
     reading_.findings.push_back(
-        {"state-forgotten", "the weight " + in_quotes(found->first) +
-                                " is that of a recurrent layer, but the file has no state: the net remembers nothing "
-                                "between steps; export its state as inputs and outputs (h_in -> h_out)"});
+        {"state-forgotten",
+         text_of({"the weight ", in_quotes(found->first),
+                  " is that of a recurrent layer, but the file has no state: the net remembers nothing between steps; "
+                  "export its state as inputs and outputs (h_in -> h_out)"})});
   }
 
   [[nodiscard]] static std::string name_of(const OnnxNode& node) {
-    return "the " + std::string(node.op) + " node " + in_quotes(node.label());
+    return text_of({"the ", node.op, " node ", in_quotes(node.label())});
   }
 
   void report_forgotten(const OnnxNode& node, const std::vector<const char*>& forgotten,
                         const std::vector<const char*>& kept, std::int64_t steps) {
     std::string sentence = name_of(node);
     if (steps > 1) {
-      sentence += " reads a window of " + std::to_string(steps) +
-                  " observations in every step and starts it from a constant: it knows what is in the window, and "
-                  "nothing from before; right where the policy was trained on such windows, else export its state as "
-                  "inputs and outputs";
+      sentence += text_of(
+          {" reads a window of ", std::to_string(steps),
+           " observations in every step and starts it from a constant: it knows what is in the window, and nothing "
+           "from before; right where the policy was trained on such windows, else export its state as inputs and "
+           "outputs"});
     } else if (kept.empty()) {
       sentence +=
           " starts from a constant in every step: the net remembers nothing between steps; export its state as inputs "
-          "and outputs (h_in -> h_out" +
-          std::string(forgotten.size() > 1 ? ", c_in -> c_out)" : ")");
+          "and outputs (h_in -> h_out";
+      sentence += forgotten.size() > 1 ? ", c_in -> c_out)" : ")";
     } else {
-      sentence += " is given its " + std::string(kept[0]) + ", but its " + forgotten[0] +
-                  " starts from a constant in every step and is forgotten; export it as an input and an output, too";
+      sentence +=
+          text_of({" is given its ", kept[0], ", but its ", forgotten[0],
+                   " starts from a constant in every step and is forgotten; export it as an input and an output, too"});
     }
     reading_.findings.push_back({"state-forgotten", sentence});
     has_found_ = true;
@@ -246,12 +249,13 @@ class MemoryCheck {
 
   void report_window(const OnnxNode& node, std::int64_t steps) {
     reading_.findings.push_back(
-        {"window-with-state", name_of(node) + " runs over a sequence of length " + std::to_string(steps) +
-                                  " in every step and goes on from the state that the last step left: each control "
-                                  "step moves its memory by " +
-                                  std::to_string(steps) +
-                                  " observations; feed as many new ones in every step, or export a policy that takes "
-                                  "one observation per step"});
+        {"window-with-state",
+         text_of({name_of(node), " runs over a sequence of length ", std::to_string(steps),
+                  " in every step and goes on from the state that the last step left: each control step moves its "
+                  "memory by ",
+                  std::to_string(steps),
+                  " observations; feed as many new ones in every step, or export a policy that takes one observation "
+                  "per step"})});
   }
 
   const OnnxGraph& graph_;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
+#include <map>
 
 #include "io/json.hpp"
 
@@ -17,26 +17,28 @@ bool is_one_of(const std::array<const char*, N>& ops, std::string_view op) {
 
 void check_partner(const OnnxPort& input, const OnnxPort& output) {
   if (input.type != OnnxType::float32 || output.type != OnnxType::float32 || !same_shape(input, output)) {
-    refuse("input " + in_quotes(input.name) + " is " + to_string(input.type) + " " + shape_text(input.shape) +
-               " but output " + in_quotes(output.name) + " is " + to_string(output.type) + " " +
-               shape_text(output.shape) + "; a state and its next value are float32 of the same shape",
+    refuse(text_of({"input ", in_quotes(input.name), " is ", to_string(input.type), " ", shape_text(input.shape),
+                    " but output ", in_quotes(output.name), " is ", to_string(output.type), " ",
+                    shape_text(output.shape), "; a state and its next value are float32 of the same shape"}),
            "state-shape");
   }
 }
 
 [[noreturn]] void refuse_unfed(const OnnxPort& port, const std::string& missing) {
-  refuse("input " + in_quotes(port.name) + " looks like a state, but " + missing +
-             ", so its state would never be fed back; export the policy with its next state as an output, or say "
-             "which one it is (--state " +
-             port.name + ":OUTPUT, or --state none where it is no state)",
+  refuse(text_of({"input ", in_quotes(port.name), " looks like a state, but ", missing,
+                  ", so its state would never be fed back; export the policy with its next state as an output, or say "
+                  "which one it is (--state ",
+                  port.name, ":OUTPUT, or --state none where it is no state)"}),
          "state-not-fed");
 }
 
 [[noreturn]] void refuse_ambiguous(const std::string& first, const std::string& second,
                                    const std::string& remedy = "--state INPUT:OUTPUT") {
-  refuse("the state can be read in two ways: " + first + ", or " + second + "; say which one holds: " + remedy,
+  refuse(text_of({"the state can be read in two ways: ", first, ", or ", second, "; say which one holds: ", remedy}),
          "state-ambiguous");
 }
+
+std::string pair_text(const OnnxPort& input, std::string_view output) { return text_of({input.name, ":", output}); }
 
 }  // namespace
 
@@ -116,13 +118,14 @@ bool StatePairing::goes_through_gates(const OnnxPort& port, const OnnxPort& outp
     });
   };
   using Place = std::pair<std::string_view, unsigned>;
-  std::set<Place> seen;
+  std::map<std::string_view, std::int64_t> seen;  // by value, a bit for each that was met
   std::vector<Place> open{{port.name, 0}};
   while (!open.empty()) {
-    const Place place = open.back();
+    const auto [here, met] = open.back();
     open.pop_back();
-    if (!seen.insert(place).second) continue;
-    const auto& [here, met] = place;
+    std::int64_t& visits = seen[here];
+    if ((visits >> met & 1) != 0) continue;
+    visits |= std::int64_t{1} << met;
     if (here == output.name && met == (multiplied | added)) return true;
     for (const OnnxNode* node : flow_.users(here)) {
       unsigned kind = is_one_of(products, node->op) ? multiplied : 0;
@@ -163,13 +166,13 @@ std::string StatePairing::remedy(const Ports& inputs) const {
         used.pop_back();
         continue;
       }
-      text += (text.empty() ? "--state " : " --state ") + input->name + ":" + candidate->name;
+      text += text_of({text.empty() ? "--state " : " --state ", pair_text(*input, candidate->name)});
       break;
     }
   }
   for (const PortPair& pair : pairs_) {
     if (pair.output == nullptr) continue;
-    text += (text.empty() ? "--state " : " --state ") + pair.input->name + ":" + pair.output->name;
+    text += text_of({text.empty() ? "--state " : " --state ", pair_text(*pair.input, pair.output->name)});
   }
   return text;
 }
@@ -184,10 +187,9 @@ void StatePairing::pair_as_told(const std::vector<std::pair<std::string, std::st
       std::vector<std::string> outputs;
       for (const OnnxPort& port : graph_.inputs) inputs.push_back(port.name);
       for (const OnnxPort& port : graph_.outputs) outputs.push_back(port.name);
-      std::string pair = input;
-      pair.append(":").append(next);
-      refuse("the state " + in_quotes(pair) + " names a tensor that is not there; the inputs are " +
-                 quoted_list(inputs) + ", the outputs " + quoted_list(outputs),
+      refuse(text_of({"the state ", in_quotes(text_of({input, ":", next})),
+                      " names a tensor that is not there; the inputs are ", quoted_list(inputs), ", the outputs ",
+                      quoted_list(outputs)}),
              "state-unknown");
     }
     check_partner(*found, *partner);
@@ -209,9 +211,17 @@ void StatePairing::recognise(const std::optional<std::string>& action) {
   pair_by_shape();
   if (is_policy) refuse_look_alikes();
   // In the order of the inputs, whatever told them; a counter stays in front.
-  const auto is_counter = [](const PortPair& pair) { return pair.output == nullptr; };
-  const auto by_place = [](const PortPair& a, const PortPair& b) { return a.input < b.input; };
-  std::sort(std::find_if_not(pairs_.begin(), pairs_.end(), is_counter), pairs_.end(), by_place);
+  std::vector<PortPair> ordered;
+  const auto take = [&](const auto& belongs) {
+    for (PortPair& pair : pairs_) {
+      if (belongs(pair)) ordered.push_back(std::move(pair));
+    }
+  };
+  take([](const PortPair& pair) { return pair.output == nullptr; });
+  for (const OnnxPort& port : graph_.inputs) {
+    take([&port](const PortPair& pair) { return pair.output != nullptr && pair.input == &port; });
+  }
+  pairs_ = std::move(ordered);
 }
 
 /// Names of a dialect, and inputs that start a recurrent node.
@@ -230,7 +240,7 @@ void StatePairing::pair_by_dialect() {
     } else if (linked.size() == 1) {
       add({&port, output(linked[0]), port.name, "by the connections of the graph", false});
     } else if (linked.size() > 1) {
-      refuse_ambiguous(port.name + ":" + linked[0], port.name + ":" + linked[1]);
+      refuse_ambiguous(pair_text(port, linked[0]), pair_text(port, linked[1]));
     } else if (starts_cell) {
       refuse_unfed(port, "no output carries the next state of the cell that it starts");
     }
@@ -247,11 +257,11 @@ void StatePairing::pair_named(const OnnxPort& port, const NamedState& named, con
     return std::find(linked.begin(), linked.end(), candidate->name) != linked.end();
   };
   if (partner == nullptr && linked.size() != 1) {
-    refuse_unfed(port, "there is no output " + in_quotes(named.partners.front()));
+    refuse_unfed(port, text_of({"there is no output ", in_quotes(named.partners.front())}));
   }
   if (partner != nullptr && has_link && !agrees(partner)) {
-    refuse_ambiguous(port.name + ":" + partner->name + " by the names",
-                     port.name + ":" + linked[0] + " by the connections of the graph");
+    refuse_ambiguous(text_of({pair_text(port, partner->name), " by the names"}),
+                     text_of({pair_text(port, linked[0]), " by the connections of the graph"}));
   }
   const bool by_name = partner != nullptr;
   if (!by_name) partner = output(linked[0]);
@@ -265,7 +275,7 @@ void StatePairing::add(PortPair pair) {
   check_partner(*pair.input, *pair.output);
   for (const PortPair& other : pairs_) {
     if (other.output == pair.output) {
-      refuse_ambiguous(other.input->name + ":" + pair.output->name, pair.input->name + ":" + pair.output->name);
+      refuse_ambiguous(pair_text(*other.input, pair.output->name), pair_text(*pair.input, pair.output->name));
     }
     if (other.slot == pair.slot) pair.slot = pair.input->name;
   }
@@ -294,8 +304,9 @@ void StatePairing::pair_by_plain_names() {
   }
   // What would leave no action, or no observation, is none; and no output feeds two.
   if (!leaves_action(taken) || found.size() == open_inputs().size()) return;
-  std::sort(taken.begin(), taken.end());
-  if (std::adjacent_find(taken.begin(), taken.end()) != taken.end()) return;
+  for (const OnnxPort* next : taken) {
+    if (std::count(taken.begin(), taken.end(), next) > 1) return;
+  }
   for (PortPair& pair : found) add(std::move(pair));
 }
 
@@ -338,8 +349,8 @@ void StatePairing::pair_by_shape() {
     } else if (names_state(port->name) && port->shape.size() >= 2) {
       if (fitting.empty()) refuse_unfed(*port, "no output of its shape depends on it");
       if (fitting.size() > 1) {
-        refuse_ambiguous(port->name + ":" + fitting[0]->name, port->name + ":" + fitting[1]->name,
-                         remedy(open_inputs()) + " (the outputs in this order, or in another)");
+        refuse_ambiguous(pair_text(*port, fitting[0]->name), pair_text(*port, fitting[1]->name),
+                         text_of({remedy(open_inputs()), " (the outputs in this order, or in another)"}));
       }
       unique.push_back({port, fitting[0], port->name, "by their shapes alone", false});
     }
@@ -361,10 +372,10 @@ void StatePairing::refuse_look_alikes() const {
   if (alike.size() == open_inputs().size()) alike.erase(alike.begin());
   const OnnxPort& port = *alike.front();
   const OnnxPort& next = *next_values_of(port).front();
-  refuse("input " + in_quotes(port.name) + " " + shape_text(port.shape) + " and output " + in_quotes(next.name) +
-             " look like a state and its next value: they have one shape, and the output depends on the input and on "
-             "another; say what they are: " +
-             remedy(alike) + ", or, where there is no state, --state none",
+  refuse(text_of({"input ", in_quotes(port.name), " ", shape_text(port.shape), " and output ", in_quotes(next.name),
+                  " look like a state and its next value: they have one shape, and the output depends on the input and "
+                  "on another; say what they are: ",
+                  remedy(alike), ", or, where there is no state, --state none"}),
          "state-ambiguous");
 }
 
