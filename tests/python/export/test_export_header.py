@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import subprocess
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,16 @@ from ganglion.compiler.quantise import quantised
 from ganglion.contract import TensorSpec
 from ganglion.errors import ExportError
 from ganglion.export import export, header
-from ganglion.policies import ActionMap, DeployablePolicy, GRUPolicy, LSTMPolicy, ObservationNormalizer, RNNPolicy
+from ganglion.policies import (
+    ActionMap,
+    DeployablePolicy,
+    EnvSpec,
+    GaussianLSTMPolicy,
+    GRUPolicy,
+    LSTMPolicy,
+    ObservationNormalizer,
+    RNNPolicy,
+)
 
 CROSS = [name for name in TOOLCHAINS if name != "host"]
 
@@ -249,6 +260,49 @@ int main() {{
 """)
     HOST.build(tmp_path, source=source)
     assert HOST.run(tmp_path).returncode == 0
+
+
+def test_a_header_maps_what_is_drawn_and_remembers_it_unmapped(tmp_path):
+    HOST.need()
+    wide = EnvSpec(gym.spaces.Box(-1.0, 1.0, (3,)), gym.spaces.Box(-1.0, 1.0, (30,)))
+    inner = DeployablePolicy(
+        GaussianLSTMPolicy(wide, hidden_dim=4),
+        action_map=ActionMap(
+            np.linspace(-2, 3, 30), np.linspace(0, 0.1, 30), high=[0.25] + [math.inf] * 29, squash=True
+        ),
+    )
+    policy = DeployablePolicy(inner, action_map=ActionMap(np.full(30, 10.0))).eval()
+    export(policy, tmp_path / "policy.hpp")
+    text = (tmp_path / "policy.hpp").read_text(encoding="ascii")
+    assert max(map(len, text.splitlines())) <= 120
+    source = tmp_path / "main.cpp"
+    source.write_text("""
+#include <cstdio>
+#include "policy.hpp"
+static_assert(policy::num_action_stages == 2 && policy::outputs[2].offset == 60);
+int main() {
+  policy::Policy pilot;
+  const float seen[policy::observation_size] = {0.3F, -0.2F, 0.9F};
+  float action[policy::action_size], mapped[policy::action_size];
+  if (pilot.step(seen, action) != policy::Status::ok) return 1;
+  policy::to_command(pilot.output(2), mapped);
+  float own[policy::action_size];
+  for (std::size_t i = 0; i < policy::action_size; ++i) own[i] = 0.2F * static_cast<float>(i) - 3.0F;
+  for (std::size_t i = 0; i < policy::action_size; ++i) {
+    if (std::fabs(mapped[i] - action[i]) > 1e-5F || pilot.state()[i] != pilot.output(2)[i]) return 2;
+  }
+  policy::to_command(own, own);
+  for (const float value : own) std::printf("%.9g ", static_cast<double>(value));
+}
+""")
+    for flags in ([], ["-ffast-math"]):
+        HOST.build(tmp_path, *flags, source=source)
+        found = HOST.run(tmp_path)
+        assert found.returncode == 0, found
+        own = 0.2 * torch.arange(30, dtype=torch.float32) - 3.0
+        np.testing.assert_allclose(np.array(found.stdout.split(), float), policy.as_command(own), rtol=1e-5, atol=1e-5)
+    export(GaussianLSTMPolicy(wide, hidden_dim=4), tmp_path / "plain.hpp")
+    assert "to_command" not in (tmp_path / "plain.hpp").read_text(encoding="ascii")
 
 
 def test_digest_is_that_of_the_native_file(tmp_path):

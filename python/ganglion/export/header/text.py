@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ganglion.contract import Contract, TensorSpec
+    from ganglion.contract import ActionStage, Contract, TensorSpec
     from ganglion.export.header.code import Code
 
 _POLICY = Path(__file__).with_name("policy.hpp")
@@ -93,6 +93,8 @@ def contract_constants(contract: Contract, code: Code) -> str:
         lines.append("inline constexpr Note provenance[num_notes] = {")
         lines += [f"    {{{cpp.string(key)}, {cpp.string(text)}}}," for key, text in contract.provenance.items()]
         lines.append("};")
+    if contract.action_map and (contract.distribution or contract.previous_action):
+        lines += ["", *_action_map(contract.action_map, contract.action_size)]
     lines += [
         "",
         "/// What reset() restores.",
@@ -182,6 +184,48 @@ def _tensors(name: str, tensors: Sequence[tuple[str, int]]) -> list[str]:
         items.append(f"{{{cpp.string(tensor)}, {offset}, {size}}}")
         offset += size
     return [*lines, f"inline constexpr Tensor {name}[num_{name}] = {{{', '.join(items)}}};"]
+
+
+def _action_map(stages: Sequence[ActionStage], size: int) -> list[str]:
+    largest = float(np.finfo(np.float32).max)  # infinity would not survive -ffast-math
+    rows = []
+    for stage in stages:
+        lists = (
+            stage.scale or (1.0,) * size,
+            stage.offset or (0.0,) * size,
+            np.clip(stage.low or (-np.inf,) * size, -largest, largest),
+            np.clip(stage.high or (np.inf,) * size, -largest, largest),
+        )
+        numbers = ", ".join(f"{{{', '.join(cpp.literal(value) for value in values)}}}" for values in lists)
+        row = f"{{{str(stage.squash).lower()}, {numbers}}},"
+        rows += textwrap.wrap(row, _WIDTH, initial_indent="    ", subsequent_indent="     ")
+    return [
+        "/// One step of to_command: clip(scale * x + offset, low, high), of tanh(x) where squash is set.",
+        "struct ActionStage {",
+        "  bool squash;",
+        *(f"  float {name}[action_size];" for name in ("scale", "offset", "low", "high")),
+        "};",
+        f"inline constexpr std::size_t num_action_stages = {len(stages)};",
+        "inline constexpr ActionStage action_stages[num_action_stages] = {",
+        *rows,
+        "};",
+        "",
+        "/// Makes a command of an action that the policy itself gives (what the slot prev_action holds), or that is",
+        "/// drawn around the output unmapped_mean, or around mean where there is none. What step() gives is a command",
+        "/// already. Both are [action_size] and may be the same.",
+        "inline void to_command(const float* own, float* command) noexcept {",
+        "  for (std::size_t i = 0; i < action_size; ++i) {",
+        "    float value = own[i];",
+        "    for (const ActionStage& stage : action_stages) {",
+        "      if (stage.squash) value = std::tanh(value);",
+        "      value = stage.scale[i] * value + stage.offset[i];",
+        "      if (value < stage.low[i]) value = stage.low[i];",
+        "      if (value > stage.high[i]) value = stage.high[i];",
+        "    }",
+        "    command[i] = value;",
+        "  }",
+        "}",
+    ]
 
 
 def _elements(name: str, size: str, specs: Sequence[TensorSpec]) -> list[str]:
