@@ -55,7 +55,7 @@ class TrajectoryReader {
     for (const ganglion::TensorSpec& input : contract.inputs) {
       numbers_ += " + " + input.name + " " + std::to_string(input.size);
     }
-    numbers_ += ")";
+    numbers_ += ')';
     std::string header;
     if (!file_ || !std::getline(file_, header)) throw std::runtime_error("'" + path + "' cannot be read");
   }

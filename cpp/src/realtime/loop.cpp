@@ -76,10 +76,10 @@ Status Loop::set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKI
 bool Loop::only_masked(std::size_t phase) const noexcept GANGLION_NONBLOCKING {
   const float* values = outputs_[phase];
   if (!all_finite_(values, action_size_)) return false;
-  for (std::size_t i = 0; i < shape_.outputs.size(); ++i) {
-    for (std::size_t row = 0; row < shape_.batch; ++row, values += shape_.outputs[i]) {
+  for (const std::size_t size : shape_.outputs) {
+    for (std::size_t row = 0; row < shape_.batch; ++row, values += size) {
       bool has_finite = false;
-      for (std::size_t element = 0; element < shape_.outputs[i]; ++element) {
+      for (std::size_t element = 0; element < size; ++element) {
         const bool is_finite = all_finite_(values + element, 1);
         if (!is_finite && values[element] != -std::numeric_limits<float>::infinity()) return false;
         has_finite |= is_finite;
