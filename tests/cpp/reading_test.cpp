@@ -417,6 +417,20 @@ TEST_CASE("what is zero depends on nothing, and a critic is not commanded silent
   CHECK(read(model, hints).findings.empty());
 }
 
+TEST_CASE("the batch of a state with three axes is the one of the observation") {
+  ReadingHints hints;
+  hints.state = Pairs{{"memory", "memory_out"}};
+  const auto slot = [&](const std::vector<Axis>& shape) {
+    Model model = plain("memory", {"memory_out"});
+    model.inputs[1] = port("memory", shape);
+    model.outputs[1] = port("memory_out", shape);
+    return read(model, hints).contract.state.at(0).shape;
+  };
+  CHECK(slot({1, 4, 6}) == std::vector<std::size_t>{24});
+  CHECK(slot({2, 1, 6}) == (std::vector<std::size_t>{2, 6}));
+  CHECK(slot({1, 1, 6}) == (std::vector<std::size_t>{1, 6}));
+}
+
 TEST_CASE("bad weights, types and shapes are refused") {
   Model model = lstm();
   model.weights[1] = vector("r", {1.0F, std::numeric_limits<float>::quiet_NaN()});

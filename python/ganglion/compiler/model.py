@@ -13,7 +13,7 @@ from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ganglion.contract import Contract
 
@@ -106,8 +106,19 @@ def open_model(
             raise ExportError(
                 f"input '{port.name}' has the shape {list(port.shape)}; only the batch axis may be dynamic"
             )
-    axis = inputs[0].batch_axis
-    return OnnxModel(proto, opset, contract, inputs, outputs, 1 if axis is None else inputs[0].shape[axis] or None)
+    return OnnxModel(proto, opset, contract, inputs, outputs, _rows(inputs, contract))
+
+
+def _rows(inputs: Sequence[Port], contract: Contract) -> int | None:
+    """Rows that the graph is written for: any number only where every input says so."""
+    if inputs[0].batch_axis is None:
+        return 1
+    fixed = {port.name: port.shape[port.batch_axis] for port in inputs if port.batch_axis is not None}
+    fixed = {name: rows for name, rows in fixed.items() if rows}
+    if len(set(fixed.values())) > 1:
+        said = ", ".join(f"'{name}' {rows}" for name, rows in fixed.items())
+        raise ExportError(f"the inputs have different numbers of rows: {said}; export all of them with one batch")
+    return next(iter(fixed.values()), contract.batch)
 
 
 def load_proto(path: str | os.PathLike[str]) -> Any:

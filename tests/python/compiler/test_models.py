@@ -13,6 +13,7 @@ from compiler_graphs import compare, constants, kinds, model, node
 from onnx import helper
 from real_files import real
 
+import ganglion
 from ganglion.compiler import compile_onnx
 from ganglion.compiler.interpreter import Interpreter
 from ganglion.compiler.quantise import quantised, worst_error
@@ -201,6 +202,61 @@ def test_rows_of_a_fixed_batch_that_see_each_other_are_found(axis):
         assert compile_onnx(made)[1].batch == 3
         return
     with pytest.raises(ExportError, match="depends on 'obs' of another row: it mixes the rows of a batch"):
+        compile_onnx(made)
+
+
+def history(state, rows, inner):
+    """The last observations as a state of any shape `[rows, ...]`, the newest at its end."""
+    nodes = [
+        node("Slice", ["memory_in", "one", "far", "steps"], ["older"]),
+        node("Reshape", ["obs", "newest"], ["now"]),
+        node("Concat", ["older", "now"], ["memory_out"], axis=len(state) - 2),
+        node("Flatten", ["memory_out"], ["all"]),
+        node("MatMul", ["all", "w"], ["actions"]),
+    ]
+    size = int(np.prod(state[1:]))
+    given = {
+        "one": np.array([1]), "far": np.array([1000]), "steps": np.array([len(state) - 2]), "newest": np.array(inner),
+        "w": np.random.default_rng(0).normal(size=(size, 2)).astype(FLOAT) / size,
+    }  # fmt: skip
+    return model(
+        nodes,
+        {"obs": [rows, 6], "memory_in": list(state)},
+        {"actions": [rows, 2], "memory_out": list(state)},
+        constants(**given),
+    )
+
+
+@pytest.mark.parametrize("rows", [1, "batch"])
+@pytest.mark.parametrize("kind", ["history", "cache"])
+def test_a_state_with_more_axes_behind_the_batch(rows, kind, tmp_path):
+    """A window of observations `[batch, steps, n]`, keys and values `[batch, heads, steps, n]`."""
+    state, inner = ([rows, 4, 6], [-1, 1, 6]) if kind == "history" else ([rows, 2, 4, 3], [-1, 2, 1, 3])
+    made = history(state, rows, inner)
+    _, contract = compile_onnx(made, state={"memory_in": "memory_out"})
+    assert [slot.size for slot in contract.state] == [24] and contract.batch == (None if rows == "batch" else 1)
+    path = tmp_path / "history.onnx"
+    onnx.save(made, path)
+    observations = np.random.default_rng(1).normal(size=(8, 6)).astype(FLOAT)
+    pilots = [ganglion.load(path, engine=name, state={"memory_in": "memory_out"}) for name in ("native", "onnxruntime")]
+    for observation in observations:
+        first, second = (pilot.step(observation) for pilot in pilots)
+        np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6)
+    weight = next(array for array in made.graph.initializer if array.name == "w")
+    seen = observations[-4:] if kind == "history" else observations[-4:].reshape(4, 2, 3).transpose(1, 0, 2)
+    expected = seen.reshape(1, 24) @ onnx.numpy_helper.to_array(weight)
+    np.testing.assert_allclose(first, expected[0], rtol=1e-5, atol=1e-6)
+
+
+def test_rows_are_fixed_where_one_input_fixes_them():
+    made = recurrent("GRU", batch=1)
+    for values in (made.graph.input, made.graph.output):
+        for value in values:
+            if value.name in ("obs", "actions"):
+                value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    assert compile_onnx(made)[1].batch == 1
+    made.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3
+    with pytest.raises(ExportError, match="rows"):
         compile_onnx(made)
 
 

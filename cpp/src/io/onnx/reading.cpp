@@ -136,10 +136,11 @@ class Recogniser {
         continue;
       }
       const auto& shape = pair.input->shape;
-      const Layout layout = layout_of(*pair.input, state_batch_axis(pair));
+      const auto axis = state_batch_axis(pair);
+      const Layout layout = layout_of(*pair.input, axis);
       StateSlot slot{pair.slot, {}};
       if (layout.outer > 1 || shape.size() == 3) slot.shape = {layout.outer, layout.inner};
-      if (layout.outer == 1 && pair.batch_first && shape.size() == 3 && shape[1] != 1) slot.shape = {layout.inner};
+      if (axis == 0 && shape.size() == 3 && shape[1] != 1) slot.shape = {layout.inner};
       if (slot.shape.empty()) slot.shape = {layout.inner};
       reading_.contract.initial_state.insert(reading_.contract.initial_state.end(), slot.size(), 0.0F);
       reading_.state.push_back({pair.input->name, pair.output->name});
@@ -159,7 +160,9 @@ class Recogniser {
     const bool first = shape[0] < 0;
     const bool second = shape[1] < 0;
     if (first != second) return first ? 0 : 1;
-    return pair.batch_first ? 0 : 1;
+    // A history [batch, steps, elements] beside observations of as many rows.
+    const auto rows = static_cast<std::int64_t>(reading_.contract.batch.value_or(0));
+    return pair.batch_first || (shape[1] != rows && shape[0] == rows) ? 0 : 1;
   }
 
   [[nodiscard]] std::string describe(const PortPair& pair, const Layout& layout) const {
@@ -168,7 +171,7 @@ class Recogniser {
       if (link.input == pair.input->name) kind = link.kind;
     }
     const auto& shape = pair.input->shape;
-    if (shape.size() == 3) {
+    if (shape.size() == 3 && (pair.batch_first || state_batch_axis(pair) == 1)) {
       const bool behind_batch = layout.outer == 1 && pair.batch_first;
       const std::size_t layers = behind_batch ? static_cast<std::size_t>(shape[1]) : layout.outer;
       return kind + ", " + count_of(layers, "layer") + ", " + count_of(layout.outer * layout.inner / layers, "unit");
