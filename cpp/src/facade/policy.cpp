@@ -77,6 +77,21 @@ Reading understand(Artifact& artifact, const std::filesystem::path& path, const 
   return reading;
 }
 
+/// How many rows a graph was traced with that calls its batch any number; 0 if it does not run with a few either.
+template <class Start>
+std::size_t rows_that_run(const Start& start) {
+  constexpr std::size_t most = 64;
+  for (std::size_t rows = 2; rows <= most; ++rows) {
+    try {
+      start(rows, 1);
+      return rows;
+    } catch (const Error&) {
+      continue;
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 
 /// A loop and the session that is bound to its buffers.
@@ -153,8 +168,23 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
   };
   const auto reading = std::make_shared<const Reading>(understand(artifact, path, options, open));
   const std::size_t batch = detail::choose_batch(path.string(), reading->contract, options.batch);
-  Policy policy(std::make_unique<Impl>(path, reading, open(), engine, batch, options.lock_memory, options.sample_seed));
-  policy.impl_->warm_up(options.warmup_steps);
+  const auto start = [&](std::size_t rows, int steps) {
+    auto impl = std::make_unique<Impl>(path, reading, open(), engine, rows, options.lock_memory, options.sample_seed);
+    impl->warm_up(steps);
+    return impl;
+  };
+  std::unique_ptr<Impl> impl;
+  try {
+    impl = start(batch, options.warmup_steps);
+  } catch (const Error&) {
+    const bool any_rows = options.batch == 0 && !reading->contract.batch && model != nullptr;
+    const std::size_t rows = any_rows ? rows_that_run(start) : 0;
+    if (rows == 0) throw;
+    throw Error(ErrorCode::bad_contract,
+                "'" + path.string() + "': its shapes take any number of rows, but it runs with " +
+                    std::to_string(rows) + " rows only: load(..., batch=" + std::to_string(rows) + ")");
+  }
+  Policy policy(std::move(impl));
   if (options.self_test) {
     const SelfTest result = policy.self_test();
     if (!result.ok) throw Error(ErrorCode::self_test_failed, "'" + path.string() + "': " + result.message);

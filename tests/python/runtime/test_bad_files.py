@@ -25,6 +25,19 @@ def refused(path: Path, says: str, error: type[Exception] = ganglion.ArtifactErr
     assert str(path) in str(caught.value)
 
 
+def test_a_graph_that_was_traced_with_rows_says_how_many(tmp_path: Path) -> None:
+    names = {"obs": ["batch", 3], "actions": ["batch", 3]}
+    takes, gives = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in names.items())
+    nodes = [helper.make_node("Reshape", ["obs", "traced"], ["actions"])]
+    traced = onnx.numpy_helper.from_array(np.array([4, 3]), "traced")
+    graph = helper.make_graph(nodes, "policy", [takes], [gives], [traced])
+    path = tmp_path / "policy.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    refused(path, r"runs with 4 rows only: load\(\.\.\., batch=4\)")
+    observation = np.arange(12, dtype=np.float32).reshape(4, 3)
+    assert np.array_equal(ganglion.load(path, batch=4).step(observation), observation)
+
+
 def test_missing_directory_empty_and_suffix(tmp_path: Path) -> None:
     refused(tmp_path / "none.onnx", "no such file")
     refused(tmp_path, "is a directory")
