@@ -227,6 +227,14 @@ PYBIND11_MODULE(_core, module) {
       },
       py::arg("path"), py::arg("options"), py::call_guard<py::gil_scoped_release>());
   module.def(
+      "explain_bytes_json",
+      [](const py::bytes& file, const std::string& name, const ganglion::LoadOptions& options) {
+        const auto bytes = std::as_bytes(std::span(std::string_view(file)));
+        const py::gil_scoped_release release;
+        return ganglion::explain(bytes, name, options).to_json();
+      },
+      py::arg("file"), py::arg("name"), py::arg("options"));
+  module.def(
       "explain_onnx_json",
       [](const py::bytes& file, const std::string& name, const ganglion::ReadingHints& hints) {
         const auto bytes = std::as_bytes(std::span(std::string_view(file)));

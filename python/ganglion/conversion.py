@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganglion._foundation.files import read_file
 from ganglion._foundation.targets import check_target
 from ganglion.errors import ExportError
 
@@ -150,10 +151,11 @@ def _opened(
             raise ValueError("an action can be named in .onnx files: a TorchScript file gives its action alone")
         policy = torchscript.load(path, state_names=None if state is None else tuple(state), trust=trust)
         return torchscript.to_onnx(policy), {}, policy.findings
-    from ganglion import runtime
+    from ganglion.runtime.policy import explain_file
 
-    findings = runtime.explain(path, state=state, action=action).findings
-    return path, {"state": state, "action": action}, findings
+    file = read_file(path)
+    findings = explain_file(file, state=state, action=action).findings
+    return file, {"state": state, "action": action}, findings
 
 
 def _description(

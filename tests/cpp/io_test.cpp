@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <array>
 #include <cstring>
 #include <fstream>
@@ -88,6 +90,19 @@ TEST_CASE("what is no artifact is refused with a sentence") {
   check_refused(".onnx", std::string_view("\x08\x07", 2), "no graph");  // a protobuf, but not a model
   // The smallest ZIP: an end record and no member.
   check_refused(".pt", "PK\x03\x04" + std::string("PK\x05\x06") + std::string(18, '\0'), "not a TorchScript one");
+}
+
+TEST_CASE("what is no regular file, or too large, is refused before a byte is read") {
+  CHECK_ERROR(read_file("/dev/zero"), ErrorCode::file_not_found, "a device, a pipe or a socket");
+  const fs::path pipe = fs::temp_directory_path() / ("ganglion_io_test_" + std::to_string(std::random_device{}()));
+  CHECK_EQUAL(::mkfifo(pipe.c_str(), 0600), 0);
+  CHECK_ERROR(read_file(pipe), ErrorCode::file_not_found, "a device, a pipe or a socket");
+  CHECK_ERROR(read_artifact(pipe), ErrorCode::file_not_found, pipe.string());
+  fs::remove(pipe);
+  const TemporaryFile large(".onnx", as_bytes("x"));
+  fs::resize_file(large.path(), ganglion::detail::largest_file + 1);  // sparse: it takes no space
+  CHECK_ERROR(read_artifact(large.path()), ErrorCode::bad_artifact, "files of up to 2147483648 are read");
+  CHECK_ERROR(read_file(artifacts / "lstm.onnx", 1000), ErrorCode::bad_artifact, "files of up to 1000 are read");
 }
 
 TEST_CASE("a file cut at any length is refused or read as it was, and never crashes") {

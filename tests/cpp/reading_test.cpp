@@ -614,6 +614,10 @@ TEST_CASE("the file beside a policy: two maps, and nothing else") {
   CHECK_EQUAL(hints.state->at(1).second, "hidden_state.1");
   CHECK_EQUAL(hints.constants.at("seq_lens"), 1.0);
   CHECK(!parse_hints("", "empty").state.has_value());
+  for (const char* text : {"state:\n  a: b\n  a: c\n", "state:\n  a: b\nstate: {}\n", "action: a\naction: b\n",
+                           "constants:\n  a: 1\n  \"a\": 2\n"}) {
+    CHECK_ERROR(parse_hints(text, "walker.onnx.yaml"), ErrorCode::bad_option, "is there twice");
+  }
   CHECK(parse_hints("state: {}\n", "none").state->empty());
   struct Refused {
     const char* text;

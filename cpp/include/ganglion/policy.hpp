@@ -87,6 +87,10 @@ class Policy final {
 /// `Error` as `Policy::load` does.
 [[nodiscard]] Reading explain(const std::filesystem::path& path, const LoadOptions& options = {});
 
+/// The same of a file in memory; `name` stands for its path, and its suffix says what kind of file it is.
+[[nodiscard]] Reading explain(std::span<const std::byte> file, const std::string& name,
+                              const LoadOptions& options = {});
+
 /// The contract of a file, as of `explain`.
 [[nodiscard]] Contract inspect(const std::filesystem::path& path, const LoadOptions& options = {});
 

@@ -124,10 +124,10 @@ class EngineModel {
                                             Failure& failure) noexcept = 0;
 };
 
-/// Opens a file; null with `failure` set.
-using OpenEngineModel = EngineModel* (*)(const char* path, int threads, Failure& failure) noexcept;
+/// Opens a file in memory, which may go away afterwards; null with `failure` set.
+using OpenEngineModel = EngineModel* (*)(const char* file, std::size_t bytes, int threads, Failure& failure) noexcept;
 
 /// Name of the `OpenEngineModel` function that a LibTorch engine library exports. The number changes with this header.
-inline constexpr const char* libtorch_entry_point = "ganglion_open_libtorch_3";
+inline constexpr const char* libtorch_entry_point = "ganglion_open_libtorch_4";
 
 }  // namespace ganglion::detail

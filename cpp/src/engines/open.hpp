@@ -2,7 +2,9 @@
 
 // How the facade has an engine open a file.
 
+#include <cstddef>
 #include <filesystem>
+#include <span>
 
 #include "engines/engine.hpp"
 
@@ -13,7 +15,8 @@ struct Program;
 namespace ganglion::detail {
 
 struct OpenRequest {
-  const std::filesystem::path& path;
+  const std::filesystem::path& path;     ///< for its folder; what lies there may be another file by now
+  std::span<const std::byte> file;       ///< the file as it was read and checked
   const std::filesystem::path& library;  ///< the engine's shared library, where the user named one; else empty
   int threads;                           ///< inside one step
   bool lock_memory;                      ///< native: mlock weights and buffers

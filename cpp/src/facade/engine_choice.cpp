@@ -83,7 +83,8 @@ std::shared_ptr<EngineModel> open_model(const std::filesystem::path& path, Engin
   const std::filesystem::path library = library_for(engine, options);
   native::Program* const program = artifact.program ? &*artifact.program : nullptr;
   Failure failure;
-  EngineModel* model = open_on(engine, {path, library, options.threads, options.lock_memory, program}, failure);
+  EngineModel* model =
+      open_on(engine, {path, artifact.bytes, library, options.threads, options.lock_memory, program}, failure);
   if (model == nullptr) raise(path, failure);
   return std::shared_ptr<EngineModel>(model);
 }

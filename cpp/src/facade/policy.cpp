@@ -238,12 +238,23 @@ SelfTest Policy::self_test() const {
        [&](std::size_t index) { return policy.output(index); }, [&] { return policy.impl_->last_engine_error(); }});
 }
 
-Reading explain(const std::filesystem::path& path, const LoadOptions& options) {
-  detail::Artifact artifact = detail::read_artifact(path);
+namespace {
+
+Reading explained(Artifact artifact, const std::filesystem::path& path, const LoadOptions& options) {
   return understand(artifact, path, options, [&] {
     const Engine engine = detail::engine_for(path, suffix_of(artifact.kind), options.engine);
     return detail::open_model(path, engine, artifact, options);
   });
+}
+
+}  // namespace
+
+Reading explain(const std::filesystem::path& path, const LoadOptions& options) {
+  return explained(detail::read_artifact(path), path, options);
+}
+
+Reading explain(std::span<const std::byte> file, const std::string& name, const LoadOptions& options) {
+  return explained(detail::read_artifact({file.begin(), file.end()}, name), name, options);
 }
 
 Contract inspect(const std::filesystem::path& path, const LoadOptions& options) {

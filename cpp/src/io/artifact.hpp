@@ -24,7 +24,7 @@ struct Artifact {
   std::optional<Contract> contract{};        ///< none in a file of another exporter
   bool is_sealed = false;                    ///< a digest covers the contract, too
   std::optional<native::Program> program{};  ///< of a .ganglion file; points into `bytes`
-  std::vector<std::byte> bytes{};            ///< of the file
+  std::vector<std::byte> bytes{};            ///< the file: what was checked is what an engine opens
 };
 
 /// Reads kind and contract of a file and checks its digest. Throws `Error` with a sentence that names the path.

@@ -1,33 +1,65 @@
 #include "io/bytes.hpp"
 
-#include <fstream>
-#include <system_error>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 #include "ganglion/error.hpp"
 
 namespace ganglion::detail {
 
-std::vector<std::byte> read_file(const std::filesystem::path& path) {
-  std::error_code code;
-  const auto status = std::filesystem::status(path, code);
-  if (!std::filesystem::exists(status)) {
-    throw Error(ErrorCode::file_not_found, "'" + path.string() + "': no such file; check the path");
+namespace {
+
+/// A file descriptor that is closed with its owner.
+class Descriptor {
+ public:
+  // Without O_NONBLOCK, opening a pipe waits for somebody who writes to it.
+  explicit Descriptor(const std::filesystem::path& path)
+      : number_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
   }
-  if (std::filesystem::is_directory(status)) {
-    throw Error(ErrorCode::file_not_found,
-                "'" + path.string() + "' is a directory; give the path of an artifact file inside it");
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  [[nodiscard]] int number() const { return number_; }
+
+ private:
+  int number_;
+};
+
+}  // namespace
+
+std::vector<std::byte> read_file(const std::filesystem::path& path, std::uint64_t limit) {
+  const std::string name = "'" + path.string() + "'";
+  const auto refuse = [&](ErrorCode code, const std::string& why) { throw Error(code, name + why); };
+  const Descriptor file(path);
+  struct stat found{};
+  if (file.number() < 0 || ::fstat(file.number(), &found) != 0) {
+    const bool is_missing = errno == ENOENT || errno == ENOTDIR;
+    refuse(ErrorCode::file_not_found,
+           is_missing ? ": no such file; check the path" : " cannot be read; check its permissions");
   }
-  const auto size = std::filesystem::file_size(path, code);
-  std::ifstream file(path, std::ios::binary);
-  if (code || !file) {
-    throw Error(ErrorCode::file_not_found, "'" + path.string() + "' cannot be read; check its permissions");
+  // What was opened is what is looked at: the name may belong to another file by now.
+  if (S_ISDIR(found.st_mode)) {
+    refuse(ErrorCode::file_not_found, " is a directory; give the path of an artifact file inside it");
   }
-  if (size == 0) {
-    throw Error(ErrorCode::bad_artifact, "'" + path.string() + "' is empty; export the policy again");
+  if (!S_ISREG(found.st_mode)) {
+    refuse(ErrorCode::file_not_found, " is a device, a pipe or a socket; give the path of a file");
   }
-  std::vector<std::byte> bytes(size);
-  if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size))) {
-    throw Error(ErrorCode::bad_artifact, "'" + path.string() + "' could not be read to its end");
+  const auto size = static_cast<std::uint64_t>(found.st_size);
+  if (size == 0) refuse(ErrorCode::bad_artifact, " is empty; export the policy again");
+  if (size > limit) {
+    refuse(ErrorCode::bad_artifact,
+           " has " + std::to_string(size) + " bytes; files of up to " + std::to_string(limit) + " are read");
+  }
+  std::vector<std::byte> bytes(static_cast<std::size_t>(size));
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t count = ::read(file.number(), bytes.data() + done, bytes.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) refuse(ErrorCode::bad_artifact, " could not be read to its end");
+    done += static_cast<std::size_t>(count);
   }
   return bytes;
 }

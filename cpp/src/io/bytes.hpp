@@ -10,8 +10,12 @@
 
 namespace ganglion::detail {
 
-/// A whole file in memory. Throws `Error` (file_not_found, bad_artifact) naming the path.
-[[nodiscard]] std::vector<std::byte> read_file(const std::filesystem::path& path);
+/// Files beyond this size are refused: no policy for a robot is that large.
+inline constexpr std::uint64_t largest_file = std::uint64_t{2} << 30;
+
+/// A whole file in memory, read once. Throws `Error` (file_not_found, bad_artifact) naming the path; devices, pipes,
+/// directories and files of more than `limit` bytes are refused before a byte is read.
+[[nodiscard]] std::vector<std::byte> read_file(const std::filesystem::path& path, std::uint64_t limit = largest_file);
 
 [[nodiscard]] inline std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

@@ -3,6 +3,7 @@
 #include "io/hints.hpp"
 
 #include <charconv>
+#include <set>
 #include <system_error>
 
 #include "ganglion/error.hpp"
@@ -29,7 +30,7 @@ std::string_view unquoted(std::string_view text) {
 
 ReadingHints parse_hints(std::string_view text, const std::string& name) {
   ReadingHints hints;
-  std::vector<std::pair<std::string, std::string>> state;
+  std::set<std::string> seen;  // entries with their section, each once
   std::string section;
   std::size_t number = 0;
   const auto refuse = [&](const std::string& why) {
@@ -53,6 +54,8 @@ ReadingHints parse_hints(std::string_view text, const std::string& name) {
     if (colon == std::string_view::npos) refuse("no 'name: value' in " + in_quotes(line));
     const std::string key(unquoted(trimmed(line.substr(0, colon))));
     const std::string value(unquoted(trimmed(line.substr(colon + 1))));
+    if (!seen.insert(is_inner ? section + '\n' + key : key).second)
+      refuse("the entry " + in_quotes(key) + " is there twice");
     if (!is_inner && key == "action" && !value.empty()) {
       hints.action = value;
       section = key;
@@ -62,13 +65,12 @@ ReadingHints parse_hints(std::string_view text, const std::string& name) {
       const bool is_empty = value.empty() || value == "{}";
       if ((key != "state" && key != "constants") || !is_empty) refuse("unknown entry " + in_quotes(line));
       section = key;
-      if (key == "state") hints.state = state;
+      if (key == "state") hints.state.emplace();
       continue;
     }
     if (key.empty() || value.empty()) refuse("no 'name: value' in " + in_quotes(line));
     if (section == "state") {
-      state.emplace_back(key, value);
-      hints.state = state;
+      hints.state->emplace_back(key, value);
     } else if (section == "constants") {
       double number_value = 0.0;
       const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), number_value);
@@ -85,7 +87,8 @@ ReadingHints hints_for(const std::filesystem::path& policy, const ReadingHints& 
   const std::filesystem::path file = policy.string() + ".yaml";
   std::error_code code;
   if (!std::filesystem::exists(file, code)) return given;
-  const std::vector<std::byte> bytes = read_file(file);
+  constexpr std::uint64_t largest_hints = 1 << 20;
+  const std::vector<std::byte> bytes = read_file(file, largest_hints);
   ReadingHints hints = parse_hints(as_text(bytes), file.string());
   if (given.state) hints.state = given.state;
   if (given.action) hints.action = given.action;

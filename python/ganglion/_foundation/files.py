@@ -1,15 +1,76 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Reading whole files of unknown honesty, and writing files so that nobody ever sees half of one."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
+
+LARGEST_BYTES = 2 << 30
+"""Policies and checkpoints beyond this size are refused: none for a robot is that large."""
+
+LARGEST_RECORDING = 8 << 30
+"""Recordings beyond this size are refused, packed or unpacked: they are held in memory."""
+
+
+class ReadFile(NamedTuple):
+    """A file that was read once: whoever checks it and whoever uses it get the same bytes.
+
+    Attributes:
+        path: where it was; for messages, and for what lies beside it.
+        data: what was in it.
+    """
+
+    path: Path
+    data: bytes
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str], *, limit: int = LARGEST_BYTES) -> Iterator[IO[bytes]]:
+    """Opens a file for reading, after a look at what it is: a device or a pipe might give bytes for ever, or none.
+
+    Raises:
+        ArtifactError: the file is missing, no regular file, or larger than `limit`.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe waits for somebody who writes to it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        raise ArtifactError(f"cannot read '{path}': {error.strerror or error}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            raise ArtifactError(f"cannot read '{path}': Is a directory; give the path of a file inside it")
+        if not stat.S_ISREG(found.st_mode):
+            raise ArtifactError(f"'{path}' is a device, a pipe or a socket; give the path of a file")
+        if found.st_size > limit:
+            raise ArtifactError(f"'{path}' has {found.st_size:,} bytes; files of up to {limit:,} are read")
+        yield file
+
+
+def read_file(path: str | os.PathLike[str], *, limit: int = LARGEST_BYTES) -> ReadFile:
+    """Reads a whole file.
+
+    Raises:
+        ArtifactError: see `opened`.
+    """
+    with opened(path, limit=limit) as file:
+        try:
+            # One byte more than may be: the file could have grown since.
+            data = file.read(limit + 1)
+        except OSError as error:
+            raise ArtifactError(f"cannot read '{path}': {error.strerror or error}") from error
+    if len(data) > limit:
+        raise ArtifactError(f"'{path}' changed while it was read; try again")
+    return ReadFile(Path(path), data)
 
 
 @contextlib.contextmanager

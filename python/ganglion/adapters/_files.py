@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import pickle
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ganglion._foundation import files
 from ganglion._foundation.sentences import first_line
 from ganglion.errors import ArtifactError, EngineUnavailableError
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import os
     from types import ModuleType
 
-LARGEST_BYTES = 2 << 30
-"""Files beyond this size are refused: no policy for a robot is that large."""
+LARGEST_BYTES = files.LARGEST_BYTES
 
 _CODE_WARNING = "'{path}' is unpickled, which can run any code that its author put there; load only what you trust"
 
@@ -27,16 +26,9 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """Reads a whole file.
 
     Raises:
-        ArtifactError: the file is missing, a folder, empty or larger than `LARGEST_BYTES`.
+        ArtifactError: the file is missing, no regular file, empty or larger than `LARGEST_BYTES`.
     """
-    file = Path(path)
-    try:
-        size = file.stat().st_size
-        if size > LARGEST_BYTES:
-            raise ArtifactError(f"'{path}' has {size:,} bytes; checkpoints of up to {LARGEST_BYTES:,} are read")
-        data = file.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"cannot read '{path}': {error.strerror or error}") from error
+    data = files.read_file(path, limit=LARGEST_BYTES).data
     if not data:
         raise ArtifactError(f"'{path}' is empty")
     return data

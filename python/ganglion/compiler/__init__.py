@@ -37,8 +37,8 @@ def compile_onnx(
     """Compiles an ONNX model, ours or anybody's, and proves the program before it returns.
 
     Args:
-        source: path of an `.onnx` file, or an `onnx.ModelProto`. Opset 7 or newer, weights inside, float32 inputs and
-            outputs, fixed sizes but for the batch axis, one time step.
+        source: path of an `.onnx` file, the file as it was read, or an `onnx.ModelProto`. Opset 7 or newer, weights
+            inside, float32 inputs and outputs, fixed sizes but for the batch axis, one time step.
         contract: what goes in and comes out; None takes the contract in the model, or recognises one (see
             `ganglion.explain`).
         state: for a model without a contract, see `ganglion.load`.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion._foundation.files import read_file
 from ganglion.compiler.program import Program
 from ganglion.contract import Contract, unique_keys
 from ganglion.errors import ArtifactError
@@ -89,10 +89,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Program, Contract]:
     Raises:
         ArtifactError: missing, damaged, of a newer format, or no `.ganglion` file.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"cannot read '{path}': {error}") from error
+    data = read_file(path).data
     try:
         return from_bytes(data)
     except ArtifactError as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganglion._foundation.files import ReadFile, read_file
 from ganglion._foundation.sentences import first_line
 from ganglion.compiler.foreign import canonical
 from ganglion.compiler.signature import Port, ports, stored_contract, tensor_names
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
+from ganglion.reading import judge
 
 if TYPE_CHECKING:
     import os
@@ -59,7 +60,7 @@ def open_model(
     """Opens a model.
 
     Args:
-        source: path of an `.onnx` file, or an `onnx.ModelProto`.
+        source: path of an `.onnx` file, the file as it was read, or an `onnx.ModelProto`.
         contract: to use instead of the one in the model.
         state: for a model without a contract, see `ganglion.load`.
         action: for a model without a contract, see `ganglion.load`.
@@ -74,8 +75,12 @@ def open_model(
         import onnx.inliner
     except ImportError as error:
         raise EngineUnavailableError(f"compiling needs the package onnx ({error}); install ganglion[onnx]") from error
-    in_memory = isinstance(source, onnx.ModelProto)
-    proto = _with_computed_outputs(source if in_memory else load_proto(source))
+    file = None
+    if isinstance(source, onnx.ModelProto):
+        proto = _with_computed_outputs(source)
+    else:
+        file = source if isinstance(source, ReadFile) else read_file(source)
+        proto = _with_computed_outputs(load_proto(file))
     _refuse_external_data(proto)
     try:
         onnx.checker.check_model(proto)
@@ -86,9 +91,10 @@ def open_model(
     opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < OLDEST_OPSET:
         raise ExportError(f"opset {opset} is too old; export with opset {OLDEST_OPSET} or newer")
-    contract = contract or stored_contract(proto)
+    if contract is None and (contract := stored_contract(proto)) is not None and file is not None:
+        judge(file)
     if contract is None:
-        proto, contract = canonical(proto, "the model" if in_memory else str(source), state, action)
+        proto, contract = canonical(proto, "the model" if file is None else str(file.path), state, action)
     elif action not in (None, contract.outputs[0].name):
         raise ExportError(
             f"the contract in the model says that '{contract.outputs[0].name}' is the action, not '{action}'"
@@ -121,11 +127,11 @@ def _rows(inputs: Sequence[Port], contract: Contract) -> int | None:
     return next(iter(fixed.values()), contract.batch)
 
 
-def load_proto(path: str | os.PathLike[str]) -> Any:
-    """Reads a file as an `onnx.ModelProto`, with the weights that lie beside it inside.
+def load_proto(file: ReadFile) -> Any:
+    """Takes a file as an `onnx.ModelProto`, with the weights that lie beside it inside.
 
     Raises:
-        ArtifactError: the file is missing or no ONNX model, or its weights cannot be read.
+        ArtifactError: it is no ONNX model, or its weights cannot be read.
         EngineUnavailableError: the package onnx is not installed.
     """
     try:
@@ -134,10 +140,7 @@ def load_proto(path: str | os.PathLike[str]) -> Any:
         raise EngineUnavailableError(
             f"ONNX files are read by the package onnx: pip install 'ganglion[onnx]' ({error})"
         ) from error
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"cannot read '{path}': {error}") from error
+    path, data = file
     try:
         proto = onnx.load_model_from_string(data)
     except Exception as error:
@@ -146,7 +149,7 @@ def load_proto(path: str | os.PathLike[str]) -> Any:
         raise ArtifactError(f"'{path}' is no ONNX model: it has no graph")
     try:
         # Weights in files beside the model; onnx refuses names that lead out of the folder.
-        onnx.load_external_data_for_model(proto, str(Path(path).parent))
+        onnx.load_external_data_for_model(proto, str(path.parent))
     except Exception as error:
         raise ArtifactError(
             f"'{path}' keeps weights in another file, which cannot be read: {first_line(error)}; put the file beside "

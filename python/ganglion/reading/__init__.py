@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ganglion.reading.reading import Finding, Reading, StateNames, hints, kept_findings, read_onnx
+from ganglion.reading.reading import Finding, Reading, StateNames, hints, judge, kept_findings, read_onnx
 
-__all__ = ["Finding", "Reading", "StateNames", "hints", "kept_findings", "read_onnx"]
+__all__ = ["Finding", "Reading", "StateNames", "hints", "judge", "kept_findings", "read_onnx"]

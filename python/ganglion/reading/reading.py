@@ -16,6 +16,8 @@ from ganglion.contract import Contract
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ganglion._foundation.files import ReadFile
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -116,3 +118,13 @@ def read_onnx(file: bytes, name: str, state: Mapping[str, str] | None = None, ac
     """
     with core_errors():
         return Reading.from_json(_core.explain_onnx_json(file, name, hints(state, action)))
+
+
+def judge(file: ReadFile) -> None:
+    """Has the C++ runtime check the bytes of a file that carries a contract: container, contract, digests.
+
+    Raises:
+        ArtifactError: it is damaged, was changed after export, or is of a newer format.
+    """
+    with core_errors():
+        _core.explain_bytes_json(file.data, str(file.path), _core.LoadOptions({}))

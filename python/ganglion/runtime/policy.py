@@ -11,6 +11,7 @@ import numpy as np
 
 from ganglion import _core
 from ganglion._foundation.core_errors import core_errors
+from ganglion._foundation.files import read_file
 from ganglion.errors import GanglionError, ParityError, StepError
 from ganglion.reading import Reading, hints
 from ganglion.runtime.engines import engine_names, libtorch_library_for, onnxruntime_library
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from ganglion._foundation.files import ReadFile
     from ganglion.contract import Contract
     from ganglion.runtime.engines import EngineName
 
@@ -116,14 +118,11 @@ def load(
         onnxruntime_library=onnxruntime_library,
         libtorch_library=libtorch_library,
     )
-    compiled = _compiled(path, state, action) if engine == "native" and path.suffix == ".onnx" else None
-    with core_errors():
-        if compiled is None:
+    if engine == "native" and path.suffix == ".onnx":
+        policy = _compiled(read_file(path), options, state, action)
+    else:
+        with core_errors():
             policy = Policy(_core.Policy.load(path, options))
-        else:
-            # The compiled bytes carry a contract; what was recognised, and what is wrong, is known of the file alone.
-            origin = explain(path, state=state, action=action)
-            policy = Policy(_core.Policy.load_bytes(compiled, str(path), options), origin)
     for finding in policy.reading.findings:
         warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=2)
     if self_test:
@@ -133,12 +132,18 @@ def load(
     return policy
 
 
-def _compiled(path: Path, state: Mapping[str, str] | None, action: str | None) -> bytes:
+def _compiled(
+    file: ReadFile, options: _core.LoadOptions, state: Mapping[str, str] | None, action: str | None
+) -> Policy:
     # The compiler needs the package onnx, which a robot that flies .ganglion files does not have.
     from ganglion.compiler import compile_onnx
     from ganglion.compiler.file import to_bytes
 
-    return to_bytes(*compile_onnx(path, state=state, action=action))[0]
+    data = to_bytes(*compile_onnx(file, state=state, action=action))[0]
+    # The compiled bytes carry a contract; what was recognised, and what is wrong, is known of the file alone.
+    origin = explain_file(file, state=state, action=action)
+    with core_errors():
+        return Policy(_core.Policy.load_bytes(data, str(file.path), options), origin)
 
 
 def explain(
@@ -163,15 +168,36 @@ def explain(
         EngineUnavailableError: the file is TorchScript without a contract, and LibTorch is not installed.
     """
     path = Path(path)
+    return _explained(path, lambda options: _core.explain_json(path, options), state, action, trust=trust)
+
+
+def explain_file(file: ReadFile, *, state: Mapping[str, str] | None = None, action: str | None = None) -> Reading:
+    """The same for a file that was read already.
+
+    Raises:
+        ArtifactError, EngineUnavailableError: see `explain`.
+    """
+    name = str(file.path)
+    return _explained(file.path, lambda options: _core.explain_bytes_json(file.data, name, options), state, action)
+
+
+def _explained(
+    path: Path,
+    explain: Callable[[_core.LoadOptions], str],
+    state: Mapping[str, str] | None,
+    action: str | None,
+    *,
+    trust: bool = False,
+) -> Reading:
     with core_errors():
         # A file with a contract needs no engine, so none is looked for (or built) before the first attempt fails.
         options = _options(path, state=state, action=action, trust=trust, libtorch_library="unused")
         try:
-            text = _core.explain_json(path, options)
+            text = explain(options)
         except _core.Error as error:
             if error.args[0] != "engine_unavailable":
                 raise
-            text = _core.explain_json(path, _options(path, state=state, action=action, trust=trust))
+            text = explain(_options(path, state=state, action=action, trust=trust))
     return Reading.from_json(text)
 
 

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganglion import runtime
-from ganglion._foundation.files import replacing
+from ganglion._foundation.files import read_file, replacing
 from ganglion.errors import ArtifactError, ParityError
+from ganglion.runtime.policy import explain_file
 from ganglion.verify.parity import compare
 from ganglion.verify.steppers.base import Run, one_thread, run
 from ganglion.verify.steppers.policy import policy_stepper
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ganglion._foundation.files import ReadFile
     from ganglion._foundation.recordings import RecordingSource
     from ganglion.contract import Contract
     from ganglion.verify.parity import Comparison
@@ -139,8 +140,9 @@ def repair(
     """
     path, out = Path(path), Path(out)
     _check_arguments(path, out, recording, policy, steps, tolerance)
-    contract = _contract_of(path, state, action)
-    model = _open(path)
+    file = read_file(path)
+    contract = _contract_of(file, state, action)
+    model = _open(file)
     names = [node.name or node.output[0] for node in _faulty_nodes(model)]
     if not names:
         raise ArtifactError(f"{path}: every GRU has {_ATTRIBUTE} 1, or there is none; nothing else is repaired")
@@ -201,20 +203,20 @@ def _check_arguments(
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
 
 
-def _contract_of(path: Path, state: Mapping[str, str] | None, action: str | None) -> Contract:
-    reading = runtime.explain(path, state=state, action=action)
+def _contract_of(file: ReadFile, state: Mapping[str, str] | None, action: str | None) -> Contract:
+    reading = explain_file(file, state=state, action=action)
     if reading.dialect == "ganglion":
         raise ArtifactError(
-            f"{path}: carries a contract of ganglion, which sets {_ATTRIBUTE} itself and seals the file with a digest; "
-            "export the policy again"
+            f"{file.path}: carries a contract of ganglion, which sets {_ATTRIBUTE} itself and seals the file with a "
+            "digest; export the policy again"
         )
     return reading.contract
 
 
-def _open(path: Path) -> Any:
+def _open(file: ReadFile) -> Any:
     from ganglion.compiler.model import load_proto
 
-    return load_proto(path)
+    return load_proto(file)
 
 
 def _hints(path: Path) -> Path:

@@ -1,5 +1,5 @@
 // The LibTorch engine: a library of its own, because LibTorch is a link-time dependency of several hundred megabytes.
-// The facade opens it at run time through `ganglion_open_libtorch_3`; only plain data crosses (see engine.hpp).
+// The facade opens it at run time through `ganglion_open_libtorch_4`; only plain data crosses (see engine.hpp).
 
 #include <ATen/Parallel.h>
 #include <torch/script.h>
@@ -8,8 +8,10 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -177,9 +179,10 @@ InferredSignature signature_of(const Explained& explained) {
 
 class TorchModel final : public EngineModel {
  public:
-  TorchModel(const char* path, int threads) : threads_(threads) {
+  TorchModel(std::string_view file, int threads) : threads_(threads) {
     const ThreadCount scope(threads_);
-    module_ = torch::jit::load(path, at::kCPU);
+    std::istringstream stream{std::string(file)};
+    module_ = torch::jit::load(stream, at::kCPU);
     module_.eval();
   }
 
@@ -222,10 +225,11 @@ class TorchModel final : public EngineModel {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) EngineModel* ganglion_open_libtorch_3(const char* path, int threads,
+extern "C" __attribute__((visibility("default"))) EngineModel* ganglion_open_libtorch_4(const char* file,
+                                                                                        std::size_t bytes, int threads,
                                                                                         Failure& failure) noexcept {
   try {
-    return new TorchModel(path, threads);
+    return new TorchModel({file, bytes}, threads);
   } catch (const std::exception& error) {
     failure.set(FailureKind::bad_program, last_line(error).c_str());
     return nullptr;

@@ -24,7 +24,8 @@ EngineModel* open_libtorch(const OpenRequest& request, Failure& failure) noexcep
                       .c_str());
       return nullptr;
     }
-    return reinterpret_cast<OpenEngineModel>(address)(request.path.c_str(), request.threads, failure);
+    return reinterpret_cast<OpenEngineModel>(address)(reinterpret_cast<const char*>(request.file.data()),
+                                                      request.file.size(), request.threads, failure);
   } catch (const std::exception& error) {
     failure.set(FailureKind::unavailable, error.what());
     return nullptr;

@@ -423,20 +423,25 @@ class OrtSession final : public EngineSession {
 
 class OrtModel final : public EngineModel {
  public:
-  OrtModel(const Library& library, const char* path, int threads) : library_(library) {
+  OrtModel(const Library& library, const OpenRequest& request) : library_(library) {
     ort::SessionOptions* options = nullptr;
     library_.check(library_.api.CreateSessionOptions(&options));
     const Handle<ort::SessionOptions> owner(options, library_.api.ReleaseSessionOptions);
     library_.check(library_.api.SetSessionLogSeverityLevel(options, ort::severity_fatal));
     library_.check(library_.api.SetSessionGraphOptimizationLevel(options, ort::optimise_all));
     library_.check(library_.api.SetSessionExecutionMode(options, ort::execution_sequential));
-    library_.check(library_.api.SetIntraOpNumThreads(options, threads));
+    library_.check(library_.api.SetIntraOpNumThreads(options, request.threads));
     library_.check(library_.api.SetInterOpNumThreads(options, 1));
     // A spinning thread takes the core that the controller needs.
     library_.check(library_.api.AddSessionConfigEntry(options, "session.intra_op.allow_spinning", "0"));
     library_.check(library_.api.AddSessionConfigEntry(options, "session.inter_op.allow_spinning", "0"));
+    // Where weights lie that another exporter left beside the model.
+    const std::filesystem::path folder = request.path.has_parent_path() ? request.path.parent_path() : ".";
+    library_.check(library_.api.AddSessionConfigEntry(options, "session.model_external_initializers_file_folder_path",
+                                                      folder.c_str()));
     ort::Session* session = nullptr;
-    library_.check(library_.api.CreateSession(library_.env, path, options, &session));
+    library_.check(
+        library_.api.CreateSessionFromArray(library_.env, request.file.data(), request.file.size(), options, &session));
     session_ = {session, library_.api.ReleaseSession};
 
     const ort::Api& api = library_.api;
@@ -488,9 +493,7 @@ OpenEngine open_onnxruntime;
 
 /// With the libonnxruntime found at `request.library`, else at $GANGLION_ONNXRUNTIME, else by the loader.
 EngineModel* open_onnxruntime(const OpenRequest& request, Failure& failure) noexcept {
-  return guarded(failure, [&]() -> EngineModel* {
-    return new OrtModel(library_at(request.library), request.path.c_str(), request.threads);
-  });
+  return guarded(failure, [&]() -> EngineModel* { return new OrtModel(library_at(request.library), request); });
 }
 
 }  // namespace ganglion::detail

@@ -21,16 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganglion._foundation.files import read_file
 from ganglion._foundation.sentences import last_line
 from ganglion._foundation.trust import check_program
-from ganglion.adapters._files import read_bytes
 from ganglion.adapters.torchscript.recording import record
 from ganglion.compiler.signature import METADATA_KEY
 from ganglion.contract import GOLDEN_STEPS, Contract, Golden, StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
 from ganglion.policies import RecurrentPolicy
-from ganglion.reading import kept_findings
+from ganglion.reading import judge, kept_findings
 from ganglion.reading.torchscript import ModuleReading, get_buffer, put_back, read, refusal, set_buffer
 
 if TYPE_CHECKING:
@@ -228,12 +228,12 @@ def to_onnx(source: str | os.PathLike[str] | TorchScriptPolicy, *, state_names: 
 
 
 def _open(path: str | os.PathLike[str], *, trust: bool) -> tuple[torch.jit.ScriptModule, Contract | None]:
-    data = read_bytes(path)
+    file = read_file(path)
     if not trust:
-        check_program(data, str(path))
+        check_program(file.data, str(path))
     extra: dict[str, Any] = {CONTRACT_FILE: ""}
     try:
-        module = torch.jit.load(io.BytesIO(data), map_location="cpu", _extra_files=extra)
+        module = torch.jit.load(io.BytesIO(file.data), map_location="cpu", _extra_files=extra)
     except Exception as error:  # torch raises what its readers happen to meet
         raise ArtifactError(
             f"'{path}' is no TorchScript file ({last_line(error)}); write one with torch.jit.save. A checkpoint of a "
@@ -244,7 +244,10 @@ def _open(path: str | os.PathLike[str], *, trust: bool) -> tuple[torch.jit.Scrip
         parameter.requires_grad_(False)
     text = extra[CONTRACT_FILE]
     text = text if isinstance(text, str) else text.decode()
-    return module, Contract.from_json(text) if text else None
+    if not text:
+        return module, None
+    judge(file)
+    return module, Contract.from_json(text)
 
 
 def _load_without_onednn(

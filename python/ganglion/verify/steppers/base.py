@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ganglion._foundation.files import read_file
 from ganglion._foundation.sentences import first_line
 from ganglion.errors import ArtifactError, GanglionError, StepError
+from ganglion.runtime.policy import explain_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from ganglion._foundation.files import ReadFile
     from ganglion.contract import Contract
     from ganglion.verify.trajectory import Trajectory
 
@@ -38,6 +42,18 @@ class Run:
     outputs: Mapping[str, Floats]
     state: Floats | None
     failure: str | None = None
+
+
+def file_of(path: Path, contract: Contract) -> ReadFile:
+    """The file, read once more: the one that `contract` is of, or an error.
+
+    Raises:
+        ArtifactError: it cannot be read, or is another one by now.
+    """
+    file = read_file(path)
+    if contract.sha256 is not None and explain_file(file).contract != contract:
+        raise ArtifactError(f"{path}: the file was replaced while it was verified; verify it again")
+    return file
 
 
 class Stepper(Protocol):

@@ -10,7 +10,7 @@ from ganglion._foundation.sentences import first_line
 from ganglion.compiler.session import open_session, run_step
 from ganglion.compiler.signature import contract_ports
 from ganglion.errors import ArtifactError, EngineUnavailableError
-from ganglion.verify.steppers.base import FunctionalStepper, initial_state
+from ganglion.verify.steppers.base import FunctionalStepper, file_of, initial_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,12 +30,13 @@ def steppers(
         ArtifactError: it refuses the file.
         ExportError: the graph of a file without a contract is nothing that the compiler takes.
     """
-    model: str | bytes = str(path)
+    file = file_of(path, contract)
+    model = file.data
     ports, parts = contract_ports(contract), 1
     if contract.sha256 is None:
         from ganglion.compiler.model import open_model
 
-        opened = open_model(path, state=state, action=action)
+        opened = open_model(file, state=state, action=action)
         model = opened.proto.SerializeToString()
         ports = opened.inputs, opened.outputs
         parts = batch if opened.batch == 1 else 1  # a graph for one row steps row after row
@@ -50,7 +51,7 @@ def steppers(
     return [FunctionalStepper("Python onnxruntime", initial_state(contract, batch), function)]
 
 
-def _session(path: Path, model: str | bytes) -> Any:
+def _session(path: Path, model: bytes) -> Any:
     try:
         return open_session(model)
     except EngineUnavailableError:

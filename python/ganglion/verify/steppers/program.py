@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion.verify.steppers.base import FunctionalStepper, initial_state
+from ganglion.verify.steppers.base import FunctionalStepper, file_of, initial_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ def steppers(path: Path, contract: Contract, batch: int) -> list[Stepper]:
     from ganglion.compiler import file
     from ganglion.compiler.interpreter import Interpreter
 
-    interpreter = Interpreter(file.read(path)[0])
+    interpreter = Interpreter(file.from_bytes(file_of(path, contract).data)[0])
     ends = np.cumsum([spec.size for spec in contract.outputs])[:-1]
 
     def function(observation: Floats, state: Floats) -> tuple[Sequence[Floats], Floats]:

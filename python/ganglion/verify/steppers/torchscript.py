@@ -12,7 +12,7 @@ import numpy as np
 from ganglion._foundation.sentences import first_line
 from ganglion._foundation.trust import check_program
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
-from ganglion.verify.steppers.base import FunctionalStepper, initial_state, to_numpy
+from ganglion.verify.steppers.base import FunctionalStepper, file_of, initial_state, to_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,14 +36,14 @@ def steppers(path: Path, contract: Contract, batch: int, *, trust: bool = False)
     except ImportError as error:
         raise EngineUnavailableError("torch is not installed: pip install 'ganglion[torch]'") from error
     # What was checked is what is run, whatever the path names by then.
-    data = path.read_bytes()
+    file = file_of(path, contract)
     if not trust:
-        check_program(data, str(path))
+        check_program(file.data, str(path))
     try:
         with warnings.catch_warnings():
             # torch calls TorchScript deprecated, and would at every verification; the file is what it is.
             warnings.simplefilter("ignore", DeprecationWarning)
-            module = torch.jit.load(io.BytesIO(data), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+            module = torch.jit.load(io.BytesIO(file.data), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         raise ArtifactError(f"{path}: torch.jit refuses the file: {first_line(error)}") from error
     if contract.sha256 is None:
