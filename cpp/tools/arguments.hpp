@@ -156,10 +156,22 @@ class Arguments {
   std::size_t next_ = 0;
 };
 
+/// The text with a question mark for what a terminal would obey: names come out of files that anybody wrote.
+inline std::string printable(std::string text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    // U+0080 to U+009F, in UTF-8, are control characters, too.
+    const bool is_c1 = i > 0 && text[i - 1] == '\xC2' && c >= 0x80 && c < 0xA0;
+    if (is_c1) text[i - 1] = '?';
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F || is_c1) text[i] = '?';
+  }
+  return text;
+}
+
 /// Says on standard error what is suspicious about a file.
 inline void print_findings(const char* tool, const std::string& file, const Reading& reading) {
   for (const Finding& finding : reading.findings) {
-    std::cerr << tool << ": '" << file << "': " << finding.sentence << " [" << finding.code << "]\n";
+    std::cerr << tool << ": '" << file << "': " << printable(finding.sentence) << " [" << finding.code << "]\n";
   }
 }
 
@@ -170,10 +182,10 @@ int run_tool(const char* name, const char* usage, const Run& run) {
     run();
     return 0;
   } catch (const UsageError& error) {
-    std::cerr << name << ": " << error.what() << '\n' << usage << load_usage();
+    std::cerr << name << ": " << printable(error.what()) << '\n' << usage << load_usage();
     return 2;
   } catch (const std::exception& error) {
-    std::cerr << name << ": " << error.what() << '\n';
+    std::cerr << name << ": " << printable(error.what()) << '\n';
     return 1;
   }
 }

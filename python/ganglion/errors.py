@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+# Control characters but for line ends and tabs, and what turns the direction of text.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """The text with escapes in place of what a terminal would obey: names come out of files that anybody wrote."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class GanglionError(Exception):
     """Base class of every exception that ganglion raises on purpose."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ExportError(GanglionError):

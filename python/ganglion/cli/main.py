@@ -13,15 +13,18 @@ import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
 
 from ganglion.cli.commands import COMMANDS
 from ganglion.cli.parser import command_line
-from ganglion.errors import GanglionError
+from ganglion.errors import GanglionError, printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rich.console import ConsoleOptions, RenderableType
 
     from ganglion.cli.outcome import Outcome
 
@@ -60,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Console(Console):
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Escapes what a terminal would obey in texts, which hold names out of files; styles are no part of them."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
     def on_broken_pipe(self) -> None:
         """Leaves it to `main`, which answers a closed pipe in the same way for tables and for JSON."""
         raise  # what rich has just caught
@@ -76,7 +84,7 @@ def _print(outcome: Outcome, as_json: bool) -> None:
 
 
 def _fail(error: Exception, as_json: bool) -> int:
-    message = " ".join(str(error).split())
+    message = printable(" ".join(str(error).split()))
     print(f"ganglion: error: {message}", file=sys.stderr)
     if as_json:
         print(json.dumps({"ok": False, "error": {"type": type(error).__name__, "message": message}}))

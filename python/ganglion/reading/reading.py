@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ganglion import _core
 from ganglion._foundation.core_errors import core_errors
 from ganglion.contract import Contract
+from ganglion.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,8 +78,10 @@ class Reading:
             dialect=document["dialect"],
             state=tuple(StateNames(**names) for names in document["state"]),
             constants=document["constants"],
-            notes=tuple(document["notes"]),
-            findings=tuple(Finding(**finding) for finding in document["findings"]),
+            notes=tuple(map(printable, document["notes"])),
+            findings=tuple(
+                Finding(finding["code"], printable(finding["sentence"])) for finding in document["findings"]
+            ),
         )
 
 
