@@ -63,6 +63,7 @@ TEST_CASE("damaged contracts are refused") {
   damage("{", "[", "damaged JSON");
   damage("\"batch\":1", "\"batch\":-1", "batch");
   damage("\"batch\":1", "\"batch\":0", "batch");
+  damage("\"batch\":1", "\"batch\":65537", "from 1 to 65536");
   damage("\"dtype\":\"float32\"", "\"dtype\":\"float64\"", "float32");
   damage("\"size\":2", "\"size\":99999999999", "size");
   damage("\"size\":2", "\"size\":3", "names, units or bounds");

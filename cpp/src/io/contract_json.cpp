@@ -14,15 +14,19 @@ using detail::Json;
 constexpr int newest_format = 2;
 // Larger sizes are damage, not policies; the limit also keeps products of sizes from overflowing.
 constexpr std::size_t largest_size = std::size_t{1} << 24;
+// What a file may ask for at a load: rows of one step, and rows that the self-test replays, all steps together.
+constexpr std::size_t largest_batch = std::size_t{1} << 16;
+constexpr std::size_t most_replayed = std::size_t{1} << 22;
+constexpr std::size_t longest_text = 100'000'000;  // as long as the header of a .ganglion file
 constexpr std::size_t most_stages = 16;
 
 [[noreturn]] void refuse(const std::string& why) {
   throw Error(ErrorCode::bad_artifact, "contract: " + why + "; export the policy again");
 }
 
-std::size_t read_size(const Json& value, const char* what) {
-  if (!value.is_number_unsigned() || value.get<std::uint64_t>() == 0 || value.get<std::uint64_t>() > largest_size) {
-    refuse(std::string(what) + " must be a whole number from 1 to " + std::to_string(largest_size) + ", not " +
+std::size_t read_size(const Json& value, const char* what, std::size_t largest = largest_size) {
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() == 0 || value.get<std::uint64_t>() > largest) {
+    refuse(std::string(what) + " must be a whole number from 1 to " + std::to_string(largest) + ", not " +
            value.dump());
   }
   return value.get<std::size_t>();
@@ -226,7 +230,8 @@ Contract read_contract(const Json& document) {
     refuse("the state slots hold " + std::to_string(contract.hidden_size()) + " elements but initial_state has " +
            std::to_string(contract.initial_state.size()));
   }
-  if (const Json& batch = document.at("batch"); !batch.is_null()) contract.batch = read_size(batch, "batch");
+  if (const Json& batch = document.at("batch"); !batch.is_null())
+    contract.batch = read_size(batch, "batch", largest_batch);
   if (const Json& period = document.at("period_s"); !period.is_null()) {
     contract.period_s = period.get<double>();
     if (!(*contract.period_s > 0.0)) refuse("period_s must be positive, not " + period.dump());
@@ -237,6 +242,11 @@ Contract read_contract(const Json& document) {
   contract.action_map = read_action_map(document, contract.action_size());
   if (const Json& golden = document.at("golden"); !golden.is_null()) {
     contract.golden = read_golden(golden, contract.observation_size(), contract.output_size());
+    if (contract.golden->steps * contract.batch.value_or(1) > most_replayed) {
+      refuse("a golden trajectory of " + std::to_string(contract.golden->steps) + " steps for a batch of " +
+             std::to_string(contract.batch.value_or(1)) + " is longer than any self-test (" +
+             std::to_string(most_replayed) + " rows)");
+    }
   }
   return contract;
 }
@@ -244,6 +254,7 @@ Contract read_contract(const Json& document) {
 }  // namespace
 
 detail::StoredContract detail::read_contract(std::string_view text) {
+  if (text.size() > longest_text) refuse("it has more than " + std::to_string(longest_text) + " bytes");
   try {
     const Json document = parse_json(text, "contract: damaged JSON: the text");
     check_format(document);

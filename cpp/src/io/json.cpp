@@ -49,8 +49,9 @@ class Strict final : public Json::json_sax_t {
   bool parse_error(std::size_t, const std::string&, const Json::exception&) override { return false; }
 
  private:
-  [[nodiscard]] bool look() const {
+  [[nodiscard]] bool look() {
     if (keys_.size() > deepest) refuse("is nested too deeply");
+    if (++values_ > most_values) refuse("has more than " + std::to_string(most_values) + " values");
     return true;
   }
   bool enter() {
@@ -62,7 +63,11 @@ class Strict final : public Json::json_sax_t {
     return true;
   }
 
+  // A value of two characters takes tens of bytes in memory.
+  static constexpr std::size_t most_values = std::size_t{1} << 24;
+
   const char* what_;
+  std::size_t values_ = 0;
   std::vector<std::set<std::string, std::less<>>> keys_;  ///< of every object and list that is open
 };
 

@@ -7,11 +7,12 @@ import os
 import secrets
 import stat
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Iterator
 
 LARGEST_BYTES = 2 << 30
@@ -34,7 +35,7 @@ class ReadFile(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str], *, limit: int = LARGEST_BYTES) -> Iterator[IO[bytes]]:
+def opened(path: str | os.PathLike[str], *, limit: int = LARGEST_BYTES) -> Iterator[BinaryIO]:
     """Opens a file for reading, after a look at what it is: a device or a pipe might give bytes for ever, or none.
 
     Raises:
@@ -54,6 +55,19 @@ def opened(path: str | os.PathLike[str], *, limit: int = LARGEST_BYTES) -> Itera
         if found.st_size > limit:
             raise ArtifactError(f"'{path}' has {found.st_size:,} bytes; files of up to {limit:,} are read")
         yield file
+
+
+def check_unpacked(
+    path: str | os.PathLike[str], archive: zipfile.ZipFile | None, *, limit: int = LARGEST_RECORDING
+) -> None:
+    """Refuses a ZIP archive, if it is open, whose members would take more memory than a file may.
+
+    Raises:
+        ArtifactError: they do.
+    """
+    size = 0 if archive is None else sum(entry.file_size for entry in archive.infolist())
+    if size > limit:
+        raise ArtifactError(f"'{path}' unpacks to {size:,} bytes; up to {limit:,} are read")
 
 
 def read_file(path: str | os.PathLike[str], *, limit: int = LARGEST_BYTES) -> ReadFile:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
+from ganglion._foundation.files import LARGEST_RECORDING, check_unpacked, opened
 from ganglion.errors import ArtifactError, EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -147,10 +148,11 @@ def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise ArtifactError(f"{path}: a recording is a .npz file, not a folder")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ArtifactError(f"{path}: a single array; write a recording with np.savez(path, observation=...)")
-        with archive:
+        with opened(path, limit=LARGEST_RECORDING) as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ArtifactError(f"{path}: a single array; write a recording with np.savez(path, observation=...)")
+            check_unpacked(path, archive.zip)
             names = archive.files
             fields = {name: archive[name] for name in names if name in ("observation", "reset", "action")}
     except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:

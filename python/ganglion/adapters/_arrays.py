@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion._foundation.files import check_unpacked
 from ganglion.adapters._files import LARGEST_BYTES, read_bytes, read_pickle
 from ganglion.errors import ArtifactError
 
@@ -40,9 +41,7 @@ def read_arrays(path: str | os.PathLike[str], *, allow_pickle: bool) -> Any:
         if data.startswith(_ARRAY):
             return np.load(io.BytesIO(data), allow_pickle=False)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > LARGEST_BYTES:
-            raise ArtifactError(f"'{path}' unpacks to {size:,} bytes; up to {LARGEST_BYTES:,} are read")
+            check_unpacked(path, archive, limit=LARGEST_BYTES)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganglion._foundation.files import replacing
+from ganglion._foundation.files import opened, replacing
 from ganglion.errors import ArtifactError
 from ganglion.training._plain import from_plain, to_plain
 from ganglion.training.errors import SnapshotNotFoundError, TrainingError
@@ -177,7 +177,8 @@ def load_snapshot(load_dir: str | os.PathLike[str], itr: int | str = "last") -> 
         with warnings.catch_warnings():
             # torch warns when it meets a TorchScript archive; the message below says what to do.
             warnings.simplefilter("ignore")
-            document = torch.load(path, map_location="cpu", weights_only=True)
+            with opened(path) as file:
+                document = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler happens to meet
         raise ArtifactError(f"'{path}' is no readable snapshot; give another iteration: {error}") from error
     found = document.get(_KEY) if isinstance(document, dict) else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import resource
 import zipfile
 from pathlib import Path
 
@@ -14,7 +16,11 @@ import torch
 from onnx import TensorProto, helper
 
 import ganglion
+from ganglion._foundation.files import read_file
+from ganglion._foundation.recordings import read_plain
 from ganglion.contract import sealed
+from ganglion.data import EpisodeBatch
+from ganglion.policies.checkpoint import load_checkpoint
 
 ARTIFACTS = Path(__file__).parents[2] / "golden" / "artifacts"
 
@@ -63,6 +69,50 @@ def test_zip_that_is_no_torchscript(tmp_path: Path) -> None:
     refused(tmp_path / "notes.pt", "not a TorchScript one")
     torch.save({"weight": torch.zeros(2)}, tmp_path / "checkpoint.pt")
     refused(tmp_path / "checkpoint.pt", "checkpoint")
+
+
+def test_what_is_no_regular_file_or_too_large_is_refused_unread(tmp_path: Path) -> None:
+    for suffix in (".ganglion", ".onnx", ".pt"):
+        os.mkfifo(tmp_path / f"pipe{suffix}")
+        refused(tmp_path / f"pipe{suffix}", "a device, a pipe or a socket")
+        (tmp_path / f"device{suffix}").symlink_to("/dev/zero")
+        refused(tmp_path / f"device{suffix}", "a device, a pipe or a socket")
+        with (tmp_path / f"large{suffix}").open("wb") as file:
+            file.truncate((2 << 30) + 1)  # sparse: it takes no space
+        refused(tmp_path / f"large{suffix}", "files of up to 2147483648 are read")
+    (tmp_path / "lstm.onnx").write_bytes((ARTIFACTS / "rsl_rl_lstm.onnx").read_bytes())
+    os.mkfifo(tmp_path / "lstm.onnx.yaml")
+    with pytest.raises(ganglion.ArtifactError, match="a device, a pipe or a socket"):
+        ganglion.load(tmp_path / "lstm.onnx")
+    for reader, name in (
+        (read_file, "pipe.onnx"),
+        (load_checkpoint, "pipe.pt"),
+        (EpisodeBatch.load, "pipe.pt"),
+        (lambda path: read_plain(path, 3, None), "pipe.pt"),
+        (lambda path: ganglion.compile(path, tmp_path / "out.ganglion"), "pipe.onnx"),
+        (lambda path: ganglion.compile(path, tmp_path / "out.ganglion"), "device.pt"),
+    ):
+        with pytest.raises(ganglion.ArtifactError):
+            reader(tmp_path / name)
+
+
+@pytest.mark.parametrize("shape", [(65536, 1, 65536), (4096, 1, 4096), (1, 1, 1 << 24), (1 << 24, 1, 1 << 24)])
+def test_a_small_file_that_announces_a_large_state(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [3, 2], np.ones(6))
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["obs", "w"], ["actions"])],
+        "g",
+        [info("obs", 1, 3), info("h_in", *shape)],
+        [info("actions", 1, 2), info("h_out", *shape)],
+        [weights],
+    )
+    path = tmp_path / "bomb.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for action in (ganglion.inspect, ganglion.load):
+        with pytest.raises(ganglion.ArtifactError, match=r"\[shape\]"):
+            action(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
 
 
 def test_protobuf_that_is_no_model(tmp_path: Path) -> None:

@@ -12,6 +12,23 @@ namespace {
 
 // Inner graphs inside inner graphs; deeper nesting is damage.
 constexpr int deepest = 16;
+
+/// How much a model may hold beside its weights: a message of two bytes becomes an object of hundreds.
+class Budget {
+ public:
+  void take() {
+    if (++taken_ > most) {
+      throw Error(ErrorCode::bad_artifact, "the ONNX model has more than " + std::to_string(most) +
+                                               " nodes, names, attributes and tensors together; no policy for a robot "
+                                               "is that large");
+    }
+  }
+
+ private:
+  static constexpr std::size_t most = std::size_t{1} << 20;
+  std::size_t taken_ = 0;
+};
+
 // Field numbers of onnx.proto3 are written where they are used, with the message's name before them.
 
 void read_entry(std::span<const std::byte> message, std::string& key, std::string& value) {
@@ -85,17 +102,17 @@ OnnxPort read_port(std::span<const std::byte> message) {
 }
 
 // NOLINTBEGIN(misc-no-recursion): graphs nest inside attributes of nodes; `deepest` bounds it.
-OnnxNode read_node(std::span<const std::byte> message, int depth);
+OnnxNode read_node(std::span<const std::byte> message, int depth, Budget& budget);
 
 /// Adds the nodes of an inner graph, and to the node's own inputs what they take from outside.
-void read_inner(std::span<const std::byte> message, int depth, OnnxNode& node) {
+void read_inner(std::span<const std::byte> message, int depth, Budget& budget, OnnxNode& node) {
   if (depth > deepest) throw Error(ErrorCode::bad_artifact, "the ONNX model nests its graphs too deeply");
   std::set<std::string_view> made;
   const std::size_t first = node.inner.size();
   ProtoReader reader(message, "an inner graph of the ONNX model");
   for (ProtoField field; reader.next(field);) {  // GraphProto
     if (field.number != 1) continue;
-    node.inner.push_back(read_node(field.payload, depth + 1));
+    node.inner.push_back(read_node(field.payload, depth + 1, budget));
     made.insert(node.inner.back().outputs.begin(), node.inner.back().outputs.end());
   }
   for (std::size_t i = first; i < node.inner.size(); ++i) {
@@ -105,7 +122,8 @@ void read_inner(std::span<const std::byte> message, int depth, OnnxNode& node) {
   }
 }
 
-void read_attribute(std::span<const std::byte> message, int depth, OnnxNode& node) {
+void read_attribute(std::span<const std::byte> message, int depth, Budget& budget, OnnxNode& node) {
+  budget.take();
   std::string_view name;
   ProtoReader reader(message, "an attribute of the ONNX model");
   for (ProtoField field; reader.next(field);) {  // AttributeProto
@@ -115,28 +133,31 @@ void read_attribute(std::span<const std::byte> message, int depth, OnnxNode& nod
       std::string_view unused;
       node.value = read_tensor(field.payload, unused);
     }
-    if (field.number == 6 || field.number == 11) read_inner(field.payload, depth, node);
+    if (field.number == 6 || field.number == 11) read_inner(field.payload, depth, budget, node);
   }
 }
 
-OnnxNode read_node(std::span<const std::byte> message, int depth) {
+OnnxNode read_node(std::span<const std::byte> message, int depth, Budget& budget) {
+  budget.take();
   OnnxNode node;
   ProtoReader reader(message, "a node of the ONNX model");
   for (ProtoField field; reader.next(field);) {  // NodeProto
+    if (field.number == 1 || field.number == 2) budget.take();
     if (field.number == 1) node.inputs.push_back(field.text());
     if (field.number == 2) node.outputs.push_back(field.text());
     if (field.number == 3) node.name = field.text();
     if (field.number == 4) node.op = field.text();
-    if (field.number == 5) read_attribute(field.payload, depth, node);
+    if (field.number == 5) read_attribute(field.payload, depth, budget, node);
   }
   return node;
 }
 // NOLINTEND(misc-no-recursion)
 
-void read_graph(std::span<const std::byte> message, OnnxGraph& graph) {
+void read_graph(std::span<const std::byte> message, Budget& budget, OnnxGraph& graph) {
   ProtoReader reader(message, "the graph of the ONNX model");
   for (ProtoField field; reader.next(field);) {  // GraphProto
-    if (field.number == 1) graph.nodes.push_back(read_node(field.payload, 0));
+    budget.take();
+    if (field.number == 1) graph.nodes.push_back(read_node(field.payload, 0, budget));
     if (field.number == 5) {
       std::string_view name;
       OnnxTensor tensor = read_tensor(field.payload, name);
@@ -201,10 +222,12 @@ bool OnnxTensor::is_true() const {
 
 OnnxGraph read_onnx_graph(std::span<const std::byte> bytes) {
   OnnxGraph graph;
+  Budget budget;
   ProtoReader reader(bytes, "the ONNX model");
   for (ProtoField field; reader.next(field);) {  // ModelProto
+    budget.take();
     if (field.number == 2) graph.producer = field.text();
-    if (field.number == 7) read_graph(field.payload, graph);
+    if (field.number == 7) read_graph(field.payload, budget, graph);
     if (field.number == 14) {
       std::string key;
       std::string value;
@@ -215,7 +238,7 @@ OnnxGraph read_onnx_graph(std::span<const std::byte> bytes) {
       ProtoReader function(field.payload, "a function of the ONNX model");
       for (ProtoField part; function.next(part);) {  // FunctionProto
         if (part.number == 1) graph.functions.insert(part.text());
-        if (part.number == 7) graph.function_nodes.push_back(read_node(part.payload, 0));
+        if (part.number == 7) graph.function_nodes.push_back(read_node(part.payload, 0, budget));
       }
     }
   }

@@ -43,7 +43,8 @@ Layout layout_of(const OnnxPort& port, std::optional<std::size_t> batch_axis) {
     }
     std::size_t& product = batch_axis && axis > *batch_axis ? layout.inner : layout.outer;
     product *= static_cast<std::size_t>(std::max<std::int64_t>(size, 1));
-    if (product > static_cast<std::size_t>(largest))
+    // Of both together: either could be as large.
+    if (product > static_cast<std::size_t>(largest) || layout.outer * layout.inner > static_cast<std::size_t>(largest))
       refuse("tensor " + in_quotes(port.name) + " is too large", "shape");
   }
   if (!batch_axis) std::swap(layout.outer, layout.inner);

@@ -120,9 +120,21 @@ class Recogniser {
       if (reading_.contract.inputs.size() == 1 && batch > 0) reading_.contract.batch = static_cast<std::size_t>(batch);
       reading_.notes.push_back("input " + port.name + " " + shape_text(port.shape) + " is an observation of " +
                                count_of(reading_.contract.inputs.back().size, "element"));
+      check_total(reading_.contract.observation_size(), "observation");
     }
     if (reading_.contract.inputs.empty())
       refuse("the graph has no observation input beside its state", "no-observation");
+  }
+
+  /// A file of a few bytes can announce as much as it likes; memory is taken for what is behind this.
+  static void check_total(std::size_t elements, const char* what) {
+    constexpr std::size_t largest = std::size_t{1} << 22;
+    if (elements > largest) {
+      refuse("its " + std::string(what) + " has more than " + std::to_string(largest) +
+                 " elements; no policy for a robot "
+                 "is that large",
+             "shape");
+    }
   }
 
   void take_state() {
@@ -142,6 +154,7 @@ class Recogniser {
       if (layout.outer > 1 || shape.size() == 3) slot.shape = {layout.outer, layout.inner};
       if (axis == 0 && shape.size() == 3 && shape[1] != 1) slot.shape = {layout.inner};
       if (slot.shape.empty()) slot.shape = {layout.inner};
+      check_total(reading_.contract.initial_state.size() + slot.size(), "state");
       reading_.contract.initial_state.insert(reading_.contract.initial_state.end(), slot.size(), 0.0F);
       reading_.state.push_back({pair.input->name, pair.output->name});
       reading_.notes.push_back("input " + pair.input->name + " pairs with output " + pair.output->name + " (" +

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
-from ganglion._foundation.files import replacing
+from ganglion._foundation.files import opened, replacing
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.checkpoint.budget import Budget
@@ -67,7 +67,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> RecurrentPolicy:
     path = Path(path)
     if not path.is_file():
         raise ArtifactError(f"{path}: {'a folder, not a checkpoint' if path.is_dir() else 'no such checkpoint'}")
-    return read_checkpoint(path, str(path))
+    with opened(path) as file:
+        return read_checkpoint(file, str(path))
 
 
 def read_checkpoint(source: Path | BinaryIO, label: str) -> RecurrentPolicy:
