@@ -164,18 +164,17 @@ class OutputChoice {
          text_of(
              {"the action ", in_quotes(action.name), " is the constant",
               with_space(constant_text(graph_, flow_, action.name)),
-              ": it depends on no observation; say which output is the action (--action OUTPUT, or 'action: OUTPUT' "
-              "in the file <policy>.yaml); the outputs are ",
-              names_of_open()})});
+              ": it depends on no observation; say which output is the action (--action OUTPUT, or 'action: OUTPUT' ",
+              "in the file <policy>.yaml); the outputs are ", names_of_open()})});
   }
 
   void find_critic(const OnnxPort& action) {
     reading_.findings.push_back(
         {"action-critic",
-         text_of({"the output ", in_quotes(action.name),
-                  " is taken for the action, as nothing else can be it, but is called as what a critic says, or as how "
-                  "an action is drawn; export the actor, or say that it is the action (--action ",
-                  action.name, ")"})});
+         text_of(
+             {"the output ", in_quotes(action.name),
+              " is taken for the action, as nothing else can be it, but is called as what a critic says, or as how ",
+              "an action is drawn; export the actor, or say that it is the action (--action ", action.name, ")"})});
   }
 
   void find_draw(const OnnxPort& action, const OnnxNode& node) {
@@ -191,8 +190,7 @@ class OutputChoice {
     reading_.findings.push_back(
         {"random-node",
          text_of({"the node ", in_quotes(node.label()), " (", node.op, ") draws the action ", in_quotes(action.name),
-                  " anew in every step: two equal steps differ, no run can be repeated, and no seed "
-                  "reaches it; ",
+                  " anew in every step: two equal steps differ, no run can be repeated, and no seed ", "reaches it; ",
                   remedy})});
   }
 

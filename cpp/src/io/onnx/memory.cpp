@@ -216,7 +216,7 @@ class MemoryCheck {
     reading_.findings.push_back(
         {"state-forgotten",
          text_of({"the weight ", in_quotes(found->first),
-                  " is that of a recurrent layer, but the file has no state: the net remembers nothing between steps; "
+                  " is that of a recurrent layer, but the file has no state: the net remembers nothing between steps; ",
                   "export its state as inputs and outputs (h_in -> h_out)"})});
   }
 
@@ -230,8 +230,8 @@ class MemoryCheck {
     if (steps > 1) {
       sentence += text_of(
           {" reads a window of ", std::to_string(steps),
-           " observations in every step and starts it from a constant: it knows what is in the window, and nothing "
-           "from before; right where the policy was trained on such windows, else export its state as inputs and "
+           " observations in every step and starts it from a constant: it knows what is in the window, and nothing ",
+           "from before; right where the policy was trained on such windows, else export its state as inputs and ",
            "outputs"});
     } else if (kept.empty()) {
       sentence +=
@@ -251,10 +251,9 @@ class MemoryCheck {
     reading_.findings.push_back(
         {"window-with-state",
          text_of({name_of(node), " runs over a sequence of length ", std::to_string(steps),
-                  " in every step and goes on from the state that the last step left: each control step moves its "
-                  "memory by ",
-                  std::to_string(steps),
-                  " observations; feed as many new ones in every step, or export a policy that takes one observation "
+                  " in every step and goes on from the state that the last step left: each control step moves its ",
+                  "memory by ", std::to_string(steps),
+                  " observations; feed as many new ones in every step, or export a policy that takes one observation ",
                   "per step"})});
   }
 

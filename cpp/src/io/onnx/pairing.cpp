@@ -26,9 +26,8 @@ void check_partner(const OnnxPort& input, const OnnxPort& output) {
 
 [[noreturn]] void refuse_unfed(const OnnxPort& port, const std::string& missing) {
   refuse(text_of({"input ", in_quotes(port.name), " looks like a state, but ", missing,
-                  ", so its state would never be fed back; export the policy with its next state as an output, or say "
-                  "which one it is (--state ",
-                  port.name, ":OUTPUT, or --state none where it is no state)"}),
+                  ", so its state would never be fed back; export the policy with its next state as an output, or say ",
+                  "which one it is (--state ", port.name, ":OUTPUT, or --state none where it is no state)"}),
          "state-not-fed");
 }
 
@@ -372,11 +371,11 @@ void StatePairing::refuse_look_alikes() const {
   if (alike.size() == open_inputs().size()) alike.erase(alike.begin());
   const OnnxPort& port = *alike.front();
   const OnnxPort& next = *next_values_of(port).front();
-  refuse(text_of({"input ", in_quotes(port.name), " ", shape_text(port.shape), " and output ", in_quotes(next.name),
-                  " look like a state and its next value: they have one shape, and the output depends on the input and "
-                  "on another; say what they are: ",
-                  remedy(alike), ", or, where there is no state, --state none"}),
-         "state-ambiguous");
+  refuse(
+      text_of({"input ", in_quotes(port.name), " ", shape_text(port.shape), " and output ", in_quotes(next.name),
+               " look like a state and its next value: they have one shape, and the output depends on the input and ",
+               "on another; say what they are: ", remedy(alike), ", or, where there is no state, --state none"}),
+      "state-ambiguous");
 }
 
 }  // namespace ganglion::detail
