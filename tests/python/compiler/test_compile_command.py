@@ -78,7 +78,7 @@ def test_refusals(run, tmp_path):
     status, document, err = run(ARTIFACTS / "faulty.onnx", "-o", tmp_path / "x.ganglion", "--json")
     assert status == 1 and "torch.clamp(index, 0, 3)" in err and document["error"]["type"] == "ExportError"
     status, _, err = run(tmp_path / "nobody.onnx", "-o", tmp_path / "x.ganglion")
-    assert status == 1 and "no such file" in err
+    assert status == 1 and "No such file" in err
     for arguments in (
         ["compile", "x.onnx", "-o", "x.onnx"],
         ["compile", "x.onnx"],

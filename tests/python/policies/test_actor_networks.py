@@ -133,7 +133,7 @@ def test_a_mean_outside_the_bounds_is_clipped(clip: bool) -> None:
     policy = policy_of(network, clip=clip)
     with torch.no_grad():
         network.projections[0].means_projection_layer.bias.fill_(99.0)
-    mean, _, _ = policy(observed())
+    mean, *_ = policy(observed())
     assert (mean == torch.tensor(ACTION.maximum)).all() if clip else (mean > 90.0).all()
 
 
