@@ -60,7 +60,7 @@ class MemoryTrace {
   void check(const Node& node) {
     const std::string op = node.kind().toUnqualString();
     const bool is_cell = op.find("_cell") != std::string::npos;
-    const std::string kind = kind_of(op);
+    const std::string kind(kind_of(op));
     const std::size_t needed = is_cell ? 2 : 3;
     if (kind.empty() || node.inputs().size() < needed) return;
     const bool is_lstm = kind == "LSTM";
@@ -78,7 +78,7 @@ class MemoryTrace {
   }
 
   /// "LSTM" for lstm, lstm_cell, quantized_lstm_cell_dynamic; "" for what is not recurrent.
-  [[nodiscard]] static std::string kind_of(std::string_view op) {
+  [[nodiscard]] static std::string_view kind_of(std::string_view op) {
     constexpr std::string_view quantized = "quantized_";
     if (op.starts_with(quantized)) op.remove_prefix(quantized.size());
     op = op.substr(0, op.find("_cell"));
@@ -147,7 +147,8 @@ class MemoryTrace {
   [[nodiscard]] static std::string path_of(const Value* value) {
     std::string path;
     for (const Node* node = value->node(); node->kind() == torch::jit::prim::GetAttr; node = node->input(0)->node()) {
-      path = node->s(torch::jit::attr::name) + (path.empty() ? "" : "." + path);
+      if (!path.empty()) path.insert(0, 1, '.');
+      path.insert(0, node->s(torch::jit::attr::name));
     }
     return path;
   }
@@ -174,7 +175,7 @@ class MemoryTrace {
       open.emplace_back(node->blocks()[0]->outputs()[offset + 1], element);
     } else if (kind == prim::TupleConstruct || kind == prim::ListConstruct) {
       for (std::size_t i = 0; i < node->inputs().size(); ++i) {
-        if (element == whole_ || element == static_cast<std::int64_t>(i)) open.emplace_back(node->input(i), whole_);
+        if (element == whole_ || std::cmp_equal(element, i)) open.emplace_back(node->input(i), whole_);
       }
     } else if (kind == prim::TupleUnpack || kind == prim::ListUnpack) {
       open.emplace_back(node->input(0), static_cast<std::int64_t>(offset));
