@@ -54,8 +54,9 @@ ReadingHints parse_hints(std::string_view text, const std::string& name) {
     if (colon == std::string_view::npos) refuse("no 'name: value' in " + in_quotes(line));
     const std::string key(unquoted(trimmed(line.substr(0, colon))));
     const std::string value(unquoted(trimmed(line.substr(colon + 1))));
-    if (!seen.insert(is_inner ? section + '\n' + key : key).second)
-      refuse("the entry " + in_quotes(key) + " is there twice");
+    std::string place = is_inner ? section : std::string();
+    place.append("\n").append(key);
+    if (!seen.insert(place).second) refuse("the entry " + in_quotes(key) + " is there twice");
     if (!is_inner && key == "action" && !value.empty()) {
       hints.action = value;
       section = key;
@@ -69,7 +70,7 @@ ReadingHints parse_hints(std::string_view text, const std::string& name) {
       continue;
     }
     if (key.empty() || value.empty()) refuse("no 'name: value' in " + in_quotes(line));
-    if (section == "state") {
+    if (section == "state" && hints.state) {
       hints.state->emplace_back(key, value);
     } else if (section == "constants") {
       double number_value = 0.0;
