@@ -140,6 +140,10 @@ class Builder:
             return np.zeros(tensor.shape, np.int64)
         return self.symbol(self.constant(tensor), tensor.shape).address
 
+    def address_of(self, value: float) -> int:
+        """Where an element stands that always is this number."""
+        return int(self.addresses(scalar(value))[0])
+
     def view(self, address: NDArray[np.int64], kind: str = FLOAT) -> Tensor:
         """The tensor with these addresses: an array if all its elements are constant, or if there are none."""
         values = self._values(address)
@@ -175,6 +179,16 @@ class Builder:
         owners = np.searchsorted(self._first, address.ravel(), side="right") - 1
         found, positions = np.unique(owners, return_index=True)
         return [int(value) for value in found[np.argsort(positions)]]
+
+
+def scalar(value: float) -> NDArray[np.float32]:
+    """A known tensor of one element, for operands."""
+    return np.full(1, value, np.float32)
+
+
+def kind_of(*tensors: Tensor) -> str:
+    """The kind of the first that is computed; of numbers where all are known."""
+    return next((tensor.kind for tensor in tensors if isinstance(tensor, Symbol)), FLOAT)
 
 
 def size_of(shape: Sequence[int]) -> int:

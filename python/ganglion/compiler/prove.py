@@ -10,7 +10,7 @@ import numpy as np
 
 from ganglion._foundation.comparison import first_difference
 from ganglion._foundation.observations import believed_bounds, draw_observations
-from ganglion._foundation.rounding import LEAST, rounding, tolerance_for
+from ganglion._foundation.rounding import LEAST, nudged, rounding, tolerance_for
 from ganglion.compiler.interpreter import Interpreter
 from ganglion.compiler.session import open_session, run_step
 from ganglion.contract import GOLDEN_STEPS, Contract, Golden
@@ -53,11 +53,13 @@ def prove(program: Program, model: OnnxModel) -> Contract:
     def run(observation: NDArray[np.float32], precision: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
         return Interpreter(program, precision).run(contract.initial_state, observation, reset)
 
+    outputs = run(golden.observation)
     if golden.tolerance == LEAST:  # nobody demanded another
-        rounded = rounding(run, lambda given: run(given, np.float64), golden.observation)
+        truth = run(golden.observation, np.float64)
+        rounded = rounding(truth, outputs, run(nudged(golden.observation)))
         golden = dataclasses.replace(golden, tolerance=tolerance_for(rounded))
         contract = dataclasses.replace(contract, golden=golden)
-    difference = first_difference(run(golden.observation), golden.outputs, golden.tolerance)
+    difference = first_difference(outputs, golden.outputs, golden.tolerance)
     if difference is not None:
         raise ExportError(
             f"the compiled program differs from its origin: "

@@ -10,7 +10,7 @@ import torch
 from ganglion._foundation.comparison import first_difference
 from ganglion._foundation.observations import draw_observations
 from ganglion._foundation.recordings import read_episodes
-from ganglion._foundation.rounding import rounding, tolerance_for
+from ganglion._foundation.rounding import nudged, rounding, tolerance_for
 from ganglion.contract import Contract, Golden
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies.scripting.preparation import widened
@@ -104,8 +104,8 @@ def record(
         )
     if tolerance is None:
         try:
-            wide = _step_of(widened(policy))
-            rounded = rounding(run, lambda given: _run(wide, contract, given, reset, np.float64), observation)
+            truth = _run(_step_of(widened(policy)), contract, observation, reset, np.float64)
+            rounded = rounding(truth, outputs, run(nudged(observation)))
         except Exception:  # a policy whose own code insists on float32
             rounded = 0.0
         tolerance = tolerance_for(rounded)

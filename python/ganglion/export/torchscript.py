@@ -98,7 +98,7 @@ def _save(module: torch.jit.ScriptModule) -> io.BytesIO:
 
 def _check(path: Path, contract: Contract) -> None:
     try:
-        check_program(path, path.name)
+        check_program(path.read_bytes(), path.name)
     except ArtifactError as error:
         raise ExportError(f"a load would refuse the TorchScript file: {error}") from error
     extra = {CONTRACT_FILE: ""}

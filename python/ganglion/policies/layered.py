@@ -79,14 +79,10 @@ class LayeredPolicy(RecurrentLayersPolicy):
     def _heads(self, features: Tensor) -> tuple[Tensor, ...]:
         return (self.head(features),)
 
-    def _evaluate_packed(
-        self,
-        packed: PackedSequence,
-        hidden: Tensor,
-        previous: Tensor | None = None,  # noqa: ARG002  (it has none)
-    ) -> tuple[Tensor, ...]:
+    def _run_packed(self, packed: PackedSequence, hidden: Tensor) -> Tensor:
         encoded = packed._replace(data=self._encode(packed.data))
-        return self._heads(encoded.data if self.recurrent is None else self._run_packed(encoded, hidden))
+        features: Tensor = encoded.data
+        return features if self.recurrent is None else super()._run_packed(encoded, hidden)
 
 
 def _check_recurrent(recurrent: nn.RNNBase | None) -> None:

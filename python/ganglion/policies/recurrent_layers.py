@@ -112,6 +112,14 @@ class RecurrentLayersPolicy(RecurrentPolicy):
         results = (*self._heads(features.squeeze(0)), self._pack_hidden(state, batch_size))
         return self._as_given(obs, results)
 
+    def _evaluate_packed(
+        self,
+        packed: PackedSequence,
+        hidden: Tensor,
+        previous: Tensor | None = None,  # noqa: ARG002  (it has none)
+    ) -> tuple[Tensor, ...]:
+        return self._heads(self._run_packed(packed, hidden))
+
     def _build_layers(self, hidden_size: int, num_layers: int, dropout: float, **kwargs: Any) -> nn.RNNBase:
         name = type(self).__name__
         if self.recurrent_network_type is None:

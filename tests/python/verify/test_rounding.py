@@ -93,7 +93,8 @@ def test_the_measure() -> None:
     moved = nudged(observation)
     assert (moved != observation).all()
     assert np.abs(moved - observation).max() <= 2.0**-23
-    sums = rounding(lambda x: x * np.float32(1000.0), lambda x: x.astype(np.float64) * 1000.0, observation)
+    truth = observation.astype(np.float64) * 1000.0
+    sums = rounding(truth, *(given * np.float32(1000.0) for given in (observation, moved)))
     assert 0.0 < sums < 1e-6
     assert tolerance_for(0.0) == LEAST
     assert tolerance_for(1e-5) == pytest.approx(1.6e-4)

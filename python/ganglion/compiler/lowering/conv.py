@@ -35,7 +35,7 @@ def _conv_transpose(site: Site) -> Tensor:
     # A convolution of the input with zeros between its elements, with the kernel the other way round.
     flipped = np.flip(weight.reshape(groups, -1, *weight.shape[1:]), tuple(range(3, weight.ndim + 1)))
     turned = np.ascontiguousarray(flipped.swapaxes(1, 2).reshape(-1, flipped.shape[1], *weight.shape[2:]))
-    zero = site.builder.addresses(np.zeros(1, np.float32))[0]
+    zero = site.builder.address_of(0.0)
     spread = x.address
     axes = []
     for axis, kernel in enumerate(weight.shape[2:]):
@@ -92,7 +92,7 @@ def _convolved(
     if len(axes) == 1:
         return _along_last_axis(site, address, tensors, first, pads)
     # A row of an image is a convolution along its width, of as many channels more as the kernel is high.
-    zero = site.builder.addresses(np.zeros(1, np.float32))[0]
+    zero = site.builder.address_of(0.0)
     padded = np.pad(address, ((0, 0), pads, *[(0, 0)] * (address.ndim - 2)), constant_values=zero)
     offsets = np.arange(first.kernel) * first.dilation
     rows = []
@@ -135,7 +135,7 @@ def _along_last_axis(
 def _unpadded(builder: Builder, address: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[int, int], str]:
     """Finds padding that was written as a Pad or a Concat before the convolution."""
     padded = address.shape[1]
-    zero = builder.addresses(np.zeros(1, np.float32))[0]
+    zero = builder.address_of(0.0)
     inside = np.flatnonzero((address != zero).any(axis=0))
     if 0 < len(inside) < padded:
         left, right = int(inside[0]), padded - 1 - int(inside[-1])

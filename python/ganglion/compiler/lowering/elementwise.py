@@ -7,7 +7,7 @@ from functools import reduce
 import numpy as np
 
 from ganglion.compiler.bounds import bounds
-from ganglion.compiler.builder import BOOLEAN, FLOAT, INTEGER, Symbol, Tensor, size_of
+from ganglion.compiler.builder import BOOLEAN, FLOAT, INTEGER, Symbol, Tensor, scalar, size_of
 from ganglion.compiler.lowering.site import Site, lowers
 
 # Operators that are one function.
@@ -71,7 +71,7 @@ def _simple(site: Site) -> Tensor:
     if site.operator == "Selu":
         alpha, gamma = site.attribute("alpha", _SELU[0]), site.attribute("gamma", _SELU[1])
         if not np.allclose((alpha, gamma), _SELU, rtol=1e-6, atol=0.0):
-            return site.binary("mul", site.unary("elu", site.tensor(0), alpha=float(alpha)), _number(gamma))
+            return site.binary("mul", site.unary("elu", site.tensor(0), alpha=float(alpha)), scalar(gamma))
     return site.unary(SIMPLE[site.operator], site.tensor(0))
 
 
@@ -99,10 +99,6 @@ def _tan(site: Site) -> Tensor:
     return site.binary("div", site.unary("sin", x), site.unary("cos", x))
 
 
-def _number(value: float) -> Tensor:
-    return np.full(1, value, np.float32)
-
-
 _ROOT_IS_SIZE = 1e9
 """From here on `sqrt(x * x + 1)` and `x` are the same float32; the square of larger numbers may overflow."""
 
@@ -112,15 +108,15 @@ def _sinh(site: Site) -> Tensor:
     # With e = exp(-|x|) - 1, which ELU has to the last digit: |sinh x| = -e (e + 2) / (2 (e + 1)).
     x = site.tensor(0)
     e = site.unary("elu", site.unary("neg", site.unary("abs", x)), alpha=1.0)
-    above = site.binary("mul", e, site.binary("add", e, _number(2.0)))
-    size = site.binary("div", above, site.binary("mul", site.binary("add", e, _number(1.0)), _number(-2.0)))
+    above = site.binary("mul", e, site.binary("add", e, scalar(2.0)))
+    size = site.binary("div", above, site.binary("mul", site.binary("add", e, scalar(1.0)), scalar(-2.0)))
     return site.binary("mul", site.unary("sign", x), size)
 
 
 @lowers("Cosh")
 def _cosh(site: Site) -> Tensor:
     e = site.unary("exp", site.unary("abs", site.tensor(0)))
-    return site.binary("mul", site.binary("add", e, site.unary("reciprocal", e)), _number(0.5))
+    return site.binary("mul", site.binary("add", e, site.unary("reciprocal", e)), scalar(0.5))
 
 
 @lowers("Asinh")
@@ -136,17 +132,17 @@ def _acosh(site: Site) -> Tensor:
 
 def _log_of_sum(site: Site, x: Tensor, one: float) -> Tensor:
     """`log(x + sqrt(x * x + one))`; `log(2 x)` where the square may overflow."""
-    root = site.unary("sqrt", site.binary("add", site.binary("mul", x, x), _number(one)))
+    root = site.unary("sqrt", site.binary("add", site.binary("mul", x, x), scalar(one)))
     small = site.unary("log", site.binary("add", x, root))
-    large = site.binary("add", site.unary("log", x), _number(np.log(2.0)))
-    return _select(site, site.binary("less", x, _number(_ROOT_IS_SIZE), BOOLEAN), small, large)
+    large = site.binary("add", site.unary("log", x), scalar(np.log(2.0)))
+    return _select(site, site.binary("less", x, scalar(_ROOT_IS_SIZE), BOOLEAN), small, large)
 
 
 @lowers("Atanh")
 def _atanh(site: Site) -> Tensor:
     x = site.tensor(0)
-    ratio = site.binary("div", site.binary("add", _number(1.0), x), site.binary("sub", _number(1.0), x))
-    return site.binary("mul", site.unary("log", ratio), _number(0.5))
+    ratio = site.binary("div", site.binary("add", scalar(1.0), x), site.binary("sub", scalar(1.0), x))
+    return site.binary("mul", site.unary("log", ratio), scalar(0.5))
 
 
 @lowers("Gelu")
@@ -170,7 +166,7 @@ def _clip(site: Site) -> Tensor:
 
 def _given_limit(site: Site, key: str) -> Tensor | None:
     """A limit that is an attribute, as before opset 11."""
-    return _number(site.attributes[key]) if key in site.attributes else None
+    return scalar(site.attributes[key]) if key in site.attributes else None
 
 
 def _limit(limit: Tensor | None) -> float | None:
@@ -198,7 +194,7 @@ def _arithmetic(site: Site) -> Tensor:
 def _mean(site: Site) -> Tensor:
     operands = [site.tensor(i) for i in range(len(site.inputs))]
     total = reduce(lambda a, b: site.binary("add", a, b, FLOAT), operands)
-    return site.binary("div", total, np.full(1, len(operands), np.float32))
+    return site.binary("div", total, scalar(len(operands)))
 
 
 @lowers(*_COMPARISON)
@@ -260,7 +256,7 @@ def _is_inf(site: Site) -> Tensor:
         x = site.unary("abs", x)
     elif not positive and not negative:
         return np.zeros(x.shape, np.bool_)
-    return site.binary("equal", x, np.full(1, np.inf if positive else -np.inf, np.float32), BOOLEAN)
+    return site.binary("equal", x, scalar(np.inf if positive else -np.inf), BOOLEAN)
 
 
 @lowers("Where")
@@ -314,6 +310,6 @@ def truncated(site: Site, x: Tensor) -> Symbol:
     else:
         # A choice, because of it the bounds are known where x has one.
         below, above = site.unary("ceil", x, INTEGER), site.unary("floor", x, INTEGER)
-        result = _select(site, site.binary("less", x, _number(0.0), BOOLEAN), below, above)
+        result = _select(site, site.binary("less", x, scalar(0.0), BOOLEAN), below, above)
     assert isinstance(result, Symbol)
     return result

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion.compiler.builder import FLOAT, Builder, Symbol, Tensor, size_of
+from ganglion.compiler.builder import Builder, Symbol, Tensor, kind_of, size_of
 from ganglion.compiler.lowering import (  # noqa: F401  importing them fills LOWERINGS
     conv,
     einsum,
@@ -79,7 +79,7 @@ class Lowered:
         rows, axis = model.batch or 1, port.batch_axis
         if rows > 1 and axis is not None and axis < len(tensor.shape) and tensor.shape[axis] == rows:
             address = self.builder.addresses(tensor).take([0], axis)
-            tensor = self.builder.view(address, tensor.kind if isinstance(tensor, Symbol) else FLOAT)
+            tensor = self.builder.view(address, kind_of(tensor))
         return self.builder.vector(tensor)
 
     def _check_sizes(self, model: OnnxModel) -> None:

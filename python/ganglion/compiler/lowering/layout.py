@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion.compiler.bounds import bounds
-from ganglion.compiler.builder import FLOAT, INTEGER, Symbol, Tensor, size_of
+from ganglion.compiler.builder import INTEGER, Symbol, Tensor, kind_of, scalar, size_of
 from ganglion.compiler.lowering.site import Site, lowers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PAD_MODES = ("constant", "reflect", "edge", "wrap")
-
-
-def _kind(tensor: Tensor) -> str:
-    return tensor.kind if isinstance(tensor, Symbol) else FLOAT
 
 
 @lowers("Identity", "Dropout")
@@ -75,7 +71,7 @@ def _transpose(site: Site) -> Tensor:
 def _concat(site: Site) -> Tensor:
     tensors = [site.tensor(i) for i in range(len(site.inputs))]
     axis = site.axis(site.attribute("axis"), len(tensors[0].shape))
-    kind = next(tensor.kind for tensor in tensors if isinstance(tensor, Symbol))
+    kind = kind_of(*tensors)
     try:
         address = np.concatenate([site.builder.addresses(tensor) for tensor in tensors], axis=axis)
     except ValueError as error:
@@ -154,7 +150,7 @@ def _pad(site: Site) -> Tensor:
     if not any(a or b for a, b in widths):
         return site.builder.view(address, x.kind)
     if mode == "constant":
-        filling = site.tensor(2) if site.has(2) else np.full(1, site.attribute("value", 0.0), np.float32)
+        filling = site.tensor(2) if site.has(2) else scalar(site.attribute("value", 0.0))
         fill = int(site.builder.addresses(filling).flat[0])
         return site.builder.view(np.pad(address, widths, constant_values=fill), x.kind)
     return site.builder.view(np.pad(address, widths, mode=mode), x.kind)
@@ -192,7 +188,7 @@ def _lookup(site: Site, data: Tensor, index: Symbol, axis: int) -> Tensor:
         picked.append(site.builder.symbol(value, rest).address)
     address = np.stack(picked).reshape(*index.shape, *rest)
     moved = np.moveaxis(address, tuple(range(len(index.shape))), tuple(range(axis, axis + len(index.shape))))
-    return Symbol(moved, _kind(data))
+    return Symbol(moved, kind_of(data))
 
 
 def _inside(site: Site, index: Symbol, rows: int) -> Symbol:
@@ -205,8 +201,8 @@ def _inside(site: Site, index: Symbol, rows: int) -> Symbol:
         )
     found: Tensor = index
     if low < 0:
-        end = np.full(1, rows, np.float32)
-        from_end = site.binary("mul", site.binary("less", found, np.zeros(1, np.float32)), end)
+        end = scalar(rows)
+        from_end = site.binary("mul", site.binary("less", found, scalar(0.0)), end)
         found = site.binary("add", found, from_end, INTEGER)
     if low < -rows or high > rows - 1:
         found = site.unary("clip", found, INTEGER, low=0.0, high=float(rows - 1))
@@ -234,7 +230,7 @@ def _look_up_elements(site: Site, data: Tensor, index: Symbol, axis: int) -> Ten
         inputs = [table, site.builder.vector(Symbol(wanted[place].reshape(1)))]
         value = site.builder.emit("lookup", inputs, [1], rows=data.shape[axis], columns=1)[0]
         found[place] = site.builder.symbol(value, ()).address
-    return Symbol(np.moveaxis(found, -1, axis), _kind(data))
+    return Symbol(np.moveaxis(found, -1, axis), kind_of(data))
 
 
 def places_along(index: NDArray[Any], axis: int) -> tuple[NDArray[Any], ...]:
@@ -259,7 +255,7 @@ def _trilu(site: Site) -> Tensor:
     rows, columns = x.shape[-2:]
     distance = np.arange(columns) - np.arange(rows)[:, None]
     keep = distance >= shift if site.attribute("upper", 1) else distance <= shift
-    zero = site.builder.addresses(np.zeros(1, np.float32))[0]
+    zero = site.builder.address_of(0.0)
     return site.builder.view(np.where(keep, x.address, zero), x.kind)
 
 
@@ -298,5 +294,5 @@ def _one_hot(site: Site) -> Tensor:
     assert isinstance(hit, Symbol)
     if (off, on) == (0, 1):
         return hit
-    values = [site.builder.vector(hit), *(site.builder.constant(np.full(1, end, np.float32)) for end in (on, off))]
+    values = [site.builder.vector(hit), *(site.builder.constant(scalar(end)) for end in (on, off))]
     return site.builder.symbol(site.builder.emit("where", values, [hit.address.size])[0], hit.shape)

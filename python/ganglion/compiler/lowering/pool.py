@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ganglion.compiler.builder import INTEGER, Symbol, Tensor
-from ganglion.compiler.lowering.reduce import over
+from ganglion.compiler.lowering.reduce import norm, over
 from ganglion.compiler.lowering.site import Site, lowers
 from ganglion.compiler.lowering.windows import Window, windows
 
@@ -43,7 +43,7 @@ def _kernel_axes(axes: Sequence[Window]) -> list[int]:
 def _seen(site: Site, address: NDArray[np.int64], axes: Sequence[Window], padding: float) -> Symbol:
     """`[batch, channels, places..., kernel...]`: the elements that the kernel sees at each place."""
     if any(((axis.positions() < 0) | (axis.positions() >= axis.length)).any() for axis in axes):
-        fill = site.builder.addresses(np.full(1, padding, np.float32))[0]
+        fill = site.builder.address_of(padding)
         address = np.pad(address, ((0, 0), (0, 0), *[(0, 1)] * len(axes)), constant_values=fill)
     return Symbol(_laid_on(address, axes))
 
@@ -88,23 +88,12 @@ def _places(site: Site, x: Symbol, seen: Symbol, axes: Sequence[Window]) -> Tens
     return Symbol(over(site, "reduce", chosen, _kernel_axes(axes), function="sum").address, INTEGER)
 
 
-def norm(site: Site, x: Symbol, axes: Sequence[int], order: float) -> Tensor:
-    """`sum(|x| ** order) ** (1 / order)` over some axes, which go away."""
-    if order in (1.0, 2.0):
-        return over(site, "reduce", x, axes, function="l1" if order == 1.0 else "l2")
-    powers = site.binary("pow", site.unary("abs", x), np.full(1, order, np.float32))
-    assert isinstance(powers, Symbol)
-    total = over(site, "reduce", powers, axes, function="sum")
-    return site.binary("pow", total, np.full(1, 1.0 / order, np.float32))
-
-
 @lowers("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
 def _global_pool(site: Site) -> Tensor:
     x = site.symbol(0)
     axes = list(range(2, len(x.shape)))
     if site.operator == "GlobalLpPool":
         reduced = norm(site, x, axes, float(site.attribute("p", 2)))
-        assert isinstance(reduced, Symbol)
     else:
         reduced = over(site, "reduce", x, axes, function="max" if site.operator == "GlobalMaxPool" else "mean")
     return Symbol(np.expand_dims(reduced.address, tuple(axes)))
@@ -118,7 +107,7 @@ def _max_unpool(site: Site) -> Tensor:
     ends = zip(x.shape[2:], strides, kernel, pads[: len(kernel)], pads[len(kernel) :], strict=True)
     shape = [*x.shape[:2], *((size - 1) * stride - a - b + k for size, stride, k, a, b in ends)]
     fixed = site.integers(2, "output shape") if site.has(2) else shape
-    result = np.full(int(np.prod(fixed)), site.builder.addresses(np.zeros(1, np.float32))[0])
+    result = np.full(int(np.prod(fixed)), site.builder.address_of(0.0))
     # The indices count in the smaller of the two shapes.
     where = np.unravel_index(places.ravel(), shape)
     result.reshape(fixed)[where] = x.address.ravel()

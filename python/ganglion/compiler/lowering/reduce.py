@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion.compiler.builder import INTEGER, Symbol, Tensor, size_of
+from ganglion.compiler.builder import INTEGER, Symbol, Tensor, scalar, size_of
 from ganglion.compiler.lowering.site import Site, lowers
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _argmax(site: Site) -> Tensor:
     axes = [site.axis(site.attribute("axis", 0), len(x.shape))]
     if site.attribute("select_last_index", 0):
         reverse = over(site, "argmax", Symbol(np.flip(x.address, axes[0])), axes)
-        last = np.full(1, x.shape[axes[0]] - 1, np.float32)
+        last = scalar(x.shape[axes[0]] - 1)
         found = site.binary("sub", last, reverse)
     else:
         found = over(site, "argmax", x, axes)
@@ -119,16 +119,16 @@ def _hardmax(site: Site) -> Tensor:
 def _lp_normalization(site: Site) -> Tensor:
     x = site.symbol(0)
     axes = [site.axis(site.attribute("axis", -1), len(x.shape))]
-    length = _with_axes(over(site, "reduce", x, axes, function="l1" if site.attribute("p", 2) == 1 else "l2"), axes)
+    length = _with_axes(norm(site, x, axes, float(site.attribute("p", 2))), axes)
     # Zeros stay zeros.
-    nothing = site.binary("equal", length, np.zeros(1, np.float32))
+    nothing = site.binary("equal", length, scalar(0.0))
     return site.binary("div", x, site.binary("add", length, nothing))
 
 
 @lowers("LRN")
 def _local_response(site: Site) -> Tensor:
     x, size = site.symbol(0), int(site.attribute("size"))
-    zero = site.builder.addresses(np.zeros(1, np.float32))[0]
+    zero = site.builder.address_of(0.0)
     before = (size - 1) // 2
     padded = np.pad(
         x.address, ((0, 0), (before, size - 1 - before), *[(0, 0)] * (len(x.shape) - 2)), constant_values=zero
@@ -136,9 +136,21 @@ def _local_response(site: Site) -> Tensor:
     seen = padded[:, np.arange(x.shape[1])[:, None] + np.arange(size)]  # [batch, channels, size, ...]
     total = over(site, "reduce", Symbol(seen), [2], function="sum_square")
     alpha, beta = float(site.attribute("alpha", 1e-4)), float(site.attribute("beta", 0.75))
-    scaled = site.binary("mul", total, np.full(1, alpha / size, np.float32))
-    scaled = site.binary("add", scaled, np.full(1, site.attribute("bias", 1.0), np.float32))
-    return site.binary("div", x, site.binary("pow", scaled, np.full(1, beta, np.float32)))
+    scaled = site.binary("mul", total, scalar(alpha / size))
+    scaled = site.binary("add", scaled, scalar(site.attribute("bias", 1.0)))
+    return site.binary("div", x, site.binary("pow", scaled, scalar(beta)))
+
+
+def norm(site: Site, x: Symbol, axes: Sequence[int], order: float) -> Symbol:
+    """`sum(|x| ** order) ** (1 / order)` over some axes, which go away."""
+    if order in (1.0, 2.0):
+        return over(site, "reduce", x, axes, function="l1" if order == 1.0 else "l2")
+    powers = site.binary("pow", site.unary("abs", x), scalar(order))
+    assert isinstance(powers, Symbol)
+    total = over(site, "reduce", powers, axes, function="sum")
+    root = site.binary("pow", total, scalar(1.0 / order))
+    assert isinstance(root, Symbol)
+    return root
 
 
 def over(site: Site, kind: str, x: Symbol, axes: Sequence[int], **attributes: Any) -> Symbol:
@@ -200,7 +212,7 @@ def _layer_norm(site: Site) -> tuple[Tensor, ...]:
     mean = _with_axes(over(site, "reduce", x, axes, function="mean"), axes)
     centred = site.binary("sub", x, mean)
     variance = over(site, "reduce", site.binary("mul", centred, centred), axes, function="mean")  # type: ignore[arg-type]
-    deviation = site.unary("rsqrt", site.binary("add", variance, np.full(1, epsilon, np.float32)))
+    deviation = site.unary("rsqrt", site.binary("add", variance, scalar(epsilon)))
     assert isinstance(deviation, Symbol)
     return y, mean, _with_axes(deviation, axes)
 

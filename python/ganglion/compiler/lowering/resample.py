@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion.compiler.builder import Symbol, Tensor
+from ganglion.compiler.builder import Symbol, Tensor, scalar
 from ganglion.compiler.lowering.reduce import over
 from ganglion.compiler.lowering.site import Site, lowers
 from ganglion.compiler.lowering.windows import Window, along
@@ -63,7 +63,7 @@ def _resize(site: Site) -> Tensor:
         outside = outside | np.reshape(beyond, [-1 if other == axis else 1 for other in range(len(x.shape))])
     if not outside.any():
         return x
-    value = np.full(1, site.attribute("extrapolation_value", 0.0), np.float32)
+    value = scalar(site.attribute("extrapolation_value", 0.0))
     return site.builder.view(np.where(outside, site.builder.addresses(value), x.address), x.kind)
 
 
@@ -133,23 +133,25 @@ def _taps(site: Site, places: Doubles, length: int, scale: float) -> tuple[NDArr
         return rounded.astype(np.int64)[:, None], np.ones((len(places), 1))
     if mode not in ("linear", "cubic"):
         raise site.refuse(f"mode '{mode}' is unknown")
-    reach = 1 if mode == "linear" else 2
     wide = min(scale, 1.0) if site.attribute("antialias", 0) else 1.0
-    first = int(np.floor(-reach / wide)) + 1
-    base = np.floor(places)
-    offsets = np.arange(first, 2 - first)
-    index = base[:, None] + offsets
-    distance = np.abs(index - places[:, None]) * wide
-    weight = (
-        np.clip(1 - distance, 0, None)
-        if mode == "linear"
-        else cubic(distance, float(site.attribute("cubic_coeff_a", -0.75)))
-    )
+    index, weight = _kernel(mode, places, float(site.attribute("cubic_coeff_a", -0.75)), wide)
     if site.attribute("exclude_outside", 0):
         weight = np.where((index < 0) | (index >= length), 0.0, weight)
     if wide < 1.0 or site.attribute("exclude_outside", 0):
         weight = weight / weight.sum(axis=1, keepdims=True)
     return index.astype(np.int64), weight
+
+
+def _kernel(mode: str, places: Doubles, a: float, wide: float = 1.0) -> tuple[Doubles, Doubles]:
+    """The elements around each place, `[..., taps]`, and how much a linear or cubic kernel takes of each.
+
+    The kernel is `1 / wide` times as long as that of an image that keeps its size.
+    """
+    reach = 1 if mode == "linear" else 2
+    first = int(np.floor(-reach / wide)) + 1
+    index: Doubles = np.floor(places)[..., None] + np.arange(first, 2 - first)
+    distance = np.abs(index - places[..., None]) * wide
+    return index, np.clip(1 - distance, 0, None) if mode == "linear" else cubic(distance, a)
 
 
 def cubic(distance: Doubles, a: float) -> Doubles:
@@ -170,7 +172,7 @@ def _grid_sample(site: Site) -> Tensor:
     if mode not in ("nearest", "linear", "cubic") or padding not in ("zeros", "border", "reflection"):
         raise site.refuse(f"mode '{given}' with padding_mode '{padding}' is unknown")
     corners = site.attribute("align_corners", 0)
-    zero = site.builder.addresses(np.zeros(1, np.float32))[0]
+    zero = site.builder.address_of(0.0)
     rows = []
     for address, points in zip(x.address, np.broadcast_to(grid, (len(x.address), *grid.shape[1:])), strict=True):
         index, weight = [], []
@@ -211,11 +213,7 @@ def _grid_sample(site: Site) -> Tensor:
 def _grid_taps(mode: str, place: Doubles) -> tuple[Doubles, Doubles]:
     if mode == "nearest":
         return place[..., None], np.ones((*place.shape, 1))
-    offsets = np.arange(0, 2) if mode == "linear" else np.arange(-1, 3)
-    index: Doubles = np.floor(place)[..., None] + offsets
-    distance = np.abs(index - place[..., None])
-    share: Doubles = 1 - distance if mode == "linear" else cubic(distance, -0.75)
-    return index, share
+    return _kernel(mode, place, -0.75)
 
 
 def _reflected(place: Doubles, low: float, high: float) -> Doubles:
@@ -240,7 +238,7 @@ def _col_to_image(site: Site) -> Tensor:
         count = (length + before + behind - dilation * (kernel - 1) - 1) // stride + 1
         axes.append(Window(length, kernel, stride, dilation, before, behind, count))
     columns = x.address.reshape(x.shape[0], -1, *block, *(axis.places for axis in axes))
-    zero = site.builder.addresses(np.zeros(1, np.float32))[0]
+    zero = site.builder.address_of(0.0)
     into: dict[tuple[int, ...], list[NDArray[np.int64]]] = {}
     for spot in np.ndindex(*block, *(axis.places for axis in axes)):
         taps, places = spot[: len(axes)], spot[len(axes) :]

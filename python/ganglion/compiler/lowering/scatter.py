@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion.compiler.builder import FLOAT, Symbol, Tensor
+from ganglion.compiler.builder import Symbol, Tensor, kind_of
 from ganglion.compiler.lowering.layout import places_along
 from ganglion.compiler.lowering.site import Site, lowers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_REDUCTIONS = {"add": "add", "mul": "mul", "min": "min", "max": "max"}
+_REDUCTIONS = ("add", "mul", "min", "max")
 
 
 @lowers("ScatterND", "ScatterElements", "Scatter")
@@ -38,10 +38,9 @@ def _scatter(site: Site) -> Tensor:
     else:
         for chosen in _rounds(targets):
             old, new = Symbol(flat[targets[chosen]]), Symbol(sources[chosen])
-            result = site.binary(_REDUCTIONS[reduction], old, new)
+            result = site.binary(reduction, old, new)
             flat[targets[chosen]] = site.builder.addresses(result)
-    kind = next((tensor.kind for tensor in (data, updates) if isinstance(tensor, Symbol)), FLOAT)
-    return site.builder.view(address, kind)
+    return site.builder.view(address, kind_of(data, updates))
 
 
 def _rounds(targets: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -67,8 +66,7 @@ def _tensor_scatter(site: Site) -> Tensor:
         elif spots.max() >= address.shape[1]:
             raise site.refuse(f"it writes beyond the end of an axis of {address.shape[1]} elements")
         address[row, spots] = sources[row]
-    kind = next((tensor.kind for tensor in (cache, update) if isinstance(tensor, Symbol)), FLOAT)
-    return site.builder.view(np.moveaxis(address, 1, axis), kind)
+    return site.builder.view(np.moveaxis(address, 1, axis), kind_of(cache, update))
 
 
 @lowers("Compress")

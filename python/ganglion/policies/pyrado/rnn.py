@@ -16,8 +16,6 @@ from ganglion.policies.recurrent_layers import RecurrentLayersPolicy, default_pa
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from torch.nn.utils.rnn import PackedSequence
-
     from ganglion.data.env_spec import EnvSpec
 
 __all__ = ["GRUPolicy", "LSTMPolicy", "RNNPolicy", "RNNPolicyBase", "default_pack_hidden", "default_unpack_hidden"]
@@ -75,14 +73,6 @@ class RNNPolicyBase(RecurrentLayersPolicy):
         """Draws from U(-1/sqrt(fan), 1/sqrt(fan)), as torch does; `t_max` is for LSTM only."""
         self._draw_layers(t_max)
         self.output_layer.reset_parameters()
-
-    def _evaluate_packed(
-        self,
-        packed: PackedSequence,
-        hidden: Tensor,
-        previous: Tensor | None = None,  # noqa: ARG002  (it has none)
-    ) -> tuple[Tensor, ...]:
-        return self._heads(self._run_packed(packed, hidden))
 
 
 @kept()

@@ -18,8 +18,6 @@ from ganglion.policies.recurrent_layers import RecurrentLayersPolicy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from torch.nn.utils.rnn import PackedSequence
-
     from ganglion.data.env_spec import EnvSpec
 
 
@@ -104,14 +102,6 @@ class TwoHeadedRNNPolicyBase(RecurrentLayersPolicy):
         self._draw_layers(t_max)
         self.head_1.reset_parameters()
         self.head_2.reset_parameters()
-
-    def _evaluate_packed(
-        self,
-        packed: PackedSequence,
-        hidden: Tensor,
-        previous: Tensor | None = None,  # noqa: ARG002  (it has none)
-    ) -> tuple[Tensor, ...]:
-        return self._heads(self._run_packed(packed, hidden))
 
     def _head_size(self, label: str, size: int | None) -> int:
         if size is None:
