@@ -15,7 +15,6 @@
 #include <type_traits>
 #include <vector>
 
-#include "ganglion/error.hpp"
 #include "io/artifact.hpp"
 #include "io/program/program.hpp"
 
@@ -213,11 +212,7 @@ PYBIND11_MODULE(_core, module) {
       [](const py::bytes& file, const std::string& name) {
         const auto bytes = std::as_bytes(std::span(std::string_view(file)));
         const py::gil_scoped_release release;
-        try {
-          ganglion::detail::check_torchscript_program(bytes);
-        } catch (const ganglion::Error& error) {
-          throw ganglion::Error(error.code(), "'" + name + "': " + error.what());
-        }
+        ganglion::detail::check_torchscript_program(bytes, name);
       },
       py::arg("file"), py::arg("name"));
   module.def(

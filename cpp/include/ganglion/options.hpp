@@ -73,8 +73,7 @@ inline constexpr std::array engine_table{
   OPTION(bool, lock_memory, false, "native: mlock weights and buffers; refuses to load where that is not allowed")   \
   OPTION(std::optional<std::uint64_t>, sample_seed, std::nullopt,                                                    \
          "draw actions with this seed, from mean and log_std or from logits, and take them through the action map; " \
-         "none: "                                                                                                    \
-         "the mean, the best index")
+         "none: the mean, the best index")
 
 #define GANGLION_LOAD_OPTIONS(OPTION)                                                                                  \
   OPTION(Engine, engine, Engine::automatic, "what runs it; automatic: by the kind of the file")                        \

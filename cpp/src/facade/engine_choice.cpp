@@ -74,11 +74,7 @@ Engine engine_for(const std::filesystem::path& path, const char* suffix, Engine 
 std::shared_ptr<EngineModel> open_model(const std::filesystem::path& path, Engine engine, Artifact& artifact,
                                         const LoadOptions& options) {
   if (artifact.kind == ArtifactKind::torchscript && !options.trust) {
-    try {
-      check_torchscript_program(artifact.bytes);
-    } catch (const Error& error) {
-      throw Error(error.code(), "'" + path.string() + "': " + error.what());
-    }
+    check_torchscript_program(artifact.bytes, path.string());
   }
   const std::filesystem::path library = library_for(engine, options);
   native::Program* const program = artifact.program ? &*artifact.program : nullptr;

@@ -11,6 +11,7 @@
 #include "io/artifact.hpp"
 #include "io/hints.hpp"
 #include "io/onnx/reading.hpp"
+#include "io/words.hpp"
 
 namespace ganglion {
 
@@ -42,11 +43,8 @@ Reading read_torchscript_module(const std::filesystem::path& path, detail::Engin
 /// What an ONNX file without a contract seems to be; errors name the file.
 Reading read_onnx_model(std::span<const std::byte> bytes, const std::filesystem::path& path,
                         const ReadingHints& hints) {
-  try {
-    return foreign(detail::read_foreign_onnx(bytes, path.parent_path(), hints));
-  } catch (const Error& error) {
-    throw Error(error.code(), "'" + path.string() + "': " + error.what());
-  }
+  return detail::naming(path.string(),
+                        [&] { return foreign(detail::read_foreign_onnx(bytes, path.parent_path(), hints)); });
 }
 
 /// Of a file that has one action only, or says which it is, no other can be asked for.
@@ -72,8 +70,8 @@ Reading understand(Artifact& artifact, const std::filesystem::path& path, const 
   if (!is_onnx) check_action(path, hints, reading.contract.outputs[0].name);
   reading.notes.emplace_back(
       "the file carries no contract, and so neither a digest nor a golden trajectory: a change of its numbers would "
-      "not "
-      "be noticed");
+      "not be "
+      "noticed");
   return reading;
 }
 

@@ -9,6 +9,7 @@
 #include "io/bytes.hpp"
 #include "io/ganglion_file.hpp"
 #include "io/stored_contract.hpp"
+#include "io/words.hpp"
 
 namespace ganglion::detail {
 
@@ -106,12 +107,10 @@ Artifact read_artifact(const std::filesystem::path& path) { return read_artifact
 
 Artifact read_artifact(std::vector<std::byte> bytes, const std::filesystem::path& name,
                        std::optional<ArtifactKind> told) {
-  try {
+  return naming(name.string(), [&] {
     const ArtifactKind kind = told ? *told : kind_of(name);
     return kind == ArtifactKind::ganglion ? read_native(std::move(bytes)) : read_foreign(kind, std::move(bytes));
-  } catch (const Error& error) {
-    throw Error(error.code(), "'" + name.string() + "': " + error.what());
-  }
+  });
 }
 
 }  // namespace ganglion::detail

@@ -42,7 +42,7 @@ struct ContractRecord {
 [[nodiscard]] ContractRecord read_onnx(std::span<const std::byte> bytes);
 [[nodiscard]] ContractRecord read_torchscript(std::span<const std::byte> bytes);
 /// Reads the program of a TorchScript file without running it. Throws `Error` (bad_artifact) where it uses anything
-/// that a policy does not need; names it, and where it stands.
-void check_torchscript_program(std::span<const std::byte> bytes);
+/// that a policy does not need; names `name`, what it is, and where it stands.
+void check_torchscript_program(std::span<const std::byte> bytes, const std::string& name);
 
 }  // namespace ganglion::detail

@@ -4,6 +4,8 @@
 #include <array>
 #include <initializer_list>
 
+#include "io/words.hpp"
+
 namespace ganglion::detail {
 
 namespace {
@@ -27,20 +29,11 @@ std::vector<std::string> words_of(std::string_view name) {
   return words;
 }
 
-/// Whether `list`, words between spaces, holds the word.
-bool lists(std::string_view list, std::string_view word) {
-  for (std::size_t at = list.find(word); at != std::string_view::npos; at = list.find(word, at + 1)) {
-    const std::size_t end = at + word.size();
-    if ((at == 0 || list[at - 1] == ' ') && (end == list.size() || list[end] == ' ')) return true;
-  }
-  return false;
-}
-
 /// The words of a name without those of a list, one after the other.
 std::string without(const std::vector<std::string>& words, std::string_view list) {
   std::string text;
   for (const std::string& word : words) {
-    if (!lists(list, word)) text += (text.empty() ? "" : " ") + word;
+    if (!has_word(list, word)) text += (text.empty() ? "" : " ") + word;
   }
   return text;
 }
@@ -95,7 +88,7 @@ bool names_state(std::string_view input) {
 bool names_observation(std::string_view input) {
   const std::vector<std::string> words = words_of(input);
   return std::any_of(words.begin(), words.end(), [](const std::string& word) {
-    return lists(
+    return has_word(
         "obs observation observations action actions act command commands cmd goal target image images img camera "
         "depth vision visual rgb scan lidar imu proprio joint joints pos vel pose mask phase time height",
         word);
@@ -164,10 +157,9 @@ bool is_critic_name(std::string_view output) {
   const std::vector<std::string> words = words_of(output);
   return std::any_of(words.begin(), words.end(),
                      [](const std::string& word) {
-                       return lists(
+                       return has_word(
                            "value values critic baseline vf vpred advantage advantages entropy logprob logprobs logp "
-                           "logstd std sigma "
-                           "variance qvalue qvalues reward",
+                           "logstd std sigma variance qvalue qvalues reward",
                            word);
                      }) ||
          output == "log_prob" || output == "log_probs" || output == "v";

@@ -7,13 +7,15 @@
 #include <span>
 #include <utility>
 
+#include "io/words.hpp"
+
 namespace ganglion::detail {
 
 namespace {
 
 /// What a policy may call or read of PyTorch: operations on tensors, numbers, strings, lists and dictionaries (aten),
 /// what the compiler of TorchScript writes between them (prim), products in integers (quantized), and what tensors
-/// have. Between blanks, so that a name is found whole. An operation in place is its name with "_".
+/// have, between blanks. An operation in place is its name with "_".
 constexpr std::string_view operations =
 #include "io/torchscript_operations.def"
     ;
@@ -30,10 +32,7 @@ bool holds(std::span<const std::string_view> words, std::string_view name) {
 }
 
 bool is_operation(std::string_view name) {
-  const auto listed = [](std::string_view word) {
-    return operations.find(" " + std::string(word) + " ") != std::string_view::npos;
-  };
-  return listed(name) || (name.size() > 1 && name.ends_with('_') && listed(name.substr(0, name.size() - 1)));
+  return has_word(operations, name) || (name.ends_with('_') && has_word(operations, name.substr(0, name.size() - 1)));
 }
 
 enum class Kind : std::uint8_t { name, text, number, mark };

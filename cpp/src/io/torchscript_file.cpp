@@ -12,6 +12,7 @@
 #include "io/inflate.hpp"
 #include "io/sha256.hpp"
 #include "io/torchscript_code.hpp"
+#include "io/words.hpp"
 
 namespace ganglion::detail {
 
@@ -132,7 +133,7 @@ Members read_members(std::span<const std::byte> bytes) {
 constexpr std::uint64_t most_code = std::uint64_t{64} << 20U;  // bytes, unpacked
 
 /// A member as it is read by PyTorch; `left` is what may still be unpacked.
-std::string text_of(const std::string& name, const Member& member, std::uint64_t& left) {
+std::string unpacked(const std::string& name, const Member& member, std::uint64_t& left) {
   if (member.size > left) refuse("its program is larger than " + std::to_string(most_code >> 20U) + " MiB");
   left -= member.size;
   if (!member.compressed) return std::string(as_text(member.bytes));
@@ -166,20 +167,22 @@ void check_classes(const std::string& name, std::string_view pickle) {
   }
 }
 
-}  // namespace
-
-void check_torchscript_program(std::span<const std::byte> bytes) {
+void check_program(std::span<const std::byte> bytes) {
   std::map<std::string, std::string> code;
   std::uint64_t left = most_code;
   for (const auto& [name, member] : read_members(bytes)) {
     const std::string found = lower_case(name);
-    if (found.find("/code/") != std::string::npos && found.ends_with(".py")) code[name] = text_of(name, member, left);
-    if (found.ends_with(".pkl") && !member.compressed) check_classes(name, as_text(member.bytes));
-    if (found.ends_with(".pkl") && member.compressed && found.find("/code/") == std::string::npos)
-      check_classes(name, text_of(name, member, left));
+    if (found.ends_with(".pkl")) check_classes(name, unpacked(name, member, left));
+    if (found.ends_with(".py") && found.find("/code/") != std::string::npos) code[name] = unpacked(name, member, left);
   }
   const TorchScriptCode program(code);
   if (program.stranger()) refuse_to_run(*program.stranger());
+}
+
+}  // namespace
+
+void check_torchscript_program(std::span<const std::byte> bytes, const std::string& name) {
+  naming(name, [bytes] { check_program(bytes); });
 }
 
 ContractRecord read_torchscript(std::span<const std::byte> bytes) {

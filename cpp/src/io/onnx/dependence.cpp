@@ -5,6 +5,7 @@
 #include <set>
 
 #include "io/onnx/ports.hpp"
+#include "io/words.hpp"
 
 namespace ganglion::detail {
 
@@ -12,11 +13,6 @@ namespace {
 
 constexpr std::size_t most_inputs = 1024;
 constexpr std::size_t word_bits = 64;
-
-template <std::size_t N>
-bool is_one_of(const std::array<const char*, N>& ops, std::string_view op) {
-  return std::any_of(ops.begin(), ops.end(), [op](const char* known) { return op == known; });
-}
 
 /// Ops that ask for nothing but the shape of what they are given.
 bool takes_shape_only(std::string_view op) {

@@ -9,6 +9,7 @@
 #include "io/json.hpp"
 #include "io/onnx/ports.hpp"
 #include "io/onnx/reading.hpp"
+#include "io/words.hpp"
 
 namespace ganglion::detail {
 
@@ -17,7 +18,7 @@ namespace {
 /// Ops between the statistics of a normaliser and its division.
 bool is_statistics_op(std::string_view op) {
   constexpr std::array ops{"Add", "Sqrt", "Max", "Clip", "Cast", "Identity", "Unsqueeze", "Reshape", "Expand", "Pow"};
-  return std::any_of(ops.begin(), ops.end(), [op](const char* known) { return op == known; });
+  return is_one_of(ops, op);
 }
 
 /// Named constant vectors that a divisor is computed from; empty where it depends on the graph's inputs.

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "io/onnx/reading.hpp"
+#include "io/words.hpp"
 
 namespace ganglion::detail {
 
@@ -12,11 +13,6 @@ constexpr std::array layout_ops{"Identity", "Reshape", "Squeeze", "Unsqueeze", "
                                 "Split",    "Gather",  "Concat",  "Cast",      "Expand",    "Flatten"};
 // Between input and cell a state may also be masked: torchrl sets it to zero where a trajectory begins.
 constexpr std::array masking_ops{"Where", "Mul"};
-
-template <std::size_t N>
-bool is_one_of(const std::array<const char*, N>& ops, std::string_view op) {
-  return std::any_of(ops.begin(), ops.end(), [op](const char* known) { return op == known; });
-}
 
 /// Float inputs of the graph that reach `value` by layout and masks alone.
 std::set<std::string> origins(const OnnxGraph& graph, const OnnxFlow& flow, std::string_view value) {

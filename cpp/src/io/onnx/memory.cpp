@@ -7,15 +7,11 @@
 #include "io/json.hpp"
 #include "io/onnx/ports.hpp"
 #include "io/onnx/reading.hpp"
+#include "io/words.hpp"
 
 namespace ganglion::detail {
 
 namespace {
-
-template <std::size_t N>
-bool is_one_of(const std::array<const char*, N>& ops, std::string_view op) {
-  return std::any_of(ops.begin(), ops.end(), [op](const char* known) { return op == known; });
-}
 
 /// How many elements values have for one row, where shapes and operations that keep the count say it.
 class RowSizes {

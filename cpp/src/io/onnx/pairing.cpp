@@ -5,15 +5,11 @@
 #include <map>
 
 #include "io/json.hpp"
+#include "io/words.hpp"
 
 namespace ganglion::detail {
 
 namespace {
-
-template <std::size_t N>
-bool is_one_of(const std::array<const char*, N>& ops, std::string_view op) {
-  return std::any_of(ops.begin(), ops.end(), [op](const char* known) { return op == known; });
-}
 
 void check_partner(const OnnxPort& input, const OnnxPort& output) {
   if (input.type != OnnxType::float32 || output.type != OnnxType::float32 || !same_shape(input, output)) {
