@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -11,9 +11,57 @@ from torch import Tensor, nn
 from ganglion.errors import ArtifactError
 
 _M = TypeVar("_M", bound=nn.Module)
+_T = TypeVar("_T")
 
 _GATES: dict[int, type[nn.LSTM] | type[nn.GRU]] = {4: nn.LSTM, 3: nn.GRU}
 """Rows of `weight_hh` per unit."""
+
+COMPILED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""What torch.compile, FSDP and activation checkpointing put into the names of the tensors that they wrap."""
+
+PARALLEL = "module"
+"""What DistributedDataParallel and DataParallel put there; a model may have a part of that name, too."""
+
+
+def unwrapped(tensors: Mapping[str, _T], label: str, wrappers: Sequence[str] = (*COMPILED, PARALLEL)) -> dict[str, _T]:
+    """Takes the names that wrappers of torch put in out of all names, wherever they stand.
+
+    Args:
+        tensors: values by name.
+        label: what messages call them.
+        wrappers: the names.
+
+    Raises:
+        ArtifactError: two names are one without those of wrappers.
+    """
+    found: dict[str, _T] = {}
+    origins: dict[str, str] = {}
+    for name, value in tensors.items():
+        plain = ".".join(part for part in str(name).split(".") if part not in wrappers) or str(name)
+        if plain in found:
+            raise ArtifactError(
+                f"{label} has '{origins[plain]}' and '{name}', which are both '{plain}' without what torch.compile and "
+                "DistributedDataParallel put into names; save the state_dict() of one of the two"
+            )
+        found[plain], origins[plain] = value, str(name)
+    return found
+
+
+def wrapped_as(module: nn.Module, tensors: Mapping[str, _T], label: str) -> dict[str, _T]:
+    """Gives tensors the names that a module has for them, where only wrappers of torch make a difference.
+
+    Raises:
+        ArtifactError: see `unwrapped`.
+    """
+    own = {name: name for name in module.state_dict()}
+    # A model that has a part `module` itself keeps it, where only torch.compile is in the way.
+    for wrappers in ((), COMPILED):
+        wanted = unwrapped(own, f"the model {type(module).__name__}", wrappers)
+        found = unwrapped(tensors, label, wrappers)
+        if wanted.keys() == found.keys():
+            return {wanted[name]: value for name, value in found.items()}
+    wanted = unwrapped(own, f"the model {type(module).__name__}")
+    return {wanted.get(name, name): value for name, value in unwrapped(tensors, label).items()}
 
 
 class StateDict:
@@ -22,12 +70,13 @@ class StateDict:
     Args:
         tensors: the state dictionary.
         label: what messages call it.
+        wrappers: see `unwrapped`.
 
     Raises:
-        ArtifactError: it is no dictionary of tensors.
+        ArtifactError: it is no dictionary of tensors, or two of its names differ by wrappers of torch only.
     """
 
-    def __init__(self, tensors: Any, label: str) -> None:
+    def __init__(self, tensors: Any, label: str, wrappers: Sequence[str] = (*COMPILED, PARALLEL)) -> None:
         if not isinstance(tensors, Mapping) or not tensors:
             raise ArtifactError(f"{label} is a {type(tensors).__name__}; expected a state dictionary of tensors")
         others = sorted(
@@ -36,7 +85,7 @@ class StateDict:
         if others:
             raise ArtifactError(f"{label} is no state dictionary of tensors: it has {', '.join(others[:6])}")
         self.label = label
-        self._left: dict[str, Tensor] = dict(tensors)
+        self._left: dict[str, Tensor] = unwrapped(tensors, label, wrappers)
 
     def names(self, prefix: str = "") -> list[str]:
         """Names that are left and begin so."""

@@ -11,7 +11,7 @@ from torch import nn
 from ganglion.adapters._files import read_torch
 from ganglion.adapters._named_policy import build, named
 from ganglion.adapters._settings import BOUNDS, answers, said, spec_of
-from ganglion.adapters._state_dict import StateDict
+from ganglion.adapters._state_dict import StateDict, unwrapped
 from ganglion.adapters.pyrado.shapes import finished, read_shapes
 from ganglion.errors import ArtifactError
 from ganglion.policies import (
@@ -107,7 +107,7 @@ def _tensors(path: str | os.PathLike[str], allow_pickle: bool) -> Mapping[str, t
     tensors = document.state_dict() if isinstance(document, nn.Module) else document
     if not isinstance(tensors, Mapping) or not tensors:
         raise ArtifactError(f"'{path}' holds a {type(document).__name__}; expected a policy or its state dictionary")
-    return tensors
+    return unwrapped(tensors, f"'{path}'")
 
 
 def _built_from_shapes(

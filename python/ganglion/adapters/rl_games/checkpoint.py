@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ganglion.adapters._files import read_torch, read_yaml
-from ganglion.adapters._state_dict import StateDict
+from ganglion.adapters._state_dict import StateDict, unwrapped
 from ganglion.errors import ArtifactError
 
 Config: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
@@ -93,11 +93,11 @@ def read_weights(checkpoint: str | os.PathLike[str], allow_pickle: bool) -> Stat
     if not isinstance(model, Mapping):
         found = sorted(map(str, document)) if isinstance(document, Mapping) else f"a {type(document).__name__}"
         raise ArtifactError(f"'{checkpoint}' is no checkpoint of rl_games: it holds {found}; expected an entry 'model'")
-    # torch.compile puts its own name before all others.
-    weights = {str(name).removeprefix("_orig_mod."): value for name, value in model.items()}
+    weights = unwrapped(model, f"'{checkpoint}'")
     statistics = document.get("running_mean_std")
     if isinstance(statistics, Mapping):
-        weights |= {f"running_mean_std.{name}": value for name, value in statistics.items()}
+        inside = unwrapped(statistics, f"'{checkpoint}', running_mean_std")
+        weights |= {f"running_mean_std.{name}": value for name, value in inside.items()}
     return StateDict(weights, f"'{checkpoint}'")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ganglion.adapters._state_dict import StateDict
+from ganglion.adapters._state_dict import StateDict, unwrapped
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -134,7 +134,10 @@ def _state_dict(document: Any, path: str) -> tuple[Layout, StateDict]:
         raise ArtifactError(f"'{path}' holds a {type(document).__name__}; a runner of rsl_rl writes a dict")
     for layout in _LAYOUTS:
         tensors = document.get(layout.key)
-        if isinstance(tensors, Mapping) and any(str(name).startswith((layout.mlp, "cnns.")) for name in tensors):
+        if not isinstance(tensors, Mapping):
+            continue
+        tensors = unwrapped(tensors, f"'{path}': {layout.key}")
+        if any(name.startswith((layout.mlp, "cnns.")) for name in tensors):
             break
     else:
         keys = sorted({layout.key for layout in _LAYOUTS})

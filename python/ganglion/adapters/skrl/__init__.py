@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ganglion.adapters import _files
 from ganglion.adapters._selective_normalizer import SelectiveNormalizer
+from ganglion.adapters._state_dict import unwrapped
 from ganglion.adapters.skrl.flax import as_state_dict, as_tensors, read_tree
 from ganglion.adapters.skrl.model import Settings, build, fill
 from ganglion.errors import ArtifactError
@@ -210,6 +211,7 @@ def _normalizer(
 
 def _vectors(statistics: Any, size: int, epsilon: float, label: str) -> tuple[Tensor, Tensor]:
     """Mean, and the variance whose root is what the scaler divides by: `sqrt(variance) + epsilon`."""
+    statistics = unwrapped(statistics, label) if _is_state(statistics) else statistics
     if not _is_state(statistics) or set(statistics) != _STATISTICS:
         names = sorted(map(str, statistics)) if isinstance(statistics, Mapping) else type(statistics).__name__
         raise ArtifactError(

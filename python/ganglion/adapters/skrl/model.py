@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganglion.adapters._state_dict import unwrapped, wrapped_as
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
 from ganglion.policies.action_map import ActionMap
@@ -90,6 +91,7 @@ def build(state: Mapping[str, Tensor], settings: Settings, label: str) -> Recurr
         ArtifactError: the weights are those of another model; names them.
         ValueError: a setting is missing, unknown, or does not fit the weights.
     """
+    state = unwrapped(state, label)
     names = [name for name in state if not name.startswith(_NO_ACTOR)]
     recurrent = next((name for name in _RECURRENT if any(key.startswith(f"{name}.") for key in names)), None)
     renamed = {_renamed(name, state, label): state[name] for name in names}
@@ -135,7 +137,7 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
             f"{label}: {', '.join(wrong[:4])} holds values that are not finite; take an earlier checkpoint"
         )
     try:
-        model.load_state_dict(dict(state), strict=True)
+        model.load_state_dict(wrapped_as(model, state, label), strict=True)
     except RuntimeError as error:
         reasons = "; ".join(line.strip() for line in str(error).splitlines()[1:])
         raise ArtifactError(f"{label} does not fit the model {type(model).__name__}: {reasons or error}") from error

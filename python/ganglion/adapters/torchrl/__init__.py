@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ganglion.adapters._files import read_torch
-from ganglion.adapters._state_dict import StateDict
+from ganglion.adapters._state_dict import COMPILED, StateDict, wrapped_as
 from ganglion.adapters.torchrl.module import FirstHalf, Parts, take_apart
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
@@ -108,7 +108,10 @@ def load(
             )
         parts = take_apart(_filled(module, weights, str(checkpoint)))
     else:
-        parts = _from_shapes(StateDict(weights, f"'{checkpoint}'"), activation, activate_encoder, distribution)
+        # Modules of tensordict have a part `module` themselves; with shapes alone its name does not matter.
+        parts = _from_shapes(
+            StateDict(weights, f"'{checkpoint}'", COMPILED), activation, activate_encoder, distribution
+        )
         if parts.low is not None:
             low, high = (-1.0 if action_low is None else action_low), (1.0 if action_high is None else action_high)
             parts.squash(low, high, is_safe=distribution == "tanh_normal")
@@ -157,7 +160,7 @@ def _filled(module: nn.Module, weights: Mapping[str, Tensor], path: str) -> nn.M
         if not (isinstance(value, Tensor) and bool(torch.isfinite(value).all())):
             raise ArtifactError(f"'{path}': '{name}' is no tensor of finite numbers")
     try:
-        actor.load_state_dict(weights)
+        actor.load_state_dict(wrapped_as(actor, weights, f"'{path}'"))
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ArtifactError(f"the weights in '{path}' are not those of module: {' '.join(lines[:4])}") from error
