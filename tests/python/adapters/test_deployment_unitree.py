@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import deployment_networks as networks
@@ -265,4 +266,76 @@ def test_whole_frames_need_one_history_length() -> None:
     cfg = document("unitree_groups.yaml")
     cfg["observations"]["obs"]["last_action"]["history_length"] = 4
     with pytest.raises(ArtifactError, match=r"same history length; found .*'last_action': 4"):
+        unitree.parse(cfg)
+
+
+SLICES = {
+    "!!python/object/apply:builtins.slice [null, null, null]": slice(None),
+    "!!python/object/apply:builtins.slice [2, 8, 3]": slice(2, 8, 3),
+    "!!python/object/apply:builtins.slice [null, null, -1]": slice(None, None, -1),
+    "!!python/object/apply:builtins.slice {args: [1, 12]}": slice(1, 12),
+    "!!python/object/apply:__builtin__.slice [-4, null, null]": slice(-4, None),
+    "slice(None, 6, None)": slice(6),
+    "!!python/tuple [3, 1]": (3, 1),
+}
+
+
+@pytest.mark.parametrize("text", SLICES)
+def test_slices_of_joints_are_read_as_data(text: str, tmp_path: Path) -> None:
+    cfg = document("unitree_go2.yaml")
+    chosen = SLICES[text]
+    places = list(range(12)[chosen]) if isinstance(chosen, slice) else list(chosen)
+    action = cfg["actions"]["JointPositionAction"]
+    action.update({"scale": action["scale"][: len(places)], "offset": action["offset"][: len(places)], "clip": None})
+    terms = cfg["observations"]
+    terms["joint_pos_rel"]["scale"] = terms["joint_pos_rel"]["scale"][: len(places)]
+    terms["last_action"]["scale"] = terms["last_action"]["scale"][: len(places)]
+
+    def parsed(ids: object) -> Any:
+        action["joint_ids"] = ids
+        terms["joint_pos_rel"]["params"] = {"asset_cfg": {"joint_ids": ids}}
+        path = tmp_path / "deploy.yaml"
+        path.write_text(yaml.safe_dump(cfg).replace("'HERE'", text).replace("HERE", text))
+        return read(path, joint_sdk_names=GO2_NAMES)
+
+    written, listed = parsed("HERE"), parsed(places)
+    assert written.actions == listed.actions and written.observations == listed.observations
+    assert len(written.actions[0].joint_names) == len(places)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("!!python/object/apply:os.system ['touch ran']", "tag .*os.system.*only plain data is read"),
+        ("!!python/object/apply:builtins.eval ['1']", "only plain data is read"),
+        ("!!python/object/apply:builtins.slice [a, b, c]", "line 2: a slice is three whole numbers or null"),
+        ("!!python/object/apply:builtins.slice [!!python/object/apply:os.getcwd []]", "only plain data is read"),
+        ("!!python/object/apply:builtins.slice {args: [1], state: {a: 1}}", "a slice is three whole numbers or null"),
+        ("!!python/object/new:builtins.slice [1, 2, 3]", "only plain data is read"),
+        ("2024-99-99", "is no YAML: month must be in"),
+        ("{[1]: 2}", "only plain data is read"),
+        ("!!binary x", "only plain data|is no YAML"),
+    ],
+)
+def test_other_tags_are_refused(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "deploy.yaml"
+    path.write_text(f"step_dt: 0.02\njoint_ids_map: {text}\n")
+    with pytest.raises(ArtifactError, match=said):
+        read(path)
+    assert not Path("ran").exists()
+
+
+def test_aliases_that_unfold_to_too_much_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    (tmp_path / "deploy.yaml").write_text("\n".join([*lines, "step_dt: 0.02", "joint_ids_map: *a11", ""]))
+    with pytest.raises(ArtifactError, match="unfolds to more than 1,000,000 values by its aliases"):
+        read(tmp_path / "deploy.yaml")
+
+
+@pytest.mark.parametrize("text", ["slice(0, 6, 0)", "all of them"])
+def test_what_names_no_joints_is_refused(text: str) -> None:
+    cfg = document("unitree_go2.yaml")
+    cfg["actions"]["JointPositionAction"]["joint_ids"] = text
+    with pytest.raises(ArtifactError, match=r"joint_ids is .*expected a"):
         unitree.parse(cfg)

@@ -25,6 +25,7 @@ controller is entered, one period before its first step; here the first step's f
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from ganglion.adapters._files import read_yaml
@@ -56,6 +57,7 @@ _FIXED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "velocity_commands": (_COMMAND_NAMES, ("m/s", "m/s", "rad/s")),
     "gait_phase": (("sin", "cos"), ("",) * 2),
 }
+_SLICE = re.compile(r"slice\((None|-?\d{1,9}), (None|-?\d{1,9}), (None|-?\d{1,9})\)")
 _OF_JOINTS = {
     "joint_pos": ("joint_pos", "rad"),
     "joint_pos_rel": ("joint_pos", "rad"),
@@ -141,14 +143,14 @@ def _assumptions(sdk_names: Sequence[str] | None, root: Field) -> tuple[str, ...
     found = ["the first frame after a reset fills the history"]
     if sdk_names is None:
         found.append("the file does not name the joints; they are called after their motors, motor_0 and so on")
-    if any(not term["joint_ids"].is_null for _, term in root["actions"].items()):
+    if any(isinstance(term["joint_ids"].value, list) for _, term in root["actions"].items()):
         found.append("action i moves joint joint_ids[i], as in training; the C++ of unitree_rl_lab ignores joint_ids")
     return tuple(found)
 
 
 def _action(kind: str, term: Field, joints: tuple[str, ...]) -> ActionTerm:
     ids = term["joint_ids"]
-    names = joints if ids.is_null else _chosen(ids, joints)
+    names = joints if ids.is_null else tuple(joints[place] for place in _places(ids, len(joints)))
     scale, offset, clip = term["scale"], term["offset"], term["clip"]
     if kind not in _KINDS:
         return ActionTerm(
@@ -160,11 +162,20 @@ def _action(kind: str, term: Field, joints: tuple[str, ...]) -> ActionTerm:
     )
 
 
-def _chosen(ids: Field, joints: tuple[str, ...]) -> tuple[str, ...]:
-    numbers = [entry.integer() for entry in ids.entries()]
-    if any(not 0 <= number < len(joints) for number in numbers):
-        raise ids.refuse(f"numbers from 0 to {len(joints) - 1}, the places of the {len(joints)} joints")
-    return tuple(joints[number] for number in numbers)
+def _places(ids: Field, count: int) -> tuple[int, ...]:
+    """The places of joints that a list or a slice names; a slice may also be the text that Python shows for it."""
+    chosen = ids.value
+    shown = _SLICE.fullmatch(chosen) if isinstance(chosen, str) else None
+    if shown is not None:
+        chosen = slice(*(None if part == "None" else int(part) for part in shown.groups()))
+    if isinstance(chosen, slice):
+        if chosen.step == 0:
+            raise ids.refuse("a slice with another step than 0")
+        return tuple(range(count)[chosen])
+    numbers = tuple(entry.integer() for entry in ids.entries())
+    if any(not 0 <= number < count for number in numbers):
+        raise ids.refuse(f"numbers from 0 to {count - 1}, the places of the {count} joints")
+    return numbers
 
 
 class _Observations:
@@ -232,16 +243,16 @@ class _Observations:
             group=group,
         )
 
-    def _joints_of(self, name: str, entry: Field) -> tuple[tuple[str, ...], range | tuple[int, ...]]:
+    def _joints_of(self, name: str, entry: Field) -> tuple[tuple[str, ...], tuple[int, ...]]:
         if name not in _OF_JOINTS:
             return (), ()
         params = entry.get("params")
         asset = params.get("asset_cfg") if params.value else params
         ids = asset.get("joint_ids") if asset.value else asset
-        # No list stands for all joints: the exporter's `slice(None)` becomes null or text.
-        if not isinstance(ids.value, list) or not ids.value:
-            return self._joints, range(len(self._joints))
-        return _chosen(ids, self._joints), tuple(number.integer() for number in ids.entries())
+        # No list stands for all joints, as does the exporter's `slice(None)`.
+        count = len(self._joints)
+        places = _places(ids, count) if ids.value else tuple(range(count))
+        return tuple(self._joints[place] for place in places), places
 
     def _limits(self, name: str) -> tuple[Range, ...]:
         commands = self._root.get("commands")

@@ -46,7 +46,7 @@ def read_config(config: Config | None, checkpoint: str | os.PathLike[str]) -> tu
         config = found
     elif not isinstance(config, (str, os.PathLike)):
         raise TypeError(f"config must be a path, a mapping or None, not {type(config).__name__}")
-    content = read_yaml(config, tuples=True, advice=_ADVICE)  # Isaac Lab writes tuples as !!python/tuple
+    content = read_yaml(config, advice=_ADVICE)
     if not isinstance(content, Mapping):
         raise ArtifactError(f"'{config}' holds a {type(content).__name__}; the configuration of a runner is a mapping")
     return content, f"'{config}'"
