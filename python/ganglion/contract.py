@@ -44,11 +44,12 @@ class TensorSpec:
 
     Attributes:
         name: name of the tensor in the artifact, for example `"obs"` or `"actions"`.
-        size: number of elements; tensors are vectors `[batch, size]`.
+        size: number of elements; what the runtime takes and gives are vectors `[batch, size]`.
         element_names: one name per element, or empty where unknown.
         units: one SI unit per element (`"rad"`, `"m/s"`, ...), or empty where unknown.
         low: lower bounds, one per element (`-inf` where unbounded), or empty where unknown.
         high: upper bounds, one per element (`inf` where unbounded), or empty where unknown.
+        shape: shape of one row in the file, for example `(3, 64, 64)` of an image; empty where it is the vector itself.
     """
 
     name: str
@@ -57,12 +58,17 @@ class TensorSpec:
     units: tuple[str, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ArtifactError("contract: a tensor without a name")
         if self.size < 1:
             raise ArtifactError(f"contract: tensor '{self.name}' has size {self.size}; at least 1 is needed")
+        if self.shape and (min(self.shape) < 1 or math.prod(self.shape) != self.size):
+            raise ArtifactError(
+                f"contract: the shape {list(self.shape)} of tensor '{self.name}' does not hold {self.size} elements"
+            )
         for label in ("element_names", "units", "low", "high"):
             values = getattr(self, label)
             if values and len(values) != self.size:
@@ -436,7 +442,7 @@ def _bounds_from_json(values: Sequence[Any], unbounded: float) -> tuple[float, .
 
 
 def _tensor_to_json(spec: TensorSpec) -> dict[str, Any]:
-    return {
+    document = {
         "name": spec.name,
         "size": spec.size,
         "element_names": list(spec.element_names),
@@ -444,6 +450,7 @@ def _tensor_to_json(spec: TensorSpec) -> dict[str, Any]:
         "low": _bounds_to_json(spec.low),
         "high": _bounds_to_json(spec.high),
     }
+    return document | {"shape": list(spec.shape)} if spec.shape else document
 
 
 def _tensor_from_json(document: Mapping[str, Any]) -> TensorSpec:
@@ -454,6 +461,7 @@ def _tensor_from_json(document: Mapping[str, Any]) -> TensorSpec:
         units=tuple(str(unit) for unit in document["units"]),
         low=_bounds_from_json(document["low"], -math.inf),
         high=_bounds_from_json(document["high"], math.inf),
+        shape=tuple(int(axis) for axis in document.get("shape", ())),
     )
 
 

@@ -14,9 +14,10 @@ struct TensorSpec {
   std::string name;
   std::size_t size = 0;
   std::vector<std::string> element_names;
-  std::vector<std::string> units;  ///< SI units: "rad", "m/s", ...
-  std::vector<double> low;         ///< -infinity where unbounded
-  std::vector<double> high;        ///< +infinity where unbounded
+  std::vector<std::string> units;    ///< SI units: "rad", "m/s", ...
+  std::vector<double> low;           ///< -infinity where unbounded
+  std::vector<double> high;          ///< +infinity where unbounded
+  std::vector<std::size_t> shape{};  ///< of one row in the file, [3, 64, 64] of an image; empty for a vector [size]
 };
 
 /// A named slice of the flat hidden vector, without its batch axis: h [layers, hidden], prev_action [actions], ...

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
@@ -28,7 +29,8 @@ struct Reading {
   std::string dialect = "ganglion";         ///< "rsl_rl", "rl_games", ...; "ganglion" where the file carries a contract
   std::vector<StateNames> state;            ///< one per slot of the contract
   std::map<std::string, double> constants;  ///< inputs that always hold one value, such as a sequence length of 1
-  std::vector<std::string> notes;           ///< one sentence for each thing that was recognised
+  std::map<std::string, std::size_t> batch_axes;  ///< of tensors with further dynamic axes, each one step long
+  std::vector<std::string> notes;                 ///< one sentence for each thing that was recognised
   std::vector<Finding> findings;
 
   /// The JSON document that Python reads.

@@ -33,6 +33,12 @@ struct ConstantInput {
   double value;
 };
 
+/// Which axis of a tensor with several dynamic ones is the batch.
+struct BatchAxis {
+  const char* name;
+  std::size_t axis;
+};
+
 /// The part of a contract that an engine needs, as plain data; the owner keeps the arrays alive.
 struct Signature {
   std::span<const TensorView> inputs;
@@ -42,6 +48,7 @@ struct Signature {
   std::size_t batch;                    ///< 0 in an inferred signature: any
   std::span<const StatePorts> ports{};  ///< one per state slot, where the file keeps its state in tensors
   std::span<const ConstantInput> constants{};
+  std::span<const BatchAxis> batch_axes{};  ///< of every other tensor it is the first dynamic one
 };
 
 /// Something suspicious, with its stable code.
@@ -128,6 +135,6 @@ class EngineModel {
 using OpenEngineModel = EngineModel* (*)(const char* file, std::size_t bytes, int threads, Failure& failure) noexcept;
 
 /// Name of the `OpenEngineModel` function that a LibTorch engine library exports. The number changes with this header.
-inline constexpr const char* libtorch_entry_point = "ganglion_open_libtorch_4";
+inline constexpr const char* libtorch_entry_point = "ganglion_open_libtorch_5";
 
 }  // namespace ganglion::detail

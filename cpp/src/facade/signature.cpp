@@ -21,7 +21,8 @@ ReadingSignature::ReadingSignature(const Reading& reading, std::size_t batch) {
     ports_.push_back({names.input.c_str(), names.output.empty() ? nullptr : names.output.c_str()});
   }
   for (const auto& [name, value] : reading.constants) constants_.push_back({name.c_str(), value});
-  signature_ = {inputs_, outputs_, state_, contract.initial_state.data(), batch, ports_, constants_};
+  for (const auto& [name, axis] : reading.batch_axes) batch_axes_.push_back({name.c_str(), axis});
+  signature_ = {inputs_, outputs_, state_, contract.initial_state.data(), batch, ports_, constants_, batch_axes_};
 }
 
 Reading reading_of(Contract contract, bool is_sealed) {

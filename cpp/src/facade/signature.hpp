@@ -21,6 +21,7 @@ class ReadingSignature {
   std::vector<TensorView> state_;
   std::vector<StatePorts> ports_;
   std::vector<ConstantInput> constants_;
+  std::vector<BatchAxis> batch_axes_;
   Signature signature_{};
 };
 

@@ -56,6 +56,16 @@ Json write_bounds(const std::vector<double>& bounds) {
   return values;
 }
 
+/// What has a name and a shape: a state slot, a tensor whose shape is told.
+StateSlot read_shaped(const Json& document, const std::string& what) {
+  StateSlot shaped{document.at("name").get<std::string>(), {}};
+  for (const Json& axis : document.at("shape")) {
+    shaped.shape.push_back(read_size(axis, ("the axis of a " + what).c_str()));
+    if (shaped.size() > largest_size) refuse(what + " '" + shaped.name + "' is too large");
+  }
+  return shaped;
+}
+
 std::vector<TensorSpec> read_tensors(const Json& documents) {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   std::vector<TensorSpec> specs;
@@ -63,6 +73,13 @@ std::vector<TensorSpec> read_tensors(const Json& documents) {
     TensorSpec spec;
     spec.name = document.at("name").get<std::string>();
     spec.size = read_size(document.at("size"), "a tensor's size");
+    if (document.contains("shape")) {
+      const StateSlot shaped = read_shaped(document, "tensor");
+      spec.shape = shaped.shape;
+      if (shaped.size() != spec.size) {
+        refuse("the shape of tensor '" + spec.name + "' does not hold " + std::to_string(spec.size) + " elements");
+      }
+    }
     spec.element_names = document.at("element_names").get<std::vector<std::string>>();
     spec.units = document.at("units").get<std::vector<std::string>>();
     spec.low = read_bounds(document.at("low"), -infinity);
@@ -88,22 +105,14 @@ Json write_tensors(const std::vector<TensorSpec>& specs) {
                          {"units", spec.units},
                          {"low", write_bounds(spec.low)},
                          {"high", write_bounds(spec.high)}});
+    if (!spec.shape.empty()) documents.back()["shape"] = spec.shape;
   }
   return documents;
 }
 
 std::vector<StateSlot> read_slots(const Json& documents) {
   std::vector<StateSlot> slots;
-  for (const Json& document : documents) {
-    StateSlot slot{document.at("name").get<std::string>(), {}};
-    std::size_t size = 1;
-    for (const Json& axis : document.at("shape")) {
-      slot.shape.push_back(read_size(axis, "a state slot's axis"));
-      size *= slot.shape.back();
-      if (size > largest_size) refuse("state slot '" + slot.name + "' is too large");
-    }
-    slots.push_back(std::move(slot));
-  }
+  for (const Json& document : documents) slots.push_back(read_shaped(document, "state slot"));
   return slots;
 }
 

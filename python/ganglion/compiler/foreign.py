@@ -54,6 +54,7 @@ def canonical(
         if not names.output:
             _add_counter(graph, reading, index)
     _drop_unread_outputs(graph, reading)
+    _take_bytes(graph)
     _convert_indices(graph)
     _drop_idle_nodes(graph)
     _reshape_ports(graph, reading, one_row)
@@ -149,6 +150,23 @@ def _drop_unread_outputs(graph: Any, reading: Reading) -> None:
     outputs = [value for value in graph.output if value.name in kept]
     del graph.output[:]
     graph.output.extend(outputs)
+
+
+def _take_bytes(graph: Any) -> None:
+    """Makes float32 of an input of bytes, as an image: fractions are cut off, and what is no byte becomes one."""
+    import onnx
+
+    limits = "bytes__low", "bytes__high"
+    taken = [value for value in graph.input if value.type.tensor_type.elem_type == onnx.TensorProto.UINT8]
+    if taken:
+        for name, limit in zip(limits, (0.0, 255.0), strict=True):
+            graph.initializer.append(onnx.numpy_helper.from_array(np.array(limit, np.float32), name))
+    for value in reversed(taken):
+        inner, clipped = f"{value.name}__bytes", f"{value.name}__clipped"
+        _rename_in_nodes(graph, value.name, inner)
+        graph.node.insert(0, onnx.helper.make_node("Cast", [clipped], [inner], to=onnx.TensorProto.UINT8))
+        graph.node.insert(0, onnx.helper.make_node("Clip", [value.name, *limits], [clipped]))
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
 
 
 def _convert_indices(graph: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,13 @@ from ganglion.reading import Reading, hints
 from ganglion.runtime.engines import engine_names, libtorch_library_for, onnxruntime_library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from os import PathLike
 
     from numpy.typing import ArrayLike, NDArray
 
     from ganglion._foundation.files import ReadFile
-    from ganglion.contract import Contract
+    from ganglion.contract import Contract, TensorSpec
     from ganglion.runtime.engines import EngineName
 
 SelfTest = _core.SelfTest
@@ -211,6 +212,9 @@ class Policy:
 
     Shapes: with a batch of one row, observations are `[n]` (or `[1, n]`), actions `[m]` (or `[1, m]`) and states
     `[hidden_size]`; with `B` rows they are `[B, n]`, `[B, m]` and `[B, hidden_size]`. Everything is float32.
+
+    What the contract gives a shape of its own, as an image, may be given in it, too: `[3, 64, 64]` or
+    `[B, 3, 64, 64]`; and a policy of several inputs takes them as a dictionary by their names in the contract.
     """
 
     def __init__(self, core: _core.Policy, origin: Reading | None = None) -> None:
@@ -219,15 +223,22 @@ class Policy:
         self._reading = reading if origin is None else dataclasses.replace(origin, contract=reading.contract)
         self._contract = self._reading.contract
         self._batch = core.batch
-        self._observation_shapes = self._shapes(self._contract.observation_size)
+        inputs = self._contract.inputs
+        self._input_shapes = {spec.name: self._shapes_of(spec) for spec in inputs}
+        total = self._shapes(self._contract.observation_size)
+        self._observation_shapes = self._input_shapes[inputs[0].name] if len(inputs) == 1 else total
+        self._shaped = inputs[0] if len(inputs) == 1 and inputs[0].shape else None
         self._action_size = self._contract.action_size
 
-    def step(self, observation: ArrayLike, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def step(
+        self, observation: ArrayLike | Mapping[str, ArrayLike], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Runs one control step and returns the action.
 
         Args:
-            observation: `[n]` or `[batch, n]`. A float32 C-contiguous array is read in place; any other array of real
-                numbers is converted to one first.
+            observation: `[n]` or `[batch, n]`, the inputs of the contract side by side. A float32 C-contiguous array
+                is read in place; any other array of real numbers is converted to one first. Or a dictionary with an
+                array for each input, by name: `[size]` or `[batch, size]`, or of the shape that the contract gives it.
             out: float32, C-contiguous, writeable array of the action's shape to write to; with it and a float32
                 observation nothing is allocated. None returns a new array.
 
@@ -235,7 +246,7 @@ class Policy:
             StepError: the step was refused; `out` and the state kept their old values.
             ValueError, TypeError: `out` is not such an array.
         """
-        array = self._float32(observation, self._observation_shapes, "observation", self._parts_of_observation)
+        array = self._flat(observation)
         shape = (*array.shape[:-1], self._action_size)
         if out is None:
             out = np.empty(shape, np.float32)
@@ -356,8 +367,38 @@ class Policy:
             f"{self._action_size} action elements, {self._contract.hidden_size} state elements, batch {self._batch}>"
         )
 
-    def _shapes(self, size: int) -> tuple[tuple[int, ...], ...]:
-        return ((size,), (1, size)) if self._batch == 1 else ((self._batch, size),)
+    def _shapes(self, *row: int) -> tuple[tuple[int, ...], ...]:
+        rows = (self._batch, *row)
+        return (row, rows) if self._batch == 1 else (rows,)
+
+    def _shapes_of(self, spec: TensorSpec) -> tuple[tuple[int, ...], ...]:
+        return self._shapes(spec.size) + (self._shapes(*spec.shape) if spec.shape else ())
+
+    def _flat(self, observation: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:
+        """The vector `[n]` or `[batch, n]`, as many axes as were given."""
+        if isinstance(observation, np.ndarray) or not isinstance(observation, Mapping):
+            array = self._float32(observation, self._observation_shapes, "observation", self._parts_of_observation)
+            return array if self._shaped is None else self._rows_of(array, self._shaped)
+        inputs = self._contract.inputs
+        if observation.keys() != self._input_shapes.keys():
+            raise StepError(
+                "bad_size",
+                f"the observation has the inputs {sorted(map(str, observation))}; the policy takes "
+                f"{[spec.name for spec in inputs]}",
+            )
+        parts = []
+        for spec in inputs:
+            array = self._float32(observation[spec.name], self._input_shapes[spec.name], f"input '{spec.name}'")
+            parts.append(self._rows_of(array, spec))
+        if any(part.ndim == 2 for part in parts):
+            parts = [part.reshape(self._batch, -1) for part in parts]
+        return np.concatenate(parts, axis=-1)
+
+    def _rows_of(self, array: NDArray[np.float32], spec: TensorSpec) -> NDArray[np.float32]:
+        if array.shape in self._shapes(spec.size):
+            return array
+        one_row = array.ndim == len(spec.shape)
+        return array.reshape(spec.size) if one_row else array.reshape(self._batch, spec.size)
 
     def _parts_of_observation(self) -> str:
         """`: 22 = obs 6 + h0 16`, and what to do where one of them is no observation."""

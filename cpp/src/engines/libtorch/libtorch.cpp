@@ -1,5 +1,5 @@
 // The LibTorch engine: a library of its own, because LibTorch is a link-time dependency of several hundred megabytes.
-// The facade opens it at run time through `ganglion_open_libtorch_4`; only plain data crosses (see engine.hpp).
+// The facade opens it at run time through `ganglion_open_libtorch_5`; only plain data crosses (see engine.hpp).
 
 #include <ATen/Parallel.h>
 #include <torch/script.h>
@@ -225,7 +225,7 @@ class TorchModel final : public EngineModel {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) EngineModel* ganglion_open_libtorch_4(const char* file,
+extern "C" __attribute__((visibility("default"))) EngineModel* ganglion_open_libtorch_5(const char* file,
                                                                                         std::size_t bytes, int threads,
                                                                                         Failure& failure) noexcept {
   try {

@@ -27,6 +27,7 @@ inline constexpr int severity_fatal = 4;
 inline constexpr int optimise_all = 99;
 inline constexpr int execution_sequential = 0;
 inline constexpr int element_float = 1;
+inline constexpr int element_uint8 = 2;
 inline constexpr int element_int32 = 6;
 inline constexpr int element_int64 = 7;
 inline constexpr int element_bool = 9;

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -94,9 +96,19 @@ const Library& library_at(const std::filesystem::path& path) {
 
 struct Port {
   std::string name;
-  std::vector<std::int64_t> shape;  ///< negative where dynamic
-  int type;                         ///< an `ort::element_...`, or one that we do not know
+  std::vector<std::int64_t> shape;          ///< negative where dynamic
+  int type;                                 ///< an `ort::element_...`, or one that we do not know
+  std::optional<std::size_t> batch_axis{};  ///< where it is not the first dynamic one
 };
+
+std::vector<Port> with_batch_axes(std::vector<Port> ports, std::span<const BatchAxis> told) {
+  for (const BatchAxis& known : told) {
+    for (Port& port : ports) {
+      if (port.name == known.name) port.batch_axis = known.axis;
+    }
+  }
+  return ports;
+}
 
 std::string shape_text(const Port& port) {
   std::string text;
@@ -104,19 +116,19 @@ std::string shape_text(const Port& port) {
   return "[" + text + "]";
 }
 
-/// The declared shape with `batch` in the first dynamic axis behind the `outer` elements and one step in every other,
-/// checked against the elements that the contract promises.
+/// The declared shape with `batch` in the axis that is told, else in the first dynamic one behind the `outer` elements,
+/// and one step in every other, checked against the elements that the contract promises.
 std::vector<std::int64_t> concrete_shape(const Port& port, const TensorView& view, std::size_t batch) {
   std::vector<std::int64_t> shape = port.shape;
   std::size_t count = 1;
   bool has_batch = false;
-  for (std::int64_t& axis : shape) {
-    if (axis < 0) {
-      const bool is_batch = !has_batch && count == view.outer;
-      axis = is_batch ? static_cast<std::int64_t>(batch) : 1;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    if (shape[axis] < 0) {
+      const bool is_batch = port.batch_axis ? axis == *port.batch_axis : !has_batch && count == view.outer;
+      shape[axis] = is_batch ? static_cast<std::int64_t>(batch) : 1;
       has_batch |= is_batch;
     }
-    count *= static_cast<std::size_t>(axis);
+    count *= static_cast<std::size_t>(shape[axis]);
   }
   bool fits = count == batch * view.size();
   if (fits && batch > 1) {
@@ -141,17 +153,20 @@ std::vector<std::int64_t> concrete_shape(const Port& port, const TensorView& vie
 class FilledTensor {
  public:
   FilledTensor(const Port& port, std::size_t batch) : type_(port.type), shape_(port.shape) {
-    bool has_batch = false;
-    for (std::int64_t& axis : shape_) {
-      if (axis < 0) axis = std::exchange(has_batch, true) ? 1 : static_cast<std::int64_t>(batch);
-      count_ *= static_cast<std::size_t>(axis);
+    std::optional<std::size_t> batch_axis = port.batch_axis;
+    for (std::size_t axis = 0; axis < shape_.size(); ++axis) {
+      if (shape_[axis] < 0) {
+        if (!batch_axis) batch_axis = axis;
+        shape_[axis] = axis == batch_axis ? static_cast<std::int64_t>(batch) : 1;
+      }
+      count_ *= static_cast<std::size_t>(shape_[axis]);
     }
     if (width() == 0 || count_ > (std::size_t{1} << 24)) {
       throw OrtRefusal(FailureKind::bad_contract, "input '" + port.name + "' " + shape_text(port) +
                                                       " of element type " + std::to_string(port.type) +
                                                       " cannot be fed with a constant");
     }
-    data_.resize(count_ * width());
+    data_.resize(std::max<std::size_t>(count_ * width(), 1));  // an address, even where there is no element
   }
 
   void fill(double value) noexcept {
@@ -161,6 +176,13 @@ class FilledTensor {
       if (type_ == ort::element_int32) store(to, static_cast<std::int32_t>(value));
       if (type_ == ort::element_int64) store(to, static_cast<std::int64_t>(value));
       if (type_ == ort::element_bool) store(to, static_cast<std::uint8_t>(value != 0.0));
+    }
+  }
+
+  /// Fills a tensor of bytes: fractions are cut off, and what is no byte becomes the nearest one.
+  void copy_from(const float* from) noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+      data_[i] = static_cast<std::byte>(static_cast<std::uint8_t>(std::clamp(from[i], 0.0F, 255.0F)));
     }
   }
 
@@ -174,7 +196,7 @@ class FilledTensor {
   }
 
   [[nodiscard]] void* data() noexcept { return data_.data(); }
-  [[nodiscard]] std::size_t bytes() const noexcept { return data_.size(); }
+  [[nodiscard]] std::size_t bytes() const noexcept { return count_ * width(); }
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
   [[nodiscard]] const std::vector<std::int64_t>& shape() const noexcept { return shape_; }
   [[nodiscard]] int type() const noexcept { return type_; }
@@ -188,6 +210,7 @@ class FilledTensor {
       case ort::element_int64:
         return 8;
       case ort::element_bool:
+      case ort::element_uint8:
         return 1;
       default:
         return 0;
@@ -214,8 +237,8 @@ class FilledTensor {
 
 class OrtSession final : public EngineSession {
  public:
-  OrtSession(const Library& library, std::shared_ptr<ort::Session> session, const std::vector<Port>& inputs,
-             const std::vector<Port>& outputs, const Signature& signature, const Buffers& buffers)
+  OrtSession(const Library& library, std::shared_ptr<ort::Session> session, const std::vector<Port>& all_inputs,
+             const std::vector<Port>& all_outputs, const Signature& signature, const Buffers& buffers)
       : library_(library),
         session_(std::move(session)),
         batch_(signature.batch),
@@ -229,6 +252,8 @@ class OrtSession final : public EngineSession {
       library_.check(library_.api.CreateIoBinding(session_.get(), &binding));
       bindings_.emplace_back(binding, library_.api.ReleaseIoBinding);
     }
+    const std::vector<Port> inputs = with_batch_axes(all_inputs, signature.batch_axes);
+    const std::vector<Port> outputs = with_batch_axes(all_outputs, signature.batch_axes);
     bind_observation(inputs, signature);
     bind_constants(inputs, signature);
     bind_state(inputs, outputs, signature);
@@ -238,6 +263,10 @@ class OrtSession final : public EngineSession {
   bool run(std::size_t phase) noexcept override {
     if (counter_ && !count(phase)) return false;
     for (const Staged& staged : staged_inputs_) gather(staged.place, batch_, staged.rows[phase], staged.tensor);
+    for (const Bytes& bytes : bytes_) {
+      gather(bytes.place, batch_, buffers_.observation, bytes.floats.get());
+      bytes.tensor->copy_from(bytes.floats.get());
+    }
     ort::Status* status = library_.api.RunWithBinding(session_.get(), run_options_.get(), bindings_[phase].get());
     if (status != nullptr) {
       error_.set(library_.api.GetErrorMessage(status));
@@ -264,6 +293,13 @@ class OrtSession final : public EngineSession {
   struct Indices {
     std::unique_ptr<FilledTensor> tensor;
     std::array<float*, 2> rows;
+  };
+
+  /// An observation of bytes, made of the float32 that the runtime is given.
+  struct Bytes {
+    TensorPlace place;
+    std::unique_ptr<float[]> floats;
+    std::unique_ptr<FilledTensor> tensor;
   };
 
   /// A slot that counts steps, and the tensor that the program reads it from.
@@ -327,7 +363,12 @@ class OrtSession final : public EngineSession {
   void bind_observation(const std::vector<Port>& inputs, const Signature& signature) {
     auto* rows = const_cast<float*>(buffers_.observation);  // the C API takes no const data; it does not write here
     for_each_place(signature.inputs, [&](const TensorView& view, const TensorPlace& place) {
-      bind_tensor(port(inputs, view.name, "input"), view, place, {rows, rows}, staged_inputs_, library_.api.BindInput);
+      const Port& input = port(inputs, view.name, "input");
+      if (input.type == ort::element_uint8) {
+        bind_bytes(input, view, place);
+      } else {
+        bind_tensor(input, view, place, {rows, rows}, staged_inputs_, library_.api.BindInput);
+      }
     });
     const std::size_t named = signature.inputs.size() + signature.state.size() + signature.constants.size();
     if (inputs.size() > named) {
@@ -345,6 +386,14 @@ class OrtSession final : public EngineSession {
                                                                tensor.type(), &filled));
     values_.emplace_back(filled, library_.api.ReleaseValue);
     for (const auto& binding : bindings_) library_.check(bind(binding.get(), port.name.c_str(), filled));
+  }
+
+  void bind_bytes(const Port& port, const TensorView& view, const TensorPlace& place) {
+    Port concrete = port;
+    concrete.shape = concrete_shape(port, view, batch_);
+    auto tensor = std::make_unique<FilledTensor>(concrete, batch_);
+    bind_filled(port, *tensor, library_.api.BindInput);
+    bytes_.push_back({place, std::make_unique<float[]>(batch_ * view.size()), std::move(tensor)});
   }
 
   void bind_indices(const Port& port, const TensorView& view, std::array<float*, 2> rows) {
@@ -415,6 +464,7 @@ class OrtSession final : public EngineSession {
   std::vector<std::unique_ptr<float[]>> staging_;
   std::vector<std::unique_ptr<FilledTensor>> constants_;
   std::unique_ptr<StepCounter> counter_;
+  std::vector<Bytes> bytes_;
   std::vector<Indices> indices_;
   std::vector<Staged> staged_inputs_;
   std::vector<Staged> staged_outputs_;

@@ -89,11 +89,14 @@ OnnxPort read_port(std::span<const std::byte> message) {
         for (ProtoField axis; shape.next(axis);) {  // TensorShapeProto
           if (axis.number != 1) continue;
           std::int64_t size = -1;
+          std::string_view symbol;
           ProtoReader dimension(axis.payload, "the shape of an input or output");
           for (ProtoField entry; dimension.next(entry);) {  // TensorShapeProto.Dimension
             if (entry.number == 1) size = static_cast<std::int64_t>(entry.value);
+            if (entry.number == 2) symbol = entry.text();
           }
           port.shape.push_back(size);
+          port.symbols.emplace_back(symbol);
         }
       }
     }
@@ -180,6 +183,8 @@ std::string to_string(OnnxType type) {
   switch (type) {
     case OnnxType::float32:
       return "float32";
+    case OnnxType::uint8:
+      return "uint8";
     case OnnxType::float64:
       return "float64";
     case OnnxType::int32:

@@ -14,7 +14,15 @@
 namespace ganglion::detail {
 
 /// Values of onnx.TensorProto.DataType that matter here.
-enum class OnnxType : std::uint8_t { unknown = 0, float32 = 1, int32 = 6, int64 = 7, boolean = 9, float64 = 11 };
+enum class OnnxType : std::uint8_t {
+  unknown = 0,
+  float32 = 1,
+  uint8 = 2,
+  int32 = 6,
+  int64 = 7,
+  boolean = 9,
+  float64 = 11
+};
 
 /// Whether a value of that type can be the index of an action.
 [[nodiscard]] constexpr bool is_index(OnnxType type) { return type == OnnxType::int32 || type == OnnxType::int64; }
@@ -26,8 +34,10 @@ enum class OnnxType : std::uint8_t { unknown = 0, float32 = 1, int32 = 6, int64 
 struct OnnxPort {
   std::string name;
   OnnxType type = OnnxType::unknown;
-  bool has_shape = false;             ///< false where the file does not say
-  std::vector<std::int64_t> shape{};  ///< -1 where dynamic
+  bool has_shape = false;                   ///< false where the file does not say
+  std::vector<std::int64_t> shape{};        ///< -1 where dynamic
+  std::vector<std::string> symbols{};       ///< one per axis: what the file calls its size; empty where it says nothing
+  std::optional<std::size_t> batch_axis{};  ///< where more than the shape tells, see `find_batch_axes`
 };
 
 struct OnnxTensor {

@@ -34,10 +34,14 @@ struct Layout {
 /// Every dynamic axis but that of the batch stands for time, and is one step long. Refuses what is empty or too large.
 [[nodiscard]] Layout layout_of(const OnnxPort& port, std::optional<std::size_t> batch_axis);
 
-/// The batch axis of a vector: the first dynamic one, else the first of several.
+/// Tells the batch from the other dynamic axes of a port, such as time: by what the axes are called, else by the axis
+/// that is dynamic in a port which has no other, such as a state. Sets `OnnxPort::batch_axis` where that tells.
+void find_batch_axes(OnnxGraph& graph);
+
+/// The batch axis of a vector: what `find_batch_axes` found, the first dynamic one, else the first of several.
 [[nodiscard]] std::optional<std::size_t> batch_axis_of(const OnnxPort& port);
 
-/// The vector of one row. Refuses a size that is not fixed.
+/// The vector of one row, with its shape where it is more than one axis. Refuses a size that is not fixed.
 [[nodiscard]] TensorSpec vector_of(const OnnxPort& port);
 
 /// Whether the two can have one shape.

@@ -26,6 +26,7 @@ class Recogniser {
         pairing_(graph_, flow_, dependence_, links_, reading_.constants) {}
 
   Reading read() {
+    find_batch_axes(graph_);
     for (const OnnxPort& port : graph_.inputs) check_shape(port);
     for (OnnxPort& port : graph_.outputs) {
       check_shape(port);
@@ -43,6 +44,7 @@ class Recogniser {
     take_state();
     take_outputs();
     fix_batch();
+    tell_batch_axes();
     read_metadata(graph_, reading_);
     if (reading_.dialect == "ganglion") reading_.dialect = dialect_;
     find_defects(graph_, flow_, dependence_, reading_);
@@ -55,6 +57,10 @@ class Recogniser {
       refuse("tensor " + in_quotes(port.name) + " does not state its shape; export the policy with static shapes",
              "shape");
     }
+  }
+
+  [[nodiscard]] static bool is_empty(const OnnxPort& port) {
+    return std::find(port.shape.begin(), port.shape.end(), 0) != port.shape.end();
   }
 
   [[nodiscard]] const OnnxPort* output(std::string_view name) const {
@@ -77,6 +83,15 @@ class Recogniser {
     }
     for (const OnnxPort& port : graph_.inputs) {
       if (is_constant(port) || is_told_state(port)) continue;
+      if (is_empty(port)) {
+        reading_.constants[port.name] = 0.0;
+        reading_.notes.push_back("input " + port.name + " " + shape_text(port.shape) + " has no elements");
+        continue;
+      }
+      if (port.type == OnnxType::uint8) {
+        take_bytes(port);
+        continue;
+      }
       const bool is_float = port.type == OnnxType::float32;
       if (!is_float && is_step_counter(port.name)) {
         pairing_.take_counter(port);
@@ -97,6 +112,15 @@ class Recogniser {
     }
   }
 
+  /// An image of a camera: the runtime makes bytes of the float32 that it is given.
+  void take_bytes(const OnnxPort& port) {
+    reading_.findings.push_back(
+        {"observation-of-bytes",
+         "input " + in_quotes(port.name) +
+             " takes bytes: give whole numbers from 0 to 255 for it, as float32; fractions are cut off, so that an "
+             "image whose pixels were divided by 255 before would be black"});
+  }
+
   [[nodiscard]] bool is_told_state(const OnnxPort& port) const {
     return hints_.state && std::any_of(hints_.state->begin(), hints_.state->end(),
                                        [&](const auto& told) { return told.first == port.name; });
@@ -114,6 +138,10 @@ class Recogniser {
     for (const OnnxPort& port : graph_.inputs) {
       if (is_constant(port) || pairing_.is_state(port)) continue;
       reading_.contract.inputs.push_back(vector_of(port));
+      if (TensorSpec& spec = reading_.contract.inputs.back(); port.type == OnnxType::uint8) {
+        spec.low.assign(spec.size, 0.0);
+        spec.high.assign(spec.size, 255.0);
+      }
       const auto axis = batch_axis_of(port);
       if (reading_.contract.inputs.size() == 1) unbatched_ = !axis;
       const std::int64_t batch = axis ? port.shape[*axis] : 1;
@@ -122,8 +150,14 @@ class Recogniser {
                                count_of(reading_.contract.inputs.back().size, "element"));
       check_total(reading_.contract.observation_size(), "observation");
     }
-    if (reading_.contract.inputs.empty())
-      refuse("the graph has no observation input beside its state", "no-observation");
+    if (!reading_.contract.inputs.empty()) return;
+    const auto empty = std::find_if(graph_.inputs.begin(), graph_.inputs.end(), is_empty);
+    if (empty != graph_.inputs.end()) {
+      refuse("tensor " + in_quotes(empty->name) + " has the shape " + shape_text(empty->shape) +
+                 ", so that there is nothing to observe",
+             "shape");
+    }
+    refuse("the graph has no observation input beside its state", "no-observation");
   }
 
   /// A file of a few bytes can announce as much as it likes; memory is taken for what is behind this.
@@ -170,6 +204,7 @@ class Recogniser {
     // torchrl exports single steps without any batch axis: an observation [n] and states [layers, hidden].
     if (shape.size() < 2 || (shape.size() == 2 && unbatched_)) return std::nullopt;
     if (shape.size() != 3) return 0;
+    if (pair.input->batch_axis) return pair.input->batch_axis;
     const bool first = shape[0] < 0;
     const bool second = shape[1] < 0;
     if (first != second) return first ? 0 : 1;
@@ -226,6 +261,18 @@ class Recogniser {
     if (!one_row) return;
     reading_.contract.batch = 1;
     reading_.notes.emplace_back("one row at a time: a state or an output is fixed to one");
+  }
+
+  /// The engine takes the first dynamic axis for the batch where it is not told otherwise.
+  void tell_batch_axes() {
+    for (const auto* ports : {&graph_.inputs, &graph_.outputs}) {
+      for (const OnnxPort& port : *ports) {
+        if (!port.batch_axis) continue;
+        reading_.batch_axes[port.name] = *port.batch_axis;
+        reading_.notes.push_back("axis " + std::to_string(*port.batch_axis) + " of " + port.name + " " +
+                                 shape_text(port.shape) + " is the batch, the other dynamic one is a step of time");
+      }
+    }
   }
 
   OnnxGraph graph_;
