@@ -59,6 +59,13 @@ class StandIn:
     attributes: dict[str, Any] = field(default_factory=dict)
     items: dict[Any, Any] = field(default_factory=dict)
 
+    def build(self, state: Any) -> None:
+        """Takes the attributes out of the state that the object would have got."""
+        # Objects with slots give a pair of dictionaries.
+        for part in state if isinstance(state, tuple) else (state,):
+            if isinstance(part, dict):
+                self.attributes.update((key, value) for key, value in part.items() if isinstance(key, str))
+
 
 @dataclass(frozen=True)
 class Persistent:
@@ -322,10 +329,7 @@ class _Machine:
             _, shape, dtype, is_fortran, data = state
             self._fill(target, data, dtype, shape, bool(is_fortran))
         elif isinstance(target, StandIn):
-            # Objects with slots give a pair of dictionaries.
-            for part in state if isinstance(state, tuple) else (state,):
-                if isinstance(part, dict):
-                    target.attributes.update((key, value) for key, value in part.items() if isinstance(key, str))
+            target.build(state)
 
     # Arrays.
 

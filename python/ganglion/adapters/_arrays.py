@@ -24,15 +24,15 @@ def read_arrays(path: str | os.PathLike[str], *, allow_pickle: bool) -> Any:
 
     Args:
         path: a file of `numpy.savez` or `numpy.save`, else a pickle.
-        allow_pickle: read a pickle, which can run code; gives a warning.
+        allow_pickle: read a pickle of other things than numbers, too, which can run code; gives a warning.
 
     Returns:
         Arrays by name; a list of them where `numpy.savez` was given no names; one array of `numpy.save`; or whatever
         the pickle holds.
 
     Raises:
-        ArtifactError: the file is missing, damaged or too large, holds Python objects, or is a pickle and
-            `allow_pickle` is not set.
+        ArtifactError: the file is missing, damaged or too large, holds Python objects, or is a pickle of
+            them and `allow_pickle` is not set.
     """
     data = read_bytes(path)
     if not data.startswith((*_ARCHIVE, _ARRAY)):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ganglion.adapters._files import refuse_stand_ins
 from ganglion.errors import ArtifactError
 
 _M = TypeVar("_M", bound=nn.Module)
@@ -78,11 +79,13 @@ class StateDict:
 
     def __init__(self, tensors: Any, label: str, wrappers: Sequence[str] = (*COMPILED, PARALLEL)) -> None:
         if not isinstance(tensors, Mapping) or not tensors:
+            refuse_stand_ins(tensors, label)
             raise ArtifactError(f"{label} is a {type(tensors).__name__}; expected a state dictionary of tensors")
         others = sorted(
             f"{name} ({type(value).__name__})" for name, value in tensors.items() if not _is_named(name, value)
         )
         if others:
+            refuse_stand_ins(tensors, label)
             raise ArtifactError(f"{label} is no state dictionary of tensors: it has {', '.join(others[:6])}")
         self.label = label
         self._left: dict[str, Tensor] = unwrapped(tensors, label, wrappers)

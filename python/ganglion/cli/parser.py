@@ -135,7 +135,9 @@ def _add_trainer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="with --from: the trainer's settings (agent.yaml)")
     parser.add_argument("--vecnormalize", metavar="FILE", help="with --from sb3: statistics of VecNormalize")
     parser.add_argument(
-        "--allow-pickle", action="store_true", help="with --from: unpickle files, which can run any code in them"
+        "--allow-pickle",
+        action="store_true",
+        help="with --from: run what a pickle asks for, where it cannot be read as data; that can be any code",
     )
     parser.add_argument(
         "--set", action="append", metavar="NAME=VALUE", help="with --from: any other argument of the adapter's load()"

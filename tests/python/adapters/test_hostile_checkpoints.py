@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import pickle
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +45,15 @@ def of_pickle(folder: Path, payload: Payload) -> list[str]:
 
 def of_sb3(folder: Path, payload: Payload) -> list[str]:
     sb3_files.train("sac", folder)
-    (folder / "vecnormalize.pkl").write_bytes(pickle.dumps(payload))
-    return ["model.zip", "--vecnormalize", "vecnormalize.pkl"]
+    with zipfile.ZipFile(folder / "model.zip") as source, zipfile.ZipFile(folder / "hostile.zip", "w") as target:
+        for member in source.infolist():
+            data = source.read(member)
+            if member.filename == "data":
+                document = json.loads(data)
+                document["action_space"][":serialized:"] = base64.b64encode(pickle.dumps(payload)).decode()
+                data = json.dumps(document).encode()
+            target.writestr(member.filename, data)
+    return ["hostile.zip"]
 
 
 WRITERS: dict[str, Callable[[Path, Payload], list[str]]] = {"sb3": of_sb3, "garage": of_pickle, "tf_agents": of_pickle}

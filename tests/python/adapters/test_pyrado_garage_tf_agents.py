@@ -65,17 +65,25 @@ def test_pyrado_state_dictionaries(tmp_path, name):
         torch.testing.assert_close(actions, case.data["seq.act"], atol=2e-5, rtol=2e-5)
 
 
-def test_a_whole_policy_of_pyrado_needs_consent(tmp_path):
+def test_a_whole_policy_of_pyrado_is_read_by_its_weights(tmp_path, monkeypatch):
     case = pyrado_golden.Case("thgru_1l_default")
     torch.save(case.policy(), tmp_path / "policy.pt")
     load = functools.partial(
         pyrado.load, tmp_path / "policy.pt", policy=case.meta["cls"], env_spec=case.spec, **case.kwargs
     )
-    with pytest.raises(ArtifactError, match="allow_pickle=True"):
-        load()
-    with pytest.warns(UserWarning, match="can run any code"):
-        policy = load(allow_pickle=True)
+    policy = load()
     torch.testing.assert_close(run(policy, case.data["obs"], case.data["hidden0"]), case.data["seq.act"])
+    with pytest.warns(UserWarning, match="can run any code"):
+        load(allow_pickle=True)
+    # Its class need not be there.
+    gone = types.ModuleType("pyrado_gone")
+    gone.Policy = type("Policy", (case.cls,), {"__module__": "pyrado_gone"})
+    monkeypatch.setitem(sys.modules, "pyrado_gone", gone)
+    whole = case.policy()
+    whole.__class__ = gone.Policy
+    torch.save(whole, tmp_path / "policy.pt")
+    monkeypatch.delitem(sys.modules, "pyrado_gone")
+    torch.testing.assert_close(run(load(), case.data["obs"], case.data["hidden0"]), case.data["seq.act"])
 
 
 def test_a_whole_policy_without_pyrado_says_what_to_do(tmp_path, monkeypatch):
@@ -86,7 +94,7 @@ def test_a_whole_policy_without_pyrado_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "pyrado_gone")
     with (
         pytest.warns(UserWarning, match="can run any code"),
-        pytest.raises(ArtifactError, match=r"only where Pyrado is installed; there, save policy\.state_dict\(\)"),
+        pytest.raises(ArtifactError, match=r"There is no need to: .* or save policy\.state_dict\(\)"),
     ):
         pyrado.load(tmp_path / "policy.pt", policy="GRUPolicy", allow_pickle=True)
 
@@ -143,7 +151,7 @@ def named(case):
 
 
 def write_garage(path, case, form):
-    """Writes the parameters in one of the forms that `garage.load` reads; tells whether that is a pickle."""
+    """Writes the parameters in one of the forms that `garage.load` reads."""
     if form == "names":
         np.savez(path, **named(case))
     elif form == "compressed":
@@ -156,17 +164,15 @@ def write_garage(path, case, form):
             np.save(file, case.data["get_param_values"])
     else:
         path.write_bytes(pickle.dumps(named(case)))
-    return form == "pickle"
 
 
-@pytest.mark.filterwarnings("ignore:.*can run any code")
 @pytest.mark.parametrize("form", ["names", "compressed", "order", "vector", "pickle"])
 @pytest.mark.parametrize("name", ["act1_share0_ln0_fb0", "act0_share1_ln0_fb1", "init_states_const"])
 def test_garage_parameters(tmp_path, name, form):
     case = garage_cases.Case(name)
     path = tmp_path / "parameters.npz"
-    is_pickle = write_garage(path, case, form)
-    policy = garage.load(path, policy=case.fresh(), allow_pickle=is_pickle)
+    write_garage(path, case, form)
+    policy = garage.load(path, policy=case.fresh())
     reference = case.policy()
     keys = [key for key in reference.state_dict() if form != "vector" or "initial" not in key]
     assert all(torch.equal(policy.state_dict()[key], reference.state_dict()[key]) for key in keys)
@@ -199,15 +205,12 @@ def test_garage_policies_by_name_export(tmp_path):
 
 def test_garage_files_and_arguments_that_are_no_good(tmp_path):
     case, path = garage_cases.Case("act1_share0_ln0_fb0"), tmp_path / "parameters.npz"
-    write_garage(path, case, "pickle")
-    with pytest.raises(ArtifactError, match="allow_pickle=True"):
+    path.write_bytes(pickle.dumps({"algo": case}))
+    with pytest.raises(ArtifactError, match=r"Case, which is not run.*allow_pickle=True"):
         garage.load(path, policy=case.fresh())
     path.write_bytes(pickle.dumps("an experiment"))
-    with (
-        pytest.warns(UserWarning, match="can run any code"),
-        pytest.raises(ArtifactError, match=r"holds a str; expected arrays .* write policy\.get_param_values"),
-    ):
-        garage.load(path, policy=case.fresh(), allow_pickle=True)
+    with pytest.raises(ArtifactError, match=r"holds a str; expected arrays .* write policy\.get_param_values"):
+        garage.load(path, policy=case.fresh())
     write_garage(path, case, "names")
     with pytest.raises(ValueError, match="policy 'LSTM' is not known; there are GaussianLSTMPolicy"):
         garage.load(path, policy="LSTM", env_spec=garage_cases.box_spec())
@@ -301,10 +304,10 @@ def test_tf_agents_files_that_are_no_good(tmp_path):
     with pytest.raises(ValueError, match="have shapes"):
         load(**{key: value.T if key.startswith("param.00") else value for key, value in good.items()})
     path.write_bytes(pickle.dumps(good))
-    with pytest.raises(ArtifactError, match="allow_pickle=True"):
+    tf_agents.load(path, network=actor_cases.rnn_network())
+    path.write_bytes(pickle.dumps({**good, "param.99.x": object()}))
+    with pytest.raises(ArtifactError, match=r"object, which is not run.*allow_pickle=True"):
         tf_agents.load(path, network=actor_cases.rnn_network())
-    with pytest.warns(UserWarning, match="can run any code"):
-        tf_agents.load(path, network=actor_cases.rnn_network(), allow_pickle=True)
     with path.open("wb") as file:
         np.save(file, np.zeros(3))
     with pytest.raises(ArtifactError, match="holds a ndarray; in TensorFlow, write"):

@@ -205,8 +205,7 @@ def test_no_code_of_a_file_is_run(trained: tuple[Path, dict[str, Any]], tmp_path
     path = tmp_path / "agent.pth"
     with contextlib.redirect_stdout(io.StringIO()):
         safe_save(trained[1] | {"env_state": _Callback()}, str(path))
-    with pytest.raises(ArtifactError, match="allow_pickle=True"):
-        rl_games.load(path, config=config)
+    rl_games.load(path, config=config)  # what the actor does not need is not looked at
     assert not _Callback.ran
     with pytest.warns(UserWarning, match="can run any code"):
         rl_games.load(path, config=config, allow_pickle=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -140,9 +139,7 @@ def test_the_line_exports_what_the_library_does(
     assert len(run.observation) == STEPS and run.reset.sum() >= 3
     assert np.ptp(run.action, axis=0).min() > 1e-3  # a policy that looks at its observation
     monkeypatch.chdir(tmp_path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # --allow-pickle warns, as it shall
-        status = main(shlex.split(line)[1:])
+    status = main(shlex.split(line)[1:])
     assert status == 0, capsys.readouterr().err
     pilot = ganglion.load(tmp_path / "policy.onnx")
     for step, (observation, reset) in enumerate(zip(run.observation, run.reset, strict=True)):

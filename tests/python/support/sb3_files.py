@@ -124,7 +124,7 @@ class Trained:
 
     def load(self, **options):
         if self.vecnormalize is not None:
-            options = {"vecnormalize": self.vecnormalize, "allow_pickle": True, **options}
+            options = {"vecnormalize": self.vecnormalize, **options}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return sb3.load(self.checkpoint, **options)

@@ -52,7 +52,7 @@ def load(
             that the names of the arrays are of.
         env_spec: spaces of the environment, for a class.
         config: without `env_spec`, a YAML file of further arguments by name, or what is in it.
-        allow_pickle: also read a pickle, which can run code.
+        allow_pickle: also read a pickle of other things than arrays, which can run code.
         **kwargs: arguments of the constructor, for a class, as garage's policy was built with. Without `env_spec`,
             those that the arrays do not say; nonlinearities also by name, `"identity"` for none, and initial states as
             numbers. Arrays without names also need `observation_size` and `action_size`. `defaults=True` takes those
@@ -63,8 +63,8 @@ def load(
         The policy, in evaluation mode.
 
     Raises:
-        ArtifactError: the file is missing, damaged, holds something else than arrays, or is a pickle without
-            `allow_pickle`.
+        ArtifactError: the file is missing, damaged, holds something else than arrays, or objects of
+            classes without `allow_pickle`.
         TypeError: `policy` is no `GaussianPolicy`, or arguments are given beside a policy.
         ValueError: the name of the policy is unknown, the arrays are those of another one, something must be said that
             is not, or names, number or shapes of the arrays do not fit the policy; see

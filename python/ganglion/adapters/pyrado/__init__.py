@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ganglion.adapters._files import read_torch
+from ganglion._foundation.pickles import StandIn
+from ganglion.adapters._files import read_torch, refuse_stand_ins, state_of_module
 from ganglion.adapters._named_policy import build, named
 from ganglion.adapters._settings import BOUNDS, answers, said, spec_of
 from ganglion.adapters._state_dict import StateDict, unwrapped
@@ -65,8 +66,8 @@ def load(
             that the weights are of.
         env_spec: spaces of the environment, for a class.
         config: without `env_spec`, a YAML file of further arguments by name, or what is in it.
-        allow_pickle: also read a policy that was saved as a whole: a pickle, which can run code and needs Pyrado
-            installed.
+        allow_pickle: make objects of classes in the file in earnest, which can run code and needs Pyrado installed;
+            without it the weights are taken out of a policy that was saved as a whole.
         **kwargs: arguments of the constructor, for a class, as Pyrado's policy was built with; what Pyrado does not
             save comes from them, see `ganglion.policies.from_pyrado_state_dict`. Without `env_spec`, those that the
             weights do not say; nonlinearities and dynamics also by name, `"identity"` for none. `defaults=True` takes
@@ -77,7 +78,7 @@ def load(
         The policy, in evaluation mode.
 
     Raises:
-        ArtifactError: the file is missing, damaged, no file of Pyrado, or a pickle without `allow_pickle`.
+        ArtifactError: the file is missing, damaged, or no file of Pyrado.
         TypeError: `policy` is no recurrent policy, or arguments are given beside a policy.
         ValueError: the name of the policy is unknown, the weights are those of another one, something must be said that
             is not, or names or shapes of the tensors do not fit the policy; all of those are named.
@@ -101,11 +102,14 @@ def _tensors(path: str | os.PathLike[str], allow_pickle: bool) -> Mapping[str, t
         if "pyrado" not in str(error).lower():
             raise
         raise ArtifactError(
-            f"{error}. A policy that was saved as a whole opens only where Pyrado is installed; there, save "
-            "policy.state_dict() with torch.save, and load that file"
+            f"{error}. There is no need to: a policy that was saved as a whole is read without Pyrado and without "
+            "running code, or save policy.state_dict() with torch.save, and load that file"
         ) from error
     tensors = document.state_dict() if isinstance(document, nn.Module) else document
+    if isinstance(document, StandIn):
+        tensors = state_of_module(document)
     if not isinstance(tensors, Mapping) or not tensors:
+        refuse_stand_ins(document, f"'{path}'")
         raise ArtifactError(f"'{path}' holds a {type(document).__name__}; expected a policy or its state dictionary")
     return unwrapped(tensors, f"'{path}'")
 

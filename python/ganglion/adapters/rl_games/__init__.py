@@ -63,7 +63,7 @@ def load(
     [-clip_actions, clip_actions], to which actions are clipped last.
 
     Args:
-        checkpoint: the file. Numbers of numpy in it are skipped without running code.
+        checkpoint: the file.
         config: the configuration of the training, as a YAML file or a mapping with `params`; None for
             `params/agent.yaml`, `agent.yaml` or `config.yaml` in the run's folder, if one is there. An argument below
             that is given replaces what the configuration says.
@@ -75,7 +75,7 @@ def load(
         action_low: lower bounds of the action space, one or one per element. Without any word on it, -1.
         action_high: upper bounds, likewise 1; both or none.
         env_spec: spaces and names of the elements, where they are known; its bounds of actions are the action space.
-        allow_pickle: also read a file that holds classes, for example in `env_state`; it can run code.
+        allow_pickle: make objects of classes in the file in earnest, which can run code; without it they are skipped.
 
     Returns:
         The policy in eval mode, ready for `ganglion.export`.

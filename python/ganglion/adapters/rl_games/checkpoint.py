@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
 from torch import nn
 
-from ganglion.adapters._files import read_torch, read_yaml
+from ganglion.adapters._files import read_torch, read_yaml, refuse_stand_ins
 from ganglion.adapters._state_dict import StateDict, unwrapped
 from ganglion.errors import ArtifactError
 
@@ -32,26 +31,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 _BESIDE = (Path("params/agent.yaml"), Path("agent.yaml"), Path("config.yaml"))
 """Where Isaac Lab and IsaacGymEnvs put the configuration, seen from the run's folder; checkpoints lie in `nn/`."""
-
-
-class _Ignored:
-    """Stands for a number or array of numpy, such as the best reward so far, which has no part in the policy."""
-
-    def __init__(self, *arguments: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-_NUMPY = [
-    (_Ignored, f"numpy.{name}")
-    for name in (
-        *(f"{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
-        "dtype",
-        "ndarray",
-    )
-]
 
 
 @dataclass(frozen=True)
@@ -80,17 +59,16 @@ class Settings:
 def read_weights(checkpoint: str | os.PathLike[str], allow_pickle: bool) -> StateDict:
     """Reads the state dictionary of the model, `a2c_network.*` and `running_mean_std.*`.
 
-    Numbers of numpy in the file are skipped without running code. Statistics outside the model, as older versions
-    save them, replace those inside, as `PpoPlayerContinuous.restore` does (`rl_games/algos_torch/players.py`).
+    Objects of classes in the file, such as numbers of numpy, are skipped. Statistics outside the model, as older
+    versions save them, replace those inside, as `PpoPlayerContinuous.restore` does (`rl_games/algos_torch/players.py`).
 
     Raises:
-        ArtifactError: the file is missing, damaged, holds classes while `allow_pickle` is not set, or is no checkpoint
-            of rl_games.
+        ArtifactError: the file is missing, damaged, or is no checkpoint of rl_games.
     """
-    with torch.serialization.safe_globals(list(_NUMPY)):
-        document = read_torch(checkpoint, allow_pickle=allow_pickle)
+    document = read_torch(checkpoint, allow_pickle=allow_pickle)
     model = document.get("model") if isinstance(document, Mapping) else None
     if not isinstance(model, Mapping):
+        refuse_stand_ins(document, f"'{checkpoint}'")
         found = sorted(map(str, document)) if isinstance(document, Mapping) else f"a {type(document).__name__}"
         raise ArtifactError(f"'{checkpoint}' is no checkpoint of rl_games: it holds {found}; expected an entry 'model'")
     weights = unwrapped(model, f"'{checkpoint}'")

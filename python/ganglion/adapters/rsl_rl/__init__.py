@@ -61,7 +61,8 @@ def load(
         observation_groups: size by name of the groups that the observation consists of, in order; they become the
             inputs of the contract. None for one input, `"obs"`.
         env_spec: spaces and names of the elements, where they are known; None for boxes without bounds.
-        allow_pickle: also read a file that holds classes (in `infos`); it can run code.
+        allow_pickle: make objects of classes in the file (in `infos`) in earnest, which can run code; without it they
+            are skipped.
 
     Raises:
         ArtifactError: the file is missing, damaged, no checkpoint of rsl_rl, or of another model; or the configuration

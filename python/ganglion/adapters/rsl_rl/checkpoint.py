@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ganglion.adapters._files import refuse_stand_ins
 from ganglion.adapters._state_dict import StateDict, unwrapped
 from ganglion.errors import ArtifactError
 
@@ -131,6 +132,7 @@ def read_actor(document: Any, path: str) -> Actor:
 
 def _state_dict(document: Any, path: str) -> tuple[Layout, StateDict]:
     if not isinstance(document, Mapping):
+        refuse_stand_ins(document, f"'{path}'")
         raise ArtifactError(f"'{path}' holds a {type(document).__name__}; a runner of rsl_rl writes a dict")
     for layout in _LAYOUTS:
         tensors = document.get(layout.key)
@@ -140,6 +142,7 @@ def _state_dict(document: Any, path: str) -> tuple[Layout, StateDict]:
         if any(name.startswith((layout.mlp, "cnns.")) for name in tensors):
             break
     else:
+        refuse_stand_ins(document, f"'{path}'")
         keys = sorted({layout.key for layout in _LAYOUTS})
         raise ArtifactError(
             f"'{path}' is no checkpoint of a runner of rsl_rl: it has the entries {sorted(map(str, document))}; "

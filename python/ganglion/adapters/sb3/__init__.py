@@ -1,7 +1,6 @@
 """Policies that Stable-Baselines3 and sb3-contrib have trained: `load("model.zip")` is their actor as ours.
 
-The formulas are those of stable_baselines3 and sb3_contrib 2.9.2; neither has to be installed, except to unpickle the
-statistics of `VecNormalize`.
+The formulas are those of stable_baselines3 and sb3_contrib 2.9.2; neither has to be installed.
 """
 
 from __future__ import annotations
@@ -59,8 +58,8 @@ def load(
 
     Args:
         checkpoint: the `.zip` file. Its spaces are read without running code.
-        vecnormalize: what `VecNormalize.save()` wrote, to be put before the policy; it is a pickle.
-        allow_pickle: unpickle what nothing else can tell, with a warning: that can run any code.
+        vecnormalize: what `VecNormalize.save()` wrote, to be put before the policy; read without running code.
+        allow_pickle: unpickle spaces that nothing else can tell, with a warning: that can run any code.
         action_low: lower bounds of the actions, one or one for each element, in place of those in the checkpoint.
         action_high: upper bounds, likewise; both or none.
         activation: makes the activation behind each hidden layer, where the checkpoint does not say it in words.
@@ -89,7 +88,7 @@ def load(
         warn_if_missing(archive, is_on_policy=archive.policy_module in ON_POLICY)
     policy = DeployablePolicy(
         SB3Policy(EnvSpec(observation_space, action_space), actor),
-        None if vecnormalize is None else read_vecnormalize(vecnormalize, observation_space, allow_pickle),
+        None if vecnormalize is None else read_vecnormalize(vecnormalize, observation_space),
         _action_map(action_space, actor.is_squashed, archive.label),
     )
     return policy.eval().requires_grad_(False)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import utils as space_utils
 
+from ganglion._foundation.pickles import NUMERIC, StandIn
 from ganglion.adapters import _files
 from ganglion.adapters._selective_normalizer import SelectiveNormalizer
 from ganglion.errors import ArtifactError
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
 _ATTRIBUTES = ("norm_obs", "clip_obs", "epsilon")
 
 
-def read_vecnormalize(
-    path: str | os.PathLike[str], space: gymnasium.Space[Any], allow_pickle: bool
-) -> ObservationNormalizer | None:
-    """Reads what `VecNormalize.save()` wrote.
+def read_vecnormalize(path: str | os.PathLike[str], space: gymnasium.Space[Any]) -> ObservationNormalizer | None:
+    """Reads the numbers that `VecNormalize.save()` of any version wrote, without its classes and without running code.
 
     The formula is that of `VecNormalize._normalize_obs` of SB3 2.9.2:
     `clip((obs - mean) / sqrt(var + epsilon), -clip_obs, clip_obs)`.
@@ -36,22 +35,21 @@ def read_vecnormalize(
     Args:
         path: the pickle.
         space: the observations of the policy; of a `Dict`, the parts in `norm_obs_keys` are normalised.
-        allow_pickle: the file is a pickle, which can run any code; without this it is refused.
 
     Returns:
         The normaliser of the flat observation, or None where `norm_obs` was off.
 
     Raises:
-        ArtifactError: `allow_pickle` is not set, the file is unreadable, or its statistics do not fit `space`.
+        ArtifactError: the file is unreadable, or its statistics do not fit `space`.
     """
-    found = _files.read_pickle(path, allow_pickle=allow_pickle)
-    # Not by getattr: without its environment, VecNormalize looks there for what it does not have, for ever.
-    attributes: dict[str, Any] = getattr(found, "__dict__", {})
+    found = _files.read_stand_in(path)
+    attributes: dict[str, Any] = found.attributes if isinstance(found, StandIn) else {}
     missing = [name for name in _ATTRIBUTES if name not in attributes]
     if missing:
+        kind = found.kind.rpartition(".")[2] if isinstance(found, StandIn) else type(found).__name__
         raise ArtifactError(
-            f"'{path}' holds a {type(found).__name__} without {', '.join(missing)}; expected what VecNormalize.save() "
-            "of Stable-Baselines3 wrote"
+            f"'{path}' holds a {kind} without {', '.join(missing)}; expected what VecNormalize.save() of "
+            "Stable-Baselines3 wrote"
         )
     if not attributes["norm_obs"]:
         return None
@@ -114,8 +112,14 @@ def _statistics(
         )
     try:
         return {
-            key: (np.asarray(one.mean, np.float64), np.asarray(one.var, np.float64))
+            key: (_numbers(one.attributes["mean"]), _numbers(one.attributes["var"]))
             for key, one in (rms if isinstance(rms, dict) else {"": rms}).items()
         }
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArtifactError(f"'{path}' has no mean and var of the observations: {error}") from error
+
+
+def _numbers(value: Any) -> NDArray[np.float64]:
+    if not isinstance(value, (np.ndarray, int, float)) or np.asarray(value).dtype.kind not in NUMERIC:
+        raise TypeError(f"a {type(value).__name__} is no array of numbers")
+    return np.asarray(value, np.float64)

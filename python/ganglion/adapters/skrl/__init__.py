@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ganglion._foundation.torch_files import is_old_torch
 from ganglion.adapters import _files
 from ganglion.adapters._selective_normalizer import SelectiveNormalizer
 from ganglion.adapters._state_dict import unwrapped
@@ -34,7 +35,6 @@ __all__ = ["load"]
 
 _PREPROCESSORS = ("observation_preprocessor", "state_preprocessor")
 _STATISTICS = {"running_mean", "running_variance", "current_count"}
-_OLD_TORCH = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # torch.save before its zip archives
 
 
 def load(
@@ -81,15 +81,15 @@ def load(
             preprocessor that was stored separately.
         preprocessor_epsilon: `epsilon` of the scaler; checkpoints do not tell it.
         preprocessor_clip: `clip_threshold` of the scaler; likewise.
-        allow_pickle: read pickles too, with a warning: they can run any code.
+        allow_pickle: make objects of classes in the file in earnest, with a warning: that can run any code.
 
     Returns:
         The policy in eval mode, with parameters that are not trained any more (those of a given `model` are left as
         they are), ready for `ganglion.export`.
 
     Raises:
-        ArtifactError: the file is missing, damaged or of another kind; its weights or statistics do not fit; it is a
-            pickle and `allow_pickle` is not set.
+        ArtifactError: the file is missing, damaged or of another kind; its weights or statistics do not fit; or
+            only code in it could tell them, and `allow_pickle` is not set.
         TypeError: `model` is no model in the style of skrl.
         ValueError: an argument is missing or out of range, or the model has spaces that are not supported.
     """
@@ -133,6 +133,7 @@ class _Parts:
         label = str(path)
         found, is_flax = _read(path, allow_pickle)
         if not isinstance(found, Mapping) or not found:
+            _files.refuse_stand_ins(found, f"'{label}'")
             raise ArtifactError(f"'{label}' holds a {type(found).__name__}; expected an agent or a model of skrl")
         if "policy" not in found and (set(found) <= {"params"} or all(isinstance(v, Tensor) for v in found.values())):
             found = {"policy": found}
@@ -142,6 +143,7 @@ class _Parts:
         if is_flax:
             policy = as_state_dict(_tree(policy, f"'{label}', policy"), f"'{label}', policy")
         if not _is_state(policy):
+            _files.refuse_stand_ins(policy, f"'{label}', policy")
             raise ArtifactError(f"'{label}', policy is no state dictionary of tensors, but a {type(policy).__name__}")
         if set(policy) >= _STATISTICS:
             raise ArtifactError(
@@ -162,7 +164,7 @@ def _read(path: str | os.PathLike[str], allow_pickle: bool) -> tuple[Any, bool]:
     data = _files.read_bytes(path)
     if 0x81 <= data[0] <= 0x8F or data[0] in (0xDE, 0xDF):
         return read_tree(data, f"'{path}'"), True
-    if data[0] == 0x80 and not data.startswith(_OLD_TORCH):
+    if data[0] == 0x80 and not is_old_torch(data):
         return _files.read_pickle(path, allow_pickle=allow_pickle), True
     return _files.read_torch(data, name=str(path), allow_pickle=allow_pickle), False
 

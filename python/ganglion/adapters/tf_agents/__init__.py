@@ -70,7 +70,7 @@ def load(
             of.
         step_spec: spec of the time steps; None for that of the network's observations.
         config: without `network`, a YAML file of settings by name, or what is in it.
-        allow_pickle: also read a pickle, which can run code.
+        allow_pickle: also read a pickle of other things than arrays, which can run code.
         **kwargs: further arguments of `ActorPolicy`; without `observation_normalizer` it is the one of the file.
             Without `network`, settings: `activation_fn` of the dense layers by name, `action_low` and `action_high`,
             `squash` and `std_transform` of a normal distribution, `clip` of the policy, `action_size` of a categorical
@@ -80,8 +80,8 @@ def load(
         The policy.
 
     Raises:
-        ArtifactError: the file is missing, damaged, a checkpoint of TensorFlow, holds names that are not known, or is a
-            pickle without `allow_pickle`; or a normaliser is both in the file and given.
+        ArtifactError: the file is missing, damaged, a checkpoint of TensorFlow, holds names that are not known, or
+            objects of classes without `allow_pickle`; or a normaliser is both in the file and given.
         TypeError: an argument of the policy has the wrong type.
         ValueError: number or shapes of the variables do not fit the network, an argument does not fit it, or something
             must be said that is not; all of that is named.

@@ -15,7 +15,7 @@ import gymnasium
 import torch
 from torch import Tensor, nn
 
-from ganglion.adapters._files import read_torch
+from ganglion.adapters._files import read_torch, refuse_stand_ins
 from ganglion.adapters._state_dict import COMPILED, StateDict, wrapped_as
 from ganglion.adapters.torchrl.module import FirstHalf, Parts, take_apart
 from ganglion.data.env_spec import EnvSpec
@@ -88,7 +88,7 @@ def load(
         action_high: upper bounds, likewise; None for 1.
         env_spec: spaces and names of the elements, where they are known; None for boxes, with the bounds of a squashed
             action.
-        allow_pickle: also read a file that holds classes; it can run code.
+        allow_pickle: make objects of classes in the file in earnest, which can run code; without it they are skipped.
 
     Returns:
         The policy in eval mode, ready for `ganglion.export`.
@@ -122,6 +122,7 @@ def load(
 
 def _state_dict(document: Any, path: str, entry: str | None) -> dict[str, Tensor]:
     if not isinstance(document, Mapping):
+        refuse_stand_ins(document, f"'{path}'")
         raise ArtifactError(
             f"'{path}' holds a {type(document).__name__}; expected what torch.save(actor.state_dict()) writes"
         )
@@ -132,6 +133,7 @@ def _state_dict(document: Any, path: str, entry: str | None) -> dict[str, Tensor
     elif not _is_state_dict(document):
         found = [name for name, value in document.items() if _is_state_dict(value)]
         if len(found) != 1:
+            refuse_stand_ins(document, f"'{path}'")
             raise ArtifactError(
                 f"'{path}' has the entries {_names(document)}, of which {found or 'none'} are state dictionaries; name "
                 "the actor's: entry=..."
