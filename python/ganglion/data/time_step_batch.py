@@ -117,7 +117,8 @@ class TimeStepBatch:
 
         Args:
             env_spec: the spec of the environment, or None.
-            ts_samples: dictionaries with the keys of `to_time_step_list`; each may hold several steps.
+            ts_samples: dictionaries with the keys of `to_time_step_list`; each may hold several steps. For
+                `next_observations` the name on garage's page, `next_observation`, is taken as well.
 
         Raises:
             ValueError: there is no dictionary, a key is missing, or the fields do not fit.
@@ -182,8 +183,15 @@ def joined_samples(owner: str, ts_samples: Sequence[Mapping[str, Any]]) -> dict[
     """
     if not ts_samples:
         raise ValueError(f"{owner}.from_time_step_list: no dictionary, expected at least one")
+    ts_samples = [_named_alike(sample) for sample in ts_samples]
     for index, sample in enumerate(ts_samples):
         if missing := [name for name in _STEP_FIELDS if name not in sample]:
             raise ValueError(f"{owner}.from_time_step_list: dictionary {index} lacks {', '.join(missing)}")
     label = f"{owner}.from_time_step_list: "
     return {name: join(label + name, [sample[name] for sample in ts_samples]) for name in _STEP_FIELDS}
+
+
+def _named_alike(sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "next_observations" in sample or "next_observation" not in sample:
+        return sample
+    return {**sample, "next_observations": sample["next_observation"]}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import inspect
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ class Environment(abc.ABC):
     @abc.abstractmethod
     def reset(self, *, seed: int | None = None) -> tuple[Any, Mapping[str, Any]]:
         """Begins an episode.
+
+        An environment of your own may leave `seed` out, as garage's do: `reset(self)`. It is then never given one, and
+        whoever wants to seed it is warned that its episodes cannot be had again; see `reset_environment`.
 
         Args:
             seed: seed of the environment's random numbers; None goes on with those it has.
@@ -105,6 +110,30 @@ class Environment(abc.ABC):
             self.close()
 
 
+def reset_environment(env: Environment, seed: int | None = None) -> tuple[Any, Mapping[str, Any]]:
+    """Calls `reset` of an environment, with the seed if there is one and the environment takes one.
+
+    Warns:
+        UserWarning: there is a seed, and `reset` has no such argument.
+    """
+    if seed is None:
+        return env.reset()
+    if _takes_seed(env):
+        return env.reset(seed=seed)
+    warnings.warn(
+        f"{type(env).__name__}.reset() takes no seed, so its episodes cannot be had again from one; write "
+        "reset(self, *, seed=None)",
+        UserWarning,
+        stacklevel=3,
+    )
+    return env.reset()
+
+
+def _takes_seed(env: Environment) -> bool:
+    parameters = inspect.signature(env.reset).parameters.values()
+    return any(one.name == "seed" or one.kind is one.VAR_KEYWORD for one in parameters)
+
+
 class Wrapper(Environment):
     """An environment around another one. What a subclass does not define is looked up in the wrapped one.
 
@@ -141,7 +170,7 @@ class Wrapper(Environment):
 
     def reset(self, *, seed: int | None = None) -> tuple[Any, Mapping[str, Any]]:
         """Begins an episode, see `Environment.reset`."""
-        return self._env.reset(seed=seed)
+        return reset_environment(self._env, seed)
 
     def step(self, action: Any) -> EnvStep:
         """Takes one step, see `Environment.step`."""

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from ganglion.data import EnvSpec
-from ganglion.envs.environment import Environment
+from ganglion.envs.environment import Environment, reset_environment
 from ganglion.envs.fitting import check_action, checked_reward
 from ganglion.envs.gym_environment import episode_limit
 
@@ -262,7 +262,7 @@ class EnvironmentForGymnasium(gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begins an episode; options are not used."""
         del options
-        observation, episode_info = self.environment.reset(seed=seed)
+        observation, episode_info = reset_environment(self.environment, seed)
         return observation, dict(episode_info)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

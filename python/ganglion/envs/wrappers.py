@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from ganglion.data import EnvSpec, EnvStep
-from ganglion.envs.environment import Environment, Wrapper
+from ganglion.envs.environment import Environment, Wrapper, reset_environment
 from ganglion.envs.gym_environment import as_environment
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class MaskObservation(Wrapper):
 
     def reset(self, *, seed: int | None = None) -> tuple[Any, Mapping[str, Any]]:
         """Begins an episode, see `Environment.reset`."""
-        observation, episode_info = self._env.reset(seed=seed)
+        observation, episode_info = reset_environment(self._env, seed)
         return observation[self._keep], episode_info
 
     def step(self, action: Any) -> EnvStep:

@@ -63,6 +63,7 @@ from ganglion.policies.tf_agents.networks import (
 from ganglion.policies.tf_agents.specs import (
     ActorStepType,
     ActorTimeStep,
+    ActorTrajectory,
     ArraySpec,
     BoundedArraySpec,
     PolicyInfo,
@@ -86,6 +87,7 @@ __all__ = [
     "ActorRnnNetwork",
     "ActorStepType",
     "ActorTimeStep",
+    "ActorTrajectory",
     "ArraySpec",
     "BoundedArraySpec",
     "CategoricalProjection",

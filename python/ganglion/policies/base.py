@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
@@ -27,12 +27,12 @@ class TrainablePolicy(nn.Module):
     """A trainable map from observations to actions.
 
     Args:
-        env_spec: spaces of the environment.
+        spec: spaces of the environment.
         use_cuda: put the policy on the CUDA device; without one, a warning is given and the CPU is used. A sub-class
             calls `_place()` once it has created its parameters.
 
     Raises:
-        TypeError: `env_spec` is no `EnvSpec`, or `use_cuda` is no bool.
+        TypeError: `spec` is no `EnvSpec`, or `use_cuda` is no bool.
     """
 
     name: str = "policy"
@@ -40,16 +40,16 @@ class TrainablePolicy(nn.Module):
     is_recurrent: bool = False
     """Whether the policy has a hidden state."""
 
-    def __init__(self, env_spec: EnvSpec, use_cuda: bool = False) -> None:
+    def __init__(self, spec: EnvSpec, use_cuda: bool = False) -> None:
         super().__init__()
-        if not isinstance(env_spec, EnvSpec):
-            raise TypeError(f"{type(self).__name__}: the spec must be an EnvSpec, not {type(env_spec).__name__}")
+        if not isinstance(spec, EnvSpec):
+            raise TypeError(f"{type(self).__name__}: the spec must be an EnvSpec, not {type(spec).__name__}")
         if type(use_cuda) is not bool:
             raise TypeError(f"{type(self).__name__}: use_cuda must be a bool, not {type(use_cuda).__name__}")
         if use_cuda and not torch.cuda.is_available():
             warnings.warn("use_cuda is set but torch finds no CUDA device; the policy stays on the CPU", stacklevel=2)
             use_cuda = False
-        self.env_spec = env_spec
+        self.env_spec = spec
         self._use_cuda = use_cuda
 
     @property
@@ -139,7 +139,7 @@ class TrainablePolicy(nn.Module):
         return [chunk.view_as(param) for chunk, param in zip(chunks, self.parameters(), strict=True)]
 
 
-class RecurrentPolicy(TrainablePolicy):
+class RecurrentPolicy(TrainablePolicy, ABC):
     """A policy with a hidden state that the caller keeps: `(observation, hidden) -> (action, new hidden)`.
 
     The hidden state is one flat vector, `[hidden_size]` or `[batch, hidden_size]`; `state_layout` names its slices.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ KERAS_EPSILON = 1e-3
 """Default of Keras' `LayerNormalization`, which garage's perceptrons use."""
 
 
-class Core(nn.Module):
+class Core(nn.Module, ABC):
     """Maps an input `[batch, input_size]` and a memory, a tuple of `[batch, n]`, to features and the next memory."""
 
     output_size: int

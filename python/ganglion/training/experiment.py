@@ -76,11 +76,12 @@ class _Options:
 
 
 @overload
-def wrap_experiment(function: Callable[..., _Result], /) -> Callable[..., _Result]: ...
+def wrap_experiment(function: Callable[..., _Result]) -> Callable[..., _Result]: ...
 
 
 @overload
 def wrap_experiment(
+    function: None = None,
     *,
     log_dir: str | os.PathLike[str] | None = None,
     prefix: str = "experiment",
@@ -94,7 +95,7 @@ def wrap_experiment(
 ) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]: ...
 
 
-def wrap_experiment(*functions: Any, **options: Any) -> Any:
+def wrap_experiment(function: Any = None, **options: Any) -> Any:
     """Makes an experiment of a function, with or without options: `@wrap_experiment`, `@wrap_experiment(name="x")`.
 
     Every call makes a folder, `<working directory>/data/local/<prefix>/<name>`, and hands the function an
@@ -105,7 +106,7 @@ def wrap_experiment(*functions: Any, **options: Any) -> Any:
     The experiment takes keyword arguments only. One mapping may stand before them: options for that call alone.
 
     Args:
-        *functions: the function; absent when options are given.
+        function: the function; None when options are given.
         **options: by name:
 
             * `log_dir`: the folder, relative to the working directory or absolute; `prefix`, `name` and
@@ -125,9 +126,7 @@ def wrap_experiment(*functions: Any, **options: Any) -> Any:
             is called, a positional argument.
     """
     settings = _Options().replaced(options)
-    if not functions:
-        return functools.partial(_decorate, settings)
-    return _decorate(settings, *functions)
+    return functools.partial(_decorate, settings) if function is None else _decorate(settings, function)
 
 
 def _decorate(settings: _Options, *functions: Any, **others: Any) -> Callable[..., Any]:

@@ -46,7 +46,7 @@ class Trainer:
 
     Args:
         snapshot_config: the `ctxt` of `wrap_experiment`, or anything that has `snapshot_dir`, `snapshot_mode` and
-            `snapshot_gap`.
+            `snapshot_gap`; None for the defaults of `Snapshotter`: the last snapshot, in `data/local/experiment`.
         allow_pickle: let snapshots also hold the algorithm and the environment as a pickle, so that
             `restore(folder, allow_pickle=True)` makes them. Without that, snapshots hold data only.
         keep_policy: let snapshots also hold the policy, so that `load_policy` and `ganglion export` build it without
@@ -64,15 +64,13 @@ class Trainer:
 
     def __init__(
         self,
-        snapshot_config: Any,
+        snapshot_config: Any = None,
         *,
         allow_pickle: bool = False,
         keep_policy: bool = True,
         progress: bool | None = None,
     ) -> None:
-        self._snapshotter = Snapshotter(
-            snapshot_config.snapshot_dir, snapshot_config.snapshot_mode, snapshot_config.snapshot_gap
-        )
+        self._snapshotter = _snapshotter(snapshot_config)
         self._logger: ExperimentLogger = getattr(snapshot_config, "logger", None) or ExperimentLogger()
         self._allow_pickle = allow_pickle
         self._keep_policy = keep_policy
@@ -199,7 +197,11 @@ class Trainer:
                     self._end_epoch(epoch, args)
 
     def obtain_episodes(
-        self, itr: int, batch_size: int | None = None, agent_update: Mapping[str, Any] | None = None
+        self,
+        itr: int,
+        batch_size: int | None = None,
+        agent_update: Mapping[str, Any] | None = None,
+        env_update: None = None,
     ) -> EpisodeBatch:
         """Gets new episodes of the policy as it is now.
 
@@ -207,12 +209,18 @@ class Trainer:
             itr: number of the iteration, for the log.
             batch_size: least number of steps; None for that of `train`.
             agent_update: weights to run; None for those of the algorithm's `exploration_policy`, or else `policy`.
+            env_update: only None, in its place in garage's signature: tasks come from the factory of the environments.
 
         Raises:
             NotSetupError: called outside of `train` and `resume`.
-            ValueError: there is no sampler, no batch size, or no policy.
+            ValueError: there is no sampler, no batch size, or no policy; or there is an `env_update`.
             TrainingError: an action, observation or reward is not finite.
         """
+        if env_update is not None:
+            raise ValueError(
+                "env_update: environments are not changed from here; let the factory that the sampler was given make "
+                "them for their tasks"
+            )
         if self._sampler is None:
             raise ValueError(
                 "there is no sampler to obtain episodes from; give one to setup(algo, env, sampler), or give the "
@@ -238,10 +246,14 @@ class Trainer:
         return episodes
 
     def obtain_samples(
-        self, itr: int, batch_size: int | None = None, agent_update: Mapping[str, Any] | None = None
+        self,
+        itr: int,
+        batch_size: int | None = None,
+        agent_update: Mapping[str, Any] | None = None,
+        env_update: None = None,
     ) -> list[dict[str, Any]]:
         """Gets new episodes as `obtain_episodes` does, one dictionary each; see `EpisodeBatch.to_list`."""
-        return self.obtain_episodes(itr, batch_size, agent_update).to_list()
+        return self.obtain_episodes(itr, batch_size, agent_update, env_update).to_list()
 
     def save(self, epoch: int) -> None:
         """Writes the snapshot of an epoch, if the snapshot mode asks for one.
@@ -459,6 +471,12 @@ class Trainer:
         show_episode(self.get_env_copy(), _policy(self._algo))
         if pause:
             input("Press Enter to go on ")
+
+
+def _snapshotter(config: Any) -> Snapshotter:
+    if config is None:
+        return Snapshotter()
+    return Snapshotter(config.snapshot_dir, config.snapshot_mode, config.snapshot_gap)
 
 
 def _policy(algo: Any) -> Any:

@@ -284,3 +284,15 @@ def test_batches_say_what_they_are_in_one_line() -> None:
     assert repr(episodes()).startswith("EpisodeBatch(3 episodes, 6 steps, EnvSpec(")
     assert repr(steps()).startswith("TimeStepBatch(6 steps, EnvSpec(")
     assert "\n" not in repr(episodes())
+
+
+@pytest.mark.parametrize("cls", [TimeStepBatch, EpisodeBatch])
+def test_the_page_calls_next_observations_by_one(cls: type[TimeStepBatch]) -> None:
+    samples = episodes().to_time_step_list()
+    renamed = [{**sample, "next_observation": sample["next_observations"]} for sample in samples]
+    for sample in renamed:
+        del sample["next_observations"]
+    assert_equal(cls.from_time_step_list(spec(), renamed), cls.from_time_step_list(spec(), samples))
+    del renamed[1]["next_observation"]
+    with pytest.raises(ValueError, match="dictionary 1 lacks next_observations"):
+        cls.from_time_step_list(spec(), renamed)

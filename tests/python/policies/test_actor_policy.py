@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,9 @@ from actor_cases import (
 )
 from torch import nn
 
+from ganglion import load
+from ganglion.errors import GanglionError
+from ganglion.export import export
 from ganglion.policies.tf_agents.actor import ActorPolicy
 from ganglion.policies.tf_agents.heads import CategoricalProjection, NormalProjection, TanhProjection
 from ganglion.policies.tf_agents.networks import (
@@ -38,6 +42,7 @@ from ganglion.policies.tf_agents.networks import (
 from ganglion.policies.tf_agents.recurrence import RecurrentLayers
 from ganglion.policies.tf_agents.specs import (
     ActorTimeStep,
+    ActorTrajectory,
     ArraySpec,
     BoundedArraySpec,
     PolicyInfo,
@@ -57,9 +62,14 @@ DECISIONS = {
 OTHERWISE = {
     "ctor.time_step_spec_not_timestep": "ValueError, as the base class documents, not AttributeError by accident",
     "action_shape_mismatch_not_detected": "ValueError: a wrong shape never gets through",
-    "no_super_init": "torch.nn.Module itself refuses: AttributeError, not RuntimeError",
 }
-OTHER_ISSUE = {name for name in FACTS if name.startswith("policy_saver.")}
+DIFFERENCES = Path(__file__).parents[3] / "docs" / "DIFFERENCES.md"
+SAVER = {
+    "policy_saver.train_step_not_variable": "PolicySaver: train_step",
+    "policy_saver.names_required": "PolicySaver: names of inputs and outputs",
+    "policy_saver.rnn_action_without_state": "PolicySaver: the state",
+}
+"""Facts without a counterpart, each with its row in DIFFERENCES.md."""
 
 
 class Free(ActorNetwork):
@@ -91,13 +101,11 @@ def fact(name: str) -> Any:
 def test_every_fact_is_accounted_for() -> None:
     source = inspect.getsource(inspect.getmodule(fact))  # type: ignore[arg-type]
     shown = set(re.findall(r'(?:fact\(|FACTS\[)"([^"]+)"', source))
-    shown |= {f"update.{case}" for case in UPDATES} | {f"update.batchnorm.{case}" for case in BATCHNORM}
-    shown |= (
-        {f"update.{case}" for case in BAD_TAUS} | set(REFUSED) | {"constraint_splitter.create_variables_fails_or_masks"}
-    )
+    shown |= {*UPDATES, *BATCHNORM, *BAD_TAUS, *REFUSED, "constraint_splitter.create_variables_fails_or_masks"}
     assert len(FACTS) == 61
-    assert set(FACTS) == shown | set(DECISIONS) | set(OTHERWISE) | OTHER_ISSUE
-    assert not (set(DECISIONS) | set(OTHERWISE)) & OTHER_ISSUE
+    assert set(FACTS) == shown | set(DECISIONS) | set(OTHERWISE) | set(SAVER)
+    rows = DIFFERENCES.read_text(encoding="utf-8")
+    assert all(f"| {row} |" in rows for row in SAVER.values())
 
 
 # --- construction ---
@@ -226,12 +234,95 @@ def test_where_we_do_otherwise() -> None:
     with pytest.raises(ValueError, match=r"\(4,\) in front, the time step has \(3,\)"):
         policy.action(time_step(observed()))
 
-    class NoSuper(ActorPolicy):
-        def __init__(self) -> None:
-            pass
 
-    with pytest.raises(AttributeError):
-        NoSuper().action(time_step(observed()))
+class NoSuper(ActorPolicy):
+    """As people forget it; `also` is what a constructor may do nevertheless."""
+
+    def __init__(self, also: Any = None) -> None:
+        if also is not None:
+            also(self)
+
+
+@pytest.mark.parametrize("also", [None, nn.Module.__init__])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda policy: policy.action(time_step(observed())),
+        lambda policy: policy.distribution(time_step(observed())),
+        lambda policy: policy.get_initial_state(3),
+        lambda policy: policy.update(recurrent()),
+        lambda policy: policy.variables(),
+        lambda policy: policy.trainable_variables,
+        lambda policy: policy.policy_step_spec,
+        lambda policy: policy.trajectory_spec,
+    ],
+)
+def test_a_constructor_that_does_not_call_super(use: Any, also: Any) -> None:
+    assert FACTS["no_super_init"]["error_type"] == "RuntimeError"
+    with pytest.raises(RuntimeError, match=r"NoSuper is not complete: call super\(\).__init__\(\)"):
+        use(NoSuper(also))
+
+
+def test_specs_of_what_is_recorded() -> None:
+    policy = recurrent(emit_log_probability=True)
+    step = policy.policy_step_spec
+    assert step == PolicyStep(policy.action_spec, policy.policy_state_spec, policy.info_spec)
+    times = policy.time_step_spec
+    assert policy.trajectory_spec == policy.collect_data_spec
+    assert policy.trajectory_spec == ActorTrajectory(
+        times.step_type, times.observation, step.action, step.info, times.step_type, times.reward, times.discount
+    )
+    # The names, in their order, of TF-Agents' own tuple.
+    fields = "step_type observation action policy_info next_step_type reward discount"
+    assert ActorTrajectory._fields == tuple(fields.split())
+
+
+def test_variables_by_what_training_may_change() -> None:
+    policy = policy_of(Normalised())
+    trained = {id(one) for one in policy.trainable_variables}
+    others = {id(one) for one in policy.non_trainable_variables}
+    assert trained == {id(one) for one in policy.parameters()}
+    assert trained | others == {id(one) for one in policy.variables()}
+    assert not trained & others
+
+
+def test_the_name_is_the_tenth_argument() -> None:
+    network = rnn_network()
+    arguments = ((), (), None, True, False, None, "walker")
+    assert ActorPolicy(time_step_spec(OBSERVATION), ACTION, network, *arguments).name == "walker"
+
+
+# --- what `PolicySaver` is there: a file ---
+
+
+def test_a_written_policy_gives_the_same(tmp_path: Path) -> None:
+    policy, path = shaken(recurrent()), tmp_path / "policy.ganglion"
+    export(policy, path, batch=3)
+    pilot, state, same = load(path), policy.get_initial_state(3), True
+    for _ in range(4):
+        step = time_step(observed())
+        expected, state, _ = policy.distribution(step, state)
+        same &= bool(torch.allclose(torch.from_numpy(pilot.step(step.observation.numpy())), expected.mean, atol=1e-5))
+    assert same is fact("policy_saver.roundtrip")["equal"]
+
+
+def test_what_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "policy.ganglion"
+    policy = recurrent()
+    wrong: Any = {"a": 1}
+    for name, error, write in (
+        (FACTS["policy_saver.bad_batch_size"], GanglionError, lambda: export(policy, path, batch=0)),
+        (FACTS["policy_saver.not_policy"], TypeError, lambda: export(3, path)),  # type: ignore[arg-type]
+        (
+            FACTS["policy_saver.metadata_not_variable"],
+            GanglionError,
+            lambda: export(policy, path, contract=policy.contract(provenance=wrong)),
+        ),
+    ):
+        assert not name["ok"]
+        with pytest.raises(error):
+            write()
+        assert not path.exists()
 
 
 def test_without_validation_other_dtypes_get_through() -> None:
@@ -576,18 +667,22 @@ def test_training_flag() -> None:
 # --- update ---
 
 UPDATES = {
-    "tau1.0": {"tau": 1.0},
-    "tau0.25": {"tau": 0.25},
-    "tau0.0": {"tau": 0.0},
-    "sorted": {"sort_variables_by_name": True},
+    "update.tau1.0": {"tau": 1.0},
+    "update.tau0.25": {"tau": 0.25},
+    "update.tau0.0": {"tau": 0.0},
+    "update.sorted": {"sort_variables_by_name": True},
 }
-BAD_TAUS = {"tau-0.1": {"tau": -0.1}, "tau1.5": {"tau": 1.5}, "tau_non_trainable2": {"tau_non_trainable": 2.0}}
+BAD_TAUS = {
+    "update.tau-0.1": {"tau": -0.1},
+    "update.tau1.5": {"tau": 1.5},
+    "update.tau_non_trainable2": {"tau_non_trainable": 2.0},
+}
 BATCHNORM = {
-    "tau0.25.tntNone": (0.25, None),
-    "tau0.25.tnt1.0": (0.25, 1.0),
-    "tau0.25.tnt0.0": (0.25, 0.0),
-    "tau0.0.tnt1.0": (0.0, 1.0),
-    "tau1.0.tnt0.5": (1.0, 0.5),
+    "update.batchnorm.tau0.25.tntNone": (0.25, None),
+    "update.batchnorm.tau0.25.tnt1.0": (0.25, 1.0),
+    "update.batchnorm.tau0.25.tnt0.0": (0.25, 0.0),
+    "update.batchnorm.tau0.0.tnt1.0": (0.0, 1.0),
+    "update.batchnorm.tau1.0.tnt0.5": (1.0, 0.5),
 }
 
 
@@ -600,7 +695,7 @@ def test_update(case: str) -> None:
     source, target = shaken(recurrent()), shaken(recurrent())
     theirs, before = snapshot(source), snapshot(target)
     target.update(source, **UPDATES[case])
-    recorded, tau = fact(f"update.{case}"), UPDATES[case].get("tau", 1.0)
+    recorded, tau = fact(case), UPDATES[case].get("tau", 1.0)
     assert recorded["matches_formula"]
     for old, new, now in zip(before, theirs, target.variables(), strict=True):
         torch.testing.assert_close(now.detach(), (1.0 - tau) * old + tau * new)
@@ -617,7 +712,7 @@ def test_update_of_what_is_not_trained(case: str) -> None:
             variable.detach().fill_(value)
     tau, tau_non_trainable = BATCHNORM[case]
     target.update(source, tau, tau_non_trainable)
-    recorded = fact(f"update.batchnorm.{case}")
+    recorded = fact(case)
     trained = {float(parameter.detach().unique()) for parameter in target.parameters()}
     buffers = {
         float(b.unique()) for name, b in target.named_buffers() if name.endswith(("running_mean", "running_var"))
@@ -629,7 +724,7 @@ def test_update_of_what_is_not_trained(case: str) -> None:
 
 @pytest.mark.parametrize("case", BAD_TAUS)
 def test_update_refuses_fractions_out_of_range(case: str) -> None:
-    assert FACTS[f"update.{case}"]["error_type"] == "ValueError"
+    assert FACTS[case]["error_type"] == "ValueError"
     with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
         recurrent().update(recurrent(), **BAD_TAUS[case])
     with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):

@@ -101,8 +101,8 @@ def policies():
         ),
         "garage": GaussianGRUPolicy(
             SPEC,
-            "a name",
             4,
+            "a name",
             hidden_nonlinearity=nn.ELU(0.5),
             recurrent_nonlinearity=torch.special.expit,
             hidden_state_init=lambda x: nn.init.constant_(x, 0.5),

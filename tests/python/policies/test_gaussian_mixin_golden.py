@@ -154,6 +154,22 @@ def test_warp(name: str, feed) -> None:
     assert_close(model.get_entropy(), expected)
 
 
+def test_every_fact_is_one_of_a_test() -> None:
+    here = {
+        "torch_mixin_unbounded_clip",
+        "reduction=max",
+        "unbatched log_prob shape (sum)",
+        "unbatched entropy shape",
+        "none log_prob shape",
+        "taken_actions=None",
+        "outputs keys",
+    }
+    # What the memory of PPO holds is in the meta data of its own file, too: test_models_golden.py.
+    stored = json.loads(str(np.load(GOLDEN / "torch_ppo_rnn_stored_states.npz")["meta"]))
+    assert set(FACTS) == here | {"PPO_RNN stored states"}
+    assert FACTS["PPO_RNN stored states"].items() <= stored.items()
+
+
 def test_facts_of_the_original() -> None:
     space = gymnasium.spaces.Box(*(np.float32(limit) for limit in LIMITS["bounded"]))
     one = GivenGaussian(torch.zeros(3), torch.zeros(3), space)

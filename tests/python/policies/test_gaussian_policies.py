@@ -695,3 +695,31 @@ def test_sampling_leaves_no_graph_behind() -> None:
     policy = started(small(GaussianLSTMPolicy, hidden_state_init_trainable=True))
     assert not policy._state.requires_grad
     copy.deepcopy(policy)
+
+
+# --- what the page says of the class ---
+
+
+@every_recurrent_class
+def test_size_and_name_stand_in_the_order_of_the_page(cls: type[GaussianPolicy]) -> None:
+    policy = cls(box_spec(), 6, "walker")
+    assert (policy.core.output_size, policy.name) == (6, "walker")
+    with pytest.raises(TypeError, match="name must be a string, not 6"):
+        cls(box_spec(), "walker", 6)
+
+
+@every_class
+def test_the_distribution_is_that_of_the_last_actions(cls: type[GaussianPolicy]) -> None:
+    policy = small(cls)
+    assert policy.distribution is None
+    policy.reset([True, True])
+    _, infos = policy.get_actions(observations(2, 4))
+    assert policy.distribution.mean.tolist() == infos["mean"].tolist()
+    assert policy.distribution.log_prob(torch.zeros(2, 2)).shape == (2,)
+    built = policy.build(torch.from_numpy(observations(2, 3, 6)), name="again")
+    assert policy.distribution is built.dist
+    # It hangs on a graph, which must neither keep a policy from being copied nor travel with it.
+    policy.distribution.entropy().sum().backward()
+    for other in (copy.deepcopy(policy), pickle.loads(pickle.dumps(policy)), policy.clone("other")):
+        assert other.distribution is None
+    assert policy.distribution is built.dist

@@ -1,4 +1,4 @@
-"""Two-headed, ADN and neural field policies against recorded behaviour of the original (Pyrado), case by case."""
+"""All policies of Pyrado against recorded behaviour of the original, case by case."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import torch
 from pyrado_golden import BEHAVIOUR
 
 from ganglion.data.env_spec import EnvSpec
+from ganglion.policies.base import TrainablePolicy
 from ganglion.policies.pyrado import adn
 from ganglion.policies.pyrado.adn import ADNPolicy, pd_capacity_21, pd_cubic, pd_linear
 from ganglion.policies.pyrado.indi_nonlin import IndiNonlinLayer
 from ganglion.policies.pyrado.neural_field import NFPolicy
+from ganglion.policies.pyrado.rnn import GRUPolicy, LSTMPolicy, RNNPolicy, RNNPolicyBase
 from ganglion.policies.pyrado.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy
+from ganglion.policies.recurrent_layers import default_pack_hidden, default_unpack_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +100,54 @@ def mode_after_evaluate(policy):
     return policy.training
 
 
+def initial_shapes():
+    policies = RNNPolicy(SPEC_2, 8, 1), LSTMPolicy(SPEC_2, 8, 1)
+    return shapes(*(policy.init_hidden(count) for policy in policies for count in (None, 3)))
+
+
+def on_the_cpu():
+    # Whatever this machine has: CUDA must look as if it were missing.
+    with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="stays on the CPU"):
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        return GRUPolicy(SPEC_2, 8, 1, use_cuda=True).device
+
+
+def counted_parameters():
+    policy = RNNPolicy(SPEC_2, 4, 1)
+    policy.init_param(torch.arange(float(policy.num_param)))
+    values = [value.flatten() for value in policy.parameters()]
+    return [values[0][0].item(), values[-1][-1].item(), [name for name, _ in policy.named_parameters()]]
+
+
+def set_three_parameters() -> None:
+    GRUPolicy(SPEC_2, 4, 1).param_values = torch.zeros(3)
+
+
+def packed_states():
+    hidden = torch.arange(24.0).reshape(2, 3, 4)
+    packed = default_pack_hidden(hidden, 2, 4, 3)
+    return {"packed": packed.tolist(), "roundtrip": torch.equal(default_unpack_hidden(packed, 2, 4, 3), hidden)}
+
+
+def packed_lstm_states():
+    policy, h = LSTMPolicy(SPEC_2, 4, 2), torch.arange(24.0).reshape(2, 3, 4)
+    packed = policy._pack_hidden((h, h + 100.0), 3)
+    pairs = zip(policy._unpack_hidden(packed, 3), (h, h + 100.0), strict=True)
+    return {"packed": packed.tolist(), "roundtrip": all(torch.equal(one, other) for one, other in pairs)}
+
+
+def lstm_initialisation():
+    """Whether weights, and the random state behind them, are those of torch's own layers from the same seed."""
+    torch.manual_seed(3)
+    policy = LSTMPolicy(SPEC_2, 4, 1)
+    after = torch.get_rng_state()
+    torch.manual_seed(3)
+    lstm, linear = torch.nn.LSTM(4, 4), torch.nn.Linear(4, 2)
+    plain = torch.cat([param.detach().flatten() for layer in (lstm, linear) for param in layer.parameters()])
+    same = torch.equal(policy.param_values, plain)
+    return {"weights_equal_plain_torch": same, "rng_equal": torch.equal(torch.get_rng_state(), after)}
+
+
 def indi_nonlin(x, count=3):
     layer = IndiNonlinLayer(3, [torch.sigmoid, torch.tanh, torch.relu][:count], bias=True)
     return layer(x).requires_grad, list(layer(x).shape)
@@ -118,11 +169,72 @@ SAME: dict[str, Callable] = {
     ],
     "script_float64_default.adn": lambda: scripted(an_adn()),
     "script_float64_default.nf": lambda: scripted(an_nf()),
-    **{f"dyn.{name}": lambda name=name: dynamics(name) for name in dir(adn) if name.startswith("pd_")},
+    "script_float64_default.gru": lambda: scripted(GRUPolicy(SPEC_2, 8, 1)),
+    "script_float64_default.lstm": lambda: scripted(LSTMPolicy(SPEC_2, 8, 1)),
+    "init_hidden.rnn": initial_shapes,
+    "init_hidden.batch_size_0": lambda: list(RNNPolicy(SPEC_2, 8, 1).init_hidden(0).shape),
+    "forward.float64_hidden_float32_obs.rnn": lambda: str(
+        RNNPolicy(SPEC_2, 8, 1)(torch.rand(4), torch.rand(8).double())[0].dtype
+    ),
+    "forward.batch0.gru": lambda: shapes(*GRUPolicy(SPEC_2, 8, 1)(torch.rand(0, 4))),
+    "ctor.use_cuda_true_on_cpu": on_the_cpu,
+    "gru.gradient_through_hidden_missing": lambda: no_gradient_through_hidden(GRUPolicy(SPEC_2, 3, 1)),
+    "init_param.values": counted_parameters,
+    "pack_hidden.default_batched": packed_states,
+    "pack_hidden.lstm_batched": packed_lstm_states,
+    "lstm.init_rng_consumption": lstm_initialisation,
+    "reset.default": lambda: LSTMPolicy(SPEC_2, 8, 1).reset(),
+    "dyn.pd_linear": lambda: dynamics("pd_linear"),
+    "dyn.pd_cubic": lambda: dynamics("pd_cubic"),
+    "dyn.pd_capacity_21": lambda: dynamics("pd_capacity_21"),
+    "dyn.pd_capacity_21_abs": lambda: dynamics("pd_capacity_21_abs"),
+    "dyn.pd_capacity_32": lambda: dynamics("pd_capacity_32"),
+    "dyn.pd_capacity_32_abs": lambda: dynamics("pd_capacity_32_abs"),
 }
 """Behaviour that is the same."""
 
 ERRORS: dict[str, tuple[Callable, type[Exception], str]] = {
+    "forward.obs3d.rnn": (lambda: RNNPolicy(SPEC_2, 8, 1)(torch.rand(1, 2, 4)), ValueError, "1 or 2 axes"),
+    "forward.hidden_wrong_size.rnn": (
+        lambda: RNNPolicy(SPEC_2, 8, 1)(torch.rand(4), torch.rand(5)),
+        ValueError,
+        r"\(5,\).*\(8,\)",
+    ),
+    "forward.hidden_1d_obs_2d.rnn": (
+        lambda: RNNPolicy(SPEC_2, 8, 1)(torch.rand(3, 4), torch.rand(8)),
+        ValueError,
+        r"\(8,\).*\(3, 8\)",
+    ),
+    "forward.hidden_2d_obs_1d.rnn": (
+        lambda: RNNPolicy(SPEC_2, 8, 1)(torch.rand(4), torch.rand(1, 8)),
+        ValueError,
+        r"\(1, 8\).*\(8,\)",
+    ),
+    "forward.hidden_2d_batch_mismatch.rnn": (
+        lambda: RNNPolicy(SPEC_2, 8, 1)(torch.rand(3, 4), torch.rand(2, 8)),
+        ValueError,
+        r"\(2, 8\).*\(3, 8\)",
+    ),
+    "forward.hidden_3d.rnn": (
+        lambda: RNNPolicy(SPEC_2, 8, 1)(torch.rand(3, 4), torch.rand(1, 3, 8)),
+        ValueError,
+        r"\(1, 3, 8\).*\(3, 8\)",
+    ),
+    "forward.hidden_3d.lstm": (
+        lambda: LSTMPolicy(SPEC_2, 8, 1)(torch.rand(3, 4), torch.rand(1, 3, 16)),
+        ValueError,
+        r"\(1, 3, 16\).*\(3, 16\)",
+    ),
+    "ctor.spec_not_envspec": (lambda: GRUPolicy((4, 2), 8, 1), TypeError, "EnvSpec, not tuple"),
+    "ctor.use_cuda_not_bool": (lambda: GRUPolicy(SPEC_2, 8, 1, use_cuda=1), TypeError, "use_cuda must be a bool"),
+    "ctor.base_rnn_type_none": (lambda: RNNPolicyBase(SPEC_2, 8, 1), TypeError, "LSTMPolicy"),
+    "ctor.rnn_bad_nonlin": (
+        lambda: RNNPolicy(SPEC_2, 8, 1, hidden_nonlin="sigmoid"),
+        ValueError,
+        "Select from 'tanh' or 'relu'",
+    ),
+    "param_values.set_wrong_shape": (set_three_parameters, ValueError, r"not \(3,\)"),
+    "policy.nonrecurrent_init_hidden": (lambda: TrainablePolicy(SPEC_2).init_hidden(), AttributeError, "not recurrent"),
     "forward.obs3d.adn": (lambda: an_adn()(torch.rand(1, 2, 4)), ValueError, "1 or 2 axes"),
     "forward.obs3d.nf": (lambda: an_nf()(torch.rand(1, 2, 4)), ValueError, "1 or 2 axes"),
     "forward.hidden_wrong_size.adn": (lambda: an_adn()(torch.rand(4), torch.rand(5)), ValueError, r"\(5,\).*\(3,\)"),
@@ -171,6 +283,21 @@ ERRORS: dict[str, tuple[Callable, type[Exception], str]] = {
 """Errors of the original that are errors here, with the classes and words of this house."""
 
 DEVIATIONS: dict[str, tuple[Callable, object, str]] = {
+    "forward.float64_obs.rnn": (
+        lambda: str(RNNPolicy(SPEC_2, 8, 1)(torch.rand(4).double())[0].dtype),
+        "torch.float32",
+        "float64 obs into float32 weights: cast to the parameters' dtype",
+    ),
+    "script.gru": (
+        lambda: scripted(GRUPolicy(SPEC_2, 8, 1)),
+        SCRIPTED | {"output_size": 2},
+        "float64 obs into float32 weights: cast",
+    ),
+    "script.lstm": (
+        lambda: scripted(LSTMPolicy(SPEC_2, 8, 1)),
+        SCRIPTED | {"output_size": 2},
+        "float64 obs into float32 weights: cast",
+    ),
     "forward.float64_obs.adn": (
         lambda: str(an_adn()(torch.rand(4).double())[0].dtype),
         "torch.float32",
@@ -289,20 +416,10 @@ DEVIATIONS: dict[str, tuple[Callable, object, str]] = {
 }
 """Behaviour that differs, what it is here, and the row of DECISIONS that says so."""
 
-ELSEWHERE = ("rnn", "gru", "lstm", "init_hidden.rnn", "init_hidden.batch_size_0", "ctor.spec_not_envspec",
-             "ctor.use_cuda_not_bool", "ctor.use_cuda_true_on_cpu", "ctor.base_rnn_type_none", "ctor.rnn_bad_nonlin",
-             "param_values.set_wrong_shape", "init_param.values", "lstm.init_rng_consumption", "reset.default",
-             "gru.gradient_through_hidden_missing", "pack_hidden.default_batched", "pack_hidden.lstm_batched",
-             "policy.nonrecurrent_init_hidden")  # fmt: skip
-"""Cases of the base class and of single-headed policies: `test_rnn_policies.py`. A suffix stands for its class."""
-
 
 def test_every_behaviour_case_is_accounted_for() -> None:
-    here = {*SAME, *ERRORS, *DEVIATIONS}
-    assert len(here) == len(SAME) + len(ERRORS) + len(DEVIATIONS)
-    left = {name for name in BEHAVIOUR if name not in here}
-    assert here <= BEHAVIOUR.keys()
-    assert {name for name in left if name not in ELSEWHERE and name.split(".")[-1] not in ELSEWHERE} == set()
+    here = [*SAME, *ERRORS, *DEVIATIONS]
+    assert sorted(here) == sorted(BEHAVIOUR)
 
 
 @pytest.mark.filterwarnings("ignore")

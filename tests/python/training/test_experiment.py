@@ -152,3 +152,9 @@ def test_an_exception_puts_the_generators_back() -> None:
 def test_importing_costs_no_ray_and_no_tensorboard() -> None:
     code = "import sys, ganglion.training; sys.exit(any(name in sys.modules for name in ('ray', 'tensorboard')))"
     subprocess.run((sys.executable, "-c", code), check=True)
+
+
+@pytest.mark.usefixtures("cwd")
+def test_the_function_may_be_named() -> None:
+    experiment = wrap_experiment(function=lambda ctxt, seed=1: (ctxt.snapshot_mode, seed), archive_launch_repo=False)
+    assert experiment(seed=3) == ("last", 3)

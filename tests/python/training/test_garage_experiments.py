@@ -204,9 +204,37 @@ def test_archive(tmp_path) -> None:
     assert {"metadata": metadata, "archive": names, "warned": warned} == expected("wrap.archive")
 
 
-SNAPSHOTS = [name for name in CASES if name.startswith("snapshotter.") and ".gap" in name and CASES[name]["ok"]]
-REFUSED = [name for name in CASES if name.startswith("snapshotter.") and ".gap" in name and not CASES[name]["ok"]]
-LOADED = [name for name in CASES if name.startswith("snapshotter.load.")]
+SNAPSHOTS = [
+    "snapshotter.all.gap1",
+    "snapshotter.last.gap1",
+    "snapshotter.gap.gap2",
+    "snapshotter.gap_and_last.gap2",
+    "snapshotter.gap_overwrite.gap2",
+    "snapshotter.none.gap1",
+    "snapshotter.gap.gap1",
+    "snapshotter.none.gap5",
+    "snapshotter.all.gap3",
+]
+REFUSED = [
+    "snapshotter.bogus.gap1",
+    "snapshotter.last.gap2",
+    "snapshotter.gap_overwrite.gap1",
+]
+LOADED = [
+    "snapshotter.load.all.last",
+    "snapshotter.load.all.first",
+    "snapshotter.load.all.2",
+    "snapshotter.load.all.10",
+    "snapshotter.load.all.7",
+    "snapshotter.load.all.bogus",
+    "snapshotter.load.params_only.last",
+    "snapshotter.load.params_only.first",
+    "snapshotter.load.params_only.3",
+    "snapshotter.load.params_and_itr.last",
+    "snapshotter.load.params_and_itr.first",
+    "snapshotter.load.empty",
+    "snapshotter.load.foreign_pkl",
+]
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)

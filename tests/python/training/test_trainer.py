@@ -505,3 +505,18 @@ def test_policy_of_a_snapshot(tmp_path) -> None:
     trainer.train(1)
     with pytest.raises(ArtifactError, match="holds no policy that can be built without its algorithm"):
         load_policy(tmp_path)
+
+
+def test_without_a_context_the_snapshots_go_where_the_snapshotter_puts_them(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Trainer()
+    assert (tmp_path / "data" / "local" / "experiment").is_dir()
+
+
+def test_environments_are_not_changed_from_here(tmp_path) -> None:
+    trainer = Trainer(config(tmp_path))
+    for obtain in (trainer.obtain_episodes, trainer.obtain_samples):
+        with pytest.raises(ValueError, match="the factory that the sampler was given"):
+            obtain(0, 10, None, {"task": 1})
+        with pytest.raises(ValueError, match="no sampler"):
+            obtain(0, 10, env_update=None)

@@ -20,7 +20,7 @@ from ganglion.policies.dense import check_flags
 from ganglion.policies.kept import amend
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from typing_extensions import Self
@@ -91,6 +91,15 @@ class GaussianPolicy(RecurrentPolicy):
         self.name = name
         self.state_include_action = state_include_action
         self._state: Tensor | None = None
+        self._distribution: Independent[Normal] | None = None
+
+    @property
+    def distribution(self) -> Independent[Normal] | None:
+        """Diagonal Gaussian of the actions that `build` or `get_actions` saw last, with its graph; None before.
+
+        `log_prob` and `entropy` sum over the elements of an action. Copies and pickles of a policy begin without.
+        """
+        return self._distribution
 
     @property
     def input_dim(self) -> int:
@@ -157,16 +166,13 @@ class GaussianPolicy(RecurrentPolicy):
         new_hidden = torch.cat(state, -1) if state else hidden_rows
         return self._as_given(obs, (mean, log_std, new_hidden))
 
-    def distribution(self, mean: Tensor, log_std: Tensor) -> Independent[Normal]:
-        """Returns the diagonal Gaussian of outputs of this policy; `log_prob` and `entropy` sum over the action."""
-        return Independent(Normal(mean, log_std.exp()), 1)
-
-    def build(self, state_input: Tensor) -> GaussianSequence:
+    def build(self, state_input: Tensor, name: str | None = None) -> GaussianSequence:  # noqa: ARG002
         """Runs whole sequences from the initial state, with gradients through time.
 
         Args:
             state_input: `[N, T, input_dim]`: the observations, and behind each the action of the step before where
                 `state_include_action` is set (zeros at the first step).
+            name: unused: nothing here is part of a graph that needs names.
 
         Raises:
             TypeError: `state_input` is no tensor.
@@ -190,8 +196,9 @@ class GaussianPolicy(RecurrentPolicy):
         names = [slot.name for slot in self.core.state_layout]
         before = dict(zip(names, initial, strict=True))
         behind = {name: torch.stack(parts, 1) for name, parts in zip(names, zip(*states, strict=True), strict=True)}
+        self._distribution = Independent(Normal(mean, log_std.exp()), 1)
         return GaussianSequence(
-            self.distribution(mean, log_std),
+            self._distribution,
             mean,
             log_std,
             behind.get("h"),
@@ -226,8 +233,12 @@ class GaussianPolicy(RecurrentPolicy):
             flagged = torch.from_numpy(flags).to(initial.device).unsqueeze(1)
             self._state = torch.where(flagged, initial, match(self._state, initial))
 
-    def get_action(self, observation: Any) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        """Samples one action; `get_actions` for one observation, without the leading axis."""
+    def get_action(
+        self,
+        observation: Any,
+        episode_info: Mapping[str, Any] | None = None,  # noqa: ARG002  (the example on garage's page gives it)
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """Samples one action; `get_actions` for one observation, without the leading axis. No info is looked at."""
         actions, infos = self.get_actions([observation])
         return actions[0], {name: rows[0] for name, rows in infos.items()}
 
@@ -258,6 +269,7 @@ class GaussianPolicy(RecurrentPolicy):
                 f"observations have shape {tuple(rows.shape)}, but the last reset() was for {len(state)} environments"
             )
         mean, log_std, hidden = self(rows, state)
+        self._distribution = Independent(Normal(mean, log_std.exp()), 1)
         action = mean + log_std.exp() * torch.from_numpy(np.random.normal(size=tuple(mean.shape))).to(mean)
         self._state = self.with_applied_action(hidden, action)
         infos = {"mean": _array(mean), "log_std": _array(log_std)}
@@ -279,6 +291,10 @@ class GaussianPolicy(RecurrentPolicy):
         if not copy_parameters:
             other.init_param(None)
         return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A distribution may hang on the graph of its step, which can neither be copied nor pickled.
+        return {**vars(self), "_distribution": None}
 
     def _draw_param(self) -> None:
         self.core.reset_parameters()

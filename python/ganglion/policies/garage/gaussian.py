@@ -43,8 +43,8 @@ class GaussianLSTMPolicy(GaussianPolicy):
 
     Args:
         env_spec: spaces of the environment; the action space must be a `Box`.
-        name: name of the policy.
         hidden_dim: number of units.
+        name: name of the policy.
         hidden_nonlinearity: of candidate and cell output; None for linear in both places.
         hidden_w_init: draws the input weight `[4 hidden_dim, input_dim]`.
         hidden_b_init: draws the bias `[4 hidden_dim]`.
@@ -74,8 +74,8 @@ class GaussianLSTMPolicy(GaussianPolicy):
     def __init__(
         self,
         env_spec: EnvSpec,
-        name: str = "GaussianLSTMPolicy",
         hidden_dim: int = 32,
+        name: str = "GaussianLSTMPolicy",
         hidden_nonlinearity: Nonlinearity | None = torch.tanh,
         hidden_w_init: Initializer = nn.init.xavier_uniform_,
         hidden_b_init: Initializer = nn.init.zeros_,
@@ -138,8 +138,8 @@ class GaussianGRUPolicy(GaussianPolicy):
 
     Args:
         env_spec: spaces of the environment; the action space must be a `Box`.
-        name: name of the policy.
         hidden_dim: number of units.
+        name: name of the policy.
         hidden_nonlinearity: of the candidate; None for linear.
         hidden_w_init: draws the input weight `[3 hidden_dim, input_dim]`.
         hidden_b_init: draws each of the two biases `[3 hidden_dim]`.
@@ -164,8 +164,8 @@ class GaussianGRUPolicy(GaussianPolicy):
     def __init__(
         self,
         env_spec: EnvSpec,
-        name: str = "GaussianGRUPolicy",
         hidden_dim: int = 32,
+        name: str = "GaussianGRUPolicy",
         hidden_nonlinearity: Nonlinearity | None = torch.tanh,
         hidden_w_init: Initializer = nn.init.xavier_uniform_,
         hidden_b_init: Initializer = nn.init.zeros_,

@@ -30,9 +30,9 @@ class StatefulRecurrentNetwork(nn.Module):
     * `step(obs, hidden)` is the same function with the state outside; it touches nothing inside.
 
     Args:
-        policy: a `RecurrentPolicy`: `forward(obs, hidden) -> (action[, more outputs], hidden)` with a flat hidden
+        net: a `RecurrentPolicy`: `forward(obs, hidden) -> (action[, more outputs], hidden)` with a flat hidden
             vector, and the properties `hidden_size`, `input_specs` and `output_specs`.
-        initial_state: `[hidden_size]` values that `reset()` restores; `policy.init_hidden()` where not given.
+        initial_state: `[hidden_size]` values that `reset()` restores; `net.init_hidden()` where not given.
 
     Attributes:
         input_size: number of elements of an observation.
@@ -47,10 +47,10 @@ class StatefulRecurrentNetwork(nn.Module):
     hidden: Tensor
     initial_hidden: Tensor
 
-    def __init__(self, policy: nn.Module, initial_state: Sequence[float] | None = None) -> None:
+    def __init__(self, net: nn.Module, initial_state: Sequence[float] | None = None) -> None:
         super().__init__()
         with undisturbed():
-            prepared: Any = prepare(policy)
+            prepared: Any = prepare(net)
             if initial_state is None:
                 initial = prepared.init_hidden().detach().to("cpu", torch.float32).clone()
             else:

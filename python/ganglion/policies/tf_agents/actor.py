@@ -15,6 +15,7 @@ from ganglion.policies.tf_agents.nests import Nest, check_structure, flatten, is
 from ganglion.policies.tf_agents.specs import (
     ActorStepType,
     ActorTimeStep,
+    ActorTrajectory,
     ArraySpec,
     BoundedArraySpec,
     PolicyInfo,
@@ -64,17 +65,18 @@ class ActorPolicy(ActorStep):
         observation_and_action_constraint_splitter: cuts an observation into what the network gets and the mask of the
             allowed actions (not zero), for a single discrete action; see `KeySplitter`. The mask is the second input of
             an artifact.
+        name: name of the policy; that of the class in snake case if None.
         validate_args: check inputs and results against the specs.
         emit_log_probability: put the log probability of actions, before clipping, into the info of `action`, and that
             of the mode into an artifact, as its output `log_prob`; the runtime puts in that of an action it has drawn.
         automatic_state_reset: give rows at a FIRST step the initial state.
-        name: name of the policy; that of the class in snake case if None.
 
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: `time_step_spec` is no `ActorTimeStep`, `actor_network` no `ActorNetwork`, the parts do not fit each
             other, or a sub-class overrides a method that it must not.
         NotImplementedError: a splitter is given, but there is not exactly one action, or it is not discrete.
+        RuntimeError: by every method, where the constructor of a sub-class does not call this one.
     """
 
     def __init__(
@@ -88,11 +90,11 @@ class ActorPolicy(ActorStep):
         clip: bool = True,
         training: bool = False,
         observation_and_action_constraint_splitter: Splitter | None = None,
+        name: str | None = None,
         *,
         validate_args: bool = True,
         emit_log_probability: bool = False,
         automatic_state_reset: bool = True,
-        name: str | None = None,
     ) -> None:
         overridden = [method for method in _FINAL if getattr(type(self), method) is not getattr(ActorPolicy, method)]
         if overridden:
@@ -120,6 +122,42 @@ class ActorPolicy(ActorStep):
         self.automatic_state_reset = automatic_state_reset
         self.name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower() if name is None else name
         self.train(training)
+        self._is_made = True
+
+    @property
+    def policy_step_spec(self) -> PolicyStep:
+        """Specs of what `action` returns."""
+        self._check_made()
+        return PolicyStep(self.action_spec, self.policy_state_spec, self.info_spec)
+
+    @property
+    def trajectory_spec(self) -> ActorTrajectory:
+        """Specs of what is recorded when this policy acts in an environment."""
+        policy_step, step = self.policy_step_spec, self.time_step_spec
+        return ActorTrajectory(
+            step_type=step.step_type,
+            observation=step.observation,
+            action=policy_step.action,
+            policy_info=policy_step.info,
+            next_step_type=step.step_type,
+            reward=step.reward,
+            discount=step.discount,
+        )
+
+    @property
+    def collect_data_spec(self) -> ActorTrajectory:
+        """Specs of what is recorded for training: those of `trajectory_spec`."""
+        return self.trajectory_spec
+
+    @property
+    def trainable_variables(self) -> tuple[Tensor, ...]:
+        """All parameters that training may change; not copies."""
+        return tuple(one for one in self.variables() if one.requires_grad)
+
+    @property
+    def non_trainable_variables(self) -> tuple[Tensor, ...]:
+        """The other `variables`."""
+        return tuple(one for one in self.variables() if not one.requires_grad)
 
     def action(self, time_step: ActorTimeStep, policy_state: Nest = (), seed: int | None = None) -> PolicyStep:
         """Draws an action.
@@ -168,11 +206,13 @@ class ActorPolicy(ActorStep):
 
     def get_initial_state(self, batch_size: int | None) -> Nest:
         """Returns the initial state: zeros, with `[batch_size]` in front unless that is None."""
+        self._check_made()
         axes = () if batch_size is None else (batch_size,)
         return zeros(self.policy_state_spec, axes, self._reference().device)
 
     def variables(self) -> list[Tensor]:
         """Returns all parameters and saved buffers, statistics of the normaliser included; not copies."""
+        self._check_made()
         return list(self.state_dict(keep_vars=True).values())
 
     @torch.no_grad()
@@ -196,6 +236,7 @@ class ActorPolicy(ActorStep):
             TypeError: `policy` is no `ActorPolicy`.
             ValueError: a fraction is out of range, or the variables do not fit; nothing is changed then.
         """
+        self._check_made()
         if not isinstance(policy, ActorPolicy):
             raise TypeError(f"update: policy must be an ActorPolicy, not {type(policy).__name__}")
         tau_non_trainable = tau if tau_non_trainable is None else tau_non_trainable
@@ -229,6 +270,7 @@ class ActorPolicy(ActorStep):
 
     def _prepared(self, time_step: ActorTimeStep, policy_state: Nest) -> tuple[ActorTimeStep, Nest]:
         """Checks a time step and a state, and resets the state of rows at a FIRST step."""
+        self._check_made()
         if not isinstance(time_step, ActorTimeStep):
             raise ValueError(f"time_step: must be an ActorTimeStep, not {type(time_step).__name__}")
         if not isinstance(time_step.step_type, Tensor) or time_step.step_type.is_floating_point():
@@ -250,6 +292,10 @@ class ActorPolicy(ActorStep):
                 self.policy_state_spec,
             )
         return time_step, policy_state
+
+    def _check_made(self) -> None:
+        if "_is_made" not in vars(self):
+            raise RuntimeError(f"{type(self).__name__} is not complete: call super().__init__() in its __init__")
 
     def _check_arguments(self, outer: tuple[int, ...], observation: Nest, policy_state: Nest) -> None:
         spec = self.time_step_spec.observation

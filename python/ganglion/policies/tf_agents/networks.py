@@ -6,7 +6,7 @@ order of their sorted keys.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Head = Callable[[int, ArraySpec], nn.Module]
 
 
-class ActorNetwork(nn.Module):
+class ActorNetwork(nn.Module, ABC):
     """The base class of networks that an `ActorPolicy` can use; own networks derive from it.
 
     Args:

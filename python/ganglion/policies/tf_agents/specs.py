@@ -159,6 +159,28 @@ class PolicyInfo(NamedTuple):
     log_probability: Nest = ()
 
 
+class ActorTrajectory(NamedTuple):
+    """What is recorded of one step of a policy in an environment: tensors, or the specs of them.
+
+    Attributes:
+        step_type: of the step that the policy saw.
+        observation: nest of what it saw.
+        action: nest of what it did.
+        policy_info: nest of the further results of the policy.
+        next_step_type: of the step that the environment answered with.
+        reward: of that answer.
+        discount: of that answer.
+    """
+
+    step_type: Any
+    observation: Nest
+    action: Nest
+    policy_info: Nest
+    next_step_type: Any
+    reward: Any
+    discount: Any
+
+
 def time_step_spec(observation_spec: Nest, reward_spec: ArraySpec | None = None) -> ActorTimeStep:
     """Describes the time steps of an environment with these observations.
 
