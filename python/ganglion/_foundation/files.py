@@ -87,6 +87,22 @@ def read_file(path: str | os.PathLike[str], *, limit: int = LARGEST_BYTES) -> Re
     return ReadFile(Path(path), data)
 
 
+def is_torchscript(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is TorchScript: a ZIP archive with a program; what `torch.save` writes has none.
+
+    Raises:
+        ArtifactError: see `opened`.
+    """
+    import zipfile
+
+    with opened(path) as file:
+        try:
+            names = zipfile.ZipFile(file).namelist()
+        except Exception:  # what zipfile meets in a file that is no archive, or a damaged one
+            return False
+    return any(name.endswith("/constants.pkl") for name in names)
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary name beside `path`; what is written there takes the place of `path` at the end.

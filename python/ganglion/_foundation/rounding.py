@@ -28,11 +28,22 @@ MOST = 1e-2
 """Beyond it nothing is proven: a wrong policy would pass too."""
 
 
+class Nudge:
+    """Moves observations to a float32 next to them, up or down by a fixed draw that goes on from block to block."""
+
+    def __init__(self) -> None:
+        self._random = np.random.default_rng(0)
+
+    def __call__(self, observation: Floats) -> Floats:
+        """The observations with every element moved."""
+        up = self._random.integers(0, 2, observation.shape).astype(np.bool_)
+        moved = np.nextafter(observation, np.where(up, np.inf, -np.inf).astype(np.float32))
+        return np.where(np.isfinite(moved), moved, observation)
+
+
 def nudged(observation: Floats) -> Floats:
-    """The observations with every element moved to a float32 next to it, up or down by a fixed draw."""
-    up = np.random.default_rng(0).integers(0, 2, observation.shape).astype(np.bool_)
-    moved = np.nextafter(observation, np.where(up, np.inf, -np.inf).astype(np.float32))
-    return np.where(np.isfinite(moved), moved, observation)
+    """The observations of a whole run with every element moved to a float32 next to it; see `Nudge`."""
+    return Nudge()(observation)
 
 
 def rounding(truth: NDArray[np.float64], *runs: Floats) -> float:

@@ -281,8 +281,14 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
         "which some are reset",
     )
     verify.add_argument(
-        "--policy", metavar="SOURCE", help=f"the reference (default: the file in Python); {_SOURCE_HELP}"
+        "--policy",
+        action="append",
+        metavar="SOURCE",
+        help="the reference (default: the file in Python): another .onnx, .pt or .ganglion file of the policy; or "
+        f"{_SOURCE_HELP}; with --from, a checkpoint of that trainer. Can be given again: the first is the reference, "
+        "and the others are compared with it, too",
     )
+    _add_trainer(verify)
     trajectory = verify.add_mutually_exclusive_group()
     trajectory.add_argument("--steps", type=_at_least(1), metavar="N", help="length of the trajectory (default: 2000)")
     trajectory.add_argument(
@@ -308,7 +314,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
         action="append",
         choices=_engines(),
         help="engine of the C++ runtime that must run; can be given "
-        "again (default: every one that opens the file and is installed)",
+        "again (default: every one that opens the file, or what it is compiled to in memory)",
     )
     verify.add_argument("--batch", type=_at_least(1), metavar="N", help="rows, for a file that takes any number")
     verify.add_argument(

@@ -81,23 +81,51 @@ def source_of(arguments: argparse.Namespace) -> Source:
         GanglionError: as `load_source`, or the `load` of the trainer's adapter.
         ValueError: options do not fit together.
     """
+    if arguments.trainer is not None and arguments.itr is not None:
+        raise ValueError("--itr goes with a folder of snapshots, not with --from")
+    return _of_trainer_or_ours(arguments, arguments.source, arguments.itr)
+
+
+def references_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `--policy` names, each under its name: files to run as their paths, all else as the policy.
+
+    `--from` says whose checkpoints those are that are no files to run.
+
+    Raises:
+        GanglionError: see `source_of`.
+        ValueError: options do not fit together.
+    """
+    from ganglion.verify.contenders import is_policy_file
+
+    texts = arguments.policy or []
+    if not texts and (arguments.trainer is not None or _trainer_options(arguments)):
+        raise ValueError("--from TRAINER and its options go with --policy")
+    return {
+        text: text if Path(text).is_file() and is_policy_file(text) else _of_trainer_or_ours(arguments, text).policy
+        for text in texts
+    }
+
+
+def _trainer_options(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.config or arguments.vecnormalize or arguments.allow_pickle or arguments.set)
+
+
+def _of_trainer_or_ours(arguments: argparse.Namespace, text: str, itr: str | None = None) -> Source:
     if arguments.trainer is not None:
-        if arguments.itr is not None:
-            raise ValueError("--itr goes with a folder of snapshots, not with --from")
         from ganglion.cli.trainers import load_checkpoint_of
 
         policy = load_checkpoint_of(
             arguments.trainer,
-            arguments.source,
+            text,
             arguments.set or (),
             config=arguments.config,
             vecnormalize=arguments.vecnormalize,
             allow_pickle=arguments.allow_pickle,
         )
         return Source(policy, None)
-    if arguments.config or arguments.vecnormalize or arguments.allow_pickle or arguments.set:
+    if _trainer_options(arguments):
         raise ValueError("--config, --vecnormalize, --allow-pickle and --set go with --from TRAINER")
-    return load_source(arguments.source, arguments.itr)
+    return load_source(text, itr)
 
 
 def _from_snapshot(folder: str, itr: str) -> Source:

@@ -147,6 +147,21 @@ def _compiled(
         return Policy(_core.Policy.load_bytes(data, str(file.path), options), origin)
 
 
+def load_compiled(data: bytes, path: Path, *, batch: int | None = None) -> Policy:
+    """Opens the bytes of a `.ganglion` file that was compiled in memory, on the native engine.
+
+    Args:
+        data: the bytes.
+        path: the file that they were compiled from, for messages.
+        batch: see `load`.
+
+    Raises:
+        ArtifactError, GanglionError: see `load`.
+    """
+    with core_errors():
+        return Policy(_core.Policy.load_bytes(data, str(path), _options(path, batch=batch, libtorch_library="unused")))
+
+
 def explain(
     path: str | PathLike[str],
     *,

@@ -5,34 +5,33 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ganglion import runtime
 from ganglion._foundation.callable_module import make_callable as _make_callable
-from ganglion._foundation.rounding import LEAST, nudged, tolerance_for
-from ganglion.errors import ArtifactError, EngineUnavailableError
+from ganglion._foundation.rounding import LEAST, tolerance_for
+from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError
 from ganglion.verify.bench import Latency, LatencyReport, WeightFloor, bench
+from ganglion.verify.contenders import Contender, Hints, as_loaded, engines_of, of_file, of_reference, reference_of
 from ganglion.verify.gru_repair import RepairReport, repair
 from ganglion.verify.parity import Comparison, Divergence, TensorComparison, compare
 from ganglion.verify.recorded import recorded_run
 from ganglion.verify.report import NotRun, ParityReport
-from ganglion.verify.steppers import file_steppers
-from ganglion.verify.steppers.base import Run, one_thread, run
-from ganglion.verify.steppers.policy import policy_stepper
+from ganglion.verify.steppers.base import Run, one_thread
 from ganglion.verify.steppers.runtime import RuntimeStepper
 from ganglion.verify.trajectory import Trajectory, draw_trajectory, load_recording
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ganglion.contract import Contract
     from ganglion.data import EpisodeBatch
-    from ganglion.verify.steppers.base import Stepper
+    from ganglion.verify.contenders import Reference
 
 __all__ = [
     "Comparison",
@@ -76,8 +75,10 @@ def verify(
 
     Args:
         path: the artifact: `.ganglion`, `.onnx` or `.pt`.
-        policy: the Python policy (or skrl model) that it was exported from; the reference where given, else the
-            reference is the file in its own Python engine.
+        policy: the reference: the Python policy (or skrl model) that it was exported from, or the path of another file
+            of it, or of a checkpoint that `save_checkpoint` wrote; several of these in a list, or in a dictionary with
+            what to call each, of which the first is the reference. None: the reference is the file itself in its own
+            Python engine.
         steps: length of the drawn trajectory; a recording is always run whole.
         seed: of the drawn trajectory.
         tolerance: largest accepted `|found - expected| / max(1, |expected|)`. None for 1e-5 or, where two runs differ
@@ -88,9 +89,11 @@ def verify(
         recorded_actions: compare what was recorded, too, with what the reference answers: `"actions"`, or the name of
             an entry of `agent_infos` (`"mean"`, say); and the states where there are `hidden_states`. That makes sense
             for whole episodes of the very policy in the file, without noise; None leaves it out.
-        engines: engines of the C++ runtime that must run; None takes the one that fits the file, and one
-            that is not installed is then listed in `report.not_run`.
-        batch: number of rows, for a file that takes any number (default 4, or that of the recording).
+        engines: engines of the C++ runtime that must run; None takes every one that opens the file, or what it is
+            compiled to in memory (`.onnx` and `.pt` on the native engine); `report.not_run` says which could not, and
+            why.
+        batch: number of rows, for a file that takes any number (default 4, or that of the recording; where neither is
+            given, the file also runs with one row, as `ganglion.load` takes it).
         state: for a file without a contract, its state inputs and the outputs that feed them; see `ganglion.load`.
         action: for a file without a contract, the output that is the action; see `ganglion.load`.
         trust: run a `.pt` file whose program has what no policy needs; see `ganglion.load`.
@@ -100,7 +103,8 @@ def verify(
         the report; `report.ok` is the verdict.
 
     Raises:
-        ArtifactError: the file or the recording cannot be used, or the policy has other sizes than the contract.
+        ArtifactError: the file, the reference or the recording cannot be used, or the reference has other sizes than
+            the contract or is the very file.
         EngineUnavailableError: an engine in `engines` is not usable, or no reference can run.
         TypeError: `recording` is neither a path nor an `EpisodeBatch`.
         ValueError: an argument is out of its range, or there are no recorded actions without a recording.
@@ -109,14 +113,11 @@ def verify(
         raise ValueError(f"steps must be at least 1, not {steps}")
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
-    reading = runtime.explain(path, state=state, action=action, trust=trust)
+    path, hints = Path(path), Hints(state, action, trust)
+    reading = runtime.explain(path, **hints.named())
     contract: Contract = reading.contract
-    if policy is not None:
-        from ganglion.policies.skrl.policy import recurrent
-
-        policy = recurrent(policy)
-        _check_sizes(policy, contract, path)
-    rows = _rows(contract, batch, path)
+    references = [reference_of(given, name, path, contract, trust=trust) for name, given in _named(policy)]
+    rows = _rows(contract, batch, path, references)
     if recording is not None:
         trajectory = load_recording(
             recording, observation_size=contract.observation_size, batch=rows, actions=recorded_actions
@@ -126,24 +127,34 @@ def verify(
     else:
         trajectory = draw_trajectory(contract, steps=steps, batch=rows or _ROWS_WHERE_ANY, seed=seed)
 
-    steppers, not_run = _steppers(path, policy, contract, engines, trajectory.batch, state, action, trust=trust)
-    if not steppers or (policy is None and isinstance(steppers[0], RuntimeStepper)):
+    contenders = [of_reference(each, contract, batch=trajectory.batch, trust=trust) for each in references]
+    asked = None if engines is None else tuple(engines)
+    usual = rows is None and recording is None and (asked is None or engines_of(path)[0] in asked)
+    one_row = as_loaded(path, contract, hints) if usual else None
+    try:
+        of_this, not_run = of_file(path, contract, hints, engines=asked, batch=trajectory.batch)
+    except GanglionError as error:
+        if isinstance(one_row, Run):  # the number of rows was ours: what the file says of the usual one says more
+            raise ArtifactError(str(one_row.failure)) from error
+        raise
+    contenders += of_this
+    if not contenders or (not references and isinstance(contenders[0].stepper, RuntimeStepper)):
         reasons = "; ".join(f"{left_out.engine}: {left_out.reason}" for left_out in not_run)
         raise EngineUnavailableError(f"{path}: nothing to compare with: give the Python policy, or install: {reasons}")
-
-    def execute(stepper: Stepper) -> Run:
-        tick = None if progress is None else lambda done: progress(stepper.name, done, trajectory.steps)
-        return run(stepper, contract, trajectory, tick)
+    if isinstance(one_row, Contender):
+        contenders.append(one_row)
 
     with one_thread():
-        reference, *others = (execute(stepper) for stepper in steppers)
+        reference, *others = _runs(contenders, contract, trajectory, progress)
+        if isinstance(one_row, Run):
+            others.append(one_row)
         recorded = recorded_run(trajectory, reference, contract)
         if recorded is not None:
             others.append(recorded)
         if tolerance is None:
             tolerance = LEAST
             if not all(compare(reference, other, contract, tolerance=LEAST).ok for other in others):
-                tolerance = _fitting_tolerance(steppers[0], reference, contract, trajectory)
+                tolerance = _fitting_tolerance(contenders[0], reference, contract, trajectory)
     return ParityReport(
         artifact=str(path),
         contract=contract,
@@ -157,71 +168,56 @@ def verify(
     )
 
 
-def _steppers(
-    path: str | os.PathLike[str],
-    policy: Any | None,
-    contract: Contract,
-    engines: Iterable[str] | None,
-    batch: int,
-    state: Mapping[str, str] | None,
-    action: str | None,
-    *,
-    trust: bool,
-) -> tuple[list[Stepper], list[NotRun]]:
-    """Everything that can run the file, the reference first, and what cannot."""
-    steppers: list[Stepper] = [] if policy is None else [policy_stepper(policy, batch=batch)]
-    not_run: list[NotRun] = []
-    try:
-        steppers += file_steppers(path, contract, batch=batch, state=state, action=action, trust=trust)
-    except EngineUnavailableError as error:
-        not_run.append(NotRun("the file in Python", str(error)))
-    able = runtime.engines_for(path)
-    asked = set(able[:1] if engines is None else engines)
-    if not asked <= set(able):
-        raise ValueError(f"engine '{min(asked - set(able))}' does not open {path}; {', '.join(able)} does")
-    for engine in able:
-        if engine not in asked:
-            continue
-        try:
-            steppers.append(RuntimeStepper(path, engine=engine, batch=batch, state=state, action=action, trust=trust))
-        except EngineUnavailableError as error:
-            if engines is not None:
-                raise
-            not_run.append(NotRun(f"C++ {engine}", str(error)))
-    return steppers, not_run
+def _named(policy: Any) -> list[tuple[str, Any]]:
+    """What is given as references, each with what to call it."""
+    if policy is None:
+        return []
+    if isinstance(policy, dict):
+        return list(policy.items())
+    return [("", given) for given in (policy if isinstance(policy, (list, tuple)) else [policy])]
 
 
-def _rows(contract: Contract, batch: int | None, path: str | os.PathLike[str]) -> int | None:
+def _rows(contract: Contract, batch: int | None, path: Path, references: Sequence[Reference]) -> int | None:
+    """How many rows to run, or None where it does not matter."""
     if batch is not None and batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch}")
-    if contract.batch is not None and batch not in (None, contract.batch):
-        raise ValueError(f"{path}: exported for batch {contract.batch}; batch {batch} cannot be asked for")
-    return contract.batch if batch is None else batch
+    for name, made_for in ((str(path), contract.batch), *((each.name, each.batch) for each in references)):
+        # A reference for one row runs row after row; the file itself is run as it flies.
+        if made_for is None or (made_for == 1 and name != str(path)):
+            continue
+        if batch not in (None, made_for):
+            raise ValueError(f"{name}: exported for batch {made_for}; batch {batch} cannot be asked for")
+        batch = made_for
+    return batch
 
 
-def _fitting_tolerance(stepper: Stepper, reference: Run, contract: Contract, trajectory: Trajectory) -> float:
+def _runs(
+    contenders: Sequence[Contender],
+    contract: Contract,
+    trajectory: Trajectory,
+    progress: Callable[[str, int, int], None] | None,
+) -> list[Run]:
+    """Runs all of them side by side: observations are there for a block of steps only."""
+
+    def tick(name: str) -> Callable[[int], None] | None:
+        return None if progress is None else lambda done: progress(name, done, trajectory.steps)
+
+    running = [contender.start(trajectory, tick(contender.name)) for contender in contenders]
+    for block in trajectory.blocks():
+        for each in running:
+            each.go_on(block)
+    return [contender.finish(each, contract) for contender, each in zip(contenders, running, strict=True)]
+
+
+def _fitting_tolerance(first: Contender, reference: Run, contract: Contract, trajectory: Trajectory) -> float:
     """What rounding can do to the reference along this trajectory, or did along the golden one."""
-    stepper.reset(np.ones(trajectory.batch, np.bool_))
-    moved = run(stepper, contract, dataclasses.replace(trajectory, observation=nudged(trajectory.observation)))
+    first.stepper.reset(np.ones(trajectory.batch, np.bool_))
+    (moved,) = _runs([first], contract, trajectory.nudged(), None)
     comparison = compare(reference, moved, contract, tolerance=LEAST)
     if reference.failure is not None or comparison.failure is not None:
         return LEAST
     recorded = LEAST if contract.golden is None else contract.golden.tolerance
     return max(recorded, tolerance_for(max(tensor.max_error for tensor in comparison.tensors)))
-
-
-def _check_sizes(policy: Any, contract: Contract, path: str | os.PathLike[str]) -> None:
-    for label, of_policy, of_file in (
-        ("observation", sum(spec.size for spec in policy.input_specs), contract.observation_size),
-        ("action", policy.output_specs[0].size, contract.action_size),
-        ("output", sum(spec.size for spec in policy.output_specs), contract.output_size),
-        ("hidden state", policy.hidden_size, contract.hidden_size),
-    ):
-        if of_policy != of_file:
-            raise ArtifactError(
-                f"{path}: not a file of this policy: {label} has {of_policy} elements in the policy and {of_file} in "
-                "the file"
-            )
 
 
 _make_callable(__name__)

@@ -99,7 +99,7 @@ def render_html(report: ParityReport) -> str:
 
 def _headline(report: ParityReport) -> str:
     if report.ok:
-        return "Equal"
+        return "Equal" if report.independent else "Nothing was compared"
     judged = bool(report.comparisons) and report.reference.failure is None
     return "Not equal" if judged else "No verdict"
 
@@ -192,6 +192,7 @@ def _traces_figure(report: ParityReport) -> str:
     shown = list(range(min(action.size, _MOST_TRACES)))
     if first is not None and first.output == action.name and first.element not in shown:
         shown[-1] = first.element
+    runs = [run for run in report.runs if action.name in run.outputs and run.outputs[action.name].shape[1] > row]
     resets = [step for step in range(start, stop) if report.trajectory.reset[step, row]]
 
     def draw(figure: Figure, mode: str) -> None:
@@ -200,10 +201,10 @@ def _traces_figure(report: ParityReport) -> str:
         for axes, element in zip(grid[:, 0], shown, strict=True):
             reference = report.reference.outputs[action.name][start:stop, row, element]
             axes.plot(time, reference, color=_INK[mode], linewidth=3.0, alpha=0.3, label=report.reference.name)
-            for index, run in enumerate(report.runs):
+            for index, run in enumerate(runs):
                 trace = run.outputs[action.name][start:stop, row, element]
                 # Shifted dashes: where curves lie on each other, every one of them stays visible.
-                dashes = (4 * index, (4, 4 * max(1, len(report.runs) - 1)))
+                dashes = (4 * index, (4, 4 * max(1, len(runs) - 1)))
                 colour = _COLOURS[mode][index % len(_COLOURS[mode])]
                 axes.plot(time, trace, label=run.name, color=colour, linewidth=1.4, linestyle=dashes)
             for step in resets:

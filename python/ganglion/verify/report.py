@@ -88,6 +88,12 @@ class ParityReport:
         return min(found, key=lambda divergence: divergence.step, default=None)
 
     @property
+    def independent(self) -> bool:
+        """False where only one engine ran one file, from Python and from C++: its numbers agree by themselves."""
+        reference = (self.reference.file, self.reference.engine)
+        return not reference[1] or any((run.file, run.engine) != reference for run in self.runs if run.outputs)
+
+    @property
     def verdict(self) -> str:
         """The result in one sentence."""
         if self.reference.failure is not None:
@@ -98,13 +104,22 @@ class ParityReport:
         if divergence is not None:
             return f"not equal: {divergence}"
         for comparison in self.comparisons:
+            if comparison.failure is not None and not comparison.tensors:
+                return f"{comparison.engine} does not run: {comparison.failure}"
             if comparison.failure is not None:
                 return f"not equal: {comparison.engine}: {comparison.failure}"
         worst = max(tensor.max_error for comparison in self.comparisons for tensor in comparison.tensors)
-        missing = f"; not run: {', '.join(left_out.engine for left_out in self.not_run)}" if self.not_run else ""
-        return (
+        equal = (
             f"equal within {self.tolerance:g} to {self.reference.name} over {self.trajectory.steps:,} steps "
-            f"(largest error {worst:.2g}){missing}"
+            f"(largest error {worst:.2g})"
+        )
+        if self.independent:
+            missing = f"; not run: {', '.join(left_out.engine for left_out in self.not_run)}" if self.not_run else ""
+            return equal + missing
+        missing = "".join(f"; {left_out.engine} did not run: {left_out.reason}" for left_out in self.not_run)
+        return (
+            f"nothing was compared: {self.reference.engine} ran on both sides, {equal}{missing}; give the policy or "
+            "another file of it"
         )
 
     def to_json(self) -> str:
@@ -117,6 +132,7 @@ class ParityReport:
                 "digest": self.digest,
                 "tolerance": self.tolerance,
                 "reference": self.reference.name,
+                "independent": self.independent,
                 "trajectory": {
                     "source": self.trajectory.source,
                     "steps": self.trajectory.steps,
@@ -182,6 +198,8 @@ class ParityReport:
                     if first is None
                     else Text(f"step {first.step}, row {first.row}, element {first.element}", style="bold red"),
                 )
+            if comparison.failure is not None and not comparison.tensors:
+                table.add_row(Text(comparison.engine), "", "", "", "", Text(comparison.failure, style="bold red"))
         for left_out in self.not_run:
             reason = Text(f"not run: {left_out.reason}", style="yellow")
             table.add_row(Text(left_out.engine), "", "", "", "", reason)
@@ -191,7 +209,8 @@ class ParityReport:
             f"{trajectory.source}, tolerance {self.tolerance:g}"
         )
         findings = [Text(f"[{finding.code}] {finding.sentence}", style="bold yellow") for finding in self.findings]
-        verdict = Text(self.verdict, style="bold green" if self.ok else "bold red")
+        good = "bold green" if self.independent else "bold yellow"
+        verdict = Text(self.verdict, style=good if self.ok else "bold red")
         return Group(table, Text(drawn, style="dim"), *findings, verdict)
 
 

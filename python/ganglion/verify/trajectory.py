@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from ganglion._foundation.files import replacing
 from ganglion._foundation.observations import believed_bounds, within_bounds
 from ganglion._foundation.recordings import is_path, read_episodes, read_plain
+from ganglion._foundation.rounding import Nudge
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -28,12 +30,28 @@ _RESET_PROBABILITY = 1.0 / 150.0
 _ROWS_OF_EPISODES = 4  # enough rows for a reset that takes some and leaves some
 
 
-@dataclass(frozen=True, eq=False)
+_BLOCK_ELEMENTS = 1 << 19
+"""Observations are drawn so many elements at a time: whole runs of images do not fit into memory."""
+
+
+class _Observations(Protocol):
+    """The observations of a run, `[steps, batch, observation_size]`, float32."""
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Some steps at a time, `[some, batch, observation_size]`, in order of time."""
+
+
 class Trajectory:
     """Observations and resets of one long run.
 
+    Args:
+        observation: `[steps, batch, observation_size]`, float32, finite; or what gives them block by block.
+        reset: see the attribute.
+        source: see the attribute.
+        actions: see the attribute.
+        states: see the attribute.
+
     Attributes:
-        observation: `[steps, batch, observation_size]`, float32, finite.
         reset: `[steps, batch]`, bool; true where the row is reset before that step. Step 0 starts from the
             initial state whether flagged or not.
         source: where it comes from, in words.
@@ -41,11 +59,32 @@ class Trajectory:
         states: `[steps, batch, hidden_size]` the hidden states that were fed when it was recorded, or None.
     """
 
-    observation: NDArray[np.float32]
-    reset: NDArray[np.bool_]
-    source: str
-    actions: NDArray[np.float32] | None = None
-    states: NDArray[np.float32] | None = None
+    def __init__(
+        self,
+        observation: NDArray[np.float32] | _Observations,
+        reset: NDArray[np.bool_],
+        source: str,
+        actions: NDArray[np.float32] | None = None,
+        states: NDArray[np.float32] | None = None,
+    ) -> None:
+        self._observations = _Recorded(observation) if isinstance(observation, np.ndarray) else observation
+        self.reset = reset
+        self.source = source
+        self.actions = actions
+        self.states = states
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """The observations, some steps at a time: `[some, batch, observation_size]`, float32, in order of time."""
+        return self._observations.blocks()
+
+    @property
+    def observation(self) -> NDArray[np.float32]:
+        """All observations, `[steps, batch, observation_size]`; drawn ones are drawn anew, into memory."""
+        return np.concatenate(list(self.blocks()))
+
+    def nudged(self) -> Trajectory:
+        """The same run with every observation moved to a float32 next to it; see `rounding.nudged`."""
+        return Trajectory(_Nudged(self._observations), self.reset, self.source)
 
     @property
     def steps(self) -> int:
@@ -86,31 +125,99 @@ def draw_trajectory(contract: Contract, *, steps: int, batch: int, seed: int) ->
     Returns:
         the trajectory, `observation [steps, batch, contract.observation_size]`.
     """
-    random = np.random.default_rng(seed)
-    low, high = believed_bounds(contract)
-    shape = (batch, contract.observation_size)
-    walk = np.empty((steps, *shape))
-    jumps = random.random(walk.shape) < _JUMP_PROBABILITY
-    fresh = random.standard_normal(walk.shape)
-    new_scale = 10.0 ** random.uniform(-1.0, np.log10(3.0), walk.shape)
-    scale = np.empty_like(walk)
-    noise_gain = np.sqrt(1.0 - _CORRELATION**2)
-    walk[0], scale[0] = fresh[0], new_scale[0]
-    for step in range(1, steps):
-        smooth = _CORRELATION * walk[step - 1] + noise_gain * fresh[step]
-        walk[step] = np.where(jumps[step], fresh[step], smooth)
-        scale[step] = np.where(jumps[step], new_scale[step], scale[step - 1])
-    # Standard normal to evenly spread: the tanh form of the normal distribution function.
-    even = 0.5 * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (walk + 0.044715 * walk**3)))
-    observation = within_bounds(low, high, even, scale * walk)
-    touch = random.random(walk.shape)
-    observation = np.where(np.isfinite(low) & (touch < _BOUND_PROBABILITY), low, observation)
-    observation = np.where(np.isfinite(high) & (touch > 1.0 - _BOUND_PROBABILITY), high, observation)
+    drawn = _Drawn(contract, steps, batch, seed)
     return Trajectory(
-        observation=np.ascontiguousarray(observation, dtype=np.float32),
-        reset=_draw_resets(random, steps, batch),
-        source=f"drawn over the observation bounds, seed {seed}",
+        drawn, _draw_resets(drawn.afterwards(), steps, batch), f"drawn over the observation bounds, seed {seed}"
     )
+
+
+class _Recorded:
+    """Observations that are in memory."""
+
+    def __init__(self, observation: NDArray[np.float32]) -> None:
+        self._observation = observation
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        yield self._observation
+
+
+class _Nudged:
+    """Observations of others, each moved to a float32 next to it."""
+
+    def __init__(self, observations: _Observations) -> None:
+        self._observations = observations
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        nudge = Nudge()
+        return map(nudge, self._observations.blocks())
+
+
+class _Drawn:
+    """Observations as `draw_trajectory` says, drawn anew whenever they are wanted.
+
+    Whole arrays, one behind the other, would take their numbers from one generator: jumps, steps of the walk, scales,
+    touched bounds. Each has a generator of its own here that begins where those numbers begin, so that the blocks are
+    together what was drawn at once.
+    """
+
+    def __init__(self, contract: Contract, steps: int, batch: int, seed: int) -> None:
+        self._steps, self._shape = steps, (batch, contract.observation_size)
+        self._low, self._high = believed_bounds(contract)
+        elements = steps * batch * contract.observation_size
+        self._jumps = np.random.default_rng(seed)
+        self._fresh = _behind(self._jumps, elements)
+        self._scales = copy.deepcopy(self._fresh)
+        for some in self._sizes():
+            self._scales.standard_normal((some, *self._shape))  # how much of the stream they take is known by drawing
+        self._touches = _behind(self._scales, elements)
+        self._afterwards = _behind(self._touches, elements)
+
+    def afterwards(self) -> np.random.Generator:
+        """A generator that goes on where the observations end."""
+        return copy.deepcopy(self._afterwards)
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        generators = (self._jumps, self._fresh, self._scales, self._touches)
+        jumps_of, fresh_of, scales_of, touches_of = map(copy.deepcopy, generators)
+        noise_gain = np.sqrt(1.0 - _CORRELATION**2)
+        before: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        for some in self._sizes():
+            shape = (some, *self._shape)
+            jumps = jumps_of.random(shape) < _JUMP_PROBABILITY
+            fresh = fresh_of.standard_normal(shape)
+            new_scale = 10.0 ** scales_of.uniform(-1.0, np.log10(3.0), shape)
+            walk, scale = np.empty(shape), np.empty(shape)
+            for step in range(some):
+                if before is None:
+                    walk[step], scale[step] = fresh[step], new_scale[step]
+                else:
+                    smooth = _CORRELATION * before[0] + noise_gain * fresh[step]
+                    walk[step] = np.where(jumps[step], fresh[step], smooth)
+                    scale[step] = np.where(jumps[step], new_scale[step], before[1])
+                before = walk[step], scale[step]
+            # Standard normal to evenly spread: the tanh form of the normal distribution function.
+            even = 0.5 * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (walk + 0.044715 * walk**3)))
+            observation = within_bounds(self._low, self._high, even, scale * walk)
+            touch = touches_of.random(shape)
+            observation = np.where(np.isfinite(self._low) & (touch < _BOUND_PROBABILITY), self._low, observation)
+            observation = np.where(
+                np.isfinite(self._high) & (touch > 1.0 - _BOUND_PROBABILITY), self._high, observation
+            )
+            yield np.ascontiguousarray(observation, dtype=np.float32)
+
+    def _sizes(self) -> Iterator[int]:
+        """Steps of each block."""
+        block = max(1, _BLOCK_ELEMENTS // max(1, self._shape[0] * self._shape[1]))
+        for first in range(0, self._steps, block):
+            yield min(block, self._steps - first)
+
+
+def _behind(generator: np.random.Generator, doubles: int) -> np.random.Generator:
+    """A generator that goes on where this one is after so many uniform numbers."""
+    bits = np.random.PCG64()
+    bits.state = generator.bit_generator.state
+    bits.advance(doubles)
+    return np.random.Generator(bits)
 
 
 def load_recording(

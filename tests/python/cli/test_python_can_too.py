@@ -31,8 +31,8 @@ CALLS = {
     "compile": ([ganglion.compile], FILE),
     "inspect": ([ganglion.explain], {"file": "path"}),
     "verify": (
-        [verify.verify, matrix.matrix, ganglion.ParityReport.save],
-        {"file": "path", "engine": "engines", "matrix": "kinds", "report": "path"},
+        [verify.verify, matrix.matrix, ganglion.ParityReport.save, *LOADERS],
+        {"file": "path", "engine": "engines", "matrix": "kinds", "report": "path", "trainer": None, "set": None},
     ),
     "repair": ([ganglion.repair, *LOADERS], FILE | SOURCE),
     "bench": ([verify.bench], {"engine": "engines"}),

@@ -22,6 +22,7 @@ class FakeStepper:
     """A leaky sum of the observation; `spoil(answer)` may change its `step`'s `outputs` and `state`."""
 
     action_only = False
+    engine = "fake"
 
     def __init__(self, name="fake", spoil=None, ignore_mask=False):
         self.name = name

@@ -90,7 +90,7 @@ def test_the_table_names_engines_divergence_and_what_did_not_run():
 def test_the_json_has_its_keys_and_is_strict():
     document = json.loads(BAD.to_json(), parse_constant=lambda name: pytest.fail(name))
     assert set(document) == {
-        *("ok", "verdict", "artifact", "digest", "tolerance", "reference"),
+        *("ok", "verdict", "artifact", "digest", "tolerance", "reference", "independent"),
         *("trajectory", "first_divergence", "comparisons", "not_run", "findings"),
     }
     assert document["ok"] is False and document["digest"] == "ab" * 32 and document["tolerance"] == 1e-5

@@ -1,3 +1,4 @@
+import hashlib
 import zipfile
 
 import numpy as np
@@ -139,3 +140,21 @@ def test_a_missing_recording_a_folder_and_a_bare_array_are_refused(tmp_path):
     for name, message in [("none.npz", "no such recording"), (".", "not a folder"), ("bare.npy", "single array")]:
         with pytest.raises(ArtifactError, match=message):
             load_recording(tmp_path / name, observation_size=3, batch=2)
+
+
+@pytest.mark.parametrize(
+    ("size", "steps", "batch", "seed", "digest"),
+    [(3, 50, 2, 3, "be86d719d5ca4130"), (5, 2000, 4, 0, "31fcb074257d5fd4"), (700, 301, 4, 1, "1986eab20c1fd16d")],
+)
+def test_a_seed_gives_the_numbers_that_it_always_gave(size, steps, batch, seed, digest):
+    """Of the time when whole runs were drawn at once; the last one is drawn in two blocks."""
+    more = size - 3
+    bounded = contract((-2.0, 0.0, -INF, *[-INF] * more), (2.0, INF, 1.0, *[INF] * more))
+    drawn = draw_trajectory(bounded, steps=steps, batch=batch, seed=seed)
+    assert hashlib.sha256(drawn.observation.tobytes()).hexdigest()[:16] == digest
+
+
+def test_a_long_run_of_images_is_never_whole_in_memory():
+    drawn = draw_trajectory(contract(size=84 * 84 * 12), steps=60, batch=4, seed=0)
+    blocks = drawn.blocks()
+    assert max(next(blocks).nbytes for _ in range(3)) < 2**22 and drawn.steps == 60

@@ -24,18 +24,15 @@ def run(arguments: argparse.Namespace) -> Outcome:
         raise ValueError("verify takes a FILE or --matrix, one of the two")
     if arguments.matrix is not None:
         return _verify_matrix(arguments)
+    from ganglion.cli.source import references_of
     from ganglion.verify import verify
 
-    policy = None
-    if arguments.policy is not None:
-        from ganglion.cli.source import load_source
-
-        with status("loading the policy"):
-            policy = load_source(arguments.policy).policy
+    with status("loading the policy"):
+        references = references_of(arguments)
     with progress() as tick:
         report = verify(
             arguments.file,
-            policy,
+            _policy(references),
             seed=arguments.seed,
             tolerance=arguments.tolerance,
             recording=arguments.recording,
@@ -53,12 +50,30 @@ def run(arguments: argparse.Namespace) -> Outcome:
     return Outcome(json.loads(report.to_json()), (report,), report.ok)
 
 
+def _policy(references: dict[str, Any]) -> Any:
+    """One policy needs no name in a report about it."""
+    if len(references) == 1:
+        (only,) = references.values()
+        return only
+    return references or None
+
+
 def _verify_matrix(arguments: argparse.Namespace) -> Outcome:
     from ganglion.verify.matrix import matrix
 
     given = [
-        f"--{name.replace('_', '-')}"
-        for name in ("policy", "recording", "recorded_actions", "state", "action", "engine", "batch", "report")
+        f"--{'from' if name == 'trainer' else name.replace('_', '-')}"
+        for name in (
+            "policy",
+            "trainer",
+            "recording",
+            "recorded_actions",
+            "state",
+            "action",
+            "engine",
+            "batch",
+            "report",
+        )
         if getattr(arguments, name) is not None
     ]
     if given:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ganglion.contract import Contract
     from ganglion.verify.steppers.base import Floats, Stepper
 
+ENGINE = "ONNX Runtime"
+
 
 def steppers(
     path: Path, contract: Contract, batch: int, state: Mapping[str, str] | None, action: str | None
@@ -48,7 +50,7 @@ def steppers(
         *outputs, hidden = (np.concatenate(column) for column in zip(*results, strict=True))
         return outputs, hidden
 
-    return [FunctionalStepper("Python onnxruntime", initial_state(contract, batch), function)]
+    return [FunctionalStepper("Python onnxruntime", ENGINE, initial_state(contract, batch), function)]
 
 
 def _session(path: Path, model: bytes) -> Any:

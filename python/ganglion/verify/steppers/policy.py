@@ -39,4 +39,4 @@ def policy_stepper(policy: Any, *, batch: int) -> Stepper:
             *outputs, hidden = twin(torch.from_numpy(observation), torch.from_numpy(state))
         return [to_numpy(output) for output in outputs], to_numpy(hidden)
 
-    return FunctionalStepper("Python policy", initial, function)
+    return FunctionalStepper("Python policy", "the Python policy", initial, function)

@@ -32,4 +32,4 @@ def steppers(path: Path, contract: Contract, batch: int) -> list[Stepper]:
         outputs, hidden = interpreter.step(observation, state)
         return np.split(outputs, ends, axis=1), hidden
 
-    return [FunctionalStepper("Python program", initial_state(contract, batch), function)]
+    return [FunctionalStepper("Python program", "NumPy", initial_state(contract, batch), function)]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ganglion.contract import Contract
     from ganglion.verify.steppers.base import Floats, Stepper
 
+ENGINE = "LibTorch"
+
 
 def steppers(path: Path, contract: Contract, batch: int, *, trust: bool = False) -> list[Stepper]:
     """Of our own file its functional `step` and, with one row, its stateful form; of others their `forward`.
@@ -56,7 +58,7 @@ def steppers(path: Path, contract: Contract, batch: int, *, trust: bool = False)
                 *outputs, hidden = module.step(torch.from_numpy(observation), torch.from_numpy(state))
             return [to_numpy(output) for output in outputs], to_numpy(hidden)
 
-        found.append(FunctionalStepper("torch.jit step()", initial_state(contract, batch), function))
+        found.append(FunctionalStepper("torch.jit step()", ENGINE, initial_state(contract, batch), function))
     if batch == 1 and hasattr(module, "reset"):
         found.append(_StatefulStepper(module, contract))
     if not found:
@@ -71,6 +73,7 @@ class _StatefulStepper:
     """The `forward(obs)` and `reset()` of our TorchScript modules, which keep one flat state, for one row."""
 
     name = "torch.jit forward()"
+    engine = ENGINE
     action_only = True
 
     def __init__(self, module: Any, contract: Contract) -> None:
@@ -99,6 +102,7 @@ class _ModuleStepper:
     """The `forward(obs)` of a TorchScript module of others, which keeps the state of one row: a copy for each row."""
 
     name = "torch.jit forward()"
+    engine = ENGINE
     action_only = True
 
     def __init__(self, path: Path, module: Any, contract: Contract, batch: int) -> None:
