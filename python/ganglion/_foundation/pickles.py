@@ -350,7 +350,8 @@ class _Machine:
         if not isinstance(data, (bytes, bytearray)) or len(data) != math.prod(shape) * kind.itemsize:
             raise PickleError(f"an array of shape {shape} in the pickle has other bytes than that")
         self.spend(len(data))
-        array.__setstate__((1, shape, kind, is_fortran, bytes(data)))
+        state: Any = (1, shape, kind, is_fortran, bytes(data))
+        array.__setstate__(state)
 
     def array(self, data: Any = None, dtype: Any = None, shape: Any = None, is_fortran: bool = False) -> NDArray[Any]:
         found: NDArray[Any] = np.zeros(0, object)

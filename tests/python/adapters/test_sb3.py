@@ -17,11 +17,13 @@ import cloudpickle
 import gymnasium
 import numpy as np
 import pytest
+import real_files
 import torch
 from same_actions import EVERY_FILE, check_files, check_policy
 from sb3_files import ACTIONS, CASES, OBSERVATIONS, train
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+import ganglion
 from ganglion.adapters import _files, sb3
 from ganglion.errors import ArtifactError
 
@@ -33,6 +35,10 @@ EXPORTED = {
     "lstm dict": (".onnx",),
     "a2c several categories": (".ganglion",),
     "sac gsde": (".ganglion",),
+    "crossq": (".ganglion", ".hpp"),
+    "dqn": (".ganglion",),
+    "qrdqn": (".onnx",),
+    "ars": (".ganglion",),
 }
 """Every kind of file once for a recurrent policy with statistics; of the others, what its outputs or inputs are for."""
 
@@ -78,12 +84,95 @@ def test_names_and_bounds(trained):
     assert [spec.name for spec in policy.output_specs] == ["actions", "logits_0", "logits_1"]
     assert policy.output_specs[0].high == (2.0, 1.0)
     assert [spec.name for spec in trained("ppo cartpole").load().output_specs] == ["actions", "logits"]
+    # From values nothing is drawn, as it would be from logits.
+    for name, scores in (("dqn", "q_values"), ("qrdqn linear", "q_values"), ("ars categories", "scores")):
+        assert [spec.name for spec in trained(name).load().output_specs] == ["actions", scores]
     # Bit for bit, although the checkpoint has them in text with eight digits only.
     policy = trained("sac").load()
     assert policy.input_specs[0].low == tuple(OBSERVATIONS.low) and policy.input_specs[0].high == tuple(
         OBSERVATIONS.high
     )
     assert policy.output_specs[0].low == tuple(ACTIONS.low) and policy.output_specs[0].high == tuple(ACTIONS.high)
+
+
+def test_layers_that_actor_and_critic_share(tmp_path, trained):
+    """As SB3 1 had them: `net_arch=[8, dict(pi=[6], vf=[4])]`."""
+
+    def change(state):
+        for key in ("weight", "bias"):
+            state[f"mlp_extractor.shared_net.0.{key}"] = state.pop(f"mlp_extractor.policy_net.0.{key}")
+            state[f"mlp_extractor.policy_net.0.{key}"] = state.pop(f"mlp_extractor.policy_net.2.{key}")
+
+    weights = weights_with(trained("ppo").checkpoint, change)
+    path = rewritten(trained("ppo").checkpoint, tmp_path / "model.zip", policy_pth=weights)
+    with pytest.warns(UserWarning, match="VecNormalize"):
+        found = sb3.load(path, vecnormalize=None)
+    with pytest.warns(UserWarning, match="VecNormalize"):
+        expected = sb3.load(trained("ppo").checkpoint)
+    observations = torch.randn(20, 3)
+    assert torch.equal(found(observations)[0], expected(observations)[0])
+
+
+def test_masks_are_told(trained):
+    with pytest.warns(UserWarning, match="the masks of actions are not part of the policy"):
+        sb3.load(trained("maskable ppo").checkpoint)
+
+
+def test_a_policy_of_another_module_is_refused(tmp_path, trained):
+    path = rewritten(
+        trained("sac").checkpoint, tmp_path / "m.zip", lambda data: data["policy_class"].update(__module__="mine")
+    )
+    with pytest.raises(ArtifactError, match=r"module 'mine', which may compute anything; read are .*QR-DQN and ARS"):
+        sb3.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "said"),
+    [
+        ("qrdqn", {"n_quantiles": 8}, "no 8 quantiles of each action"),
+        ("qrdqn", {"n_quantiles": "many"}, "no 'many' quantiles"),
+        ("crossq", {"batch_norm_eps": -9.0}, "divides by the root"),
+        ("crossq", {"batch_norm_eps": None}, "divides by the root"),
+    ],
+)
+def test_settings_that_do_not_fit(tmp_path, trained, name, kwargs, said):
+    path = rewritten(
+        trained(name).checkpoint, tmp_path / "model.zip", lambda data: data["policy_kwargs"].update(kwargs)
+    )
+    with pytest.raises(ArtifactError, match=said):
+        sb3.load(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["trpo/BipedalWalker-v3", "dqn/CartPole-v1", "ars/Pendulum-v1"],
+)
+def test_public_checkpoints(name, tmp_path):
+    """Of SB3 1.0 and 1.3: what their network gives, by hand."""
+    env = name.partition("/")[2]
+    path = real_files.real(f"rl-trained-agents__{env}_1__{env}.zip")
+    policy = sb3.load(path)
+    with zipfile.ZipFile(path) as archive:
+        state = torch.load(io.BytesIO(archive.read("policy.pth")), weights_only=True)
+    observations = torch.randn(50, policy.input_specs[0].size, generator=torch.Generator().manual_seed(0))
+    prefix = {"trpo": "mlp_extractor.policy_net", "dqn": "q_net.q_net", "ars": "action_net"}[name.partition("/")[0]]
+    layers = sorted(int(key.split(".")[-2]) for key in state if key.startswith(prefix) and key.endswith("weight"))
+    values = observations
+    for layer in layers:
+        values = values @ state[f"{prefix}.{layer}.weight"].T + state[f"{prefix}.{layer}.bias"]
+        if name.startswith("trpo") or layer != layers[-1]:
+            values = torch.tanh(values) if name.startswith("trpo") else torch.relu(values)
+    if name.startswith("trpo"):
+        values = (values @ state["action_net.weight"].T + state["action_net.bias"]).clamp(-1.0, 1.0)
+    elif name.startswith("dqn"):
+        values = values.argmax(1, keepdim=True).float()
+    else:
+        values = 2.0 * torch.tanh(values)
+    torch.testing.assert_close(policy(observations)[0], values, atol=1e-5, rtol=1e-5)
+    ganglion.export(policy, tmp_path / "policy.ganglion")
+    pilot = ganglion.load(tmp_path / "policy.ganglion")
+    for observation, value in zip(observations, values, strict=True):
+        np.testing.assert_allclose(pilot.step(observation.numpy()), value.numpy(), atol=1e-5)
 
 
 # --- what the user says ---

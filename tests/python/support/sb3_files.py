@@ -11,8 +11,8 @@ import gymnasium
 import numpy as np
 import torch
 from same_actions import STEPS, Run, resets
-from sb3_contrib import TQC, TRPO, RecurrentPPO
-from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
+from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from ganglion.adapters import sb3
@@ -37,6 +37,10 @@ class Toy(gymnasium.Env):
     def reset(self, *, seed=None, options=None):  # noqa: ARG002
         self.steps = 0
         return observed(self.observation_space, self.random), {}
+
+    def action_masks(self):
+        """What MaskablePPO asks for: here, all actions are allowed."""
+        return np.ones(self.action_space.n, bool)
 
     def step(self, action):
         self.steps += 1
@@ -74,6 +78,7 @@ class Case:
 
 OFF = {"learning_starts": 20, "buffer_size": 100, "batch_size": 16, "learning_rate": 0.01}
 ON = {"n_steps": 32, "batch_size": 16, "learning_rate": 0.03}
+SEARCH = {"n_delta": 2, "learning_rate": 1.0, "delta_std": 0.5}
 LSTM = {"lstm_hidden_size": 12, "net_arch": {"pi": [10], "vf": [6]}}
 DICT = gymnasium.spaces.Dict(PARTS)
 CASES = {
@@ -110,6 +115,21 @@ CASES = {
     "tqc": Case(TQC, settings=OFF, kwargs={"net_arch": [8]}),
     "td3": Case(TD3, settings=OFF, kwargs={"net_arch": {"pi": [8], "qf": [4]}, "activation_fn": torch.nn.SiLU}),
     "ddpg": Case(DDPG, settings=OFF, kwargs={"net_arch": [8, 7]}),
+    "crossq": Case(CrossQ, settings=OFF, kwargs={"net_arch": [8, 7], "batch_norm_eps": 0.01}),
+    "crossq linear": Case(CrossQ, settings=OFF, kwargs={"net_arch": {"pi": [], "qf": [8]}}),
+    "crossq gsde": Case(CrossQ, settings={**OFF, "use_sde": True}, kwargs={"net_arch": [8], "batch_norm": False}),
+    "dqn": Case(DQN, actions=Discrete(4), settings=OFF, kwargs={"net_arch": [8, 6]}),
+    "dqn dict": Case(
+        DQN, "MultiInputPolicy", observations=DICT, actions=Discrete(3), settings=OFF,
+        kwargs={"activation_fn": torch.nn.SiLU},
+    ),
+    "qrdqn": Case(QRDQN, actions=Discrete(3), settings=OFF, kwargs={"n_quantiles": 7, "net_arch": [8]}, steps=24),
+    "qrdqn linear": Case(QRDQN, actions=Discrete(3), normalized={}, settings=OFF, kwargs={"net_arch": []}),
+    "ars": Case(ARS, settings=SEARCH, kwargs={"net_arch": [6]}),
+    "ars clipped": Case(ARS, settings=SEARCH, kwargs={"net_arch": [6], "squash_output": False, "with_bias": False}),
+    "ars linear": Case(ARS, "LinearPolicy", normalized={}, settings=SEARCH),
+    "ars categories": Case(ARS, actions=Discrete(3), settings=SEARCH),
+    "maskable ppo": Case(MaskablePPO, actions=Discrete(4), settings=ON),
 }  # fmt: skip
 
 

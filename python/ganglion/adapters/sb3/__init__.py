@@ -5,6 +5,7 @@ The formulas are those of stable_baselines3 and sb3_contrib 2.9.2; neither has t
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -14,7 +15,17 @@ import torch
 from ganglion.adapters._state_dict import StateDict
 from ganglion.adapters.sb3.file import Archive
 from ganglion.adapters.sb3.network import named_activation
-from ganglion.adapters.sb3.policy import OFF_POLICY, ON_POLICY, Actor, SB3Policy, categories
+from ganglion.adapters.sb3.policy import (
+    ALGORITHMS,
+    MASKABLE,
+    OFF_POLICY,
+    ON_POLICY,
+    SEARCH,
+    VALUES,
+    Actor,
+    SB3Policy,
+    categories,
+)
 from ganglion.adapters.sb3.vecnormalize import read_vecnormalize, warn_if_missing
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
@@ -47,14 +58,16 @@ def load(
 ) -> RecurrentPolicy:
     """Reads what `model.save()` wrote; the policy does what `model.predict(obs, deterministic=True)` does.
 
-    Read are the actors of RecurrentPPO (`MlpLstmPolicy`, `MultiInputLstmPolicy`), of PPO, A2C and TRPO (`MlpPolicy`,
-    `MultiInputPolicy` with vectors), and of SAC, TQC, TD3 and DDPG, with and without gSDE. The order of operations is
+    Read are the actors of RecurrentPPO (`MlpLstmPolicy`, `MultiInputLstmPolicy`), of PPO, A2C, TRPO and MaskablePPO
+    (`MlpPolicy`, `MultiInputPolicy` with vectors), of SAC, TQC, CrossQ, TD3 and DDPG, with and without gSDE, of ARS
+    (`MlpPolicy`, `LinearPolicy`), and the networks of DQN and QR-DQN. The order of operations is
     that of `BasePolicy.predict` and `RecurrentActorCriticPolicy.predict`: normalise by `vecnormalize`; run the network;
     clip an action that is not squashed to the action space, and unscale the tanh of a squashed one to it.
 
     The output is `actions`; with `Discrete` and `MultiDiscrete` actions these are indices, and `logits` (`logits_0`,
-    `logits_1`, ... of several) follow. Parts of a `Dict` of observations are inputs of their own, by name, in the order
-    of the space; a `Discrete` observation is a one-hot vector.
+    `logits_1`, ... of several) follow; from the `q_values` of DQN and QR-DQN and the `scores` of ARS nothing is drawn.
+    The masks of MaskablePPO are not part of the policy. Parts of a `Dict` of observations are inputs of their own, by
+    name, in the order of the space; a `Discrete` observation is a one-hot vector.
 
     Args:
         checkpoint: the `.zip` file. Its spaces are read without running code.
@@ -96,10 +109,16 @@ def load(
 
 def _check_supported(archive: Archive) -> None:
     kwargs, module = archive.policy_kwargs, archive.policy_module
-    if module not in (*ON_POLICY, *OFF_POLICY):
+    if module not in (*ON_POLICY, *OFF_POLICY, *VALUES, SEARCH):
         raise ArtifactError(
-            f"'{archive.label}' has a policy of the module '{module or 'unknown'}'; those of "
-            f"{', '.join((*ON_POLICY, *OFF_POLICY))} are read"
+            f"'{archive.label}' has a policy of the module '{module or 'unknown'}', which may compute anything; read "
+            f"are the policies that come with {ALGORITHMS}"
+        )
+    if module == MASKABLE:
+        warnings.warn(
+            f"'{archive.label}' is of MaskablePPO: the masks of actions are not part of the policy. Where you mask, "
+            "take the best of the output 'logits' that is allowed",
+            stacklevel=3,
         )
     extractor = str(kwargs.get("features_extractor_class", _EXTRACTORS[0]))
     if not extractor.rstrip("'>").endswith(_EXTRACTORS):

@@ -13,6 +13,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ganglion._foundation.pickles import Name, PickleError, read_pickle
 from ganglion.adapters import _files
 from ganglion.adapters.sb3.spaces_pickle import checked_space, read_space
 from ganglion.errors import ArtifactError
@@ -89,6 +90,16 @@ class Archive:
         """Module that defines the class of the policy, as `data` says in text."""
         entry = self.data.get("policy_class")
         return str(entry.get("__module__", "")) if isinstance(entry, dict) else ""
+
+    def names_class(self, name: str) -> bool:
+        """Whether the policy is of the class of that name, as its pickle says."""
+        entry = self.data.get("policy_class")
+        text = entry.get(":serialized:") if isinstance(entry, dict) else None
+        try:
+            found = read_pickle(base64.b64decode(text, validate=True)) if isinstance(text, str) else None
+        except (binascii.Error, PickleError):
+            return False
+        return isinstance(found, Name) and found.path.endswith(f".{name}")
 
     @property
     def policy_kwargs(self) -> dict[str, Any]:

@@ -21,13 +21,26 @@ if TYPE_CHECKING:
     from ganglion.adapters.sb3.network import Activation
 
 RECURRENT = "sb3_contrib.common.recurrent.policies"
-ON_POLICY = ("stable_baselines3.common.policies", RECURRENT)
-"""Modules of the policies of PPO, A2C and TRPO, and of RecurrentPPO."""
+MASKABLE = "sb3_contrib.common.maskable.policies"
+ON_POLICY = ("stable_baselines3.common.policies", RECURRENT, MASKABLE)
+"""Modules of the policies of PPO, A2C and TRPO, of RecurrentPPO, and of MaskablePPO."""
 DETERMINISTIC = "stable_baselines3.td3.policies"
-OFF_POLICY = ("stable_baselines3.sac.policies", "sb3_contrib.tqc.policies", DETERMINISTIC)
-"""Modules of the policies of SAC, TQC, TD3 and DDPG."""
+OFF_POLICY = (
+    "stable_baselines3.sac.policies",
+    "sb3_contrib.tqc.policies",
+    "sb3_contrib.crossq.policies",
+    DETERMINISTIC,
+)
+"""Modules of the policies of SAC, TQC, CrossQ, and of TD3 and DDPG."""
+SEARCH = "sb3_contrib.ars.policies"
+VALUES = {"stable_baselines3.dqn.policies": "q_net.q_net", "sb3_contrib.qrdqn.policies": "quantile_net.quantile_net"}
+"""Modules of the policies of DQN and QR-DQN, and what they call the network of their values."""
+ALGORITHMS = "PPO, A2C, TRPO, RecurrentPPO, MaskablePPO, SAC, TQC, CrossQ, TD3, DDPG, DQN, QR-DQN and ARS"
 
-_NO_ACTOR = ("value_net.", "mlp_extractor.value_net.", "lstm_critic.", "critic.", "critic_target.", "actor_target.")
+_NO_ACTOR = (
+    "value_net.", "mlp_extractor.value_net.", "lstm_critic.", "critic.", "critic_target.", "actor_target.",
+    "q_net_target.", "quantile_net_target.",
+)  # fmt: skip
 _DEVIATIONS = ("log_std", "actor.log_std")
 _HINT = "feature extractors other than FlattenExtractor, and CombinedExtractor of vectors, are not supported"
 
@@ -42,6 +55,7 @@ class Actor:
         inputs: elements of the observation.
         outputs: means or logits.
         is_squashed: whether tanh and unscaling follow, or clipping.
+        scores: name of the outputs where they are no logits of a distribution but the best one is taken; else None.
     """
 
     recurrent: nn.LSTM | None
@@ -49,6 +63,7 @@ class Actor:
     inputs: int
     outputs: int
     is_squashed: bool
+    scores: str | None = None
 
     @classmethod
     def build(cls, archive: Archive, weights: StateDict, activation: Activation) -> Actor:
@@ -59,12 +74,28 @@ class Actor:
         """
         weights.drop(*_NO_ACTOR, *_DEVIATIONS)
         recurrent = lstm(weights, "lstm_actor") if archive.policy_module == RECURRENT else None
+        scores = None
         if archive.policy_module in ON_POLICY:
             # SB3, policies.ActorCriticPolicy, and sb3_contrib, recurrent.policies.RecurrentActorCriticPolicy
             size = None if recurrent is None else recurrent.hidden_size
-            modules = hidden_layers(weights, "mlp_extractor.policy_net", size, activation)
+            # SB3 1 had layers that actor and critic share.
+            modules = hidden_layers(weights, "mlp_extractor.shared_net", size, activation)
+            size = outputs_of(modules, size)
+            modules += hidden_layers(weights, "mlp_extractor.policy_net", size, activation)
             modules.append(linear(weights, "action_net", outputs_of(modules, size)))
             is_squashed = bool(archive.policy_kwargs.get("squash_output", False))
+        elif archive.policy_module in VALUES:
+            # dqn.policies.QNetwork and qrdqn.policies.QuantileNetwork
+            name = VALUES[archive.policy_module]
+            modules = hidden_layers(weights, name, None, activation)[:-1]
+            if name.startswith("quantile") and modules:
+                modules[-1] = _mean_quantile(archive, modules[-1])
+            is_squashed, scores = False, "q_values"
+        elif archive.policy_module == SEARCH:
+            # ars.policies.ARSPolicy; ARSLinearPolicy has another default
+            modules = hidden_layers(weights, "action_net", None, activation, has_bias=None)[:-1]
+            is_squashed = bool(archive.policy_kwargs.get("squash_output", not archive.names_class("ARSLinearPolicy")))
+            scores = "scores"
         elif archive.policy_module == DETERMINISTIC:
             # td3.policies.Actor; the tanh at its end is that of the action map
             modules = hidden_layers(weights, "actor.mu", None, activation)[:-1]
@@ -77,7 +108,7 @@ class Actor:
         if not layers:
             raise ArtifactError(f"'{archive.label}', policy.pth has no weights of an actor")
         inputs = layers[0].in_features if recurrent is None else recurrent.input_size
-        return cls(recurrent, nn.Sequential(*modules), inputs, layers[-1].out_features, is_squashed)
+        return cls(recurrent, nn.Sequential(*modules), inputs, layers[-1].out_features, is_squashed, scores)
 
 
 class SB3Policy(LayeredPolicy):
@@ -93,6 +124,7 @@ class SB3Policy(LayeredPolicy):
     def __init__(self, spec: EnvSpec, actor: Actor) -> None:
         super().__init__(spec, actor.head, actor.recurrent)
         self._categories = categories(spec.action_space)
+        self._scores = actor.scores or "logits"
 
     @property
     def input_specs(self) -> tuple[TensorSpec, ...]:
@@ -105,12 +137,12 @@ class SB3Policy(LayeredPolicy):
 
     @property
     def output_specs(self) -> tuple[TensorSpec, ...]:
-        """`actions`; where these are indices, also `logits`."""
+        """`actions`; where these are indices, also `logits`, or the values of which the best one is taken."""
         if not self._categories:
             return super().output_specs
         count = len(self._categories)
         largest = tuple(float(size - 1) for size in self._categories)
-        names = ["logits"] if count == 1 else [f"logits_{index}" for index in range(count)]
+        names = [self._scores] if count == 1 else [f"{self._scores}_{index}" for index in range(count)]
         return (
             TensorSpec("actions", count, low=(0.0,) * count, high=largest),
             *(TensorSpec(name, size) for name, size in zip(names, self._categories, strict=True)),
@@ -141,9 +173,28 @@ def outputs_of(modules: list[nn.Module], inputs: int | None) -> int | None:
     return sizes[-1] if sizes else inputs
 
 
+def _mean_quantile(archive: Archive, last: nn.Module) -> nn.Linear:
+    """The last layer of a quantile network with the mean over the quantiles, which is linear, inside."""
+    assert isinstance(last, nn.Linear)
+    count = archive.policy_kwargs.get("n_quantiles", 200)
+    if type(count) is not int or count < 1 or last.out_features % count:
+        raise ArtifactError(
+            f"'{archive.label}' has {last.out_features} outputs of its quantile network, which are no {count!r} "
+            "quantiles of each action"
+        )
+    actions = last.out_features // count
+    with torch.random.fork_rng(devices=[]):
+        mean = nn.Linear(last.in_features, actions)
+    with torch.no_grad():
+        mean.weight.copy_(last.weight.double().view(count, actions, -1).mean(0))
+        mean.bias.copy_(last.bias.double().view(count, actions).mean(0))
+    return mean
+
+
 def _squashed_gaussian(archive: Archive, weights: StateDict, activation: Activation) -> list[nn.Module]:
-    """The mean of sac.policies.Actor and of TQC's, before tanh."""
-    modules = hidden_layers(weights, "actor.latent_pi", None, activation)
+    """The mean of sac.policies.Actor, and of those of TQC and CrossQ, before tanh."""
+    epsilon = archive.policy_kwargs.get("batch_norm_eps", 1e-3)
+    modules = hidden_layers(weights, "actor.latent_pi", None, activation, epsilon=epsilon)
     size = outputs_of(modules, None)
     if not weights.names("actor.mu.0."):
         return [*modules, linear(weights, "actor.mu", size)]
