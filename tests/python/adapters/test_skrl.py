@@ -251,6 +251,49 @@ def test_damaged_flax(tmp_path, trained_in_jax):
             skrl.load(tmp_path / "model.flax", **options)
 
 
+SHARED = {
+    "skrl 1.0, shared": ("net", "mean_net.0", "value_net.0"),
+    "documentation, shared": ("net", "mean_layer", "value_layer"),
+    "today, shared": ("net_container", "policy_layer", "value_layer"),
+    "container of another name": ("features_container", "policy_layer", "value_layer"),
+}
+
+
+def shared_model(net, mean, value):
+    random = torch.Generator().manual_seed(0)
+    layers = {f"{net}.0": (7, 5), f"{net}.2": (6, 7), mean: (3, 6), value: (1, 6)}
+    state = {"log_std_parameter": torch.full((3,), -0.5)}
+    for name, shape in layers.items():
+        state[f"{name}.weight"] = torch.randn(shape, generator=random)
+        state[f"{name}.bias"] = torch.randn(shape[:1], generator=random)
+    return state
+
+
+@pytest.mark.parametrize("wrap", ["", "_orig_mod."])
+@pytest.mark.parametrize("name", SHARED)
+def test_shared_models(tmp_path, name, wrap):
+    net, mean, value = SHARED[name]
+    state = shared_model(net, mean, value)
+    statistics = {
+        "running_mean": torch.linspace(-1, 1, 5).double(),
+        "running_variance": torch.linspace(0.5, 2, 5).double(),
+        "current_count": torch.tensor(9.0).double(),
+    }
+    wrapped = {wrap + key: value for key, value in state.items()}
+    document = {"policy": wrapped, "value": wrapped, "optimizer": {}, "state_preprocessor": statistics}
+    torch.save(document, tmp_path / "agent.pt")
+    policy = skrl.load(tmp_path / "agent.pt", activation="elu", output_activation="tanh", output_scale=2.0)
+    observations = torch.randn(20, 5, generator=torch.Generator().manual_seed(1)) * 4.0
+    x = (observations - statistics["running_mean"]) / (statistics["running_variance"].sqrt() + 1e-8)
+    x = x.clamp(-5.0, 5.0).float()
+    for layer in (f"{net}.0", f"{net}.2"):
+        x = torch.nn.functional.elu(x @ state[f"{layer}.weight"].T + state[f"{layer}.bias"])
+    expected = 2.0 * torch.tanh(x @ state[f"{mean}.weight"].T + state[f"{mean}.bias"])
+    found, log_std, _ = policy(observations)
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(log_std, torch.full((20, 3), -0.5))
+
+
 # --- refusals ---
 
 
@@ -297,6 +340,18 @@ CONTENTS = {
     ),
     "not finite": (
         {"policy": {"net.0.weight": torch.full((2, 3), np.nan), "net.0.bias": torch.ones(2)}}, "not finite"
+    ),
+    "two networks": (
+        {"policy": {f"{part}.weight": torch.ones(3, 3) for part in ("a_container.0", "net.0")}},
+        "has a_container and net, and nothing says how they are joined.*model=",
+    ),
+    "two outputs": (
+        {"policy": {f"{part}.weight": torch.ones(3, 3) for part in ("net.0", "mean_layer", "mean_net.0")}},
+        r"has mean_layer and mean_net\.0, and nothing says",
+    ),
+    "layers behind the network": (
+        {"policy": {f"{part}.weight": torch.ones(3, 3) for part in ("net.0", "mean_net.0", "mean_net.2")}},
+        r"has 'mean_net\.2\.weight', which",
     ),
     "half an lstm": (
         {"policy": {"net.0.weight": torch.ones(2, 3), "net.0.bias": torch.ones(2), "lstm.bias_ih_l0": torch.ones(3)}},

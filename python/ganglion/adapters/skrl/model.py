@@ -51,8 +51,10 @@ _RECURRENT: dict[str, type[RecurrentGaussianModel]] = {
     "gru": GaussianGRUModel,
     "lstm": GaussianLSTMModel,
 }
-_OUTPUTS = ("policy_layer", "mean_layer")
-_NO_ACTOR = ("value_layer.", "critic_layer.")
+_HIDDEN = re.compile(r"(net|\w+_container)\.(\d+)\.(weight|bias)")
+_OUTPUT = re.compile(r"(?:policy_layer|mean_layer|mean_net\.0|policy_net\.0)\.(weight|bias)")
+"""The output layer: today's names, and those of the shared models of skrl 1.0 to 1.2."""
+_NO_ACTOR = ("value_layer.", "critic_layer.", "value_net.", "critic_net.")
 _HINT = "give the model itself: load(..., model=...)"
 
 
@@ -83,9 +85,10 @@ class Settings:
 def build(state: Mapping[str, Tensor], settings: Settings, label: str) -> RecurrentPolicy:
     """Makes the policy of a state dictionary.
 
-    Known are linear layers `net.0`, `net.2`, ... or `net_container.0`, ..., alone or followed by `policy_layer` or
-    `mean_layer`, alone or behind `rnn`, `gru` or `lstm` layers. With `log_std_parameter` the outputs are `mean` and
-    `log_std`, without it `actions`.
+    Known are linear layers `net.0`, `net.2`, ... or `net_container.0`, ... (or one container of another name), alone or
+    followed by `policy_layer`, `mean_layer` or `mean_net.0`, alone or behind `rnn`, `gru` or `lstm` layers; what
+    belongs to the value of a shared model is left out. With `log_std_parameter` the outputs are `mean` and `log_std`,
+    without it `actions`.
 
     Raises:
         ArtifactError: the weights are those of another model; names them.
@@ -94,6 +97,7 @@ def build(state: Mapping[str, Tensor], settings: Settings, label: str) -> Recurr
     state = unwrapped(state, label)
     names = [name for name in state if not name.startswith(_NO_ACTOR)]
     recurrent = next((name for name in _RECURRENT if any(key.startswith(f"{name}.") for key in names)), None)
+    _check_parts(names, label)
     renamed = {_renamed(name, state, label): state[name] for name in names}
     sizes = _layer_sizes(renamed, recurrent, label)
     settings = _checked(settings, has_hidden_layers=len(sizes) > 2)
@@ -152,18 +156,27 @@ class _Scale(nn.Module):
         return self.factor * x
 
 
+def _check_parts(names: list[str], label: str) -> None:
+    """Refuses two networks, or two output layers: how they are joined is in the code of the model alone."""
+    parts = sorted({found[1] for found in map(_HIDDEN.fullmatch, names) if found is not None})
+    outputs = sorted({name.rpartition(".")[0] for name in names if _OUTPUT.fullmatch(name)})
+    for several in (parts, outputs):
+        if len(several) > 1:
+            raise ArtifactError(f"{label} has {' and '.join(several)}, and nothing says how they are joined; {_HINT}")
+
+
 def _renamed(name: str, state: Mapping[str, Tensor], label: str) -> str:
     """The name that an entry has in the models of `ganglion.policies.skrl.models`."""
     if name == "log_std_parameter" or name.startswith(tuple(f"{kind}." for kind in _RECURRENT)):
         return name
-    found = re.fullmatch(r"net(?:_container)?\.(\d+)\.(weight|bias)", name)
-    if found is not None:
-        return f"net.{int(found[1])}.{found[2]}"
-    found = re.fullmatch(rf"(?:{'|'.join(_OUTPUTS)})\.(weight|bias)", name)
-    if found is None:
+    hidden = _HIDDEN.fullmatch(name)
+    if hidden is not None:
+        return f"net.{int(hidden[2])}.{hidden[3]}"
+    output = _OUTPUT.fullmatch(name)
+    if output is None:
         raise ArtifactError(f"{label} has '{name}', which the models of skrl's documentation do not have; {_HINT}")
-    count = sum(bool(re.fullmatch(r"net(?:_container)?\.\d+\.weight", other)) for other in state)
-    return f"net.{2 * count}.{found[1]}"
+    count = sum(bool(_HIDDEN.fullmatch(other)) and other.endswith(".weight") for other in state)
+    return f"net.{2 * count}.{output[1]}"
 
 
 def _layer_sizes(state: Mapping[str, Tensor], recurrent: str | None, label: str) -> list[int]:
