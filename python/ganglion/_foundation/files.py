@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import os
+import re
 import secrets
+import socket
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -78,11 +83,12 @@ def read_file(path: str | os.PathLike[str], *, limit: int = LARGEST_BYTES) -> Re
     """
     with opened(path, limit=limit) as file:
         try:
-            # One byte more than may be: the file could have grown since.
-            data = file.read(limit + 1)
+            # One byte more than there is: the file could have grown since. Not `limit`: memory would be asked for it.
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(size + 1)
         except OSError as error:
             raise ArtifactError(f"cannot read '{path}': {error.strerror or error}") from error
-    if len(data) > limit:
+    if len(data) != size:
         raise ArtifactError(f"'{path}' changed while it was read; try again")
     return ReadFile(Path(path), data)
 
@@ -107,12 +113,64 @@ def is_torchscript(path: str | os.PathLike[str]) -> bool:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary name beside `path`; what is written there takes the place of `path` at the end.
 
-    If the body raises, `path` keeps what it had and nothing is left behind. The temporary name keeps the suffix.
+    If the body raises, `path` keeps what it had and nothing is left behind. The temporary name keeps the suffix. What
+    is written is on the disk before it has its name; what a process left behind that was killed meanwhile is taken
+    away by the next one.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
+    _remove_strays(target)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}-{_here()}-{secrets.token_hex(6)}{target.suffix}")
     try:
         yield temporary
+        _to_disk(temporary)
         temporary.replace(target)
+        with contextlib.suppress(OSError):  # the file is there; not every file system synchronises folders
+            _to_disk(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_OLD_S = 3600.0
+"""Whoever writes longer than this on one file is gone, wherever it was."""
+
+
+@functools.cache
+def _here() -> str:
+    """Which processes a number means: those of this machine, in this container."""
+    place = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        place.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("\0".join(place).encode()).hexdigest()[:6]
+
+
+def _remove_strays(target: Path) -> None:
+    """Removes temporary files for `target` of processes that are gone."""
+    name = re.compile(rf"\.{re.escape(target.stem)}\.(\d+)-([0-9a-f]{{6}})-[0-9a-f]{{12}}{re.escape(target.suffix)}")
+    with contextlib.suppress(OSError):
+        for stray in target.parent.iterdir():
+            found = name.fullmatch(stray.name)
+            # Another one may take it away at the same time, or it may be somebody else's.
+            with contextlib.suppress(OSError):
+                if found and stray.is_file() and not stray.is_symlink():
+                    age = time.time() - stray.stat().st_mtime
+                    if age > _OLD_S or (found[2] == _here() and not _is_alive(int(found[1]))):
+                        stray.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True  # it is another user's, or its number is none
+    return True
+
+
+def _to_disk(path: Path) -> None:
+    """Waits until a file, or the names in a folder, would survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
