@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
-from ganglion._foundation.files import LARGEST_RECORDING, check_unpacked, opened
+from ganglion._foundation.arrays import check_archive
+from ganglion._foundation.files import LARGEST_RECORDING, opened
 from ganglion.errors import ArtifactError, EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ArtifactError(f"{path}: a single array; write a recording with np.savez(path, observation=...)")
-            check_unpacked(path, archive.zip)
+            check_archive(path, archive.zip)
             names = archive.files
             fields = {name: archive[name] for name in names if name in ("observation", "reset", "action")}
     except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:

@@ -5,17 +5,28 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion._foundation.files import check_unpacked
+from ganglion._foundation.arrays import check_archive, check_array
 from ganglion.adapters._files import LARGEST_BYTES, read_bytes, read_pickle
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
     import os
 
+_DAMAGE = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _ARCHIVE, _ARRAY = (b"PK\x03\x04", b"PK\x05\x06"), b"\x93NUMPY"
 
 
@@ -39,12 +50,13 @@ def read_arrays(path: str | os.PathLike[str], *, allow_pickle: bool) -> Any:
         return read_pickle(path, allow_pickle=allow_pickle)
     try:
         if data.startswith(_ARRAY):
+            check_array("the array", io.BytesIO(data), len(data))
             return np.load(io.BytesIO(data), allow_pickle=False)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            check_unpacked(path, archive, limit=LARGEST_BYTES)
+            check_archive(path, archive, limit=LARGEST_BYTES)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise ArtifactError(
             f"'{path}' is no readable file of numpy.savez or numpy.save with arrays of numbers: {error}"
         ) from error

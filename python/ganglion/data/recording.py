@@ -11,7 +11,8 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from ganglion._foundation.files import LARGEST_RECORDING, check_unpacked, opened, replacing
+from ganglion._foundation.arrays import check_archive
+from ganglion._foundation.files import LARGEST_RECORDING, opened, replacing
 from ganglion.data.spaces_json import env_spec_from_json, env_spec_to_json
 from ganglion.errors import ArtifactError
 
@@ -73,7 +74,7 @@ def read(path: str | os.PathLike[str], kind: str, construct: Callable[..., Batch
         with opened(path, limit=LARGEST_RECORDING) as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile) or "meta" not in archive:
                 raise ArtifactError(f"'{path}' is no recording of ganglion; write one with {kind}.save")
-            check_unpacked(path, archive.zip)
+            check_archive(path, archive.zip)
             meta = json.loads(str(archive["meta"]))
             _check_meta(path, kind, meta)
             fields = _unflatten(meta["fields"], {name: archive[name] for name in archive.files if name != "meta"})
