@@ -9,6 +9,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ def build_libtorch_engine(torch: Path, *, build: bool = True) -> Path:
     source = package_data() / "libtorch_engine"
     command = _command(torch, source)
     library = _cache_folder() / f"libganglion_libtorch-{_fingerprint(command, source)}.so"
+    _check_owner(library)
     if library.exists():
         return library
     if not build:
@@ -75,13 +77,49 @@ def _fingerprint(command: list[str], source: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def _make_folder(folder: Path) -> None:
+    """Makes a folder, and those above it that are missing, for this user alone."""
+    for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+
+
 def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganglion"
 
 
+def _check_owner(library: Path) -> None:
+    """Refuses a library that somebody else could have put there, or could exchange: it is run with the user's rights.
+
+    Every folder above it counts, as a path names it and as it is behind links: whoever may rename one may put another
+    in its place. In a folder with the sticky bit, such as /tmp, only the owner of an entry may do so.
+
+    Raises:
+        EngineUnavailableError: another user may write to the file, to its folder or to one above.
+    """
+    seen = {library, library.resolve(), *library.absolute().parents, *library.resolve().parents}
+    for path in sorted(seen):
+        try:
+            found = path.lstat()
+        except OSError:
+            continue  # not there yet: it will be made by us, in a folder that was looked at
+        if stat.S_ISLNK(found.st_mode):
+            writable = False  # what it points to is looked at as well, and so is the folder it is in
+        elif stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
+            writable = False
+        else:
+            writable = bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+        if writable or found.st_uid not in (0, os.geteuid()):
+            why = "other users may write to it" if writable else f"it belongs to user {found.st_uid}"
+            raise EngineUnavailableError(
+                f"the LibTorch engine is not loaded from '{library.parent}': '{path}': {why}, and what lies there runs "
+                "with your rights. Set XDG_CACHE_HOME to a folder that only you can write to (chmod go-w), or name a "
+                "library that you trust in GANGLION_LIBTORCH"
+            )
+
+
 def _compile(command: list[str], library: Path) -> None:
     try:
-        library.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(library.parent)
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
             built = Path(folder) / library.name
             result = subprocess.run([*command, "-o", str(built)], capture_output=True, text=True, check=False)
