@@ -16,12 +16,14 @@
 #include <vector>
 
 #include "io/artifact.hpp"
+#include "io/boundary.hpp"
 #include "io/program/program.hpp"
 
 namespace py = pybind11;
 
 namespace {
 
+using ganglion::detail::at_boundary;
 using Floats = py::array_t<float, py::array::c_style>;
 using Flags = py::array_t<std::uint8_t, py::array::c_style>;
 
@@ -158,7 +160,7 @@ void bind_self_test(py::module_& module) {
 
 /// What is valid in a program: the one judge for both languages.
 void bind_program(py::module_& module) {
-  module.def("vocabulary_json", &ganglion::detail::vocabulary_json);
+  module.def("vocabulary_json", [] { return at_boundary("program", &ganglion::detail::vocabulary_json); });
   module.def(
       "check_program",
       [](const std::string& program, const std::map<std::string, py::array>& tensors) {
@@ -172,7 +174,7 @@ void bind_program(py::module_& module) {
           seen[name] = {py::str(tensor.dtype()), shape, {bytes, static_cast<std::size_t>(tensor.nbytes())}};
         }
         const py::gil_scoped_release release;
-        ganglion::detail::check_program(program, seen);
+        at_boundary("program", [&] { ganglion::detail::check_program(program, seen); });
       },
       py::arg("program"), py::arg("tensors"));
 }
@@ -212,7 +214,7 @@ PYBIND11_MODULE(_core, module) {
       [](const py::bytes& file, const std::string& name) {
         const auto bytes = std::as_bytes(std::span(std::string_view(file)));
         const py::gil_scoped_release release;
-        ganglion::detail::check_torchscript_program(bytes, name);
+        at_boundary(name, [&] { ganglion::detail::check_torchscript_program(bytes, name); });
       },
       py::arg("file"), py::arg("name"));
   module.def(

@@ -7,8 +7,9 @@ add_library(ganglion_room_public INTERFACE)
 target_include_directories(ganglion_room_public INTERFACE
   "${PROJECT_SOURCE_DIR}/cpp/include" "${PROJECT_BINARY_DIR}/include")
 
-# The rooms that the control loop runs through. errno of a square root would be a write per step; nothing reads it.
-set(GANGLION_LOOP_FLAGS -fno-exceptions -fno-rtti -fno-math-errno)
+# The rooms that the control loop runs through. errno of a square root would be a write per step; nothing reads it. With
+# exceptions: what sets a loop up must let go of what it has when memory is short.
+set(GANGLION_LOOP_FLAGS -fno-rtti -fno-math-errno)
 if(NOT GANGLION_SANITIZE AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
   list(APPEND GANGLION_LOOP_FLAGS -O3)
 endif()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
-__all__ = ["ActionSampler", "mapped", "philox", "standard_gumbel", "standard_normal"]
+__all__ = ["ActionSampler", "mapped", "noise_counter", "philox", "standard_gumbel", "standard_normal"]
 
 _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
@@ -70,6 +70,31 @@ def philox(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
     return words.astype(np.uint32)
 
 
+def noise_counter(step: ArrayLike, episode: ArrayLike, row: ArrayLike, block: ArrayLike) -> NDArray[np.uint64]:
+    """What the noise of four elements is made of: block b has the elements from 4 b on.
+
+    Different for 2^50 steps, 2^32 episodes, 2^24 rows and 2^22 blocks; the step's high bits stand above row and block.
+
+    Args:
+        step: of the episode; as the others, of any shape that broadcasts with theirs.
+        episode: since loading.
+        row: of the batch.
+        block: of four elements.
+
+    Returns:
+        `[..., 4]` words of 32 bits for `philox`.
+    """
+    steps, episodes, rows, blocks = (np.asarray(one).astype(np.uint64) for one in (step, episode, row, block))
+    high = steps >> np.uint64(32)
+    words = (
+        steps & np.uint64(0xFFFFFFFF),
+        episodes,
+        rows | ((high & np.uint64(0xFF)) << np.uint64(24)),
+        blocks | ((high >> np.uint64(8)) << np.uint64(22)),
+    )
+    return np.stack(np.broadcast_arrays(*words), axis=-1)
+
+
 def standard_normal(bits: ArrayLike) -> Doubles:
     """Standard normal numbers at the quantiles `(bits + 1/2) / 2^32`."""
     u = _quantile(bits)
@@ -112,7 +137,7 @@ class ActionSampler:
         self._stages = contract.action_map
         self._needs_unmapped = self._gaussian and any(spec.name == "unmapped_mean" for spec in contract.outputs)
         self._key = (seed & 0xFFFFFFFF, seed >> 32)
-        self._step = np.zeros(batch, np.uint32)
+        self._step = np.zeros(batch, np.uint64)
         self._episode = np.zeros(batch, np.uint32)
         self.log_prob = np.full(batch, np.nan, np.float32)
         self.own_action = np.full((batch, contract.action_size), np.nan, np.float32)
@@ -142,7 +167,7 @@ class ActionSampler:
         if self._needs_unmapped and unmapped_mean is None:
             raise ValueError("the mean is mapped to a command: give the output 'unmapped_mean' as well")
         self.own_action = self._drawn(first if unmapped_mean is None else unmapped_mean, parameters)
-        self._step += 1
+        self._step += np.uint64(1)
         return mapped(self._stages, self.own_action)
 
     def _drawn(self, mean: NDArray[np.float32], parameters: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -160,9 +185,9 @@ class ActionSampler:
 
     def _bits(self, count: int) -> NDArray[np.uint32]:
         rows, blocks = len(self._step), -(-count // 4)
-        counter = np.empty((rows, blocks, 4), np.uint64)
-        counter[..., 0], counter[..., 1] = self._step[:, None], self._episode[:, None]
-        counter[..., 2], counter[..., 3] = np.arange(rows)[:, None], np.arange(blocks)
+        counter = noise_counter(
+            self._step[:, None], self._episode[:, None], np.arange(rows)[:, None], np.arange(blocks)
+        )
         return philox(counter, self._key).reshape(rows, -1)[:, :count]
 
 

@@ -170,4 +170,39 @@ TEST_CASE("what is no native artifact is refused") {
   CHECK(std::string(ganglion::native_instruction_set()).size() >= 4);
 }
 
+TEST_CASE("what is suspicious about a file is known to whoever embeds it, too") {
+  const NativePolicy policy = NativePolicy::load(artifact("lstm"));
+  const ganglion::Policy facade = ganglion::Policy::load(artifact("lstm"));
+  CHECK_EQUAL(policy.reading().to_json(), facade.reading().to_json());
+  const std::vector<std::byte> old = bytes_of(fs::path(GANGLION_FUZZ_CORPUS) / "good_small.ganglion");
+  const NativePolicy bare = NativePolicy::load(old);
+  CHECK(!bare.reading().findings.empty());
+}
+
+TEST_CASE("a policy that was moved from says so") {
+  NativePolicy policy = NativePolicy::load(artifact("lstm"));
+  NativePolicy other = std::move(policy);
+  Floats action(other.contract().action_size(), -7.0F);
+  const Floats observation(other.contract().observation_size(), 0.5F);
+  // NOLINTBEGIN(bugprone-use-after-move): that is what is tested
+  for (int round = 0; round < 2; ++round) {
+    CHECK_EQUAL(policy.step(observation, action), Status::moved_from);
+    CHECK_EQUAL(action[0], -7.0F);
+    policy.reset();
+    CHECK_EQUAL(policy.reset(std::vector<std::uint8_t>{1}), Status::moved_from);
+    CHECK_EQUAL(policy.set_state({}), Status::moved_from);
+    CHECK_EQUAL(policy.set_applied_action(action), Status::moved_from);
+    CHECK(policy.state().empty() && policy.output(0).empty());
+    CHECK_EQUAL(policy.batch(), 0U);
+    CHECK(policy.contract().inputs.empty() && policy.reading().findings.empty());
+    CHECK_ERROR(policy.clone(), ErrorCode::bad_option, "moved to another object");
+    CHECK_ERROR(policy.self_test(), ErrorCode::bad_option, "moved to another object");
+    NativePolicy third = std::move(policy);  // once more, of nothing
+    policy = std::move(third);
+  }
+  policy = std::move(other);
+  CHECK_EQUAL(policy.step(observation, action), Status::ok);
+  // NOLINTEND(bugprone-use-after-move)
+}
+
 int main() { return check::run_all(); }

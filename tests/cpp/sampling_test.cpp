@@ -87,6 +87,16 @@ TEST_CASE("Philox gives the known answers of Random123") {
          Words{0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1}));
 }
 
+TEST_CASE("no step of an episode has the noise of another one, beyond 2^32 neither") {
+  using Counter = std::array<std::uint32_t, 4>;
+  CHECK(noise_counter(7, 2, 3, 1) == Counter({7, 2, 3, 1}));
+  CHECK(noise_counter(0xFFFFFFFF, 2, 3, 1) == Counter({0xFFFFFFFF, 2, 3, 1}));
+  // The same numbers stand in tests/python/runtime/test_sampling.py.
+  CHECK(noise_counter(std::uint64_t{1} << 32U, 2, 3, 1) == Counter({0, 2, 0x01000003, 1}));
+  CHECK(noise_counter((std::uint64_t{0x2A5FF} << 32U) + 9, 2, 0xFFFFFF, 0x3FFFFF) ==
+        Counter({9, 2, 0xFFFFFFFF, 0xA97FFFFF}));
+}
+
 TEST_CASE("normal and Gumbel numbers have their moments and their quantiles") {
   double sum = 0.0;
   double square = 0.0;

@@ -17,6 +17,7 @@ enum class ErrorCode : std::uint8_t {
   engine_unavailable,  ///< the engine's library is missing or too old
   engine_failure,      ///< the engine refused the program
   self_test_failed,    ///< the golden trajectory was missed
+  out_of_memory,       ///< the system had no memory for it
 };
 
 /// The enumerator's name, for example "bad_artifact"; a string with static storage.
@@ -40,6 +41,8 @@ enum class ErrorCode : std::uint8_t {
       return "engine_failure";
     case ErrorCode::self_test_failed:
       return "self_test_failed";
+    case ErrorCode::out_of_memory:
+      return "out_of_memory";
   }
   return "unknown";
 }

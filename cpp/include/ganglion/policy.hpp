@@ -23,6 +23,13 @@ struct Artifact;
 /// A loaded policy that owns its hidden state. Movable, not copyable; one thread at a time.
 ///
 /// Set-up functions may allocate and throw `Error`. Loop verbs (step, reset, output, state, set_state) are noexcept.
+///
+/// After a fork the child keeps what it has, but for ONNX Runtime: there a step answers engine_failure, and the child
+/// loads a policy of its own. It must leave by _exit or exec; the library's own cleanup would wait for threads of the
+/// parent.
+///
+/// A policy that was moved from answers `Status::moved_from`, empty spans and an empty contract, and its set-up
+/// functions throw.
 class Policy final {
  public:
   /// Opens an artifact (.ganglion, .onnx, .pt). Throws `Error` on anything that is wrong with file, engine or options.

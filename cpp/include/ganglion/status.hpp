@@ -12,6 +12,7 @@ enum class Status : std::uint8_t {
   non_finite_action,       ///< the policy produced a NaN or infinite action, other output or next state
   engine_failure,          ///< the engine reported an error of its own
   non_finite_state,        ///< an element of a state handed in is NaN or infinite
+  moved_from,              ///< the policy was moved to another object; this one holds nothing
 };
 
 /// The enumerator's name, for example "bad_size"; a string with static storage.
@@ -29,6 +30,8 @@ enum class Status : std::uint8_t {
       return "engine_failure";
     case Status::non_finite_state:
       return "non_finite_state";
+    case Status::moved_from:
+      return "moved_from";
   }
   return "unknown";
 }

@@ -1,5 +1,6 @@
 #include "facade/native_engine.hpp"
 
+#include <exception>
 #include <string_view>
 #include <utility>
 
@@ -37,16 +38,17 @@ class NativeModel final : public EngineModel {
       if (packed_ == nullptr) {
         packed_ = native::Model::make(program_, signature.batch, *native::kernels_for(realtime::Isa::automatic),
                                       lock_memory_);
-        program_ = {};
+        if (packed_ != nullptr) program_ = {};
       }
       if (packed_ != nullptr) {
         auto session = native::Session::make(packed_, {buffers.observation, buffers.state, buffers.outputs});
         if (session != nullptr) return new NativeSession(std::move(session));
       }
-    } catch (const std::bad_alloc&) {
-      packed_.reset();
+    } catch (const std::exception&) {
+      // Memory, or a size that no vector can have. What is packed stays: other sessions have it, and the program is
+      // gone.
     }
-    failure.set(FailureKind::bad_program, out_of_memory(lock_memory_));
+    failure.set(FailureKind::bad_program, too_little_memory(lock_memory_));
     return nullptr;
   }
 
@@ -113,7 +115,7 @@ EngineModel* open_native(const OpenRequest& request, Failure& failure) noexcept 
   try {
     return new NativeModel(std::move(*request.program), request.lock_memory);
   } catch (const std::bad_alloc&) {
-    failure.set(FailureKind::bad_program, out_of_memory(request.lock_memory));
+    failure.set(FailureKind::bad_program, too_little_memory(request.lock_memory));
     return nullptr;
   }
 }
@@ -132,11 +134,11 @@ realtime::Loop make_loop(const std::string& name, const Contract& contract, std:
   }
   if (sample_seed) shape.sampling = sampling_of(name, contract, *sample_seed);
   realtime::Loop loop(std::move(shape), native::kernels_for(realtime::Isa::automatic)->all_finite, lock_memory);
-  if (!loop.valid()) throw Error(ErrorCode::engine_failure, "'" + name + "': " + out_of_memory(lock_memory));
+  if (!loop.valid()) throw Error(ErrorCode::engine_failure, "'" + name + "': " + too_little_memory(lock_memory));
   return loop;
 }
 
-const char* out_of_memory(bool lock_memory) {
+const char* too_little_memory(bool lock_memory) {
   return lock_memory ? "there is not enough memory, or the system does not let this process lock it (ulimit -l); use a "
                        "smaller batch, raise the limit, or load without lock_memory"
                      : "there is not enough memory for its weights, or its buffers would take more than 1 GiB; use a "

@@ -18,6 +18,6 @@ namespace ganglion::detail {
                                        bool lock_memory, std::optional<std::uint64_t> sample_seed);
 
 /// The sentence for a program that cannot be set up.
-[[nodiscard]] const char* out_of_memory(bool lock_memory);
+[[nodiscard]] const char* too_little_memory(bool lock_memory);
 
 }  // namespace ganglion::detail

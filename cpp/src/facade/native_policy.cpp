@@ -5,7 +5,11 @@
 
 #include "facade/golden_replay.hpp"
 #include "facade/native_engine.hpp"
+#include "facade/nothing.hpp"
+#include "facade/signature.hpp"
+#include "facade/warm_up.hpp"
 #include "io/artifact.hpp"
+#include "io/boundary.hpp"
 #include "native/kernels/choice.hpp"
 #include "native/model.hpp"
 
@@ -15,29 +19,23 @@ const char* native_instruction_set() noexcept { return native::kernels_for(realt
 
 class NativePolicy::Impl {
  public:
-  Impl(std::string name, std::shared_ptr<const Contract> contract, std::shared_ptr<const native::Model> model,
+  Impl(std::string name, std::shared_ptr<const Reading> reading, std::shared_ptr<const native::Model> model,
        std::size_t batch, bool lock_memory, std::optional<std::uint64_t> sample_seed = std::nullopt)
       : name_(std::move(name)),
-        contract_(std::move(contract)),
+        reading_(std::move(reading)),
         model_(std::move(model)),
         lock_memory_(lock_memory),
-        loop_(detail::make_loop(name_, *contract_, batch, lock_memory, sample_seed)),
+        loop_(detail::make_loop(name_, reading_->contract, batch, lock_memory, sample_seed)),
         session_(native::Session::make(model_, {loop_.observation(), loop_.states(), loop_.outputs()})) {
     if (session_ == nullptr) {
-      throw Error(ErrorCode::engine_failure, "'" + name_ + "': " + detail::out_of_memory(lock_memory));
+      throw Error(ErrorCode::engine_failure, "'" + name_ + "': " + detail::too_little_memory(lock_memory));
     }
   }
 
   [[nodiscard]] std::unique_ptr<Impl> clone() const {
-    auto copy = std::make_unique<Impl>(name_, contract_, model_, loop_.batch(), lock_memory_);
+    auto copy = std::make_unique<Impl>(name_, reading_, model_, loop_.batch(), lock_memory_);
     copy->loop_.copy_from(loop_);
     return copy;
-  }
-
-  /// Runs steps that only serve to wake up caches and to resolve what the C library binds at the first call.
-  void warm_up(int steps) noexcept {
-    for (int i = 0; i < steps; ++i) session_->run(loop_.phase());
-    loop_.reset();
   }
 
   [[nodiscard]] Status step(std::span<const float> observation, std::span<float> action) noexcept GANGLION_NONBLOCKING {
@@ -48,11 +46,12 @@ class NativePolicy::Impl {
   }
 
   [[nodiscard]] realtime::Loop& loop() noexcept GANGLION_NONBLOCKING { return loop_; }
-  [[nodiscard]] const Contract& contract() const noexcept GANGLION_NONBLOCKING { return *contract_; }
+  [[nodiscard]] const Reading& reading() const noexcept GANGLION_NONBLOCKING { return *reading_; }
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
  private:
   std::string name_;
-  std::shared_ptr<const Contract> contract_;
+  std::shared_ptr<const Reading> reading_;
   std::shared_ptr<const native::Model> model_;
   bool lock_memory_;
   realtime::Loop loop_;
@@ -65,29 +64,31 @@ NativePolicy NativePolicy::load(const std::filesystem::path& path, const NativeO
                                            "': the native engine runs .ganglion files; compile it (ganglion compile) "
                                            "or load it with ganglion::Policy");
   }
-  return make(path.string(), detail::read_artifact(path), options);
+  return detail::at_boundary(path, [&] { return make(path.string(), detail::read_artifact(path), options); });
 }
 
 NativePolicy NativePolicy::load(std::span<const std::byte> file, const NativeOptions& options) {
-  const std::string name = "a .ganglion file in memory";
-  return make(name, detail::read_artifact({file.begin(), file.end()}, name, detail::ArtifactKind::ganglion), options);
+  constexpr const char* name = "a .ganglion file in memory";
+  return detail::at_boundary(name, [&] {
+    return make(name, detail::read_artifact({file.begin(), file.end()}, name, detail::ArtifactKind::ganglion), options);
+  });
 }
 
-NativePolicy NativePolicy::make(const std::string& name, const detail::Artifact& artifact,
-                                const NativeOptions& options) {
+NativePolicy NativePolicy::make(const std::string& name, detail::Artifact artifact, const NativeOptions& options) {
   if (options.warmup_steps < 0) throw Error(ErrorCode::bad_option, "'" + name + "': warmup_steps must be at least 0");
   // NOLINTBEGIN(bugprone-unchecked-optional-access): read_artifact fills both for a .ganglion file
-  const auto contract = std::make_shared<const Contract>(*artifact.contract);
-  const std::size_t batch = detail::choose_batch(name, *contract, options.batch);
+  const auto reading =
+      std::make_shared<const Reading>(detail::reading_of(std::move(*artifact.contract), artifact.is_sealed));
+  const std::size_t batch = detail::choose_batch(name, reading->contract, options.batch);
   auto model = native::Model::make(*artifact.program, batch, *native::kernels_for(realtime::Isa::automatic),
                                    options.lock_memory);
   // NOLINTEND(bugprone-unchecked-optional-access)
   if (model == nullptr) {
-    throw Error(ErrorCode::engine_failure, "'" + name + "': " + detail::out_of_memory(options.lock_memory));
+    throw Error(ErrorCode::engine_failure, "'" + name + "': " + detail::too_little_memory(options.lock_memory));
   }
   NativePolicy policy(
-      std::make_unique<Impl>(name, contract, std::move(model), batch, options.lock_memory, options.sample_seed));
-  policy.impl_->warm_up(options.warmup_steps);
+      std::make_unique<Impl>(name, reading, std::move(model), batch, options.lock_memory, options.sample_seed));
+  static_cast<void>(detail::warm_up(policy, policy.impl_->loop(), options.warmup_steps));
   if (options.self_test) {
     const SelfTest result = policy.self_test();
     if (!result.ok) throw Error(ErrorCode::self_test_failed, "'" + name + "': " + result.message);
@@ -101,44 +102,58 @@ NativePolicy& NativePolicy::operator=(NativePolicy&&) noexcept = default;
 NativePolicy::~NativePolicy() = default;
 
 Status NativePolicy::step(std::span<const float> observation, std::span<float> action) noexcept GANGLION_NONBLOCKING {
-  return impl_->step(observation, action);
+  return impl_ ? impl_->step(observation, action) : Status::moved_from;
 }
 
-void NativePolicy::reset() noexcept GANGLION_NONBLOCKING { impl_->loop().reset(); }
+void NativePolicy::reset() noexcept GANGLION_NONBLOCKING {
+  if (impl_) impl_->loop().reset();
+}
 
 Status NativePolicy::reset(std::span<const std::uint8_t> rows) noexcept GANGLION_NONBLOCKING {
-  return impl_->loop().reset(rows);
+  return impl_ ? impl_->loop().reset(rows) : Status::moved_from;
 }
 
 std::span<const float> NativePolicy::output(std::size_t index) const noexcept GANGLION_NONBLOCKING {
-  return impl_->loop().output(index);
+  return impl_ ? impl_->loop().output(index) : std::span<const float>();
 }
 
-std::span<const float> NativePolicy::state() const noexcept GANGLION_NONBLOCKING { return impl_->loop().state(); }
+std::span<const float> NativePolicy::state() const noexcept GANGLION_NONBLOCKING {
+  return impl_ ? impl_->loop().state() : std::span<const float>();
+}
 
 Status NativePolicy::set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING {
-  return impl_->loop().set_state(state);
+  return impl_ ? impl_->loop().set_state(state) : Status::moved_from;
 }
 
 Status NativePolicy::set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING {
-  return impl_->loop().set_applied_action(action);
+  return impl_ ? impl_->loop().set_applied_action(action) : Status::moved_from;
 }
 
-const Contract& NativePolicy::contract() const noexcept GANGLION_NONBLOCKING { return impl_->contract(); }
+const Contract& NativePolicy::contract() const noexcept GANGLION_NONBLOCKING { return reading().contract; }
 
-std::size_t NativePolicy::batch() const noexcept GANGLION_NONBLOCKING { return impl_->loop().batch(); }
+const Reading& NativePolicy::reading() const noexcept GANGLION_NONBLOCKING {
+  return impl_ ? impl_->reading() : detail::no_reading;
+}
+
+std::size_t NativePolicy::batch() const noexcept GANGLION_NONBLOCKING { return impl_ ? impl_->loop().batch() : 0; }
 
 SelfTest NativePolicy::self_test() const {
-  NativePolicy policy = clone();
-  policy.impl_->loop().stop_sampling();
-  policy.reset();
-  return detail::replay_golden(
-      {contract(), batch(),
-       [&](std::span<const float> observation, std::span<float> action) { return policy.step(observation, action); },
-       [&](std::span<const std::uint8_t> rows) { return policy.reset(rows); },
-       [&](std::size_t index) { return policy.output(index); }, [] { return std::string(); }});
+  const Impl& own = detail::held(impl_);
+  return detail::at_boundary(own.name(), [&] {
+    NativePolicy policy(own.clone());
+    policy.impl_->loop().stop_sampling();
+    policy.reset();
+    return detail::replay_golden(
+        {contract(), batch(),
+         [&](std::span<const float> observation, std::span<float> action) { return policy.step(observation, action); },
+         [&](std::span<const std::uint8_t> rows) { return policy.reset(rows); },
+         [&](std::size_t index) { return policy.output(index); }, [] { return std::string(); }});
+  });
 }
 
-NativePolicy NativePolicy::clone() const { return NativePolicy(impl_->clone()); }
+NativePolicy NativePolicy::clone() const {
+  const Impl& own = detail::held(impl_);
+  return detail::at_boundary(own.name(), [&] { return NativePolicy(own.clone()); });
+}
 
 }  // namespace ganglion

@@ -7,8 +7,11 @@
 #include "facade/engine_choice.hpp"
 #include "facade/golden_replay.hpp"
 #include "facade/native_engine.hpp"
+#include "facade/nothing.hpp"
 #include "facade/signature.hpp"
+#include "facade/warm_up.hpp"
 #include "io/artifact.hpp"
+#include "io/boundary.hpp"
 #include "io/hints.hpp"
 #include "io/onnx/reading.hpp"
 #include "io/words.hpp"
@@ -115,23 +118,13 @@ class Policy::Impl {
     return copy;
   }
 
-  /// Runs steps that only serve to wake up caches and lazy set-up inside the engine.
-  void warm_up(int steps) {
-    for (int i = 0; i < steps; ++i) {
-      if (!session_->run(loop_.phase())) {
-        throw Error(ErrorCode::engine_failure, "'" + path_.string() + "': the engine " + ganglion::to_string(engine_) +
-                                                   " failed in a warm-up step: " + session_->last_error());
-      }
-    }
-    loop_.reset();
-  }
-
   [[nodiscard]] Status step(std::span<const float> observation, std::span<float> action) noexcept {
     return loop_.step(observation, action, [this](std::size_t phase) noexcept { return session_->run(phase); });
   }
 
   [[nodiscard]] realtime::Loop& loop() noexcept { return loop_; }
   [[nodiscard]] const Reading& reading() const noexcept { return *reading_; }
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
   [[nodiscard]] Engine engine() const noexcept { return engine_; }
   [[nodiscard]] const char* last_engine_error() const noexcept { return session_->last_error(); }
 
@@ -146,11 +139,13 @@ class Policy::Impl {
 };
 
 Policy Policy::load(const std::filesystem::path& path, const LoadOptions& options) {
-  return make(path, detail::read_artifact(path), options);
+  return detail::at_boundary(path, [&] { return make(path, detail::read_artifact(path), options); });
 }
 
 Policy Policy::load(std::span<const std::byte> file, const std::string& name, const LoadOptions& options) {
-  return make(name, detail::read_artifact({file.begin(), file.end()}, name, ArtifactKind::ganglion), options);
+  return detail::at_boundary(name, [&] {
+    return make(name, detail::read_artifact({file.begin(), file.end()}, name, ArtifactKind::ganglion), options);
+  });
 }
 
 Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact, const LoadOptions& options) {
@@ -167,13 +162,17 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
   const auto reading = std::make_shared<const Reading>(understand(artifact, path, options, open));
   const std::size_t batch = detail::choose_batch(path.string(), reading->contract, options.batch);
   const auto start = [&](std::size_t rows, int steps) {
-    auto impl = std::make_unique<Impl>(path, reading, open(), engine, rows, options.lock_memory, options.sample_seed);
-    impl->warm_up(steps);
-    return impl;
+    Policy started(
+        std::make_unique<Impl>(path, reading, open(), engine, rows, options.lock_memory, options.sample_seed));
+    if (!detail::warm_up(started, started.impl_->loop(), steps)) {
+      throw Error(ErrorCode::engine_failure, "'" + path.string() + "': the engine " + ganglion::to_string(engine) +
+                                                 " failed in a warm-up step: " + started.impl_->last_engine_error());
+    }
+    return started;
   };
-  std::unique_ptr<Impl> impl;
+  Policy policy(nullptr);
   try {
-    impl = start(batch, options.warmup_steps);
+    policy = start(batch, options.warmup_steps);
   } catch (const Error&) {
     const bool any_rows = options.batch == 0 && !reading->contract.batch && model != nullptr;
     const std::size_t rows = any_rows ? rows_that_run(start) : 0;
@@ -182,7 +181,6 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
                 "'" + path.string() + "': its shapes take any number of rows, but it runs with " +
                     std::to_string(rows) + " rows only: load(..., batch=" + std::to_string(rows) + ")");
   }
-  Policy policy(std::move(impl));
   if (options.self_test) {
     const SelfTest result = policy.self_test();
     if (!result.ok) throw Error(ErrorCode::self_test_failed, "'" + path.string() + "': " + result.message);
@@ -196,44 +194,60 @@ Policy& Policy::operator=(Policy&&) noexcept = default;
 Policy::~Policy() = default;
 
 Status Policy::step(std::span<const float> observation, std::span<float> action) noexcept {
-  return impl_->step(observation, action);
+  return impl_ ? impl_->step(observation, action) : Status::moved_from;
 }
 
-void Policy::reset() noexcept { impl_->loop().reset(); }
+void Policy::reset() noexcept {
+  if (impl_) impl_->loop().reset();
+}
 
-Status Policy::reset(std::span<const std::uint8_t> rows) noexcept { return impl_->loop().reset(rows); }
+Status Policy::reset(std::span<const std::uint8_t> rows) noexcept {
+  return impl_ ? impl_->loop().reset(rows) : Status::moved_from;
+}
 
-std::span<const float> Policy::output(std::size_t index) const noexcept { return impl_->loop().output(index); }
+std::span<const float> Policy::output(std::size_t index) const noexcept {
+  return impl_ ? impl_->loop().output(index) : std::span<const float>();
+}
 
-std::span<const float> Policy::state() const noexcept { return impl_->loop().state(); }
+std::span<const float> Policy::state() const noexcept {
+  return impl_ ? impl_->loop().state() : std::span<const float>();
+}
 
-Status Policy::set_state(std::span<const float> state) noexcept { return impl_->loop().set_state(state); }
+Status Policy::set_state(std::span<const float> state) noexcept {
+  return impl_ ? impl_->loop().set_state(state) : Status::moved_from;
+}
 
 Status Policy::set_applied_action(std::span<const float> action) noexcept {
-  return impl_->loop().set_applied_action(action);
+  return impl_ ? impl_->loop().set_applied_action(action) : Status::moved_from;
 }
 
-const Contract& Policy::contract() const noexcept { return impl_->reading().contract; }
+const Contract& Policy::contract() const noexcept { return reading().contract; }
 
-const Reading& Policy::reading() const noexcept { return impl_->reading(); }
+const Reading& Policy::reading() const noexcept { return impl_ ? impl_->reading() : detail::no_reading; }
 
-std::size_t Policy::batch() const noexcept { return impl_->loop().batch(); }
+std::size_t Policy::batch() const noexcept { return impl_ ? impl_->loop().batch() : 0; }
 
-Engine Policy::engine() const noexcept { return impl_->engine(); }
+Engine Policy::engine() const noexcept { return impl_ ? impl_->engine() : Engine::automatic; }
 
-bool Policy::realtime_safe() const noexcept { return traits_of(impl_->engine())->realtime_safe; }
+bool Policy::realtime_safe() const noexcept { return impl_ && traits_of(impl_->engine())->realtime_safe; }
 
-Policy Policy::clone() const { return Policy(impl_->clone()); }
+Policy Policy::clone() const {
+  const Impl& own = detail::held(impl_);
+  return detail::at_boundary(own.path(), [&] { return Policy(own.clone()); });
+}
 
 SelfTest Policy::self_test() const {
-  Policy policy = clone();
-  policy.impl_->loop().stop_sampling();
-  policy.reset();
-  return detail::replay_golden(
-      {contract(), batch(),
-       [&](std::span<const float> observation, std::span<float> action) { return policy.step(observation, action); },
-       [&](std::span<const std::uint8_t> rows) { return policy.reset(rows); },
-       [&](std::size_t index) { return policy.output(index); }, [&] { return policy.impl_->last_engine_error(); }});
+  const Impl& own = detail::held(impl_);
+  return detail::at_boundary(own.path(), [&] {
+    Policy policy(own.clone());
+    policy.impl_->loop().stop_sampling();
+    policy.reset();
+    return detail::replay_golden(
+        {contract(), batch(),
+         [&](std::span<const float> observation, std::span<float> action) { return policy.step(observation, action); },
+         [&](std::span<const std::uint8_t> rows) { return policy.reset(rows); },
+         [&](std::size_t index) { return policy.output(index); }, [&] { return policy.impl_->last_engine_error(); }});
+  });
 }
 
 namespace {
@@ -248,11 +262,12 @@ Reading explained(Artifact artifact, const std::filesystem::path& path, const Lo
 }  // namespace
 
 Reading explain(const std::filesystem::path& path, const LoadOptions& options) {
-  return explained(detail::read_artifact(path), path, options);
+  return detail::at_boundary(path, [&] { return explained(detail::read_artifact(path), path, options); });
 }
 
 Reading explain(std::span<const std::byte> file, const std::string& name, const LoadOptions& options) {
-  return explained(detail::read_artifact({file.begin(), file.end()}, name), name, options);
+  return detail::at_boundary(
+      name, [&] { return explained(detail::read_artifact({file.begin(), file.end()}, name), name, options); });
 }
 
 Contract inspect(const std::filesystem::path& path, const LoadOptions& options) {
@@ -260,7 +275,7 @@ Contract inspect(const std::filesystem::path& path, const LoadOptions& options) 
 }
 
 Reading explain_onnx(std::span<const std::byte> file, const std::string& name, const ReadingHints& hints) {
-  return read_onnx_model(file, name, detail::hints_for(name, hints));
+  return detail::at_boundary(name, [&] { return read_onnx_model(file, name, detail::hints_for(name, hints)); });
 }
 
 }  // namespace ganglion

@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "ganglion/error.hpp"
+#include "io/boundary.hpp"
 #include "io/json.hpp"
 #include "io/stored_contract.hpp"
 
@@ -99,13 +100,14 @@ std::vector<TensorSpec> read_tensors(const Json& documents) {
 Json write_tensors(const std::vector<TensorSpec>& specs) {
   Json documents = Json::array();
   for (const TensorSpec& spec : specs) {
-    documents.push_back({{"name", spec.name},
-                         {"size", spec.size},
-                         {"element_names", spec.element_names},
-                         {"units", spec.units},
-                         {"low", write_bounds(spec.low)},
-                         {"high", write_bounds(spec.high)}});
-    if (!spec.shape.empty()) documents.back()["shape"] = spec.shape;
+    Json document{{"name", spec.name},
+                  {"size", spec.size},
+                  {"element_names", spec.element_names},
+                  {"units", spec.units},
+                  {"low", write_bounds(spec.low)},
+                  {"high", write_bounds(spec.high)}};
+    if (!spec.shape.empty()) document["shape"] = spec.shape;
+    documents.push_back(std::move(document));
   }
   return documents;
 }
@@ -175,8 +177,8 @@ ActionStage read_stage(const Json& document, std::size_t action_size) {
 }
 
 std::optional<std::vector<ActionStage>> read_action_map(const Json& document, std::size_t action_size) {
-  const auto found = document.find("action_map");
-  if (found == document.end()) return std::vector<ActionStage>();
+  const Json* const found = document.find("action_map");
+  if (found == nullptr) return std::vector<ActionStage>();
   if (found->is_null()) return std::nullopt;
   if (!found->is_array() || found->size() > most_stages) {
     refuse("action_map must be a list of at most " + std::to_string(most_stages) + " stages");
@@ -189,19 +191,19 @@ std::optional<std::vector<ActionStage>> read_action_map(const Json& document, st
 Json write_action_map(const std::vector<ActionStage>& stages) {
   Json documents = Json::array();
   for (const ActionStage& stage : stages) {
-    documents.push_back({{"squash", stage.squash},
-                         {"scale", stage.scale},
-                         {"offset", stage.offset},
-                         {"low", write_bounds(stage.low)},
-                         {"high", write_bounds(stage.high)}});
+    documents.push_back(Json{{"squash", stage.squash},
+                             {"scale", stage.scale},
+                             {"offset", stage.offset},
+                             {"low", write_bounds(stage.low)},
+                             {"high", write_bounds(stage.high)}});
   }
   return documents;
 }
 
 void check_format(const Json& document) {
   if (!document.is_object()) refuse("the JSON document is not an object");
-  const auto format = document.find("format");
-  if (format == document.end() || !format->is_number_unsigned() || format->get<std::uint64_t>() == 0) {
+  const Json* const format = document.find("format");
+  if (format == nullptr || !format->is_number_unsigned() || format->get<std::uint64_t>() == 0) {
     refuse("its format number is missing or not a positive whole number");
   }
   if (format->get<std::uint64_t>() > newest_format) {
@@ -214,13 +216,13 @@ void check_format(const Json& document) {
 
 /// False where the text is of the first format, which had no digest over itself.
 bool check_seal(std::string_view text, const Json& document) {
-  const auto seal = document.find(detail::seal_key);
-  if (seal == document.end()) {
-    if (document["format"] == 1) return false;
+  const Json* const seal = document.find(detail::seal_key);
+  if (seal == nullptr) {
+    if (document.at("format").get<std::uint64_t>() == 1) return false;
     refuse(std::string("its digest over itself, '") + detail::seal_key + "', is missing");
   }
   const std::optional<std::string> found = detail::seal_of(text);
-  if (!found || *seal != *found) {
+  if (!found || !seal->is_text(*found)) {
     throw Error(ErrorCode::digest_mismatch,
                 "contract: its text does not match its own digest" +
                     (found ? " (SHA-256 " + *found + " found, " + detail::shortened(*seal) + " expected)" : "") +
@@ -245,7 +247,8 @@ Contract read_contract(const Json& document) {
     contract.period_s = period.get<double>();
     if (!(*contract.period_s > 0.0)) refuse("period_s must be positive, not " + period.dump());
   }
-  if (const Json& dtype = document.at("dtype"); dtype != "float32") refuse("dtype " + dtype.dump() + " is not float32");
+  if (const Json& dtype = document.at("dtype"); !dtype.is_text("float32"))
+    refuse("dtype " + dtype.dump() + " is not float32");
   contract.provenance = document.at("provenance").get<std::map<std::string, std::string>>();
   if (const Json& digest = document.at("sha256"); !digest.is_null()) contract.sha256 = digest.get<std::string>();
   contract.action_map = read_action_map(document, contract.action_size());
@@ -260,6 +263,36 @@ Contract read_contract(const Json& document) {
   return contract;
 }
 
+Json write_slots(const std::vector<StateSlot>& slots) {
+  Json documents = Json::array();
+  for (const StateSlot& slot : slots) documents.push_back(Json{{"name", slot.name}, {"shape", slot.shape}});
+  return documents;
+}
+
+/// The document with zeros for its digest over itself.
+Json write_contract(const Contract& contract) {
+  const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
+  const std::vector<double> initial_state(contract.initial_state.begin(), contract.initial_state.end());
+  Json document{{"format", newest_format},
+                {detail::seal_key, std::string(detail::seal_digits, '0')},
+                {"inputs", write_tensors(contract.inputs)},
+                {"outputs", write_tensors(contract.outputs)},
+                {"state", write_slots(contract.state)},
+                {"initial_state", initial_state},
+                {"batch", or_null(contract.batch)},
+                {"period_s", or_null(contract.period_s)},
+                {"dtype", "float32"},
+                {"provenance", contract.provenance},
+                {"sha256", contract.sha256.empty() ? Json(nullptr) : Json(contract.sha256)},
+                {"golden", contract.golden ? write_golden(*contract.golden) : Json(nullptr)}};
+  if (!contract.action_map) {
+    document["action_map"] = nullptr;
+  } else if (!contract.action_map->empty()) {
+    document["action_map"] = write_action_map(*contract.action_map);
+  }
+  return document;
+}
+
 }  // namespace
 
 detail::StoredContract detail::read_contract(std::string_view text) {
@@ -269,41 +302,18 @@ detail::StoredContract detail::read_contract(std::string_view text) {
     check_format(document);
     const bool is_sealed = check_seal(text, document);
     return {ganglion::read_contract(document), is_sealed};
-  } catch (const Json::exception& error) {
-    // A field that is missing or of another kind; the library's sentence says which.
+  } catch (const Json::Mismatch& error) {
     refuse(std::string("damaged JSON: ") + error.what());
   }
 }
 
-Contract Contract::from_json(std::string_view text) { return detail::read_contract(text).contract; }
+Contract Contract::from_json(std::string_view text) {
+  return detail::at_boundary("contract", [&] { return detail::read_contract(text).contract; });
+}
 
 std::string Contract::to_json() const {
-  Json document = {
-      {"format", newest_format},
-      {detail::seal_key, std::string(detail::seal_digits, '0')},
-      {"inputs", write_tensors(inputs)},
-      {"outputs", write_tensors(outputs)},
-      {"state",
-       [this] {
-         Json slots = Json::array();
-         for (const StateSlot& slot : state) slots.push_back({{"name", slot.name}, {"shape", slot.shape}});
-         return slots;
-       }()},
-      {"initial_state", std::vector<double>(initial_state.begin(), initial_state.end())},
-      {"batch", batch ? Json(*batch) : Json(nullptr)},
-      {"period_s", period_s ? Json(*period_s) : Json(nullptr)},
-      {"dtype", "float32"},
-      {"provenance", provenance},
-      {"sha256", sha256.empty() ? Json(nullptr) : Json(sha256)},
-      {"golden", golden ? write_golden(*golden) : Json(nullptr)},
-  };
-  if (!action_map) {
-    document["action_map"] = nullptr;
-  } else if (!action_map->empty()) {
-    document["action_map"] = write_action_map(*action_map);
-  }
   // Names of other exporters may hold any bytes.
-  return detail::sealed(document.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return detail::at_boundary("contract", [this] { return detail::sealed(write_contract(*this).dump()); });
 }
 
 }  // namespace ganglion

@@ -1,22 +1,40 @@
-#include <nlohmann/json.hpp>
-
 #include "ganglion/reading.hpp"
+#include "io/boundary.hpp"
+#include "io/json.hpp"
 
 namespace ganglion {
 
-std::string Reading::to_json() const {
-  using Json = nlohmann::json;
+namespace {
+
+using detail::Json;
+
+Json write_state(const Reading& reading) {
   Json pairs = Json::array();
-  for (std::size_t i = 0; i < state.size(); ++i) {
-    pairs.push_back({{"slot", contract.state[i].name}, {"input", state[i].input}, {"output", state[i].output}});
+  for (std::size_t i = 0; i < reading.state.size(); ++i) {
+    const StateNames& names = reading.state[i];
+    pairs.push_back(Json{{"slot", reading.contract.state[i].name}, {"input", names.input}, {"output", names.output}});
   }
-  Json defects = Json::array();
-  for (const Finding& finding : findings) defects.push_back({{"code", finding.code}, {"sentence", finding.sentence}});
-  // Names come out of files and may hold any bytes.
-  return Json{{"dialect", dialect}, {"contract", contract.to_json()},
-              {"state", pairs},     {"constants", constants},
-              {"notes", notes},     {"findings", defects}}
-      .dump(-1, ' ', false, Json::error_handler_t::replace);
+  return pairs;
+}
+
+Json write_findings(const std::vector<Finding>& findings) {
+  Json list = Json::array();
+  for (const Finding& one : findings) list.push_back(Json{{"code", one.code}, {"sentence", one.sentence}});
+  return list;
+}
+
+}  // namespace
+
+std::string Reading::to_json() const {
+  return detail::at_boundary("reading", [this] {
+    return Json{{"dialect", dialect},
+                {"contract", contract.to_json()},
+                {"state", write_state(*this)},
+                {"constants", constants},
+                {"notes", notes},
+                {"findings", write_findings(findings)}}
+        .dump();
+  });
 }
 
 }  // namespace ganglion

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -48,28 +47,30 @@ native::Tensor read_tensor(const std::string& name, const Json& entry, std::span
       !entry.contains("data_offsets")) {
     refuse(what + " needs dtype, shape and data_offsets, no more and no less");
   }
-  const auto* const known = std::find_if(dtypes.begin(), dtypes.end(),
-                                         [&](const DtypeEntry& candidate) { return entry["dtype"] == candidate.name; });
+  const auto* const known = std::find_if(dtypes.begin(), dtypes.end(), [&](const DtypeEntry& candidate) {
+    return entry.at("dtype").is_text(candidate.name);
+  });
   if (known == dtypes.end())
-    refuse(what + " has dtype " + shortened(entry["dtype"]) + "; F32, F16, I8 or I32 is needed");
+    refuse(what + " has dtype " + shortened(entry.at("dtype")) + "; F32, F16, I8 or I32 is needed");
   native::Tensor tensor;
   tensor.dtype = known->dtype;
   const auto number = [&](const Json& value) {
     if (!value.is_number_unsigned()) refuse(what + " has a size or offset " + shortened(value));
     return value.get<std::uint64_t>();
   };
-  if (!entry["shape"].is_array() || !entry["data_offsets"].is_array() || entry["data_offsets"].size() != 2) {
+  const Json& offsets = entry.at("data_offsets");
+  if (!entry.at("shape").is_array() || !offsets.is_array() || offsets.size() != 2) {
     refuse(what + " needs a list as shape and two data_offsets");
   }
   std::uint64_t bytes = known->width;
-  for (const Json& axis : entry["shape"]) {
+  for (const Json& axis : entry.at("shape")) {
     const std::uint64_t size = number(axis);
     if (size == 0 || size > section.size() / bytes) refuse(what + " has a shape that does not fit into the file");
     bytes *= size;
     tensor.shape.push_back(static_cast<std::size_t>(size));
   }
-  const std::uint64_t begin = number(entry["data_offsets"][0]);
-  const std::uint64_t end = number(entry["data_offsets"][1]);
+  const std::uint64_t begin = number(offsets.items().front());
+  const std::uint64_t end = number(offsets.items().back());
   if (begin > end || end > section.size() || end - begin != bytes) {
     refuse(what + " of " + std::to_string(bytes) + " bytes is said to lie at " + std::to_string(begin) + " to " +
            std::to_string(end) + " of " + std::to_string(section.size()) + " bytes");
@@ -117,10 +118,10 @@ Safetensors read_safetensors(std::span<const std::byte> bytes) {
   if (!header.is_object()) refuse("its header is not a JSON object");
   Safetensors file;
   std::vector<Extent> extents;
-  for (const auto& [name, entry] : header.items()) {
+  for (const auto& [name, entry] : header.members()) {
     if (name == "__metadata__") {
       if (!entry.is_object()) refuse("__metadata__ is not an object");
-      for (const auto& [key, text] : entry.items()) {
+      for (const auto& [key, text] : entry.members()) {
         if (!text.is_string()) refuse("an entry of __metadata__ is not a string");
         file.metadata.emplace(key, text.get<std::string>());
       }

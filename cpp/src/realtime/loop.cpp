@@ -42,6 +42,13 @@ void Loop::reset() noexcept GANGLION_NONBLOCKING {
   for (std::size_t row = 0; row < shape_.batch; ++row) reset_row(row);
 }
 
+void Loop::begin_again() noexcept {
+  phase_ = 0;
+  has_stepped_ = false;
+  if (sampler_) sampler_->begin_again();
+  reset();
+}
+
 Status Loop::reset(std::span<const std::uint8_t> rows) noexcept GANGLION_NONBLOCKING {
   if (rows.size() != shape_.batch) return Status::bad_size;
   for (std::size_t row = 0; row < shape_.batch; ++row) {

@@ -64,6 +64,8 @@ class Loop {
   [[nodiscard]] std::span<const float> state() const noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] Status set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] Status set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING;
+  /// As a loop begins, after steps that only served to warm up.
+  void begin_again() noexcept;
   /// From now on the action is the first output.
   void stop_sampling() noexcept { sampler_.reset(); }
 

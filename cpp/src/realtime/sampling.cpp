@@ -2,6 +2,7 @@
 
 #include "realtime/sampling.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -35,6 +36,13 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
     key[1] += 0xBB67AE85U;
   }
   return counter;
+}
+
+std::array<std::uint32_t, 4> noise_counter(std::uint64_t step, std::uint32_t episode, std::size_t row,
+                                           std::size_t block) noexcept GANGLION_NONBLOCKING {
+  const std::uint64_t high = step >> 32U;
+  return {static_cast<std::uint32_t>(step), episode, static_cast<std::uint32_t>(row | (high & 0xFFU) << 24U),
+          static_cast<std::uint32_t>(block | (high >> 8U) << 22U)};
 }
 
 double standard_normal(std::uint32_t bits) noexcept GANGLION_NONBLOCKING {
@@ -100,11 +108,11 @@ void ActionSampler::reset(std::size_t row) noexcept GANGLION_NONBLOCKING {
   rows_[row].step = 0;
 }
 
+void ActionSampler::begin_again() noexcept { std::fill(rows_.begin(), rows_.end(), Row{}); }
+
 std::array<std::uint32_t, 4> ActionSampler::bits(std::size_t row,
                                                  std::size_t block) const noexcept GANGLION_NONBLOCKING {
-  const Counter counter{rows_[row].step, rows_[row].episode, static_cast<std::uint32_t>(row),
-                        static_cast<std::uint32_t>(block)};
-  return philox(counter,
+  return philox(noise_counter(rows_[row].step, rows_[row].episode, row, block),
                 {static_cast<std::uint32_t>(sampling_.seed), static_cast<std::uint32_t>(sampling_.seed >> 32U)});
 }
 

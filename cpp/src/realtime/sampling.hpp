@@ -18,6 +18,11 @@ namespace ganglion::realtime {
 [[nodiscard]] std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
                                                   std::array<std::uint32_t, 2> key) noexcept GANGLION_NONBLOCKING;
 
+/// What the noise of four elements is made of: block b has the elements from 4 b on. Different for 2^50 steps, 2^32
+/// episodes, 2^24 rows and 2^22 blocks, the most that there are; the step's high bits stand above row and block.
+[[nodiscard]] std::array<std::uint32_t, 4> noise_counter(std::uint64_t step, std::uint32_t episode, std::size_t row,
+                                                         std::size_t block) noexcept GANGLION_NONBLOCKING;
+
 /// The standard normal number at the quantile (bits + 1/2) / 2^32 (Wichura 1988, algorithm AS 241, PPND16).
 [[nodiscard]] double standard_normal(std::uint32_t bits) noexcept GANGLION_NONBLOCKING;
 
@@ -49,10 +54,12 @@ class ActionSampler {
   [[nodiscard]] std::optional<std::size_t> log_prob() const noexcept GANGLION_NONBLOCKING { return sampling_.log_prob; }
   void count_step() noexcept GANGLION_NONBLOCKING;
   void reset(std::size_t row) noexcept GANGLION_NONBLOCKING;
+  /// As if nothing had been drawn yet.
+  void begin_again() noexcept;
 
  private:
   struct Row {
-    std::uint32_t step = 0;
+    std::uint64_t step = 0;
     std::uint32_t episode = 0;
   };
 

@@ -181,6 +181,45 @@ TEST_CASE("every function of the table is measured: by a case of its own, or aga
   }
 }
 
+TEST_CASE("mod is fmod of the C library, to the bit") {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> numbers{0.0F,     1.0F,   2.0F,      3.0F,        0.1F,   0.37F, 7.5F,    1e-30F,  1.1754944e-38F,
+                             2.5e-38F, 1e-20F, 1234.567F, 16777215.0F, 1.6e7F, 1e15F, 2.9e30F, 3.0e38F, 3.4028235e38F};
+  std::uint32_t random = 1;
+  for (int i = 0; i < 1500; ++i) {
+    random = random * 1664525U + 1013904223U;
+    const std::uint32_t bits = random & 0x7FFFFFFFU;
+    float x = 0.0F;
+    std::memcpy(&x, &bits, sizeof x);
+    if (std::isnormal(x)) numbers.push_back(x);
+  }
+  const FlushDenormals guard;
+  std::size_t wrong = 0;
+  for (const float a : numbers) {
+    for (const float b : numbers) {
+      for (const float sign : {1.0F, -1.0F}) {
+        // What is below the smallest normal number is 0.
+        float exact = std::fmod(sign * a, -sign * b);
+        if (std::fabs(exact) < std::numeric_limits<float>::min()) exact = std::copysign(0.0F, exact);
+        const float found = mod_of(sign * a, -sign * b);
+        const bool is_same = std::memcmp(&found, &exact, sizeof found) == 0;
+        if (!is_same && !(std::isnan(found) && std::isnan(exact)) && ++wrong < 4) {
+          check::report(false, "mod", __FILE__, __LINE__, std::to_string(a) + ", " + std::to_string(b));
+        }
+      }
+    }
+  }
+  CHECK_EQUAL(wrong, 0U);
+  CHECK_EQUAL(mod_of(2.5F, infinity), 2.5F);
+  CHECK_EQUAL(mod_of(-2.5F, -infinity), -2.5F);
+  for (const auto& [a, b] :
+       {std::pair(infinity, 2.0F), std::pair(-infinity, infinity), std::pair(nan, 2.0F), std::pair(2.0F, nan),
+        std::pair(infinity, nan), std::pair(2.0F, 0.0F), std::pair(0.0F, 0.0F), std::pair(3e38F, -0.0F)}) {
+    CHECK(std::isnan(mod_of(a, b)));
+  }
+}
+
 TEST_CASE("special numbers go where IEEE 754 sends them") {
   constexpr float infinity = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();

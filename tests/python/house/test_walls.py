@@ -35,6 +35,7 @@ CPP_FOREIGN = {
     "pybind11/": {"bindings"},
     "dlfcn.h": {"src/engines", "tools"},
     "fcntl.h": {"src/io"},
+    "pthread.h": {"src/engines/onnxruntime"},
     "sched.h": {"tools"},
     "sys/mman.h": {"src/realtime", "tools"},
     "sys/stat.h": {"src/io"},

@@ -18,7 +18,7 @@ from ganglion.policies import (
     GRUPolicy,
     time_step_spec,
 )
-from ganglion.sampling import ActionSampler, philox, standard_gumbel, standard_normal
+from ganglion.sampling import ActionSampler, noise_counter, philox, standard_gumbel, standard_normal
 
 ACTION = BoundedArraySpec((2,), torch.float32, "act", [-2.0, -1.0], [3.0, 1.0])
 CATEGORY = BoundedArraySpec((), torch.int32, "act", 0, 3)
@@ -157,6 +157,14 @@ def test_known_answers_and_quantiles():
     quantile = (bits + 0.5) * 2.0**-32
     np.testing.assert_allclose(standard_normal(bits), ndtri(quantile), rtol=0, atol=1e-14)
     np.testing.assert_allclose(standard_gumbel(bits), -np.log(-np.log(quantile)), rtol=0, atol=1e-13)
+
+
+def test_no_step_has_the_noise_of_another_one_beyond_32_bits_neither():
+    # The same numbers stand in tests/cpp/sampling_test.cpp.
+    assert noise_counter(7, 2, 3, 1).tolist() == [7, 2, 3, 1]
+    assert noise_counter(0xFFFFFFFF, 2, 3, 1).tolist() == [0xFFFFFFFF, 2, 3, 1]
+    assert noise_counter(2**32, 2, 3, 1).tolist() == [0, 2, 0x01000003, 1]
+    assert noise_counter((0x2A5FF << 32) + 9, 2, 0xFFFFFF, 0x3FFFFF).tolist() == [9, 2, 0xFFFFFFFF, 0xA97FFFFF]
 
 
 def test_the_kind_of_distribution_is_read_from_the_outputs():

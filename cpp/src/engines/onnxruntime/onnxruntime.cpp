@@ -1,5 +1,8 @@
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -42,9 +45,29 @@ auto guarded(Failure& failure, const Function& function) noexcept -> decltype(fu
   return nullptr;
 }
 
+/// How often this process has forked since the library was opened. A child has none of the threads that ONNX Runtime
+/// started, so a session of its parent can neither run there nor be released: that would wait for them.
+std::atomic<unsigned> forks{0};
+static_assert(std::atomic<unsigned>::is_always_lock_free);
+
+/// Releases a C API object, but not in a child of the process that made it: there it stays until the end.
+template <typename T>
+class Release {
+ public:
+  Release() = default;
+  Release(void (*release)(T*)) : release_(release) {}
+  void operator()(T* object) const {
+    if (born_ == forks.load(std::memory_order_relaxed)) release_(object);
+  }
+
+ private:
+  void (*release_)(T*) = nullptr;
+  unsigned born_ = forks.load(std::memory_order_relaxed);
+};
+
 /// A C API object that is released with its owner.
 template <typename T>
-using Handle = std::unique_ptr<T, void (*)(T*)>;
+using Handle = std::unique_ptr<T, Release<T>>;
 
 /// The library and its one environment: ONNX Runtime allows one per process and wants it to outlive every session.
 struct Library {
@@ -78,15 +101,18 @@ const Library& library_at(const std::filesystem::path& path) {
                          "LoadOptions::onnxruntime_library or in the environment variable GANGLION_ONNXRUNTIME");
   }
   const auto* base = reinterpret_cast<const ort::ApiBase* (*)()>(address)();
-  const void* const* table = base->get_api(ort::api_version);
+  const void* const* table = base == nullptr ? nullptr : base->get_api(ort::api_version);
   if (table == nullptr) {
-    throw OrtRefusal(FailureKind::unavailable, std::string("ONNX Runtime ") + base->get_version() +
+    throw OrtRefusal(FailureKind::unavailable, std::string("ONNX Runtime ") +
+                                                   (base == nullptr ? "without a version" : base->get_version()) +
                                                    " is too old: version 1.17 or newer is needed");
   }
   // Never destroyed: sessions may live in static storage and would outlast it. One per library file.
   static std::vector<std::pair<const void* const*, std::unique_ptr<const Library>>>& libraries =
       *new std::vector<std::pair<const void* const*, std::unique_ptr<const Library>>>();
   static std::mutex& mutex = *new std::mutex();
+  static const int watches_forks = pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1); });
+  static_cast<void>(watches_forks);
   const std::scoped_lock lock(mutex);
   for (const auto& [known, library] : libraries) {
     if (known == table) return *library;
@@ -261,6 +287,10 @@ class OrtSession final : public EngineSession {
   }
 
   bool run(std::size_t phase) noexcept override {
+    if (born_ != forks.load(std::memory_order_relaxed)) {
+      error_.set("ONNX Runtime does not survive a fork: load the policy in the child, after the fork");
+      return false;
+    }
     if (counter_ && !count(phase)) return false;
     for (const Staged& staged : staged_inputs_) gather(staged.place, batch_, staged.rows[phase], staged.tensor);
     for (const Bytes& bytes : bytes_) {
@@ -468,6 +498,7 @@ class OrtSession final : public EngineSession {
   std::vector<Indices> indices_;
   std::vector<Staged> staged_inputs_;
   std::vector<Staged> staged_outputs_;
+  unsigned born_ = forks.load(std::memory_order_relaxed);
   Sentence error_;
 };
 
@@ -492,7 +523,7 @@ class OrtModel final : public EngineModel {
     ort::Session* session = nullptr;
     library_.check(
         library_.api.CreateSessionFromArray(library_.env, request.file.data(), request.file.size(), options, &session));
-    session_ = {session, library_.api.ReleaseSession};
+    session_ = {session, Release<ort::Session>(library_.api.ReleaseSession)};
 
     const ort::Api& api = library_.api;
     read_ports(inputs_, api.SessionGetInputCount, api.SessionGetInputName, api.SessionGetInputTypeInfo);

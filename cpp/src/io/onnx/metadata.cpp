@@ -4,6 +4,7 @@
 #include <charconv>
 #include <string_view>
 
+#include "ganglion/error.hpp"
 #include "io/json.hpp"
 #include "io/onnx/reading.hpp"
 
@@ -44,9 +45,11 @@ void read_mjlab(const std::map<std::string, std::string>& metadata, Reading& rea
 }
 
 Json value_of(const std::string& text) {
-  // One entry, the date, is plain text among the JSON.
-  // Of a view, as everywhere: for each kind of text there is a parser of its own in the library.
-  return Json::parse(std::string_view(text), nullptr, false);
+  try {
+    return parse_json(text, "metadata");
+  } catch (const Error&) {
+    return {};  // one entry, the date, is plain text among the JSON
+  }
 }
 
 /// The longest key that is the name of the tensor, or a group that it belongs to.
@@ -61,24 +64,26 @@ const std::string* component_of(const std::string& tensor, const std::map<std::s
 
 void read_component(const std::string& key, const Json& value, TensorSpec& spec, Reading& reading) {
   for (const char* list : {"names", "joint_names"}) {
-    if (!value.contains(list) || !value[list].is_array()) continue;
+    const Json* const found = value.find(list);
+    if (found == nullptr || !found->is_array()) continue;
     std::vector<std::string> names;
-    for (const Json& name : value[list]) names.push_back(name.is_string() ? name.get<std::string>() : name.dump());
+    for (const Json& name : *found) names.push_back(name.is_string() ? name.get<std::string>() : name.dump());
     name_elements(spec, std::move(names), key, reading);
   }
-  if (!value.contains("ranges") || !value["ranges"].is_object() || value["ranges"].size() != spec.size) return;
+  const Json* const ranges = value.find("ranges");
+  if (ranges == nullptr || !ranges->is_object() || ranges->size() != spec.size) return;
   std::vector<double> low;
   std::vector<double> high;
   std::vector<std::string> names;
   // exploy's order of a planar velocity; other commands are not known to have ranges.
   for (const char* axis : {"lin_vel_x", "lin_vel_y", "ang_vel_z"}) {
-    const auto range = value["ranges"].find(axis);
-    if (range == value["ranges"].end() || !range->is_array() || range->size() != 2 || !(*range)[0].is_number() ||
-        !(*range)[1].is_number()) {
-      return;
-    }
-    low.push_back((*range)[0].get<double>());
-    high.push_back((*range)[1].get<double>());
+    const Json* const range = ranges->find(axis);
+    if (range == nullptr || !range->is_array() || range->size() != 2) return;
+    const Json& lowest = range->items().front();
+    const Json& highest = range->items().back();
+    if (!lowest.is_number() || !highest.is_number()) return;
+    low.push_back(lowest.get<double>());
+    high.push_back(highest.get<double>());
     names.emplace_back(axis);
   }
   if (low.size() != spec.size) return;

@@ -80,8 +80,8 @@ class Object {
   [[nodiscard]] const std::string& where() const { return where_; }
 
   const Json& take(const char* key) {
-    const auto found = json_.find(key);
-    if (found == json_.end()) refuse(where_, std::string("key '") + key + "' is missing");
+    const Json* const found = json_.find(key);
+    if (found == nullptr) refuse(where_, std::string("key '") + key + "' is missing");
     taken_.insert(key);
     return *found;
   }
@@ -143,7 +143,7 @@ class Object {
   }
 
   void finish() const {
-    for (const auto& [key, value] : json_.items()) {
+    for (const auto& [key, value] : json_.members()) {
       if (!taken_.contains(key)) refuse(where_, "key " + in_quotes(key) + " is unknown");
     }
   }

@@ -1,6 +1,7 @@
-#include <array>
+#include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "io/json.hpp"
 #include "io/program/program.hpp"
@@ -83,25 +84,28 @@ template <class Entries>
 Json functions(const Entries& entries) {
   Json list = Json::array();
   for (const FunctionEntry& one : entries) {
-    list.push_back({{"name", one.name},
-                    {"identifier", one.identifier},
-                    {"parameters", names_in(one.parameters)},
-                    {"definition", one.definition}});
+    list.push_back(Json{{"name", one.name},
+                        {"identifier", one.identifier},
+                        {"parameters", names_in(one.parameters)},
+                        {"definition", one.definition}});
   }
   return list;
 }
 
+Json all(std::span<const char* const> words) { return std::vector<const char*>(words.begin(), words.end()); }
+
 }  // namespace
 
 std::string vocabulary_json() {
-  Json words{{"schemes", schemes},
+  Json words{{"schemes", all(schemes)},
              {"unary", functions(unary_functions)},
              {"binary", functions(binary_functions)},
-             {"reduce", reduce_functions},
-             {"rnn_activations", rnn_activations}};
-  for (const LimitEntry& one : limits) words["limits"][one.name] = {{"value", one.value}, {"what", one.what}};
+             {"reduce", all(reduce_functions)},
+             {"rnn_activations", all(rnn_activations)}};
+  for (const LimitEntry& one : limits) words["limits"][one.name] = Json{{"value", one.value}, {"what", one.what}};
   for (const OperationEntry& one : operations) {
-    words["operations"].push_back({{"name", one.name}, {"attributes", names_in(one.attributes)}, {"plain", one.plain}});
+    words["operations"].push_back(
+        Json{{"name", one.name}, {"attributes", names_in(one.attributes)}, {"plain", one.plain}});
   }
   return words.dump();
 }
