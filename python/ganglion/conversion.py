@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganglion._foundation.boundary import bounded
 from ganglion._foundation.files import read_file
 from ganglion._foundation.targets import check_target
 from ganglion.errors import ExportError
@@ -50,6 +51,7 @@ class CompileReport:
     bytes_after: int
 
 
+@bounded(ExportError, what="cannot be compiled")
 def compile(  # noqa: A001
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],

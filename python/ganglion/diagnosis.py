@@ -7,6 +7,9 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ganglion._foundation.boundary import bounded
+from ganglion.errors import GanglionError
+
 if TYPE_CHECKING:
     from ganglion.runtime import EngineInfo
 
@@ -39,6 +42,9 @@ class Diagnosis:
         return any(engine.usable for engine in self.engines)
 
 
+@bounded(
+    GanglionError, what="the engines of this machine cannot be looked at", remedy="report this as a defect of ganglion"
+)
 def diagnose() -> Diagnosis:
     """Looks at the installation; imports neither torch nor onnxruntime, but may build the LibTorch engine."""
     versions: dict[str, str | None] = {"python": platform.python_version()}

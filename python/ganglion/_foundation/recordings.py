@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     RecordingSource: TypeAlias = str | os.PathLike[str] | EpisodeBatch
     """An `EpisodeBatch`, the file that its `save` wrote, or a `.npz` file with `observation` and maybe `reset`."""
 
+_UNREADABLE = (
+    *(ValueError, OSError, EOFError, MemoryError, NotImplementedError, RuntimeError, KeyError, TypeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy and zipfile raise on a damaged file."""
+
 _META = "meta"
 """The member that only files of `EpisodeBatch.save` (and its kin) have."""
 
@@ -156,7 +162,7 @@ def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
             check_archive(path, archive.zip)
             names = archive.files
             fields = {name: archive[name] for name in names if name in ("observation", "reset", "action")}
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise ArtifactError(f"{path}: not a readable .npz recording: {error}") from error
     if "observation" not in names and _META not in names:
         found = ", ".join(sorted(names)) or "nothing"

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
 
+from ganglion._foundation.boundary import raised_on_purpose
 from ganglion.cli.commands import COMMANDS
 from ganglion.cli.parser import command_line
 from ganglion.errors import GanglionError, printable
@@ -47,12 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A script that yields a policy, or a library below us, may print; standard output belongs to the result.
         with contextlib.redirect_stdout(sys.stderr):
             outcome = command(arguments)
-    except (GanglionError, OSError, ValueError) as error:
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
         if arguments.traceback:
             raise
         return _fail(error, arguments.json)
-    except KeyboardInterrupt:
-        return 130
     try:
         _print(outcome, arguments.json)
         sys.stdout.flush()
@@ -84,9 +85,15 @@ def _print(outcome: Outcome, as_json: bool) -> None:
 
 
 def _fail(error: Exception, as_json: bool) -> int:
-    message = printable(" ".join(str(error).split()))
+    expected = isinstance(error, (GanglionError, OSError)) or (
+        isinstance(error, ValueError) and raised_on_purpose(error)
+    )
+    said = " ".join(str(error).split())
+    if not expected:
+        said = f"{type(error).__name__}: {said}; this is a defect of ganglion: report it with what --traceback shows"
+    message = printable(said)
     print(f"ganglion: error: {message}", file=sys.stderr)
     if as_json:
         print(json.dumps({"ok": False, "error": {"type": type(error).__name__, "message": message}}))
     # The functions behind the commands raise a bare ValueError for arguments that do not fit together.
-    return 2 if isinstance(error, ValueError) else 1
+    return 2 if expected and isinstance(error, ValueError) else 1

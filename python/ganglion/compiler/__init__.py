@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ganglion._foundation.boundary import only_ours
 from ganglion.compiler import cells, fuse
 from ganglion.compiler.finish import finish
 from ganglion.compiler.lowering.graph import Lowered
@@ -62,12 +63,15 @@ def compile_onnx(
         EngineUnavailableError: the package onnx is not installed.
         ValueError: an argument is wrong.
     """
-    model = open_model(source, contract, state, action)
-    lowered = Lowered(model)
-    rewrite(lowered, cells.RULES, fuse.RULES)
-    try:
-        program = finish(lowered)
-    except ArtifactError as error:
-        raise ExportError(f"the native engine cannot hold this model: {error}") from error
+    with only_ours("the graph cannot be read", ExportError):
+        model = open_model(source, contract, state, action)
+    with only_ours("the graph cannot be read", ExportError):
+        lowered = Lowered(model)
+        rewrite(lowered, cells.RULES, fuse.RULES)
+        try:
+            program = finish(lowered)
+        except ArtifactError as error:
+            raise ExportError(f"the native engine cannot hold this model: {error}") from error
     schemes = FASTEST_FIRST.get(weights, (weights,)) if integer_inputs else (weights,)
-    return accepted(program, prove(program, model), schemes, tolerance, recording)
+    with only_ours("the graph cannot be run", ExportError):
+        return accepted(program, prove(program, model), schemes, tolerance, recording)

@@ -60,7 +60,7 @@ def ports(values: Any) -> list[Port]:
     """Inputs or outputs of a graph.
 
     Raises:
-        ExportError: one is no float32 tensor.
+        ExportError: one is no float32 tensor, or has a shape that none can have.
     """
     found = []
     for value in values:
@@ -74,6 +74,8 @@ def ports(values: Any) -> list[Port]:
         if not tensor.HasField("shape"):
             raise ExportError(f"'{value.name}' has no shape; export with static shapes")
         shape = tuple(int(axis.dim_value) if axis.HasField("dim_value") else _DYNAMIC for axis in tensor.shape.dim)
+        if min(shape, default=0) < 0:
+            raise ExportError(f"'{value.name}' has the shape {list(shape)}; sizes are not negative")
         found.append(Port(value.name, shape))
     return found
 

@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganglion._foundation.boundary import bounded
 from ganglion._foundation.callable_module import make_callable as _make_callable
 from ganglion.errors import EngineUnavailableError, ExportError
 
@@ -37,9 +38,12 @@ if TYPE_CHECKING:
     from ganglion.contract import Contract
     from ganglion.data import EpisodeBatch
 
+_DEFECT = "if the policy runs in torch, this is a defect of ganglion: report it with the policy"
+
 __all__ = ["StatefulRecurrentNetwork", "export"]
 
 
+@bounded(ExportError, what="cannot be written", at=1, remedy=_DEFECT)
 def export(
     policy: nn.Module,
     path: str | os.PathLike[str],

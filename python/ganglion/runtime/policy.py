@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion import _core
+from ganglion._foundation.boundary import bounded
 from ganglion._foundation.core_errors import core_errors
 from ganglion._foundation.files import read_file
 from ganglion.errors import GanglionError, ParityError, StepError
@@ -56,6 +57,7 @@ def _options(
     return _core.LoadOptions(given)
 
 
+@bounded()
 def load(
     path: str | PathLike[str],
     *,
@@ -125,7 +127,7 @@ def load(
         with core_errors():
             policy = Policy(_core.Policy.load(path, options))
     for finding in policy.reading.findings:
-        warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=2)
+        warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=3)  # past the boundary
     if self_test:
         result = policy.self_test()
         if not result.ok:
@@ -162,6 +164,7 @@ def load_compiled(data: bytes, path: Path, *, batch: int | None = None) -> Polic
         return Policy(_core.Policy.load_bytes(data, str(path), _options(path, batch=batch, libtorch_library="unused")))
 
 
+@bounded()
 def explain(
     path: str | PathLike[str],
     *,

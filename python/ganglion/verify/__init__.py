@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion import runtime
+from ganglion._foundation.boundary import bounded
 from ganglion._foundation.callable_module import make_callable as _make_callable
 from ganglion._foundation.rounding import LEAST, tolerance_for
 from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError
@@ -55,6 +56,7 @@ __all__ = [
 _ROWS_WHERE_ANY = 4  # enough rows for a reset that takes some and leaves some
 
 
+@bounded(what="cannot be verified")
 def verify(
     path: str | os.PathLike[str],
     policy: Any | None = None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganglion import runtime
+from ganglion._foundation.boundary import bounded
 from ganglion.errors import EngineUnavailableError, GanglionError
 from ganglion.runtime.libtorch_build import package_data
 
@@ -85,6 +86,7 @@ class LatencyReport:
     floors: tuple[WeightFloor, ...] = ()
 
 
+@bounded(what="the latency cannot be measured")
 def bench(
     files: Sequence[str | os.PathLike[str]],
     *,

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganglion._foundation.boundary import bounded
 from ganglion._foundation.files import read_file, replacing
 from ganglion.errors import ArtifactError, ParityError
 from ganglion.runtime.policy import explain_file
@@ -93,6 +94,7 @@ class RepairReport:
         return json.dumps(document, allow_nan=False)
 
 
+@bounded(what="cannot be repaired")
 def repair(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],

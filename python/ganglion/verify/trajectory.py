@@ -214,10 +214,10 @@ class _Drawn:
 
 def _behind(generator: np.random.Generator, doubles: int) -> np.random.Generator:
     """A generator that goes on where this one is after so many uniform numbers."""
-    bits = np.random.PCG64()
-    bits.state = generator.bit_generator.state
-    bits.advance(doubles)
-    return np.random.Generator(bits)
+    later = copy.deepcopy(generator)
+    assert isinstance(later.bit_generator, np.random.PCG64)
+    later.bit_generator.advance(doubles)
+    return later
 
 
 def load_recording(

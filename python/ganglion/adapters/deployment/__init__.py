@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ganglion._foundation.boundary import bounded
 from ganglion.adapters._files import read_yaml
 from ganglion.adapters.deployment import isaac_lab, mjlab, unitree
 from ganglion.adapters.deployment.annotation import annotate
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ActionTerm", "Description", "Joint", "ObservationTerm", "annotate", "apply", "described", "read"]
 
 
+@bounded()
 def read(
     path: str | os.PathLike[str],
     *,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ganglion._foundation.boundary import bounded
 from ganglion.adapters._arrays import read_arrays
 from ganglion.adapters._named_policy import build, named
 from ganglion.adapters._settings import BOUNDS, answers, said, spec_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 POLICIES = (GaussianLSTMPolicy, GaussianGRUPolicy, GaussianMLPPolicy)
 
 
+@bounded()
 def load(
     path: str | os.PathLike[str],
     *,

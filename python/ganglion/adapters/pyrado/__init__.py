@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ganglion._foundation.boundary import bounded
 from ganglion._foundation.pickles import StandIn
 from ganglion.adapters._files import read_torch, refuse_stand_ins, state_of_module
 from ganglion.adapters._named_policy import build, named
@@ -46,6 +47,7 @@ POLICIES = (
 )
 
 
+@bounded()
 def load(
     path: str | os.PathLike[str],
     *,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganglion._foundation.boundary import bounded
 from ganglion.adapters.rl_games.checkpoint import Settings, read_settings, read_weights
 from ganglion.adapters.rl_games.network import actor
 from ganglion.data.env_spec import EnvSpec
@@ -36,6 +37,7 @@ _CLIP = 5.0
 """Both of `RunningMeanStd`, `rl_games/algos_torch/running_mean_std.py`."""
 
 
+@bounded()
 def load(
     checkpoint: str | os.PathLike[str],
     *,

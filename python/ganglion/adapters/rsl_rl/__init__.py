@@ -10,6 +10,7 @@ import gymnasium
 import torch
 from torch import nn
 
+from ganglion._foundation.boundary import bounded
 from ganglion.adapters._files import read_torch
 from ganglion.adapters.rsl_rl.checkpoint import EPSILON, read_actor
 from ganglion.adapters.rsl_rl.config import read_config, section
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ganglion.policies import RecurrentPolicy
 
 
+@bounded()
 def load(
     checkpoint: str | os.PathLike[str],
     *,
@@ -106,7 +108,7 @@ def _default_activation(path: str, source: str) -> str:
     warnings.warn(
         f"'{path}' does not say which activation the hidden layers have, nor does the configuration ({source}); elu, "
         "rsl_rl's default, is assumed. Say it: activation=..., or config=agent.yaml",
-        stacklevel=3,
+        stacklevel=4,
     )
     return "elu"
 

@@ -153,7 +153,7 @@ def _state_dict(document: Any, path: str) -> tuple[Layout, StateDict]:
         warnings.warn(
             f"'{path}' has entries that no runner of rsl_rl writes and that are not read: {others}; if the actor needs "
             "them, this policy is not complete",
-            stacklevel=4,
+            stacklevel=5,
         )
     return layout, StateDict(tensors, f"'{path}': {layout.key}")
 

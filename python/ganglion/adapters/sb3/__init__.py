@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 import torch
 
+from ganglion._foundation.boundary import bounded
 from ganglion.adapters._state_dict import StateDict
 from ganglion.adapters.sb3.file import Archive
 from ganglion.adapters.sb3.network import named_activation
@@ -47,6 +48,7 @@ __all__ = ["load"]
 _EXTRACTORS = ("FlattenExtractor", "CombinedExtractor")
 
 
+@bounded()
 def load(
     checkpoint: str | os.PathLike[str],
     *,

@@ -78,7 +78,7 @@ class Archive:
         except ArtifactError:
             if not allow_pickle:
                 raise
-        warnings.warn(f"{label} is unpickled, which can run any code that its author put there", stacklevel=3)
+        warnings.warn(f"{label} is unpickled, which can run any code that its author put there", stacklevel=4)
         try:
             found = pickle.loads(pickled)
         except Exception as error:

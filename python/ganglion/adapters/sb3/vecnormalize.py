@@ -90,7 +90,7 @@ def warn_if_missing(archive: Archive, *, is_on_policy: bool) -> None:
         warnings.warn(
             f"'{archive.label}' was trained behind VecNormalize; without its statistics the policy takes observations "
             "that are normalised already. Give them: --vecnormalize FILE, or vecnormalize=...",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ganglion._foundation.boundary import bounded
 from ganglion._foundation.torch_files import is_old_torch
 from ganglion.adapters import _files
 from ganglion.adapters._selective_normalizer import SelectiveNormalizer
@@ -37,6 +38,7 @@ _PREPROCESSORS = ("observation_preprocessor", "state_preprocessor")
 _STATISTICS = {"running_mean", "running_variance", "current_count"}
 
 
+@bounded()
 def load(
     checkpoint: str | os.PathLike[str],
     *,

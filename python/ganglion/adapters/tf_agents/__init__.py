@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ganglion._foundation.boundary import bounded
 from ganglion.adapters._arrays import read_arrays
 from ganglion.adapters._settings import answers, said
 from ganglion.adapters.tf_agents.shapes import HEAD, network_of, read_shapes
@@ -40,6 +41,7 @@ HOW_TO_SAVE = (
 )
 
 
+@bounded()
 def load(
     path: str | os.PathLike[str],
     *,

@@ -15,6 +15,7 @@ import gymnasium
 import torch
 from torch import Tensor, nn
 
+from ganglion._foundation.boundary import bounded
 from ganglion.adapters._files import read_torch, refuse_stand_ins
 from ganglion.adapters._state_dict import COMPILED, StateDict, wrapped_as
 from ganglion.adapters.torchrl.module import FirstHalf, Parts, take_apart
@@ -51,6 +52,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 _DISTRIBUTIONS = ("tanh_normal", "normal", "tanh", "none")
 
 
+@bounded()
 def load(
     checkpoint: str | os.PathLike[str],
     *,

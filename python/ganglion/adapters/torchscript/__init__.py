@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganglion._foundation.boundary import bounded
 from ganglion._foundation.files import read_file
 from ganglion._foundation.sentences import last_line
 from ganglion._foundation.trust import check_program
@@ -28,7 +29,7 @@ from ganglion.adapters.torchscript.recording import record
 from ganglion.compiler.signature import METADATA_KEY
 from ganglion.contract import GOLDEN_STEPS, Contract, Golden, StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
-from ganglion.errors import ArtifactError
+from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies import RecurrentPolicy
 from ganglion.reading import judge, kept_findings
 from ganglion.reading.torchscript import ModuleReading, get_buffer, put_back, read, refusal, set_buffer
@@ -165,6 +166,7 @@ def _rows_axis(shape: tuple[int, ...]) -> int | None:
     return axis if len(shape) > 1 and shape[axis] == 1 else None
 
 
+@bounded()
 def load(
     path: str | os.PathLike[str], *, state_names: Sequence[str] | None = None, trust: bool = False
 ) -> TorchScriptPolicy:
@@ -194,10 +196,11 @@ def load(
         warnings.simplefilter("ignore")
         policy = _load_without_onednn(module, contract, Path(path).name, state_names)
     for finding in policy.findings:
-        warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=2)
+        warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=3)  # past the boundary
     return policy
 
 
+@bounded(ExportError, what="cannot be written as ONNX")
 def to_onnx(source: str | os.PathLike[str] | TorchScriptPolicy, *, state_names: Sequence[str] | None = None) -> Any:
     """A TorchScript file as an `onnx.ModelProto`, with the contract in its metadata.
 
@@ -243,11 +246,10 @@ def _open(path: str | os.PathLike[str], *, trust: bool) -> tuple[torch.jit.Scrip
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     text = extra[CONTRACT_FILE]
-    text = text if isinstance(text, str) else text.decode()
     if not text:
         return module, None
     judge(file)
-    return module, Contract.from_json(text)
+    return module, Contract.from_json(text if isinstance(text, str) else text.decode())
 
 
 def _load_without_onednn(

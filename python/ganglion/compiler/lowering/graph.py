@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion._foundation.sentences import first_line
 from ganglion.compiler.builder import Builder, Symbol, Tensor, kind_of, size_of
 from ganglion.compiler.lowering import (  # noqa: F401  importing them fills LOWERINGS
     conv,
@@ -104,12 +105,10 @@ class _Walk:
 
     def graph(self, graph: Any, scope: _Scope) -> None:
         """Lowers all nodes of a graph; `scope` has the tensors by name, before and after."""
-        from onnx import numpy_helper
-
         if graph.sparse_initializer:
             raise ExportError(f"sparse weights ('{graph.sparse_initializer[0].values.name}') are not supported")
         for initializer in graph.initializer:
-            array = scope[initializer.name] = numpy_helper.to_array(initializer)
+            array = scope[initializer.name] = weight_of(initializer)
             if array.dtype.kind == "f" and np.isnan(array).any():
                 raise ExportError(f"the weight '{initializer.name}' has a NaN; the policy cannot have worked")
         self.nodes(graph.node, scope, {})
@@ -267,16 +266,32 @@ def _with_arguments(node: Any, arguments: Mapping[str, Any]) -> Any:
     return result
 
 
+def weight_of(tensor: Any) -> Any:
+    """The array of an `onnx.TensorProto`.
+
+    Raises:
+        ExportError: it is damaged.
+    """
+    from onnx import numpy_helper
+
+    try:
+        return numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        raise ExportError(
+            f"the weight '{tensor.name}' of shape {list(tensor.dims)} cannot be read: {first_line(error)}"
+        ) from error
+
+
 def _python(attribute: Any) -> Any:
     import onnx
 
     value = onnx.helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
-        return value.decode()
+        return value.decode(errors="replace")  # no name that a lowering knows
     if isinstance(value, onnx.TensorProto):
-        return onnx.numpy_helper.to_array(value)
+        return weight_of(value)
     if attribute.type == onnx.AttributeProto.STRINGS:
-        return [text.decode() for text in value]
+        return [text.decode(errors="replace") for text in value]
     if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS):
         return list(value)
     return value
