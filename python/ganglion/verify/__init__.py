@@ -17,7 +17,7 @@ from ganglion._foundation.callable_module import make_callable as _make_callable
 from ganglion._foundation.rounding import LEAST, tolerance_for
 from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError
 from ganglion.verify.bench import Latency, LatencyReport, WeightFloor, bench
-from ganglion.verify.contenders import Contender, Hints, as_loaded, engines_of, of_file, of_reference, reference_of
+from ganglion.verify.contenders import Contender, Hints, as_loaded, of_file, of_reference, reference_of
 from ganglion.verify.gru_repair import RepairReport, repair
 from ganglion.verify.parity import Comparison, Divergence, TensorComparison, compare
 from ganglion.verify.recorded import recorded_run
@@ -94,8 +94,8 @@ def verify(
         engines: engines of the C++ runtime that must run; None takes every one that opens the file, or what it is
             compiled to in memory (`.onnx` and `.pt` on the native engine); `report.not_run` says which could not, and
             why.
-        batch: number of rows, for a file that takes any number (default 4, or that of the recording; where neither is
-            given, the file also runs with one row, as `ganglion.load` takes it).
+        batch: number of rows, for a file that takes any number (default 4, or that of the recording; where neither they
+            nor engines are given, the file also runs with one row, as `ganglion.load` takes it).
         state: for a file without a contract, its state inputs and the outputs that feed them; see `ganglion.load`.
         action: for a file without a contract, the output that is the action; see `ganglion.load`.
         trust: run a `.pt` file whose program has what no policy needs; see `ganglion.load`.
@@ -131,7 +131,7 @@ def verify(
 
     contenders = [of_reference(each, contract, batch=trajectory.batch, trust=trust) for each in references]
     asked = None if engines is None else tuple(engines)
-    usual = rows is None and recording is None and (asked is None or engines_of(path)[0] in asked)
+    usual = rows is None and recording is None and asked is None
     one_row = as_loaded(path, contract, hints) if usual else None
     try:
         of_this, not_run = of_file(path, contract, hints, engines=asked, batch=trajectory.batch)
