@@ -147,7 +147,7 @@ def as_loaded(path: Path, contract: Contract, hints: Hints) -> Contender | Run |
 
 def _in_the_runtime(path: Path, engine: str, hints: Hints, batch: int) -> Contender:
     if engine in runtime.engines_for(path):
-        stepper = RuntimeStepper(path, engine=engine, batch=batch, **hints.named())  # type: ignore[arg-type]
+        stepper = RuntimeStepper(path, engine=engine, batch=batch, **hints.named())
         return Contender(stepper, stepper.contract, stepper.name)
     made, contract = compiled.torchscript_stepper(path, batch=batch, state=hints.state, trust=hints.trust)
     return Contender(made, contract, made.name)

@@ -84,7 +84,7 @@ def test_three_rows_with_masked_resets(tmp_path: Path, name: str, suffix: str) -
     report = ganglion.verify(path, policy, steps=STEPS, batch=3, tolerance=TOLERANCE)
     assert report.ok, report.first_divergence
     assert report.trajectory.reset[1:].any(axis=1).sum() > 1
-    assert len(report.runs) == 2
+    assert len(report.runs) == (2 if suffix == ".ganglion" else 3)  # native is compiled in memory
     assert not report.not_run
 
 
