@@ -13,6 +13,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import RenderableType
+
     from ganglion.contract import Contract
     from ganglion.reading import Finding
 
@@ -27,21 +29,23 @@ def contract_document(contract: Contract) -> dict[str, Any]:
     return document
 
 
-def contract_tables(contract: Contract) -> tuple[Table, ...]:
-    """The facts of a contract, then the elements of every input and output."""
+def contract_tables(contract: Contract) -> tuple[RenderableType, ...]:
+    """The facts of a contract, then what is known of the elements of every input and output."""
     # Here, because `ganglion doctor` runs where the C++ runtime cannot be loaded.
-    from ganglion.verify.describe import ELEMENT_COLUMNS, contract_facts, element_rows
+    from ganglion.verify.describe import ELEMENT_COLUMNS, NOTHING_KNOWN, contract_facts, element_rows
 
     facts = Table.grid(padding=(0, 2))
     for label, value in contract_facts(contract):
         facts.add_row(Text(label, style="dim"), Text(value, overflow="fold"))
-    tables = [facts]
+    tables: list[RenderableType] = [facts]
     for kind, specs in (("Input", contract.inputs), ("Output", contract.outputs)):
         for spec in specs:
-            table = Table(
-                *ELEMENT_COLUMNS, title=Text(f"{kind} {spec.name} [{spec.size}]"), title_justify="left", box=SIMPLE_HEAD
-            )
-            for row in element_rows(spec):
+            title, rows = f"{kind} {spec.name} [{spec.size}]", element_rows(spec)
+            if not rows:
+                tables.append(Text(f"{title}: {NOTHING_KNOWN}"))
+                continue
+            table = Table(*ELEMENT_COLUMNS, title=Text(title), title_justify="left", box=SIMPLE_HEAD)
+            for row in rows:
                 table.add_row(*map(Text, row))
             tables.append(table)
     return tuple(tables)

@@ -35,11 +35,17 @@ def contract_facts(contract: Contract) -> list[tuple[str, str]]:
     return facts + [(f"provenance: {key}", value) for key, value in contract.provenance.items()]
 
 
+NOTHING_KNOWN = "no names, units or bounds"
+"""In place of the rows of `element_rows` where there are none."""
+
+
 def element_rows(spec: TensorSpec) -> list[tuple[str, ...]]:
-    """One row per element of a tensor, with the columns of `ELEMENT_COLUMNS`; empty text where unknown."""
-    return [
+    """What is known of the elements of a tensor, with the columns of `ELEMENT_COLUMNS`; empty text where unknown.
+
+    Neighbours without names of which the same is known share a row; there is none where nothing is known of any.
+    """
+    rows = [
         (
-            str(index),
             spec.element_names[index] if spec.element_names else "",
             spec.units[index] if spec.units else "",
             _bound(spec.low[index]) if spec.low else "",
@@ -47,6 +53,16 @@ def element_rows(spec: TensorSpec) -> list[tuple[str, ...]]:
         )
         for index in range(spec.size)
     ]
+    if all(not name and not unit and low in ("", "-∞") and high in ("", "∞") for name, unit, low, high in rows):
+        return []
+    grouped: list[tuple[str, ...]] = []
+    first = 0
+    for index in range(1, len(rows) + 1):
+        if index < len(rows) and rows[index] == rows[first] and not rows[first][0]:
+            continue
+        grouped.append((str(first) if first == index - 1 else f"{first} to {index - 1}", *rows[first]))
+        first = index
+    return grouped
 
 
 def _period(period_s: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ganglion.errors import EngineUnavailableError
-from ganglion.verify.describe import ELEMENT_COLUMNS, contract_facts, element_rows
+from ganglion.verify.describe import ELEMENT_COLUMNS, NOTHING_KNOWN, contract_facts, element_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -136,7 +136,8 @@ def _error_table(report: ParityReport) -> str:
 
 def _tensor_section(kind: str, spec: TensorSpec) -> str:
     rows = [tuple(escape(text) for text in row) for row in element_rows(spec)]
-    return f"<h2>{kind} {escape(spec.name)}</h2>" + _table(ELEMENT_COLUMNS, rows)
+    known = _table(ELEMENT_COLUMNS, rows) if rows else f'<p class="note">{spec.size} elements, {NOTHING_KNOWN}</p>'
+    return f"<h2>{kind} {escape(spec.name)}</h2>" + known
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]]) -> str:
