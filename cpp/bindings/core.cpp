@@ -17,6 +17,7 @@
 
 #include "io/artifact.hpp"
 #include "io/boundary.hpp"
+#include "io/hints.hpp"
 #include "io/program/program.hpp"
 
 namespace py = pybind11;
@@ -199,10 +200,23 @@ PYBIND11_MODULE(_core, module) {
   bind_engines(module);
   py::class_<ganglion::ReadingHints>(module, "ReadingHints")
       .def(py::init([](std::optional<std::vector<std::pair<std::string, std::string>>> state,
-                       std::map<std::string, double> constants, std::optional<std::string> action) {
-             return ganglion::ReadingHints{std::move(state), std::move(constants), std::move(action)};
+                       std::map<std::string, double> constants, std::optional<std::string> action,
+                       std::map<std::string, std::size_t> observation) {
+             return ganglion::ReadingHints{std::move(state), std::move(constants), std::move(action),
+                                           std::move(observation)};
            }),
-           py::kw_only(), py::arg("state"), py::arg("constants"), py::arg("action"));
+           py::kw_only(), py::arg("state"), py::arg("constants"), py::arg("action"), py::arg("observation"))
+      .def_readonly("state", &ganglion::ReadingHints::state)
+      .def_readonly("action", &ganglion::ReadingHints::action)
+      .def_readonly("observation", &ganglion::ReadingHints::observation);
+  module.def(
+      "suffix_of",
+      [](const py::bytes& file, const std::string& name) {
+        const auto bytes = std::as_bytes(std::span(std::string_view(file)));
+        return ganglion::detail::suffix_of(ganglion::detail::kind_of(bytes, name));
+      },
+      py::arg("file"), py::arg("name"));
+  module.def("hints_for", &ganglion::detail::hints_for, py::arg("policy"), py::arg("given"));
   py::class_<ganglion::LoadOptions>(module, "LoadOptions").def(py::init(&make_options), py::arg("options"));
   module.def("load_options", &load_options);
   bind_self_test(module);

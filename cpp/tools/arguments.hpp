@@ -152,6 +152,15 @@ class Arguments {
     hints.state->emplace_back(text.substr(0, colon), text.substr(colon + 1));
   }
 
+  /// N, or INPUT:N of one of several; given again for the others.
+  void take(const std::string& option, ObservationSizes& sizes) {
+    const std::string text = value_of(option);
+    const std::size_t colon = text.rfind(':');
+    const std::string name = colon == std::string::npos ? std::string() : text.substr(0, colon);
+    const std::string count = colon == std::string::npos ? text : text.substr(colon + 1);
+    sizes[name] = whole_number<std::size_t>(option, count, 1);
+  }
+
   std::vector<std::string> values_;
   std::size_t next_ = 0;
 };

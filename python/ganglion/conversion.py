@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganglion._foundation.boundary import bounded
-from ganglion._foundation.files import read_file
+from ganglion._foundation.files import read_file, suffix_of
 from ganglion._foundation.targets import check_target
 from ganglion.errors import ExportError
 
@@ -58,6 +58,7 @@ def compile(  # noqa: A001
     *,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
+    observation: int | Mapping[str, int] | None = None,
     trust: bool = False,
     weights: str = "float32",
     tolerance: float | None = None,
@@ -78,6 +79,8 @@ def compile(  # noqa: A001
         out: target; `.ganglion`, or `.hpp` for a C++17 header.
         state: for a file without a contract, its state inputs and the outputs that feed them; see `ganglion.load`.
         action: for an `.onnx` file without a contract, the output that is the action; see `ganglion.load`.
+        observation: for a TorchScript file without a contract, how many elements its observation has; see
+            `ganglion.load`.
         trust: run a `.pt` file whose program has what no policy needs; see `ganglion.load`.
         weights: how to store the weights: `"float32"`, `"float16"` or `"int8"`, which takes the fastest scheme that
             holds the tolerance: inputs of products rounded to 8 bits (`"int8x8"`), to 16 bits (`"int8x16"`) or not at
@@ -112,7 +115,7 @@ def compile(  # noqa: A001
     if target.suffix not in (".ganglion", ".hpp"):
         raise ExportError(f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion or .hpp (C++ header)")
     check_target(target)
-    model, told, findings = _opened(path, state, action, trust=trust)
+    model, told, findings = _opened(path, state, action, observation, trust=trust)
     if deployment is not None:
         description = _description(deployment, joint_sdk_names)
         model = _deployed(model, told, description, annotate_only=annotate_only, joint_order=joint_order)
@@ -143,15 +146,21 @@ def compile(  # noqa: A001
 
 
 def _opened(
-    path: str | os.PathLike[str], state: Mapping[str, str] | None, action: str | None, *, trust: bool
+    path: str | os.PathLike[str],
+    state: Mapping[str, str] | None,
+    action: str | None,
+    observation: int | Mapping[str, int] | None,
+    *,
+    trust: bool,
 ) -> tuple[Any, dict[str, Any], tuple[Finding, ...]]:
     """An ONNX file as it is, or the model that a TorchScript file becomes; what is told of it; what is suspicious."""
-    if Path(path).suffix == ".pt":
+    if suffix_of(path) == ".pt":
         from ganglion.adapters import torchscript
 
         if action is not None:
             raise ValueError("an action can be named in .onnx files: a TorchScript file gives its action alone")
-        policy = torchscript.load(path, state_names=None if state is None else tuple(state), trust=trust)
+        names = None if state is None else tuple(state)
+        policy = torchscript.load(path, state_names=names, observation=observation, trust=trust)
         return torchscript.to_onnx(policy), {}, policy.findings
     from ganglion.runtime.policy import explain_file
 

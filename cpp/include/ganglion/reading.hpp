@@ -37,6 +37,9 @@ struct Reading {
   [[nodiscard]] std::string to_json() const;
 };
 
+/// Elements of the observation of a TorchScript file, under "", or of each of several under its name.
+using ObservationSizes = std::map<std::string, std::size_t>;
+
 /// What the user knows better than the names in a file without a contract. The file `<policy>.yaml` beside a policy,
 /// for example `walker.onnx.yaml`, says the same:
 ///
@@ -45,12 +48,15 @@ struct Reading {
 ///     constants:
 ///       seq_lens: 1
 ///     action: continuous_actions
+///     observation: 48
 struct ReadingHints {
   /// State inputs and the outputs that feed them: exactly these, every other input is an observation. None: recognise.
   std::optional<std::vector<std::pair<std::string, std::string>>> state{};
   std::map<std::string, double> constants{};
   /// The output that is the action. None: recognise.
   std::optional<std::string> action{};
+  /// Of several observations the file has a map. Empty: recognise.
+  ObservationSizes observation{};
 };
 
 }  // namespace ganglion

@@ -51,6 +51,18 @@ struct Signature {
   std::span<const BatchAxis> batch_axes{};  ///< of every other tensor it is the first dynamic one
 };
 
+/// How many elements an observation of a file has; named "" where there is one.
+struct NamedSize {
+  const char* name;
+  std::size_t size;
+};
+
+/// What the user said of a file without a contract.
+struct InferenceHints {
+  const std::span<const char* const>* state_names;  ///< of what holds the state, and all of it; null: recognise
+  std::span<const NamedSize> observation;
+};
+
 /// Something suspicious, with its stable code.
 struct InferredFinding {
   const char* code;
@@ -119,10 +131,9 @@ class EngineModel {
   virtual ~EngineModel() = default;
 
   /// What a file without a contract seems to be; null with `failure` set where the readings are none or several.
-  /// `state_names` are the names of what holds the state, and all of it, where the caller knows better; else null. The
-  /// answer is owned by the model. Only for files that the runtime cannot read by itself; the others do not come here.
-  [[nodiscard]] virtual const Inference* infer(const std::span<const char* const>* /*state_names*/,
-                                               Failure& failure) noexcept {
+  /// The answer is owned by the model. Only for files that the runtime cannot read by itself; the others do not come
+  /// here.
+  [[nodiscard]] virtual const Inference* infer(const InferenceHints& /*hints*/, Failure& failure) noexcept {
     failure.set(FailureKind::bad_contract, "this engine recognises nothing in a file without a contract");
     return nullptr;
   }

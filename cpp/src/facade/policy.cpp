@@ -1,5 +1,6 @@
 #include "ganglion/policy.hpp"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -38,7 +39,9 @@ Reading read_torchscript_module(const std::filesystem::path& path, detail::Engin
   }
   Failure failure;
   const std::span<const char* const> told(names);
-  const detail::Inference* inference = model.infer(hints.state ? &told : nullptr, failure);
+  std::vector<detail::NamedSize> sizes;
+  for (const auto& [name, size] : hints.observation) sizes.push_back({name.c_str(), size});
+  const detail::Inference* inference = model.infer({hints.state ? &told : nullptr, sizes}, failure);
   if (inference == nullptr) detail::raise(path, failure);
   return foreign(detail::reading_of(*inference));
 }
@@ -58,19 +61,37 @@ void check_action(const std::filesystem::path& path, const ReadingHints& hints, 
                                          "' was asked for, which can be said of an .onnx file without a contract only");
 }
 
+/// Nor another observation than it has.
+void check_observation(const std::filesystem::path& path, const ObservationSizes& sizes, const Contract& contract) {
+  for (const auto& [name, size] : sizes) {
+    const auto found = std::find_if(contract.inputs.begin(), contract.inputs.end(),
+                                    [&key = name](const TensorSpec& input) { return input.name == key; });
+    const std::size_t known = found != contract.inputs.end() ? found->size : contract.observation_size();
+    if ((name.empty() || found != contract.inputs.end()) && size == known) continue;
+    throw Error(ErrorCode::bad_option,
+                "'" + path.string() + "': the observation " + (name.empty() ? "" : "'" + name + "' ") +
+                    "was said to have " + std::to_string(size) + " elements, but this file " +
+                    (name.empty() || found != contract.inputs.end() ? "takes " + std::to_string(known)
+                                                                    : "has no input of that name"));
+  }
+}
+
 /// How a file is understood; `model` is only asked where the file says nothing of itself.
 template <class OpenModel>
 Reading understand(Artifact& artifact, const std::filesystem::path& path, const LoadOptions& options,
                    const OpenModel& model) {
   if (artifact.contract) {
     check_action(path, options.hints, artifact.contract->outputs[0].name);
+    check_observation(path, options.observation, *artifact.contract);
     return detail::reading_of(std::move(*artifact.contract), artifact.is_sealed);
   }
-  const ReadingHints hints = detail::hints_for(path, options.hints);
+  ReadingHints hints = detail::hints_for(path, options.hints);
+  if (!options.observation.empty()) hints.observation = options.observation;
   const bool is_onnx = artifact.kind == ArtifactKind::onnx;
   Reading reading =
       is_onnx ? read_onnx_model(artifact.bytes, path, hints) : read_torchscript_module(path, *model(), hints);
   if (!is_onnx) check_action(path, hints, reading.contract.outputs[0].name);
+  if (is_onnx) check_observation(path, hints.observation, reading.contract);
   reading.notes.emplace_back(
       "the file carries no contract, and so neither a digest nor a golden trajectory: a change of its numbers would "
       "not be "

@@ -22,24 +22,47 @@ bool is_zip(std::span<const std::byte> bytes) {
 
 constexpr std::array kinds{ArtifactKind::ganglion, ArtifactKind::onnx, ArtifactKind::torchscript};
 
-ArtifactKind kind_of(const std::filesystem::path& path) {
+bool is_safetensors(std::span<const std::byte> bytes) {
+  constexpr std::size_t length_bytes = 8;
+  constexpr std::uint64_t largest_header = 100'000'000;
+  if (bytes.size() <= length_bytes || bytes[length_bytes] != std::byte{'{'}) return false;
+  return ByteReader(bytes, "the file").little_endian(length_bytes) <= largest_header;
+}
+
+/// What begins with the number of an IR version, as every model does: field 1 of a message, a small number; and then
+/// another field.
+bool is_model(std::span<const std::byte> bytes) {
+  constexpr std::byte first{0x08};
+  constexpr std::byte most_versions{0x40};
+  return bytes.size() >= 3 && bytes[0] == first && bytes[1] < most_versions && bytes[2] > first;
+}
+
+}  // namespace
+
+ArtifactKind kind_of(std::span<const std::byte> bytes, const std::filesystem::path& path) {
   const auto suffix = path.extension();
   for (const ArtifactKind kind : kinds) {
     if (suffix == suffix_of(kind)) return kind;
   }
+  if (is_zip(bytes)) return ArtifactKind::torchscript;
+  if (is_safetensors(bytes)) return ArtifactKind::ganglion;
+  if (is_model(bytes)) return ArtifactKind::onnx;
   if (suffix == ".hpp") {
     throw Error(ErrorCode::bad_artifact,
                 "a '.hpp' artifact is compiled into a program, not loaded; export the policy to .ganglion");
   }
-  throw Error(ErrorCode::bad_artifact,
-              "suffix '" + suffix.string() + "' is not known; an artifact ends in .ganglion, .onnx or .pt");
+  throw Error(ErrorCode::bad_artifact, "suffix '" + suffix.string() +
+                                           "' is not known, and its first bytes are of no kind of file that is; an "
+                                           "artifact ends in .ganglion, .onnx or .pt");
 }
+
+namespace {
 
 ContractRecord read_record(ArtifactKind kind, std::span<const std::byte> bytes) {
   if (kind == ArtifactKind::onnx) {
     if (is_zip(bytes)) {
       throw Error(ErrorCode::bad_artifact,
-                  "the content is a ZIP archive, not an ONNX model; a TorchScript file must end in .pt");
+                  "the content is a ZIP archive, not an ONNX model; a TorchScript file must not end in .onnx");
     }
     return read_onnx(bytes);
   }
@@ -108,7 +131,7 @@ Artifact read_artifact(const std::filesystem::path& path) { return read_artifact
 Artifact read_artifact(std::vector<std::byte> bytes, const std::filesystem::path& name,
                        std::optional<ArtifactKind> told) {
   return naming(name.string(), [&] {
-    const ArtifactKind kind = told ? *told : kind_of(name);
+    const ArtifactKind kind = told ? *told : kind_of(bytes, name);
     return kind == ArtifactKind::ganglion ? read_native(std::move(bytes)) : read_foreign(kind, std::move(bytes));
   });
 }

@@ -15,8 +15,10 @@ namespace ganglion::detail {
 
 enum class ArtifactKind : std::uint8_t { onnx, torchscript, ganglion };
 
-/// ".onnx", ".pt" or ".ganglion": the kind of a file on disk is its suffix.
+/// ".onnx", ".pt" or ".ganglion".
 [[nodiscard]] const char* suffix_of(ArtifactKind kind);
+/// What a file is, by its suffix; where that is of no kind, by its first bytes (16 do). Throws `Error` (bad_artifact).
+[[nodiscard]] ArtifactKind kind_of(std::span<const std::byte> bytes, const std::filesystem::path& path);
 
 /// What a file says of itself, before any engine has seen it.
 struct Artifact {

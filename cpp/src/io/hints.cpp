@@ -34,9 +34,11 @@ ReadingHints parse_hints(std::string_view text, const std::string& name) {
   std::string section;
   std::size_t number = 0;
   const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::bad_option, "'" + name + "', line " + std::to_string(number) + ": " + why +
-                                           "; the file has a map 'state' of 'input: output', a map 'constants' of "
-                                           "'input: number' and an entry 'action: output', and nothing else");
+    throw Error(ErrorCode::bad_option,
+                "'" + name + "', line " + std::to_string(number) + ": " + why +
+                    "; the file has a map 'state' of 'input: output', a map 'constants' of "
+                    "'input: number', an entry 'action: output' and an entry or map 'observation' of numbers of "
+                    "elements, and nothing else");
   };
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
@@ -62,9 +64,23 @@ ReadingHints parse_hints(std::string_view text, const std::string& name) {
       section = key;
       continue;
     }
+    const auto elements = [&] {
+      std::size_t count = 0;
+      const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), count);
+      if (error != std::errc() || rest != value.data() + value.size() || count == 0) {
+        refuse(in_quotes(value) + " is no number of elements");
+      }
+      return count;
+    };
+    if (!is_inner && key == "observation" && !value.empty()) {
+      hints.observation[""] = elements();
+      section = "";
+      continue;
+    }
     if (!is_inner) {
       const bool is_empty = value.empty() || value == "{}";
-      if ((key != "state" && key != "constants") || !is_empty) refuse("unknown entry " + in_quotes(line));
+      if ((key != "state" && key != "constants" && key != "observation") || !is_empty)
+        refuse("unknown entry " + in_quotes(line));
       section = key;
       if (key == "state") hints.state.emplace();
       continue;
@@ -72,6 +88,8 @@ ReadingHints parse_hints(std::string_view text, const std::string& name) {
     if (key.empty() || value.empty()) refuse("no 'name: value' in " + in_quotes(line));
     if (section == "state" && hints.state) {
       hints.state->emplace_back(key, value);
+    } else if (section == "observation") {
+      hints.observation[key] = elements();
     } else if (section == "constants") {
       double number_value = 0.0;
       const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), number_value);
@@ -93,6 +111,7 @@ ReadingHints hints_for(const std::filesystem::path& policy, const ReadingHints& 
   ReadingHints hints = parse_hints(as_text(bytes), file.string());
   if (given.state) hints.state = given.state;
   if (given.action) hints.action = given.action;
+  if (!given.observation.empty()) hints.observation = given.observation;
   for (const auto& [name, value] : given.constants) hints.constants[name] = value;
   return hints;
 }

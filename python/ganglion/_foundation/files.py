@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from ganglion import _core
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -107,6 +108,15 @@ def is_torchscript(path: str | os.PathLike[str]) -> bool:
         except Exception:  # what zipfile meets in a file that is no archive, or a damaged one
             return False
     return any(name.endswith("/constants.pkl") for name in names)
+
+
+def suffix_of(path: str | os.PathLike[str]) -> str:
+    """`".onnx"`, `".pt"` or `".ganglion"`, by the name of a file, else by its first bytes."""
+    try:
+        with opened(path) as file:
+            return _core.suffix_of(file.read(16), str(path))
+    except (ArtifactError, OSError, _core.Error):
+        return Path(path).suffix
 
 
 @contextlib.contextmanager

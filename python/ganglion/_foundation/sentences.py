@@ -10,5 +10,16 @@ def first_line(error: Exception) -> str:
 
 def last_line(error: Exception) -> str:
     """The telling line of an exception of torch, which has a page of stack before it."""
-    text = str(error).split("\nException raised from")[0].strip()
-    return text.splitlines()[-1].removeprefix("RuntimeError: ")[:200] if text else type(error).__name__
+    text = str(error).split("\nException raised from")[0].split("\nframe #")[0].strip()
+    if not text:
+        return type(error).__name__
+    said = text.rpartition("\nRuntimeError: ")
+    line = (said[2].splitlines()[0] if said[1] else text.splitlines()[-1]).removeprefix("RuntimeError: ")
+    if line.startswith("[enforce fail"):
+        line = line.partition("] . ")[2]
+    if "'CUDA'" in line or "NVIDIA driver" in line:
+        return (
+            'it makes tensors on a GPU (device="cuda" in its code), and everything is on the CPU here; export it again '
+            'from the CPU, with device="cpu" or the device of another tensor'
+        )
+    return line[:200]

@@ -79,6 +79,19 @@ class _State(argparse.Action):
         setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), source: target})
 
 
+class _Observation(argparse.Action):
+    """Takes `--observation N`, or gathers `--observation INPUT:N` into a dictionary."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, text: Any, *_: Any) -> None:
+        name, colon, count = str(text).rpartition(":")
+        try:
+            size = _at_least(1)(count)
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"--observation takes N or INPUT:N: {error}")
+        given = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, {**(given if isinstance(given, dict) else {}), name: size} if colon else size)
+
+
 def _add_hints(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state",
@@ -91,6 +104,13 @@ def _add_hints(parser: argparse.ArgumentParser) -> None:
         "--action",
         metavar="OUTPUT",
         help="for an .onnx file without a contract: this output is the action; <FILE>.yaml can say the same",
+    )
+    parser.add_argument(
+        "--observation",
+        action=_Observation,
+        metavar="N",
+        help="for a TorchScript file without a contract: the observation has N elements; INPUT:N, given again, where "
+        "it takes several; <FILE>.yaml can say the same",
     )
 
 

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from ganglion.reading.reading import Finding, Reading, StateNames, hints, judge, kept_findings, read_onnx
+from ganglion.reading.reading import (
+    Finding,
+    Reading,
+    StateNames,
+    hints,
+    hints_beside,
+    judge,
+    kept_findings,
+    observation_sizes,
+    read_onnx,
+)
 
-__all__ = ["Finding", "Reading", "StateNames", "hints", "judge", "kept_findings", "read_onnx"]
+__all__ = [
+    "Finding",
+    "Reading",
+    "StateNames",
+    "hints",
+    "hints_beside",
+    "judge",
+    "kept_findings",
+    "observation_sizes",
+    "read_onnx",
+]

@@ -16,6 +16,7 @@ from ganglion.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from ganglion._foundation.files import ReadFile
 
@@ -102,9 +103,43 @@ def kept_findings(findings: Iterable[Finding]) -> dict[str, str]:
     return entries
 
 
-def hints(state: Mapping[str, str] | None, action: str | None) -> _core.ReadingHints:
-    """What the user says of a file: state inputs and the outputs that feed them, and the action; None: recognise."""
-    return _core.ReadingHints(state=None if state is None else list(state.items()), constants={}, action=action)
+def hints(
+    state: Mapping[str, str] | None, action: str | None, observation: int | Mapping[str, int] | None = None
+) -> _core.ReadingHints:
+    """What the user says of a file: state inputs and the outputs that feed them, the action, elements of observations.
+
+    None: recognise.
+
+    Raises:
+        ValueError: see `observation_sizes`.
+    """
+    pairs = None if state is None else list(state.items())
+    return _core.ReadingHints(state=pairs, constants={}, action=action, observation=observation_sizes(observation))
+
+
+def observation_sizes(observation: int | Mapping[str, int] | None) -> dict[str, int]:
+    """Elements of observations by name, as the C++ runtime takes them: `""` stands for the only one.
+
+    Raises:
+        ValueError: a number of elements is none.
+    """
+    sizes = {} if observation is None else {"": observation} if isinstance(observation, int) else dict(observation)
+    for name, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(
+                f"the observation {repr(name) + ' ' if name else ''}must have at least 1 element, not {size}"
+            )
+    return sizes
+
+
+def hints_beside(path: Path, given: _core.ReadingHints) -> _core.ReadingHints:
+    """The same, with what the file `<path>.yaml` says, where there is one.
+
+    Raises:
+        GanglionError: that file cannot be read.
+    """
+    with core_errors():
+        return _core.hints_for(path, given)
 
 
 def read_onnx(file: bytes, name: str, state: Mapping[str, str] | None = None, action: str | None = None) -> Reading:

@@ -10,29 +10,30 @@ what both say of the same files; `ganglion verify` compares the two again, since
 
 from __future__ import annotations
 
-import functools
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from ganglion._foundation.sentences import last_line
-from ganglion.errors import ExportError
 from ganglion.reading import Finding
+from ganglion.reading.torchscript_functional import check_parts, rewrite
 from ganglion.reading.torchscript_memory import forgotten
+from ganglion.reading.torchscript_parts import get_buffer, matrices_of, put_back, refusal, size_of, takes_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ganglion.reading.torchscript_functional import Rewritten
 
 _RESETS = ("reset", "reset_memory")
 _STEPS = 3
 _LARGEST_SCANNED = 4096
+_HOW_TO_SAY = "say it: observation: N in <FILE>.yaml, load(..., observation=N), --observation N"
 
-
-def refusal(code: str, sentence: str) -> ExportError:
-    """An error with a stable code at its end."""
-    return ExportError(f"{sentence} [{code}]")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,11 @@ class StateBuffer:
     initial: Tensor
 
     @property
+    def is_real(self) -> bool:
+        """Whether it holds real numbers; whole ones and flags are kept as such by who runs the module."""
+        return self.initial.is_floating_point()
+
+    @property
     def slot_shape(self) -> tuple[int, ...]:
         """Without the row: `(layers, hidden)` of a buffer `[layers, 1, hidden]`, `(n,)` of any other."""
         shape = tuple(self.initial.shape)
@@ -59,6 +65,8 @@ class ModuleReading:
     """How a module with its state inside is to be run.
 
     Attributes:
+        module: what is run: the one that was read, or one that stands for it.
+        inputs: name and elements of each observation.
         observation_shape: `(n,)`, or `(1, n)` where the module wants a row axis.
         dtype: type of the observation that it takes.
         state: its state buffers, in the order of the file.
@@ -67,6 +75,8 @@ class ModuleReading:
         findings: what is suspicious.
     """
 
+    module: torch.jit.ScriptModule
+    inputs: tuple[tuple[str, int], ...]
     observation_shape: tuple[int, ...]
     dtype: torch.dtype
     state: tuple[StateBuffer, ...]
@@ -75,17 +85,67 @@ class ModuleReading:
     findings: tuple[Finding, ...] = ()
 
 
-def read(module: torch.jit.ScriptModule, state_names: Sequence[str] | None = None) -> ModuleReading:
+def read(
+    module: torch.jit.ScriptModule,
+    state_names: Sequence[str] | None = None,
+    observation: Mapping[str, int] | None = None,
+) -> ModuleReading:
     """Finds observation size and state of a module; leaves it in its initial state.
 
     Args:
         module: in eval mode, on the CPU.
-        state_names: names of the buffers that are the state, where it is known better; an empty list for a file without
-            memory, None to find them.
+        state_names: names of the buffers or arguments that are the state, where it is known better; an empty list for a
+            file without memory, None to find them.
+        observation: elements of the observation, under `""`, or of each of several under its name, where that is known
+            better.
 
     Raises:
         ExportError: there is no reading, or more than one; says what to do.
     """
+    # oneDNN's LSTM takes an observation of any width and reads past its weights; turning it off may give a warning.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.backends.mkldnn.flags(enabled=False):
+            return _understood(module, state_names, dict(observation or {}))
+
+
+def _understood(
+    module: torch.jit.ScriptModule, state_names: Sequence[str] | None, told: Mapping[str, int]
+) -> ModuleReading:
+    rewritten = rewrite(module, state_names, told)
+    if rewritten is None:
+        return _read(module, state_names, told, None)
+    return _read(rewritten.module, _slots(state_names, rewritten.fed), told, rewritten)
+
+
+def printing(count: int) -> tuple[Finding, ...]:
+    """What is to be said of a program out of which so many prints were taken."""
+    if count == 0:
+        return ()
+    sentence = (
+        f"its program prints or warns in {count} place{'' if count == 1 else 's'}, which is left out here; with "
+        "torch.jit.load it would do so in every step"
+    )
+    return (Finding("prints", sentence),)
+
+
+def _slots(state_names: Sequence[str] | None, fed: Mapping[str, str]) -> list[str] | None:
+    """What was named, with the slots of an argument in its place."""
+    if state_names is None:
+        return None
+    found: list[str] = []
+    for name in state_names:
+        slots = [slot for slot, argument in fed.items() if argument.partition("[")[0] == name]
+        found += slots or [name]
+    return list(dict.fromkeys(found))
+
+
+def _read(
+    module: torch.jit.ScriptModule,
+    state_names: Sequence[str] | None,
+    told: Mapping[str, int],
+    rewritten: Rewritten | None,
+) -> ModuleReading:
     buffers = dict(module.named_buffers())
     if unknown := [name for name in state_names or () if name not in buffers]:
         raise refusal(
@@ -96,8 +156,8 @@ def read(module: torch.jit.ScriptModule, state_names: Sequence[str] | None = Non
     findings = _check_normalisers(buffers, state_names or ())
     _check_weights(module)
     at_load = {path: value.clone() for path, value in buffers.items()}
-    dtype = next((weight.dtype for weight in _matrices(module)), torch.float32)
-    shape = _observation_shape(module, dtype, at_load)
+    dtype = next((weight.dtype for weight in matrices_of(module)), torch.float32)
+    shape = _observation_shape(module, dtype, at_load, told, rewritten)
     initial, changed = _initial_state(module, shape, dtype, at_load, state_names)
     for path in changed:
         if _is_normaliser(path) and state_names is None:
@@ -111,12 +171,14 @@ def read(module: torch.jit.ScriptModule, state_names: Sequence[str] | None = Non
     for path in chosen:
         _check_state(path, initial[path])
     put_back(module, initial.items())
-    result = module(torch.zeros(shape, dtype=dtype))
+    result = _of_the_file("forward(obs)", lambda: module(torch.zeros(shape, dtype=dtype)))
     put_back(module, initial.items())
     findings += tuple(Finding("state-forgotten", sentence) for sentence in forgotten(module, chosen))
     findings += _check_action(module, shape, dtype)
     put_back(module, initial.items())
     return ModuleReading(
+        module=module,
+        inputs=(("obs", shape[-1]),) if rewritten is None else rewritten.inputs,
         observation_shape=shape,
         dtype=dtype,
         state=tuple(StateBuffer(path, initial[path]) for path in chosen),
@@ -126,28 +188,12 @@ def read(module: torch.jit.ScriptModule, state_names: Sequence[str] | None = Non
     )
 
 
-def get_buffer(module: torch.jit.ScriptModule, path: str) -> Tensor:
-    """The tensor that is there now: a step may have put a new one."""
-    owner, name = _owner(module, path)
-    value: Tensor = getattr(owner, name)
-    return value
-
-
-def set_buffer(module: torch.jit.ScriptModule, path: str, value: Tensor) -> None:
-    """Puts a tensor there."""
-    owner, name = _owner(module, path)
-    setattr(owner, name, value)
-
-
-def put_back(module: torch.jit.ScriptModule, values: Iterable[tuple[str, Tensor]]) -> None:
-    """Puts copies of values into buffers."""
-    for path, value in values:
-        set_buffer(module, path, value.clone())
-
-
-def _owner(module: torch.jit.ScriptModule, path: str) -> tuple[Any, str]:
-    *parents, name = path.split(".")
-    return functools.reduce(getattr, parents, module), name
+def _of_the_file(method: str, call: Callable[[], _Result]) -> _Result:
+    """Whatever the file's own code raises is a refusal."""
+    try:
+        return call()
+    except Exception as error:
+        raise refusal("method-fails", f"the file's own {method} fails: {last_line(error)}") from error
 
 
 def _is_normaliser(path: str) -> bool:
@@ -204,7 +250,7 @@ def _check_action(module: torch.jit.ScriptModule, shape: tuple[int, ...], dtype:
     scales = (*[1.0] * _STEPS, 1e-3, -0.1, 10.0, -1000.0)
     first: Tensor | None = None
     for step, scale in enumerate(scales):
-        action = module(_observation(shape, dtype, step, scale)).float().clone()
+        action = _step(module, shape, dtype, step, scale).float().clone()
         first = action if first is None else first
         if not torch.equal(action, first):
             return ()
@@ -215,17 +261,25 @@ def _check_action(module: torch.jit.ScriptModule, shape: tuple[int, ...], dtype:
     return (Finding("action-constant", sentence),)
 
 
+def _step(
+    module: torch.jit.ScriptModule, shape: tuple[int, ...], dtype: torch.dtype, step: int, scale: float
+) -> Tensor:
+    given = _observation(shape, dtype, step, scale)
+    action: Tensor = _of_the_file("forward(obs)", lambda: module(given))
+    return action
+
+
 def _observation(shape: tuple[int, ...], dtype: torch.dtype, step: int, scale: float = 1.0) -> Tensor:
     """Observations of a probe, all different."""
     return (scale * torch.sin(0.7 * torch.arange(shape[-1]) + step)).reshape(shape).to(dtype)
 
 
 def _check_state(path: str, initial: Tensor) -> None:
-    if not initial.is_floating_point():
+    if initial.is_complex() or initial.is_quantized:
         kind = initial.type().removeprefix("torch.").removesuffix("Tensor")
         raise refusal(
             "state-not-floating",
-            f"the buffer {path} of type {kind} is changed by forward; only floating-point state can be kept",
+            f"the buffer {path} of type {kind} is changed by forward; only real numbers can be kept as state",
         )
     if initial.numel() == 0 or not initial.isfinite().all():
         raise refusal(
@@ -234,34 +288,26 @@ def _check_state(path: str, initial: Tensor) -> None:
         )
 
 
-def _matrices(module: torch.jit.ScriptModule) -> list[Tensor]:
-    found: list[Tensor] = [weight for weight in module.parameters() if weight.dim() == 2 and weight.is_floating_point()]
-    if found:
-        return found
-    graph: Any = module.inlined_graph
-    constants = [node.t("value") for node in graph.findAllNodes("prim::Constant") if _is_tensor(node)]
-    return [
-        matrix
-        for constant in constants
-        if constant.dim() == 2 and constant.is_floating_point()
-        for matrix in (constant, constant.t())
-    ]
-
-
-def _is_tensor(node: Any) -> bool:
-    return bool(node.hasAttribute("value") and node.kindOf("value") == "t")
-
-
 def _observation_shape(
-    module: torch.jit.ScriptModule, dtype: torch.dtype, at_load: dict[str, Tensor]
+    module: torch.jit.ScriptModule,
+    dtype: torch.dtype,
+    at_load: dict[str, Tensor],
+    told: Mapping[str, int],
+    rewritten: Rewritten | None,
 ) -> tuple[int, ...]:
     input_size = getattr(module, "input_size", None)
     flat = input_size is not None or ("hidden" in at_load and at_load["hidden"].dim() == 1)
-    if isinstance(input_size, int):
+    if rewritten is not None:
+        flat = rewritten.without_rows
+        widths = [sum(size for _, size in rewritten.inputs)]
+    elif told:
+        check_parts(told, ["obs"])
+        widths = [size_of(told, "obs", 1)]
+    elif isinstance(input_size, int):
         widths = [input_size]
     else:
         normalisers = [value for path, value in at_load.items() if _is_normaliser(path) and value.dim() > 0]
-        widths = [int(weight.shape[1]) for weight in _matrices(module)] + [value.shape[-1] for value in normalisers]
+        widths = [int(weight.shape[1]) for weight in matrices_of(module)] + [value.shape[-1] for value in normalisers]
         widths = list(dict.fromkeys(widths))
     why = "it has no matrix among its parameters"
 
@@ -287,6 +333,11 @@ def _observation_shape(
         return None
 
     found = [shape for width in widths if (shape := accepted(width))]
+    if not found and (told or rewritten is not None):
+        raise refusal(
+            "observation-size-unknown",
+            f"forward(obs) does not accept an observation of {widths[0]} elements, as was said: {why}",
+        )
     reason = why
     if not found:
         # A single element comes last, because it broadcasts to many.
@@ -300,13 +351,14 @@ def _observation_shape(
     if not found:
         raise refusal(
             "observation-size-unknown",
-            f"no size of the observation up to {_LARGEST_SCANNED} was found that forward(obs) accepts: {reason}",
+            f"no size of the observation up to {_LARGEST_SCANNED} was found that forward(obs) accepts: {reason}; "
+            "a larger one can be said: observation: N in <FILE>.yaml, load(..., observation=N), --observation N",
         )
     if len(found) > 1:
         raise refusal(
             "observation-size-ambiguous",
-            f"its observation may have {found[0][-1]} or {found[1][-1]} elements: forward(obs) accepts both; write the "
-            "policy with ganglion.export, which notes the size",
+            f"its observation may have {found[0][-1]} or {found[1][-1]} elements: forward(obs) accepts both; "
+            f"{_HOW_TO_SAY}",
         )
     return found[0]
 
@@ -326,13 +378,13 @@ def _initial_state(
     refused: list[str] = []
     kept: list[str] = []
     for name in _RESETS:
-        if not _takes_nothing(module, name):
+        if not takes_nothing(module, name):
             continue
         put_back(module, at_load.items())
-        getattr(module, name)()
+        _of_the_file(f"{name}()", getattr(module, name))
         initial = {path: value.clone() for path, value in module.named_buffers()}
         changed = _changed(module, shape, dtype, initial)
-        getattr(module, name)()
+        _of_the_file(f"{name}()", getattr(module, name))
         wanted = [path for path in changed if state_names is None or path in state_names]
         left = [path for path in wanted if not _same(initial[path], get_buffer(module, path))]
         if not left:
@@ -350,18 +402,12 @@ def _initial_state(
     return at_load, changed
 
 
-def _takes_nothing(module: torch.jit.ScriptModule, name: str) -> bool:
-    if name not in module._c._method_names():
-        return False
-    return all(argument.has_default_value() for argument in module._c._get_method(name).schema.arguments[1:])
-
-
 def _changed(
     module: torch.jit.ScriptModule, shape: tuple[int, ...], dtype: torch.dtype, before: dict[str, Tensor]
 ) -> list[str]:
     changed = set()
     for step in range(_STEPS):
-        module(_observation(shape, dtype, step))
+        _step(module, shape, dtype, step, 1.0)
         changed |= {path for path, value in before.items() if not _same(value, get_buffer(module, path))}
     return [path for path in before if path in changed]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from ganglion import _core
+from ganglion._foundation.files import suffix_of
 from ganglion.errors import EngineUnavailableError
 from ganglion.runtime.libtorch_build import build_libtorch_engine
 
@@ -55,8 +56,8 @@ def engine_names() -> tuple[EngineName, ...]:
 
 
 def engines_for(path: str | os.PathLike[str]) -> tuple[EngineName, ...]:
-    """The engines that `ganglion.load` can run a file on, by its suffix, the automatic one first."""
-    suffix = Path(path).suffix
+    """The engines that `ganglion.load` can run a file on, the automatic one first."""
+    suffix = suffix_of(path)
     compiled = (_COMPILED[suffix],) if suffix in _COMPILED else ()
     return tuple(cast("EngineName", row.name) for row in _core.engines() if row.suffix == suffix) + compiled
 
@@ -94,7 +95,7 @@ def libtorch_library_for(path: Path) -> Path | None:
     Raises:
         EngineUnavailableError: torch is installed but the engine cannot be built.
     """
-    if path.suffix != ".pt":
+    if suffix_of(path) != ".pt":
         return None
     if named := os.environ.get("GANGLION_LIBTORCH"):
         return Path(named)

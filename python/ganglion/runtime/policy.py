@@ -13,9 +13,9 @@ import numpy as np
 from ganglion import _core
 from ganglion._foundation.boundary import bounded
 from ganglion._foundation.core_errors import core_errors
-from ganglion._foundation.files import read_file
+from ganglion._foundation.files import read_file, suffix_of
 from ganglion.errors import GanglionError, ParityError, StepError
-from ganglion.reading import Reading, hints
+from ganglion.reading import Reading, hints, observation_sizes
 from ganglion.runtime.engines import engine_names, libtorch_library_for, onnxruntime_library
 
 if TYPE_CHECKING:
@@ -41,7 +41,12 @@ _STEP_MESSAGES = {
 
 
 def _options(
-    path: Path, *, state: Mapping[str, str] | None = None, action: str | None = None, **given: Any
+    path: Path,
+    *,
+    state: Mapping[str, str] | None = None,
+    action: str | None = None,
+    observation: int | Mapping[str, int] | None = None,
+    **given: Any,
 ) -> _core.LoadOptions:
     """Options for the runtime. All of `given` goes through by name; None leaves the runtime's own default."""
     engine, batch, seed = (given.get(name) for name in ("engine", "batch", "sample_seed"))
@@ -52,6 +57,7 @@ def _options(
     if seed is not None and not 0 <= seed < 2**64:
         raise ValueError(f"sample_seed must be a whole number of 64 bits, not {seed}")
     given["hints"] = hints(state, action)
+    given["observation"] = observation_sizes(observation)
     given["onnxruntime_library"] = given.get("onnxruntime_library") or onnxruntime_library()
     given["libtorch_library"] = given.get("libtorch_library") or libtorch_library_for(path)
     return _core.LoadOptions(given)
@@ -70,6 +76,7 @@ def load(
     sample_seed: int | None = None,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
+    observation: int | Mapping[str, int] | None = None,
     trust: bool = False,
     onnxruntime_library: str | PathLike[str] | None = None,
     libtorch_library: str | PathLike[str] | None = None,
@@ -92,6 +99,8 @@ def load(
             recognises them by names, shapes and connections, or takes them from the file `<policy>.yaml` beside it.
         action: for an `.onnx` file without a contract, the output that is the action; None recognises it, or takes it
             from the file `<policy>.yaml` beside it.
+        observation: for a TorchScript file without a contract, how many elements its observation has, where running it
+            does not tell; of several observations each by its name. None tries, or takes it from `<policy>.yaml`.
         trust: run a `.pt` file whose program has what no policy needs. Such a file may do all that its user may;
             without consent its program is read first, and not run where it could do more than calculate.
         onnxruntime_library: the `libonnxruntime.so` to open; None takes the one that the environment variable
@@ -117,11 +126,12 @@ def load(
         sample_seed=sample_seed,
         state=state,
         action=action,
+        observation=observation,
         trust=trust,
         onnxruntime_library=onnxruntime_library,
         libtorch_library=libtorch_library,
     )
-    if engine == "native" and path.suffix == ".onnx":
+    if engine == "native" and suffix_of(path) == ".onnx":
         policy = _compiled(read_file(path), options, state, action)
     else:
         with core_errors():
@@ -170,6 +180,7 @@ def explain(
     *,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
+    observation: int | Mapping[str, int] | None = None,
     trust: bool = False,
 ) -> Reading:
     """Says how a file is understood, without running it.
@@ -180,6 +191,7 @@ def explain(
         path: `.ganglion`, `.onnx` or `.pt` file.
         state: see `load`.
         action: see `load`.
+        observation: see `load`.
         trust: see `load`; a `.pt` file without a contract is run to be understood.
 
     Raises:
@@ -187,7 +199,8 @@ def explain(
         EngineUnavailableError: the file is TorchScript without a contract, and LibTorch is not installed.
     """
     path = Path(path)
-    return _explained(path, lambda options: _core.explain_json(path, options), state, action, trust=trust)
+    given = {"state": state, "action": action, "observation": observation, "trust": trust}
+    return _explained(path, lambda options: _core.explain_json(path, options), given)
 
 
 def explain_file(file: ReadFile, *, state: Mapping[str, str] | None = None, action: str | None = None) -> Reading:
@@ -197,26 +210,20 @@ def explain_file(file: ReadFile, *, state: Mapping[str, str] | None = None, acti
         ArtifactError, EngineUnavailableError: see `explain`.
     """
     name = str(file.path)
-    return _explained(file.path, lambda options: _core.explain_bytes_json(file.data, name, options), state, action)
+    given = {"state": state, "action": action}
+    return _explained(file.path, lambda options: _core.explain_bytes_json(file.data, name, options), given)
 
 
-def _explained(
-    path: Path,
-    explain: Callable[[_core.LoadOptions], str],
-    state: Mapping[str, str] | None,
-    action: str | None,
-    *,
-    trust: bool = False,
-) -> Reading:
+def _explained(path: Path, explain: Callable[[_core.LoadOptions], str], given: Mapping[str, Any]) -> Reading:
     with core_errors():
         # A file with a contract needs no engine, so none is looked for (or built) before the first attempt fails.
-        options = _options(path, state=state, action=action, trust=trust, libtorch_library="unused")
+        options = _options(path, **given, libtorch_library="unused")
         try:
             text = explain(options)
         except _core.Error as error:
             if error.args[0] != "engine_unavailable":
                 raise
-            text = explain(_options(path, state=state, action=action, trust=trust))
+            text = explain(_options(path, **given))
     return Reading.from_json(text)
 
 

@@ -70,6 +70,7 @@ def verify(
     batch: int | None = None,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
+    observation: int | Mapping[str, int] | None = None,
     trust: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ParityReport:
@@ -98,6 +99,8 @@ def verify(
             nor engines are given, the file also runs with one row, as `ganglion.load` takes it).
         state: for a file without a contract, its state inputs and the outputs that feed them; see `ganglion.load`.
         action: for a file without a contract, the output that is the action; see `ganglion.load`.
+        observation: for a TorchScript file without a contract, how many elements its observation has; see
+            `ganglion.load`.
         trust: run a `.pt` file whose program has what no policy needs; see `ganglion.load`.
         progress: called with (implementation, steps done, steps in all).
 
@@ -115,7 +118,7 @@ def verify(
         raise ValueError(f"steps must be at least 1, not {steps}")
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
-    path, hints = Path(path), Hints(state, action, trust)
+    path, hints = Path(path), Hints(state, action, observation, trust)
     reading = runtime.explain(path, **hints.named())
     contract: Contract = reading.contract
     references = [reference_of(given, name, path, contract, trust=trust) for name, given in _named(policy)]

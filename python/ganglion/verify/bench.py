@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ganglion import runtime
 from ganglion._foundation.boundary import bounded
+from ganglion._foundation.files import suffix_of
 from ganglion.errors import EngineUnavailableError, GanglionError
+from ganglion.reading import observation_sizes
 from ganglion.runtime.libtorch_build import package_data
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ def bench(
     pin: int | None = None,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
+    observation: int | Mapping[str, int] | None = None,
     trust: bool = False,
 ) -> LatencyReport:
     """Measures the latency of every file in one run, file by file and engine by engine in interleaved rounds.
@@ -112,6 +115,8 @@ def bench(
         pin: number of the CPU to run on; None leaves it to the system.
         state: for files without a contract, their state inputs and the outputs that feed them; see `ganglion.load`.
         action: for files without a contract, the output that is the action; see `ganglion.load`.
+        observation: for TorchScript files without a contract, how many elements their observation has; see
+            `ganglion.load`.
         trust: run `.pt` files whose program has what no policy needs; see `ganglion.load`.
 
     Raises:
@@ -120,7 +125,7 @@ def bench(
         GanglionError: the program failed; the message is its own.
     """
     # Looking at LibTorch may build its engine, which takes a while; only a file that needs it is worth that.
-    needs_libtorch = any(Path(file).suffix == ".pt" for file in files)
+    needs_libtorch = any(suffix_of(file) == ".pt" for file in files)
     known = {info.name: info for info in runtime.engines(build=needs_libtorch)}
     for engine in engines:
         if engine not in known:
@@ -137,6 +142,8 @@ def bench(
     for pair in (state or {}).items():
         command += ["--state-pair", ":".join(pair)]
     command += [] if action is None else ["--action", action]
+    for name, size in observation_sizes(observation).items():
+        command += ["--observation", f"{name}:{size}" if name else str(size)]
     command += ["--trust"] if trust else []
     # The program knows nothing of Python: it is told where the wheels keep their libraries.
     for name, info in known.items():
@@ -173,13 +180,13 @@ def _contenders(
 
     The program itself does not compile. None where it can be asked as we were, also for what it is to refuse.
     """
-    if "native" not in engines or all(Path(file).suffix != ".onnx" for file in files):
+    if "native" not in engines or all(suffix_of(file) != ".onnx" for file in files):
         return None
     contenders: list[tuple[Path, str | os.PathLike[str]]] = []
     for file in files:
         for engine in engines:
             path = Path(file)
-            if path.suffix == ".onnx" and engine == "native":
+            if suffix_of(path) == ".onnx" and engine == "native":
                 path = _compiled(path, folder / f"{len(contenders)}.ganglion", state, action)
             elif engine not in runtime.engines_for(path):
                 return None

@@ -31,11 +31,12 @@ class Hints:
 
     state: Mapping[str, str] | None = None
     action: str | None = None
+    observation: int | Mapping[str, int] | None = None
     trust: bool = False
 
     def named(self) -> dict[str, Any]:
         """As arguments of `ganglion.load`."""
-        return {"state": self.state, "action": self.action, "trust": self.trust}
+        return {"state": self.state, "action": self.action, "observation": self.observation, "trust": self.trust}
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def of_file(
     not_run: list[NotRun] = []
     found: list[Contender] = []
     try:
-        steppers = file_steppers(path, contract, batch=batch, **hints.named())
+        steppers = file_steppers(path, contract, batch=batch, state=hints.state, action=hints.action, trust=hints.trust)
         found += [Contender(stepper, contract, stepper.name) for stepper in steppers]
     except EngineUnavailableError as error:
         not_run.append(NotRun("the file in Python", str(error)))
@@ -149,7 +150,9 @@ def _in_the_runtime(path: Path, engine: str, hints: Hints, batch: int) -> Conten
     if engine in runtime.engines_for(path):
         stepper = RuntimeStepper(path, engine=engine, batch=batch, **hints.named())
         return Contender(stepper, stepper.contract, stepper.name)
-    made, contract = compiled.torchscript_stepper(path, batch=batch, state=hints.state, trust=hints.trust)
+    made, contract = compiled.torchscript_stepper(
+        path, batch=batch, state=hints.state, observation=hints.observation, trust=hints.trust
+    )
     return Contender(made, contract, made.name)
 
 

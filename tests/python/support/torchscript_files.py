@@ -259,11 +259,11 @@ class HiddenCounter(Recurrent):
 
 
 class TensorCounter(Recurrent):
-    """Counts its steps in an integer buffer."""
+    """Counts its steps in a buffer of complex numbers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("steps", torch.zeros(1, dtype=torch.long))
+        self.register_buffer("steps", torch.zeros(1, dtype=torch.cfloat))
 
     def forward(self, x: Tensor) -> Tensor:
         self.steps += 1
@@ -283,9 +283,9 @@ class LearnsAlways(Recurrent):
 
 
 class TwoArguments(Recurrent):
-    """Wants a command beside the observation."""
+    """Wants a number beside the observation."""
 
-    def forward(self, x: Tensor, command: Tensor) -> Tensor:
+    def forward(self, x: Tensor, command: float) -> Tensor:
         return self.advance(x + command)
 
 

@@ -1,6 +1,7 @@
 // The LibTorch engine: a library of its own, because LibTorch is a link-time dependency of several hundred megabytes.
 // The facade opens it at run time through `ganglion_open_libtorch_5`; only plain data crosses (see engine.hpp).
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <torch/script.h>
 
@@ -41,6 +42,21 @@ class ThreadCount {
  private:
   int before_;
   bool changed_;
+};
+
+/// Runs a block without oneDNN: its LSTM takes an observation of any width and reads past its weights, so that a probe
+/// would find sizes that are none.
+class WithoutOneDnn {
+ public:
+  WithoutOneDnn() : before_(at::globalContext().userEnabledMkldnn()) {
+    at::globalContext().setUserEnabledMkldnn(false);
+  }
+  ~WithoutOneDnn() { at::globalContext().setUserEnabledMkldnn(before_); }
+  WithoutOneDnn(const WithoutOneDnn&) = delete;
+  WithoutOneDnn& operator=(const WithoutOneDnn&) = delete;
+
+ private:
+  bool before_;
 };
 
 at::Tensor borrow(const float* data, at::IntArrayRef shape) {
@@ -161,7 +177,9 @@ class BufferSession final : public EngineSession {
 InferredSignature signature_of(const Explained& explained) {
   const ModuleLayout& layout = explained.layout;
   InferredSignature signature;
-  signature.inputs = {signature.view("obs", 1, static_cast<std::size_t>(layout.observation_size()))};
+  for (const auto& [name, size] : explained.inputs) {
+    signature.inputs.push_back(signature.view(name, 1, static_cast<std::size_t>(size)));
+  }
   signature.outputs = {signature.view("actions", 1, static_cast<std::size_t>(layout.action_size))};
   for (const ModuleLayout::Slot& slot : layout.state) {
     const std::size_t outer =
@@ -184,13 +202,24 @@ class TorchModel final : public EngineModel {
     std::istringstream stream{std::string(file)};
     module_ = torch::jit::load(stream, at::kCPU);
     module_.eval();
+    prints_ = take_out_prints(module_);
   }
 
-  const Inference* infer(const std::span<const char* const>* state_names, Failure& failure) noexcept override {
+  const Inference* infer(const InferenceHints& hints, Failure& failure) noexcept override {
     try {
       const c10::InferenceMode inference;
       const ThreadCount threads(threads_);
-      const Explained explained = TorchScriptProbe(module_, state_names).explain();
+      const WithoutOneDnn plain;
+      const Told told(hints);
+      const std::optional<Rewritten> rewritten = FunctionalForm(module_, told).rewrite();
+      if (rewritten) module_ = rewritten->module;
+      Explained explained = TorchScriptProbe(module_, told, rewritten ? &*rewritten : nullptr).explain();
+      if (prints_ > 0) {
+        explained.findings.push_back(
+            {"prints", "its program prints or warns in " + std::to_string(prints_) +
+                           (prints_ == 1 ? " place" : " places") +
+                           ", which is left out here; with torch.jit.load it would do so in every step"});
+      }
       layout_ = explained.layout;
       inferred_ = signature_of(explained);
       return inferred_.finish();
@@ -219,6 +248,7 @@ class TorchModel final : public EngineModel {
  private:
   int threads_;
   torch::jit::Module module_;
+  int prints_ = 0;                      ///< places in the program that print
   std::optional<ModuleLayout> layout_;  ///< none: the file carries a contract
   InferredSignature inferred_;
 };

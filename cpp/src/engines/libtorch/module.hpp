@@ -4,6 +4,8 @@
 // with them put in and taken out. Part of the LibTorch engine, which is one translation unit (torch's headers are
 // slow).
 
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/passes/inliner.h>
 #include <torch/script.h>
 
 #include <algorithm>
@@ -27,13 +29,35 @@ class ModuleRefusal final : public std::runtime_error {
 inline std::string last_line(const std::exception& error) {
   constexpr std::size_t longest = 200;
   std::string_view text = error.what();
-  // A C++ stack may follow the message; what the interpreter says comes last before it.
-  text = text.substr(0, text.find("\nException raised from"));
+  // A C++ stack may follow the message; what the interpreter says comes last before it, and may have a page behind it.
+  for (const std::string_view stack : {"\nException raised from", "\nframe #"}) text = text.substr(0, text.find(stack));
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
-  if (const std::size_t line = text.rfind('\n'); line != std::string_view::npos) text.remove_prefix(line + 1);
   constexpr std::string_view prefix = "RuntimeError: ";
+  if (const std::size_t said = text.rfind("\nRuntimeError: "); said != std::string_view::npos) {
+    text.remove_prefix(said + 1);
+    text = text.substr(0, text.find('\n'));
+  } else if (const std::size_t line = text.rfind('\n'); line != std::string_view::npos) {
+    text.remove_prefix(line + 1);
+  }
   if (text.starts_with(prefix)) text.remove_prefix(prefix.size());
+  constexpr std::string_view enforce = "] . ";
+  if (text.starts_with("[enforce fail")) text.remove_prefix(std::min(text.find(enforce) + enforce.size(), text.size()));
+  if (text.find("'CUDA'") != std::string_view::npos || text.find("NVIDIA driver") != std::string_view::npos) {
+    return "it makes tensors on a GPU (device=\"cuda\" in its code), and everything is on the CPU here; export it "
+           "again "
+           "from the CPU, with device=\"cpu\" or the device of another tensor";
+  }
   return std::string(text.substr(0, longest));
+}
+
+/// Whatever the file's own code raises is a refusal.
+template <class Call>
+auto of_the_file(const std::string& method, const Call& call) {
+  try {
+    return call();
+  } catch (const std::exception& error) {
+    throw ModuleRefusal("method-fails", "the file's own " + method + " fails: " + last_line(error));
+  }
 }
 
 /// "[1, 1, 256]"
@@ -70,6 +94,61 @@ inline std::vector<ModuleBuffer> buffers_of(const torch::jit::Module& module) {
     for (const auto& buffer : part.value.named_buffers(/*recurse=*/false)) {
       if (buffer.value.defined()) found.push_back({prefix + buffer.name, part.value, buffer.name});
     }
+  }
+  return found;
+}
+
+/// Matrices among the parameters, or among the constants of a frozen program.
+inline std::vector<at::Tensor> matrices_of(const torch::jit::Module& module) {
+  std::vector<at::Tensor> found;
+  for (const at::Tensor& parameter : module.parameters()) {
+    if (parameter.dim() == 2 && parameter.is_floating_point()) found.push_back(parameter);
+  }
+  if (!found.empty()) return found;
+  const auto graph = module.get_method("forward").graph()->copy();
+  torch::jit::Inline(*graph);
+  for (const torch::jit::Node* node : graph->block()->nodes()) {
+    if (node->kind() != torch::jit::prim::Constant || !node->hasAttribute(torch::jit::attr::value)) continue;
+    if (node->kindOf(torch::jit::attr::value) != torch::jit::AttributeKind::t) continue;
+    const at::Tensor& value = node->t(torch::jit::attr::value);
+    if (value.dim() == 2 && value.is_floating_point()) {
+      found.push_back(value);
+      found.push_back(value.t());  // a frozen linear layer may hold its weight transposed
+    }
+  }
+  return found;
+}
+
+/// Whether it has a method of that name that can be called as it is.
+inline bool takes_nothing(const torch::jit::Module& module, const char* name) {
+  const auto method = module.find_method(name);
+  if (!method) return false;
+  const auto& arguments = method->function().getSchema().arguments();
+  return std::all_of(arguments.begin() + 1, arguments.end(), [](const auto& a) { return a.default_value(); });
+}
+
+/// Takes the prints and warnings out of every method, which nobody reads in a control loop; how many there were.
+// NOLINTNEXTLINE(misc-no-recursion): as deep as blocks are nested
+inline int take_out_prints(torch::jit::Block* block) {
+  int found = 0;
+  for (auto node = block->nodes().begin(); node != block->nodes().end();) {
+    torch::jit::Node* const here = *node;
+    ++node;
+    for (torch::jit::Block* inner : here->blocks()) found += take_out_prints(inner);
+    const bool warns = here->kind() == torch::jit::aten::warn;
+    if (here->kind() != torch::jit::prim::Print && !warns) continue;
+    here->destroy();
+    ++found;
+  }
+  return found;
+}
+
+inline int take_out_prints(const torch::jit::Module& module) {
+  int found = 0;
+  for (const torch::jit::Method& method : module.get_methods()) {
+    const auto graph = method.graph();
+    torch::jit::Inline(*graph);
+    found += take_out_prints(graph->block());
   }
   return found;
 }

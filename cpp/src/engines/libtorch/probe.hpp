@@ -3,8 +3,6 @@
 // Finds out by running it what a TorchScript file without a contract is: how long its observation is, which buffers
 // hold its state, what puts them back, and what to call that. Part of the LibTorch engine's translation unit.
 
-#include <torch/csrc/jit/passes/inliner.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -15,8 +13,10 @@
 #include <utility>
 #include <vector>
 
+#include "engines/libtorch/functional.hpp"
 #include "engines/libtorch/memory.hpp"
 #include "engines/libtorch/module.hpp"
+#include "engines/libtorch/told.hpp"
 
 namespace ganglion::detail {
 
@@ -28,6 +28,7 @@ struct Explained {
   };
 
   ModuleLayout layout;
+  std::vector<std::pair<std::string, std::int64_t>> inputs;  ///< name and elements
   const char* dialect = "unknown";
   std::vector<std::string> notes;
   std::vector<Finding> findings;
@@ -35,16 +36,29 @@ struct Explained {
 
 class TorchScriptProbe {
  public:
-  /// `module` is in eval mode. With `state_names` these buffers are the state, and no other; null: recognise.
-  /// Throws `ModuleRefusal` where there is no way to read the file, or more than one.
-  TorchScriptProbe(const torch::jit::Module& module, const std::span<const char* const>* state_names)
+  /// `module` is in eval mode; `rewritten` where it stands for one of another form. With names of the state these
+  /// buffers are the state, and no other. Throws `ModuleRefusal` where there is no way to read the file, or more than
+  /// one.
+  TorchScriptProbe(const torch::jit::Module& module, const Told& told, const Rewritten* rewritten)
       : original_(module),
-        is_told_(state_names != nullptr),
+        told_(told),
+        rewritten_(rewritten),
+        is_told_(told.state.has_value()),
         module_(module.deepcopy()),
         buffers_(buffers_of(module_)),
         at_load_(buffers_),
         initial_(at_load_) {
-    if (is_told_) named_.assign(state_names->begin(), state_names->end());
+    if (!is_told_) return;
+    for (const std::string& name : *told.state) {
+      // An argument that is a state was named, and its slots are meant.
+      bool is_argument = false;
+      for (const auto& [slot, argument] : fed()) {
+        if (argument != name && !argument.starts_with(name + "[")) continue;
+        if (!is_named(slot)) named_.push_back(slot);
+        is_argument = true;
+      }
+      if (!is_argument && !is_named(name)) named_.push_back(name);
+    }
   }
 
   [[nodiscard]] Explained explain() {
@@ -59,6 +73,12 @@ class TorchScriptProbe {
     find_constant_action(actions);
     check_many_rows(actions);
     name_dialect();
+    if (rewritten_ != nullptr) {
+      result_.notes.insert(result_.notes.end(), rewritten_->notes.begin(), rewritten_->notes.end());
+      result_.inputs = rewritten_->inputs;
+    } else {
+      result_.inputs = {{"obs", result_.layout.observation_size()}};
+    }
     return std::move(result_);
   }
 
@@ -68,6 +88,11 @@ class TorchScriptProbe {
   static constexpr int probe_steps_ = 3;
   static constexpr std::int64_t largest_scanned_ = 4096;
   static constexpr double tolerance_ = 1e-5;
+
+  [[nodiscard]] const std::map<std::string, std::string>& fed() const {
+    static const std::map<std::string, std::string> none;
+    return rewritten_ == nullptr ? none : rewritten_->fed;
+  }
 
   [[nodiscard]] bool is_named(const std::string& path) const { return std::ranges::find(named_, path) != named_.end(); }
   [[nodiscard]] bool has_buffer(const char* path) const {
@@ -137,37 +162,24 @@ class TorchScriptProbe {
            " elements (the first: " + std::to_string(first) + ")";
   }
 
-  /// Matrices among the parameters, or among the constants of a frozen program.
-  [[nodiscard]] Tensors matrices() const {
-    Tensors found;
-    for (const at::Tensor& parameter : module_.parameters()) {
-      if (parameter.dim() == 2 && parameter.is_floating_point()) found.push_back(parameter);
-    }
-    if (!found.empty()) return found;
-    const auto graph = module_.get_method("forward").graph()->copy();
-    torch::jit::Inline(*graph);
-    for (const torch::jit::Node* node : graph->block()->nodes()) {
-      if (node->kind() != torch::jit::prim::Constant || !node->hasAttribute(torch::jit::attr::value)) continue;
-      if (node->kindOf(torch::jit::attr::value) != torch::jit::AttributeKind::t) continue;
-      const at::Tensor& value = node->t(torch::jit::attr::value);
-      if (value.dim() == 2 && value.is_floating_point()) {
-        found.push_back(value);
-        found.push_back(value.t());  // a frozen linear layer may hold its weight transposed
-      }
-    }
-    return found;
-  }
-
   /// TorchScript does not say how long its input is. The candidates are the input widths of the matrices inside and the
   /// sizes of normalisers, then any size; the one that runs is right, and several cannot be told apart.
   void find_observation() {
-    const Tensors weights = matrices();
+    const Tensors weights = matrices_of(module_);
     if (!weights.empty()) result_.layout.dtype = weights.front().scalar_type();
-    const bool flat =
-        module_.hasattr("input_size") || (has_buffer("hidden") && at_load_[index_of("hidden")].dim() == 1);
+    const bool flat = rewritten_ != nullptr ? rewritten_->without_rows
+                                            : module_.hasattr("input_size") ||
+                                                  (has_buffer("hidden") && at_load_[index_of("hidden")].dim() == 1);
 
     std::vector<std::int64_t> widths;
-    if (module_.hasattr("input_size") && module_.attr("input_size").isInt()) {
+    const bool is_told = rewritten_ != nullptr || !told_.sizes.empty();
+    if (rewritten_ != nullptr) {
+      widths = {0};
+      for (const auto& [name, size] : rewritten_->inputs) widths[0] += size;
+    } else if (is_told) {
+      told_.check_parts({"obs"});
+      widths = {told_.size_of("obs", 1)};
+    } else if (module_.hasattr("input_size") && module_.attr("input_size").isInt()) {
       widths = {module_.attr("input_size").toInt()};
     } else {
       for (const at::Tensor& weight : weights) {
@@ -192,6 +204,10 @@ class TorchScriptProbe {
       }
     };
     for (const std::int64_t width : widths) attempt(width);
+    if (is_told && fitting.empty()) {
+      throw ModuleRefusal("observation-size-unknown", "forward(obs) does not accept an observation of " +
+                                                          std::to_string(widths[0]) + " elements, as was said: " + why);
+    }
     const bool scanned = fitting.empty();
     const std::string refused_because = why;
     for (std::int64_t width = 2; scanned && width <= largest_scanned_ && fitting.size() < 2; ++width) attempt(width);
@@ -200,18 +216,21 @@ class TorchScriptProbe {
     if (fitting.empty()) {
       throw ModuleRefusal("observation-size-unknown", "no size of the observation up to " +
                                                           std::to_string(largest_scanned_) +
-                                                          " was found that forward(obs) accepts: " + refused_because);
+                                                          " was found that forward(obs) accepts: " + refused_because +
+                                                          "; a larger one can be said: observation: N in <FILE>.yaml, "
+                                                          "load(..., observation=N), --observation N");
     }
     if (fitting.size() > 1) {
       throw ModuleRefusal(
           "observation-size-ambiguous",
           "its observation may have " + std::to_string(fitting[0]) + " or " + std::to_string(fitting[1]) +
-              " elements: forward(obs) accepts both; write the policy with ganglion.export, which notes the "
-              "size");
+              " elements: forward(obs) accepts both; say it: observation: N in <FILE>.yaml, load(..., observation=N), "
+              "--observation N");
     }
     note("forward takes an observation " + shape_text(result_.layout.observation_shape) +
-         ": the only size that runs, of " +
-         (scanned ? "1 to " + std::to_string(largest_scanned_) : "those that its weights suggest"));
+         (is_told ? std::string(rewritten_ != nullptr ? "" : ", as was said")
+                  : ": the only size that runs, of " +
+                        (scanned ? "1 to " + std::to_string(largest_scanned_) : "those that its weights suggest")));
     if (result_.layout.dtype != at::kFloat) {
       note(
           std::string("the file computes in ") + c10::toString(result_.layout.dtype) +
@@ -252,8 +271,14 @@ class TorchScriptProbe {
   }
 
   at::Tensor forward(torch::jit::Module& module, int step) const {
-    return module.forward({observation(step).view(result_.layout.observation_shape).to(result_.layout.dtype)})
-        .toTensor();
+    return of_the_file("forward(obs)", [&] {
+      return module.forward({observation(step).view(result_.layout.observation_shape).to(result_.layout.dtype)})
+          .toTensor();
+    });
+  }
+
+  void call_reset(torch::jit::Module& module, const char* name) const {
+    of_the_file(std::string(name) + "()", [&] { module.run_method(name); });
   }
 
   [[nodiscard]] std::vector<std::size_t> changed_by_steps(const Snapshot& before) {
@@ -269,27 +294,20 @@ class TorchScriptProbe {
     return indices;
   }
 
-  [[nodiscard]] bool takes_nothing(const char* name) const {
-    const auto method = module_.find_method(name);
-    if (!method) return false;
-    const auto& arguments = method->function().getSchema().arguments();
-    return std::all_of(arguments.begin() + 1, arguments.end(), [](const auto& a) { return a.default_value(); });
-  }
-
   /// The method that restores what steps change, and what they change.
   void find_reset() {
     std::vector<std::string> refused;
     std::vector<std::string> kept;
     for (const char* name : {"reset", "reset_memory"}) {
-      if (!takes_nothing(name)) {
+      if (!takes_nothing(module_, name)) {
         if (module_.find_method(name)) note(std::string(name) + "() needs arguments, so it is not called");
         continue;
       }
       at_load_.restore(buffers_);
-      module_.run_method(name);
+      call_reset(module_, name);
       const Snapshot initial(buffers_);
       const std::vector<std::size_t> changed = changed_by_steps(initial);
-      module_.run_method(name);
+      call_reset(module_, name);
       std::vector<std::string> left;
       for (const std::size_t i : changed) {
         const bool wanted = !is_told_ || is_named(buffers_[i].path);
@@ -344,10 +362,10 @@ class TorchScriptProbe {
     }
     for (const std::size_t i : chosen) {
       const at::Tensor& initial = initial_[i];
-      if (!initial.is_floating_point()) {
+      if (initial.is_complex() || initial.is_quantized()) {
         throw ModuleRefusal("state-not-floating", "the buffer " + buffers_[i].path + " of type " +
                                                       c10::toString(initial.scalar_type()) +
-                                                      " is changed by forward; only floating-point state can be kept");
+                                                      " is changed by forward; only real numbers can be kept as state");
       }
       if (initial.numel() == 0 || !at::isfinite(initial).all().item<bool>()) {
         throw ModuleRefusal("state-not-finite", "the initial value of the buffer " + buffers_[i].path + " " +
@@ -382,6 +400,11 @@ class TorchScriptProbe {
     const ModuleBuffer& buffer = buffers_[index];
     const at::Tensor& initial = initial_[index];
     const bool moves = std::ranges::find(changed_, index) != changed_.end();
+    const auto argument = fed().find(buffer.path);
+    if (argument != fed().end()) {
+      return "argument " + argument->second + " " + shape_text(initial.sizes()) + " is the state " + buffer.path +
+             ": it begins with zeros, and what forward returns for it is fed back";
+    }
     std::string text = "buffer " + buffer.path + " " + shape_text(initial.sizes());
     text += moves ? " is changed by forward(x)" : " was named as state, although forward(x) did not change it";
     if (reset_ != nullptr) text += std::string(" and restored by ") + reset_ + "()";
@@ -397,8 +420,10 @@ class TorchScriptProbe {
     }
     const bool zero = !initial.any().item<bool>();
     text += std::string("; initial value ") + (zero ? "zeros" : "not zeros");
-    return text + (reset_ != nullptr ? std::string(", as ") + reset_ + "() sets it"
-                                     : ", read from the file, which has no method that resets it");
+    text += reset_ != nullptr ? std::string(", as ") + reset_ + "() sets it"
+                              : ", read from the file, which has no method that resets it";
+    if (initial.is_floating_point()) return text;
+    return text + "; kept as float32, which is exact up to 2^24";
   }
 
   /// Runs the module by itself, and as a function between steps from elsewhere: any difference is state that we do not
@@ -406,7 +431,7 @@ class TorchScriptProbe {
   [[nodiscard]] Tensors prove_one_row() {
     torch::jit::Module alone = original_.deepcopy();
     const std::vector<ModuleBuffer> its_buffers = buffers_of(alone);
-    if (reset_ != nullptr) alone.run_method(reset_);
+    if (reset_ != nullptr) call_reset(alone, reset_);
     Tensors expected;
     for (int step = 0; step < probe_steps_; ++step) {
       for (const auto& [path, value] : result_.layout.held) {
@@ -442,7 +467,7 @@ class TorchScriptProbe {
     const auto is_first = [&](const at::Tensor& action) { return at::equal(action.view({1, -1}), actions.front()); };
     if (!std::ranges::all_of(actions, is_first)) return;
     torch::jit::Module alone = original_.deepcopy();
-    if (reset_ != nullptr) alone.run_method(reset_);
+    if (reset_ != nullptr) call_reset(alone, reset_);
     int tried = probe_steps_;
     for (const double scale : {1e-3, -0.1, 10.0, -1000.0}) {
       const at::Tensor given = (observation(tried) * scale).view(result_.layout.observation_shape);
@@ -502,7 +527,7 @@ class TorchScriptProbe {
     std::vector<Tensors> expected = {std::move(first_row)};
     for (std::int64_t row = 1; row < rows; ++row) {
       torch::jit::Module alone = original_.deepcopy();
-      if (reset_ != nullptr) alone.run_method(reset_);
+      if (reset_ != nullptr) call_reset(alone, reset_);
       Tensors actions;
       for (int step = 0; step < probe_steps_; ++step) {
         actions.push_back(forward(alone, step + static_cast<int>(row)).to(at::kFloat).clone().view({1, -1}));
@@ -533,6 +558,8 @@ class TorchScriptProbe {
     const bool submodules = module_.hasattr("mlp") || module_.hasattr("actor");
     if (is_state("hidden") && result_.layout.observation_shape.size() == 1) {
       result_.dialect = "pyrado";
+    } else if (!fed().empty()) {
+      result_.dialect = "generic";
     } else if (is_state("hidden_state")) {
       result_.dialect = reset_ != nullptr && std::string(reset_) == "reset_memory" ? "legged_gym" : "rsl_rl";
     } else if (state.empty()) {
@@ -543,6 +570,8 @@ class TorchScriptProbe {
   }
 
   const torch::jit::Module& original_;
+  const Told& told_;
+  const Rewritten* rewritten_;
   bool is_told_;  ///< the state is what the user named
   std::vector<std::string> named_;
   torch::jit::Module module_;

@@ -1,6 +1,7 @@
 #include "io/onnx/graph.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "ganglion/error.hpp"
@@ -180,23 +181,13 @@ void read_graph(std::span<const std::byte> message, Budget& budget, OnnxGraph& g
 }  // namespace
 
 std::string to_string(OnnxType type) {
-  switch (type) {
-    case OnnxType::float32:
-      return "float32";
-    case OnnxType::uint8:
-      return "uint8";
-    case OnnxType::float64:
-      return "float64";
-    case OnnxType::int32:
-      return "int32";
-    case OnnxType::int64:
-      return "int64";
-    case OnnxType::boolean:
-      return "bool";
-    case OnnxType::unknown:
-      break;
-  }
-  return "type " + std::to_string(static_cast<int>(type));
+  // The enumeration TensorProto.DataType of onnx.proto, in its order.
+  constexpr std::array names{"no type",        "float32",    "uint8",          "int8",       "uint16",   "int16",
+                             "int32",          "int64",      "string",         "bool",       "float16",  "float64",
+                             "uint32",         "uint64",     "complex64",      "complex128", "bfloat16", "float8e4m3fn",
+                             "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "uint4",      "int4",     "float4e2m1"};
+  const auto number = static_cast<std::size_t>(type);
+  return number < names.size() ? names[number] : "type " + std::to_string(number);
 }
 
 std::optional<std::vector<double>> OnnxTensor::values() const {

@@ -27,7 +27,7 @@ enum class OnnxType : std::uint8_t {
 /// Whether a value of that type can be the index of an action.
 [[nodiscard]] constexpr bool is_index(OnnxType type) { return type == OnnxType::int32 || type == OnnxType::int64; }
 
-/// "float32", "int64", ..., or "type 10".
+/// "float32", "int64", ...; "type 99" for what ONNX has not.
 [[nodiscard]] std::string to_string(OnnxType type);
 
 /// An input or output of the graph.

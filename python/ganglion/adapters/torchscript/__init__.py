@@ -25,14 +25,15 @@ from ganglion._foundation.boundary import bounded
 from ganglion._foundation.files import read_file
 from ganglion._foundation.sentences import last_line
 from ganglion._foundation.trust import check_program
-from ganglion.adapters.torchscript.recording import record
+from ganglion.adapters.torchscript.recording import prepare, record
 from ganglion.compiler.signature import METADATA_KEY
 from ganglion.contract import GOLDEN_STEPS, Contract, Golden, StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies import RecurrentPolicy
-from ganglion.reading import judge, kept_findings
-from ganglion.reading.torchscript import ModuleReading, get_buffer, put_back, read, refusal, set_buffer
+from ganglion.reading import hints, hints_beside, judge, kept_findings
+from ganglion.reading.torchscript import ModuleReading, printing, read
+from ganglion.reading.torchscript_parts import get_buffer, put_back, refusal, set_buffer, take_out_prints
 
 if TYPE_CHECKING:
     import os
@@ -168,7 +169,11 @@ def _rows_axis(shape: tuple[int, ...]) -> int | None:
 
 @bounded()
 def load(
-    path: str | os.PathLike[str], *, state_names: Sequence[str] | None = None, trust: bool = False
+    path: str | os.PathLike[str],
+    *,
+    state_names: Sequence[str] | None = None,
+    observation: int | Mapping[str, int] | None = None,
+    trust: bool = False,
 ) -> TorchScriptPolicy:
     """Reads a TorchScript file: one of rsl_rl, Isaac Lab, legged_gym or Pyrado, a plain network, or one of ours.
 
@@ -180,6 +185,7 @@ def load(
         path: the file.
         state_names: names of the buffers that are the state, where that is known better; all others then keep the
             values that a reset gives them. An empty list says that there is no state, None that it is to be found.
+        observation: elements of the observation, see `ganglion.load`; None finds them.
         trust: run a file whose program has what no policy needs, see `ganglion.load`.
 
     Returns:
@@ -194,7 +200,11 @@ def load(
     # oneDNN has operators for whole layers of its own, which ONNX has not; turning it off and on may give a warning.
     with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
-        policy = _load_without_onednn(module, contract, Path(path).name, state_names)
+        with torch.backends.mkldnn.flags(enabled=False):
+            if contract is None:
+                policy = _from_buffers(_read(module, Path(path), state_names, observation), Path(path).name)
+            else:
+                policy = _from_contract(module, contract)
     for finding in policy.findings:
         warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=3)  # past the boundary
     return policy
@@ -252,13 +262,19 @@ def _open(path: str | os.PathLike[str], *, trust: bool) -> tuple[torch.jit.Scrip
     return module, Contract.from_json(text if isinstance(text, str) else text.decode())
 
 
-def _load_without_onednn(
-    module: torch.jit.ScriptModule, contract: Contract | None, name: str, state_names: Sequence[str] | None
-) -> TorchScriptPolicy:
-    with torch.backends.mkldnn.flags(enabled=False):
-        if contract is not None:
-            return _from_contract(module, contract)
-        return _from_buffers(module, read(module, state_names), name)
+def _read(
+    module: torch.jit.ScriptModule,
+    path: Path,
+    state_names: Sequence[str] | None,
+    observation: int | Mapping[str, int] | None,
+) -> ModuleReading:
+    state = None if state_names is None else {name: name for name in state_names}
+    told = hints_beside(path, hints(state, None, observation))
+    prints = take_out_prints(module)
+    prepare(module)
+    names = None if told.state is None else [name for name, _ in told.state]
+    reading = read(module, names, told.observation)
+    return dataclasses.replace(reading, findings=(*reading.findings, *printing(prints)))
 
 
 def _from_contract(module: torch.jit.ScriptModule, contract: Contract) -> TorchScriptPolicy:
@@ -271,24 +287,27 @@ def _from_contract(module: torch.jit.ScriptModule, contract: Contract) -> TorchS
     return TorchScriptPolicy(program, contract, tuple(observation.shape), [tuple(hidden.shape)])
 
 
-def _from_buffers(module: torch.jit.ScriptModule, reading: ModuleReading, name: str) -> TorchScriptPolicy:
-    paths = [buffer.path for buffer in reading.state]
+def _from_buffers(reading: ModuleReading, name: str) -> TorchScriptPolicy:
+    module = reading.module
 
     def step(observation: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         for buffer in reading.held:
             # A sum with something computed: the recorder follows no write into a plain copy of a constant.
             zeros = observation.new_zeros(buffer.initial.shape, dtype=buffer.initial.dtype)
             set_buffer(module, buffer.path, zeros + buffer.initial)
-        for path, state in zip(paths, states, strict=True):
-            set_buffer(module, path, state.clone())  # a module may write into its buffer
+        for buffer, state in zip(reading.state, states, strict=True):
+            # A copy: a module may write into its buffer.
+            set_buffer(module, buffer.path, state.clone().to(buffer.initial.dtype))
         action = module(observation)
-        return (action, *(get_buffer(module, path) for path in paths))
+        after = zip(reading.state, (get_buffer(module, buffer.path) for buffer in reading.state), strict=True)
+        return (action, *(value if buffer.is_real else value.to(reading.dtype) for buffer, value in after))
 
     observation = torch.zeros(reading.observation_shape, dtype=reading.dtype)
-    program = record(step, observation, [buffer.initial for buffer in reading.state])
+    examples = [buffer.initial if buffer.is_real else buffer.initial.to(reading.dtype) for buffer in reading.state]
+    program = record(step, observation, examples)
     initial = [buffer.initial.flatten() for buffer in reading.state]
     contract = Contract(
-        inputs=(TensorSpec("obs", reading.observation_shape[-1]),),
+        inputs=tuple(TensorSpec(name, size) for name, size in reading.inputs),
         outputs=(TensorSpec("actions", reading.action_size),),
         state=tuple(StateSlot(buffer.path, buffer.slot_shape) for buffer in reading.state),
         initial_state=tuple(torch.cat(initial).float().tolist()) if initial else (),

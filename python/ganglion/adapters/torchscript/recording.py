@@ -17,7 +17,8 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ganglion._foundation.sentences import last_line
-from ganglion.reading.torchscript import refusal
+from ganglion.adapters.torchscript.guard import survive
+from ganglion.reading.torchscript_parts import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +44,12 @@ for _name in ("gru", "rnn_tanh", "rnn_relu"):
     _LIBRARY.impl(_name, _layer_shapes, "CPU")
 
 
+_LISTS = {"FloatType": "float", "IntType": "int", "BoolType": "bool"}
+for _name in _LISTS.values():
+    _LIBRARY.define(f"list_{_name}({_name}[] values, ScalarType? dtype) -> Tensor")
+    _LIBRARY.impl(f"list_{_name}", lambda values, dtype: torch.tensor(values, dtype=dtype), "BackendSelect")
+
+
 def record(step: Callable[..., tuple[Tensor, ...]], observation: Tensor, states: Sequence[Tensor]) -> fx.GraphModule:
     """Records a step, in float32.
 
@@ -55,8 +62,9 @@ def record(step: Callable[..., tuple[Tensor, ...]], observation: Tensor, states:
         ExportError: the step cannot be recorded.
     """
     arguments = (observation, *(state.clone() for state in states))
+    survive(lambda: _recorded(step, arguments))
     try:
-        graph = _with_layers(step, arguments) or _trace(step, arguments)
+        graph = _recorded(step, arguments)
     except Exception as error:  # whatever an operator of the file does with the recording
         raise refusal(
             "not-recordable",
@@ -66,6 +74,81 @@ def record(step: Callable[..., tuple[Tensor, ...]], observation: Tensor, states:
     if observation.dtype != torch.float32:
         _to_float32(graph)
     return graph
+
+
+def _recorded(step: Callable[..., tuple[Tensor, ...]], arguments: tuple[Tensor, ...]) -> fx.GraphModule:
+    graph = _with_layers(step, arguments) or _trace(step, arguments)
+    _insert_lists(graph)
+    return graph
+
+
+def prepare(module: torch.jit.ScriptModule) -> None:
+    """Makes a module ready to be recorded: `torch.tensor` of a list writes where a recorder has no memory.
+
+    Lists of numbers become an operator of ours; a list of lists is put together of these.
+
+    Raises:
+        ExportError: there is a list of lists whose length is not known.
+    """
+    for name in module._c._method_names():
+        graph: Any = module._c._get_method(name).graph
+        torch._C._jit_pass_inline(graph)
+        for node in [*graph.findAllNodes("aten::tensor"), *graph.findAllNodes("aten::as_tensor")]:
+            values, dtype, *_ = node.inputs()
+            if values.type().kind() != "ListType":
+                continue
+            graph.setInsertPoint(node)
+            tensor = _tensor_of(graph, values, dtype)
+            if tensor is None:
+                raise refusal(
+                    "not-recordable",
+                    "its program cannot be recorded: it makes a tensor of a list of lists that has no fixed length. "
+                    "Run it with the engine libtorch, or export the policy with ganglion.export",
+                )
+            node.output().replaceAllUsesWith(tensor)
+            node.destroy()
+
+
+def _tensor_of(graph: Any, values: Any, dtype: Any) -> Any | None:
+    element = values.type().getElementType()
+    kind = _LISTS.get(str(element.kind()))
+    if kind is not None:
+        return _inserted(graph, f"ganglion_recorded::list_{kind}", [values, dtype], torch._C.TensorType.get())
+    if values.node().kind() != "prim::ListConstruct":
+        return None
+    if element.kind() == "TensorType":
+        return None
+    rows = [_tensor_of(graph, row, dtype) for row in values.node().inputs()]
+    if not rows or None in rows:
+        return None
+    rows_type = torch._C.ListType(torch._C.TensorType.get())
+    return _inserted(
+        graph,
+        "aten::stack",
+        [_inserted(graph, "prim::ListConstruct", rows, rows_type), graph.insertConstant(0)],
+        torch._C.TensorType.get(),
+    )
+
+
+def _inserted(graph: Any, kind: str, inputs: Sequence[Any], type_: Any) -> Any:
+    node = graph.insertNode(graph.create(kind, list(inputs), 1))
+    node.output().setType(type_)
+    return node.output()
+
+
+def _insert_lists(graph_module: fx.GraphModule) -> None:
+    """Puts a constant in the place of each of our tensors of a list: what is in it was known while it was recorded."""
+    ours = [getattr(torch.ops.ganglion_recorded, f"list_{kind}").default for kind in _LISTS.values()]
+    for node in list(graph_module.graph.nodes):
+        if node.target not in ours:
+            continue
+        values, dtype = node.args
+        name = f"list_{sum(1 for _ in graph_module.buffers())}"
+        graph_module.register_buffer(name, torch.tensor(values, dtype=dtype))
+        with graph_module.graph.inserting_before(node):
+            node.replace_all_uses_with(graph_module.graph.get_attr(name))
+        graph_module.graph.erase_node(node)
+    graph_module.recompile()
 
 
 def _trace(step: Callable[..., tuple[Tensor, ...]], arguments: tuple[Tensor, ...]) -> fx.GraphModule:

@@ -30,9 +30,11 @@ def run(arguments: argparse.Namespace) -> Outcome:
             rounds=arguments.rounds,
             state=arguments.state,
             action=arguments.action,
+            observation=arguments.observation,
             trust=arguments.trust,
         )
-        hints = {"state": arguments.state, "action": arguments.action, "trust": arguments.trust}
+        names = ("state", "action", "observation", "trust")
+        hints = {name: getattr(arguments, name) for name in names}
         readings = {file: explain(file, **hints) for file in arguments.files}
     table = Table(
         "file", "engine", title=Text(f"one step, microseconds, on {report.cpu}"), title_justify="left", box=SIMPLE_HEAD

@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
             arguments.output,
             state=arguments.state,
             action=arguments.action,
+            observation=arguments.observation,
             trust=arguments.trust,
             weights=arguments.weights,
             tolerance=arguments.tolerance,

@@ -18,7 +18,13 @@ def run(arguments: argparse.Namespace) -> Outcome:
     """Runs `ganglion inspect`."""
     from ganglion import runtime
 
-    reading = runtime.explain(arguments.file, state=arguments.state, action=arguments.action, trust=arguments.trust)
+    reading = runtime.explain(
+        arguments.file,
+        state=arguments.state,
+        action=arguments.action,
+        observation=arguments.observation,
+        trust=arguments.trust,
+    )
     document = {
         "ok": True,
         "file": arguments.file,

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
             batch=arguments.batch,
             state=arguments.state,
             action=arguments.action,
+            observation=arguments.observation,
             trust=arguments.trust,
             progress=tick,
             **({} if arguments.steps is None else {"steps": arguments.steps}),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ganglion._foundation.files import suffix_of
 from ganglion.errors import ArtifactError
 from ganglion.verify.steppers import onnx, program, torchscript
 
@@ -47,10 +48,11 @@ def file_steppers(
         ArtifactError: the suffix is unknown, or the engine refuses the file.
     """
     path = Path(path)
-    if path.suffix == ".onnx":
+    suffix = suffix_of(path)
+    if suffix == ".onnx":
         return onnx.steppers(path, contract, batch, state, action)
-    if path.suffix == ".pt":
+    if suffix == ".pt":
         return torchscript.steppers(path, contract, batch, trust=trust)
-    if path.suffix == ".ganglion":
+    if suffix == ".ganglion":
         return program.steppers(path, contract, batch)
-    raise ArtifactError(f"{path}: cannot verify a '{path.suffix}' file; .ganglion, .onnx and .pt are known")
+    raise ArtifactError(f"{path}: cannot verify a '{suffix}' file; .ganglion, .onnx and .pt are known")

@@ -20,7 +20,12 @@ ENGINE = "native"
 
 
 def torchscript_stepper(
-    path: Path, *, batch: int, state: Mapping[str, str] | None = None, trust: bool = False
+    path: Path,
+    *,
+    batch: int,
+    state: Mapping[str, str] | None = None,
+    observation: int | Mapping[str, int] | None = None,
+    trust: bool = False,
 ) -> tuple[Stepper, Contract]:
     """Compiles a TorchScript file; a program for one row steps row after row.
 
@@ -28,6 +33,7 @@ def torchscript_stepper(
         path: the file.
         batch: number of rows.
         state: for a file without a contract, see `ganglion.load`.
+        observation: for a file without a contract, see `ganglion.load`.
         trust: see `ganglion.load`.
 
     Returns:
@@ -42,7 +48,8 @@ def torchscript_stepper(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is suspicious about the file its reading says
-        policy = torchscript.load(path, state_names=None if state is None else tuple(state), trust=trust)
+        names = None if state is None else tuple(state)
+        policy = torchscript.load(path, state_names=names, observation=observation, trust=trust)
         data, contract = to_bytes(*compile_onnx(torchscript.to_onnx(policy)))
     if contract.batch in (None, batch):
         return PilotStepper(load_compiled(data, path, batch=batch), ENGINE), contract

@@ -68,6 +68,7 @@ class RuntimeStepper(PilotStepper):
         batch: number of rows; None for what `ganglion.load` takes.
         state: for a file without a contract, see `ganglion.load`.
         action: for a file without a contract, see `ganglion.load`.
+        observation: for a file without a contract, see `ganglion.load`.
         trust: see `ganglion.load`.
 
     Raises:
@@ -82,6 +83,7 @@ class RuntimeStepper(PilotStepper):
         batch: int | None,
         state: Mapping[str, str] | None = None,
         action: str | None = None,
+        observation: int | Mapping[str, int] | None = None,
         trust: bool = False,
     ) -> None:
         # The self-test would refuse a file that misses its golden trajectory; here the report is to show where, as it
@@ -89,6 +91,13 @@ class RuntimeStepper(PilotStepper):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             pilot = runtime.load(
-                path, engine=engine, self_test=False, batch=batch, state=state, action=action, trust=trust
+                path,
+                engine=engine,
+                self_test=False,
+                batch=batch,
+                state=state,
+                action=action,
+                observation=observation,
+                trust=trust,
             )
         super().__init__(pilot, engine)

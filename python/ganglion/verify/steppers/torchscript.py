@@ -49,6 +49,9 @@ def steppers(path: Path, contract: Contract, batch: int, *, trust: bool = False)
     except (RuntimeError, ValueError, OSError) as error:
         raise ArtifactError(f"{path}: torch.jit refuses the file: {first_line(error)}") from error
     if contract.sha256 is None:
+        from ganglion.reading.torchscript_parts import take_out_prints
+
+        take_out_prints(module)
         return [_ModuleStepper(path, module, contract, batch)]
     found: list[Stepper] = []
     if hasattr(module, "step"):
@@ -109,16 +112,18 @@ class _ModuleStepper:
         import torch
 
         from ganglion.reading import torchscript as reading
+        from ganglion.reading import torchscript_parts as parts
 
         self._torch = torch
-        self._buffers = reading
+        self._buffers = parts
+        sizes = {spec.name: spec.size for spec in contract.inputs}
         try:
             with torch.no_grad():
                 # The contract calls the slots by the buffers that hold them.
-                self._reading = reading.read(module, [slot.name for slot in contract.state])
+                self._reading = reading.read(module, [slot.name for slot in contract.state], sizes)
         except ExportError as error:
             raise ArtifactError(f"{path}: {error}") from error
-        self._modules = [copy.deepcopy(module) for _ in range(batch)]
+        self._modules = [copy.deepcopy(self._reading.module) for _ in range(batch)]
 
     def reset(self, rows: NDArray[np.bool_]) -> None:
         for module, wanted in zip(self._modules, rows, strict=True):
