@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion.errors import EngineUnavailableError
+from ganglion.errors import EngineUnavailableError, printable
 from ganglion.verify.describe import ELEMENT_COLUMNS, NOTHING_KNOWN, contract_facts, element_rows
 
 if TYPE_CHECKING:
@@ -242,9 +242,11 @@ def _finish(axes: Axes, report: ParityReport, mode: str, *, legend: bool = True,
     axes.xaxis.label.set_color(_INK[mode])
     axes.yaxis.label.set_color(_INK[mode])
     drawn_legend = axes.get_legend()
-    # A name from a contract is text, whatever dollar signs it holds.
+    # A name from a contract is text, whatever dollar signs it holds; of characters that it cannot draw, matplotlib
+    # warns with the characters themselves.
     for text in (axes.yaxis.label, *(drawn_legend.get_texts() if drawn_legend is not None else ())):
         text.set_parse_math(False)
+        text.set_text(printable(text.get_text()))
 
 
 def _figure(heading: str, note: str, size: tuple[float, float], draw: Callable[[Figure, str], None]) -> str:
