@@ -49,9 +49,9 @@ class Model(nn.Module, ABC):
         self.observation_space = observation_space
         self.state_space = state_space
         self.action_space = action_space
-        self.num_observations = _flat_size(observation_space)
-        self.num_states = _flat_size(state_space)
-        self.num_actions = _flat_size(action_space)
+        self.num_observations = flat_size(observation_space)
+        self.num_states = flat_size(state_space)
+        self.num_actions = flat_size(action_space)
 
     @abstractmethod
     def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[Tensor, dict[str, Any]]:
@@ -203,10 +203,19 @@ class Model(nn.Module, ABC):
         self.eval()
 
     def _sample(self, space: gymnasium.Space[Any], rows: int) -> Tensor:
-        batch = batch_space(space, rows)
-        # A batched space starts from a copy of the generator of the space: unseeded it would draw the same each time.
-        batch.seed(int(torch.randint(2**31 - 1, ())))
-        return _flatten(batch.sample(), rows).to(self.device)
+        return draw_rows(space, rows).to(self.device)
+
+
+def draw_rows(space: gymnasium.Space[Any], rows: int) -> Tensor:
+    """Draws `[rows, size]` flat vectors of a space; repeatable by `torch.manual_seed`.
+
+    Raises:
+        ValueError: the space has no numbers.
+    """
+    batch = batch_space(space, rows)
+    # A batched space starts from a copy of the generator of the space: unseeded it would draw the same each time.
+    batch.seed(int(torch.randint(2**31 - 1, ())))
+    return _flatten(batch.sample(), rows)
 
 
 def flat_box(space: gymnasium.Space[Any] | None) -> gymnasium.spaces.Box:
@@ -228,7 +237,8 @@ def flat_box(space: gymnasium.Space[Any] | None) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(low, high, dtype=np.float32)
 
 
-def _flat_size(space: gymnasium.Space[Any] | None) -> int:
+def flat_size(space: gymnasium.Space[Any] | None) -> int:
+    """Number of elements of the flat vectors of a space; 0 without one."""
     return 0 if space is None else int(gymnasium.spaces.utils.flatdim(space))
 
 
