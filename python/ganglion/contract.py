@@ -6,6 +6,7 @@ A contract is plain data. It is written into every artifact as JSON with full-pr
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Distribution = Literal["gaussian", "categorical"]
+Distribution = Literal["gaussian", "categorical", "mixed"]
 
 MOST_STAGES = 16
 """The longest `Contract.action_map`."""
@@ -349,14 +350,67 @@ class Contract:
                 )
 
 
+@dataclass(frozen=True)
+class DrawnPart:
+    """Elements of an action that are drawn together: all neighbours that are normal, or one category.
+
+    Attributes:
+        element: the first of them, in the action.
+        output: name of the output that says how.
+        offset: the first of their numbers in that output.
+        count: how many: one logarithm of a standard deviation for each element, or the logits of one.
+    """
+
+    element: int
+    output: str
+    offset: int
+    count: int
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether the elements are normal around the first output (or `unmapped_mean`)."""
+        return self.output == "log_std"
+
+
+def drawn_parts(outputs: Sequence[TensorSpec]) -> tuple[DrawnPart, ...]:
+    """How the elements of `actions` are drawn, each for itself, in their order.
+
+    Element k from the output `logits_k` where there is one, the others from `log_std`. Empty where outputs do not say
+    so, or only one kind of thing that `distribution_of` has a word for.
+    """
+    first, *others = outputs
+    if first.name != "actions":
+        return ()
+    sizes = {spec.name: spec.size for spec in reversed(others)}
+    parts: list[DrawnPart] = []
+    normal = 0
+    for element in range(first.size):
+        name = f"logits_{element}"
+        if name in sizes:
+            parts.append(DrawnPart(element, name, 0, sizes[name]))
+            continue
+        if parts and parts[-1].is_normal:
+            parts[-1] = dataclasses.replace(parts[-1], count=parts[-1].count + 1)
+        else:
+            parts.append(DrawnPart(element, "log_std", normal, 1))
+        normal += 1
+    is_told = normal < first.size and normal in (0, sizes.get("log_std"))
+    return tuple(parts) if is_told else ()
+
+
 def distribution_of(outputs: Sequence[TensorSpec]) -> Distribution | None:
-    """What outputs say can be drawn: `mean` and `log_std`, or an index and `logits`; None for plain actions."""
+    """What outputs say can be drawn, or None for plain actions.
+
+    `"gaussian"`: `mean` and `log_std`; `"categorical"`: an index and `logits`; `"mixed"`: see `drawn_parts`.
+    """
     if len(outputs) >= 2:
         first, second = outputs[:2]
         if (first.name, second.name) == ("mean", "log_std") and first.size == second.size:
             return "gaussian"
         if first.size == 1 and second.name == "logits":
             return "categorical"
+        if drawn_parts(outputs):
+            return "mixed"
     return None
 
 

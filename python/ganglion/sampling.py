@@ -6,10 +6,12 @@ step after a reset; resets without a step between them are one, and the first ep
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion.contract import drawn_parts
 from ganglion.errors import GanglionError
 
 if TYPE_CHECKING:
@@ -131,11 +133,14 @@ class ActionSampler:
         if contract.distribution is None or contract.action_map is None:
             raise GanglionError(
                 f"no actions can be drawn from the outputs {[spec.name for spec in contract.outputs]}: they are "
-                "neither mean and log_std nor an index and logits, or nothing says what becomes of a drawn action"
+                "neither mean and log_std nor an index and logits, nor logits_0, logits_1, ... for elements of "
+                "actions, or nothing says what becomes of a drawn action"
             )
-        self._gaussian = contract.distribution == "gaussian"
+        self._distribution = contract.distribution
+        self._parts = drawn_parts(contract.outputs) if contract.distribution == "mixed" else ()
         self._stages = contract.action_map
-        self._needs_unmapped = self._gaussian and any(spec.name == "unmapped_mean" for spec in contract.outputs)
+        has_unmapped = any(spec.name == "unmapped_mean" for spec in contract.outputs)
+        self._needs_unmapped = contract.distribution != "categorical" and has_unmapped
         self._key = (seed & 0xFFFFFFFF, seed >> 32)
         self._step = np.zeros(batch, np.uint64)
         self._episode = np.zeros(batch, np.uint32)
@@ -151,18 +156,19 @@ class ActionSampler:
     def draw(
         self,
         first: NDArray[np.float32],
-        parameters: NDArray[np.float32],
+        parameters: NDArray[np.float32] | Mapping[str, NDArray[np.float32]],
         unmapped_mean: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Draws one action for each row, maps it to a command, and counts the step.
 
         Args:
             first: `[batch, n]`, the first output: the mean (or the best index, which is not used).
-            parameters: `[batch, m]`, the second output: `log_std` or `logits`.
+            parameters: `[batch, m]`, the second output: `log_std` or `logits`; of a mixed action the outputs by name,
+                `log_std` and `logits_0`, `logits_1`, ..., as far as there are.
             unmapped_mean: `[batch, n]`, the output of that name; needed where the contract has one.
 
         Raises:
-            ValueError: `unmapped_mean` is missing.
+            ValueError: `unmapped_mean` is missing, or the parameters are not those of this kind of action.
         """
         if self._needs_unmapped and unmapped_mean is None:
             raise ValueError("the mean is mapped to a command: give the output 'unmapped_mean' as well")
@@ -170,18 +176,40 @@ class ActionSampler:
         self._step += np.uint64(1)
         return mapped(self._stages, self.own_action)
 
-    def _drawn(self, mean: NDArray[np.float32], parameters: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _drawn(
+        self, mean: NDArray[np.float32], parameters: NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        if isinstance(parameters, Mapping) != bool(self._parts):
+            raise ValueError(
+                "parameters: give the outputs by name where the action is mixed, and else the second output"
+            )
+        if isinstance(parameters, Mapping):
+            return self._drawn_parts(mean, parameters)
         bits = self._bits(parameters.shape[1])
-        second = parameters.astype(np.float64)
-        if self._gaussian:
-            noise = standard_normal(bits)
-            self.log_prob = _sum(-(0.5 * noise * noise + second + _HALF_LOG_2PI)).astype(np.float32)
-            return (mean.astype(np.float64) + _exp(second) * noise).astype(np.float32)
-        best: NDArray[np.intp] = np.argmax(second + standard_gumbel(bits), axis=1, keepdims=True)
-        relative = second - np.max(second, axis=1, keepdims=True)
-        chosen = np.take_along_axis(relative, best, axis=1)[:, 0]
-        self.log_prob = (chosen - _log(_sum(_exp(relative)))).astype(np.float32)
-        return best.astype(np.float32)
+        if self._distribution == "gaussian":
+            action, log_prob = _normal(mean, parameters, bits)
+        else:
+            action, log_prob = _category(parameters, bits)
+        self.log_prob = log_prob.astype(np.float32)
+        return action
+
+    def _drawn_parts(
+        self, mean: NDArray[np.float32], outputs: Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        bits = self._bits(sum(part.count for part in self._parts))
+        total, actions, used = np.zeros(len(self._step)), [], 0
+        for part in self._parts:
+            parameters = outputs[part.output][:, part.offset : part.offset + part.count]
+            own = bits[:, used : used + part.count]
+            if part.is_normal:
+                action, log_prob = _normal(mean[:, part.element : part.element + part.count], parameters, own)
+            else:
+                action, log_prob = _category(parameters, own)
+            actions.append(action)
+            total = total + log_prob
+            used += part.count
+        self.log_prob = total.astype(np.float32)
+        return np.concatenate(actions, axis=1)
 
     def _bits(self, count: int) -> NDArray[np.uint32]:
         rows, blocks = len(self._step), -(-count // 4)
@@ -189,6 +217,24 @@ class ActionSampler:
             self._step[:, None], self._episode[:, None], np.arange(rows)[:, None], np.arange(blocks)
         )
         return philox(counter, self._key).reshape(rows, -1)[:, :count]
+
+
+def _normal(
+    mean: NDArray[np.float32], log_std: NDArray[np.float32], bits: NDArray[np.uint32]
+) -> tuple[NDArray[np.float32], Doubles]:
+    """Actions, and the logarithms of their densities."""
+    second, noise = log_std.astype(np.float64), standard_normal(bits)
+    action = (mean.astype(np.float64) + _exp(second) * noise).astype(np.float32)
+    return action, _sum(-(0.5 * noise * noise + second + _HALF_LOG_2PI))
+
+
+def _category(logits: NDArray[np.float32], bits: NDArray[np.uint32]) -> tuple[NDArray[np.float32], Doubles]:
+    """Indices `[batch, 1]`, and the logarithms of their probabilities."""
+    second = logits.astype(np.float64)
+    best: NDArray[np.intp] = np.argmax(second + standard_gumbel(bits), axis=1, keepdims=True)
+    relative = second - np.max(second, axis=1, keepdims=True)
+    chosen = np.take_along_axis(relative, best, axis=1)[:, 0]
+    return best.astype(np.float32), chosen - _log(_sum(_exp(relative)))
 
 
 def mapped(stages: Sequence[ActionStage], action: NDArray[np.float32]) -> NDArray[np.float32]:

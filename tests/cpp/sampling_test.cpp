@@ -69,7 +69,7 @@ class Rig {
     shape.initial_state = {0.5F, 0.0F, 0.0F};
     shape.applied_action = 1;
     shape.action_map = std::move(map);
-    if (seed) shape.sampling = Sampling{Distribution::gaussian, 2, *seed, std::nullopt};
+    if (seed) shape.sampling = Sampling{Distribution::gaussian, 2, *seed, std::nullopt, 0, {}};
     return shape;
   }
 
@@ -246,7 +246,7 @@ TEST_CASE("what was executed can be told") {
 TEST_CASE("categories are drawn as often as the softmax says") {
   constexpr std::array<float, 4> logits{0.0F, 1.0F, -3.4e38F, 2.0F};
   std::array<int, 4> counts{};
-  ActionSampler sampler({Distribution::categorical, logits.size(), 3, 2}, 1);
+  ActionSampler sampler({Distribution::categorical, logits.size(), 3, 2, 0, {}}, 1);
   constexpr int draws = 100'000;
   for (int i = 0; i < draws; ++i) {
     constexpr std::array<float, 1> best{3.0F};
@@ -262,6 +262,49 @@ TEST_CASE("categories are drawn as often as the softmax says") {
   CHECK_EQUAL(counts[2], 0);
   CHECK(std::abs(counts[0] / double{draws} - 1.0 / total) < 0.005);
   CHECK(std::abs(counts[3] / double{draws} - std::exp(2.0) / total) < 0.005);
+}
+
+TEST_CASE("elements of several kinds are drawn each for itself") {
+  // Of two rows: a category of 2, two normal elements, a category of 5; outputs behind the action are log_std [2],
+  // logits of the last element [5], logits of the first [2], each for both rows together.
+  const std::vector<float> log_std{-1.0F, -2.0F, -3.0F, -4.0F};
+  const std::vector<float> last{0.0F, 1.0F, 2.0F, 3.0F, 4.0F, 4.0F, 3.0F, 2.0F, 1.0F, 0.0F};
+  const std::vector<float> first{0.0F, 1.0F, 1.0F, 0.0F};
+  std::vector<float> parameters = log_std;
+  parameters.insert(parameters.end(), last.begin(), last.end());
+  parameters.insert(parameters.end(), first.begin(), first.end());
+  const std::vector<float> mean{9.0F, 5.0F, -5.0F, 9.0F, 9.0F, 1.0F, 2.0F, 9.0F};
+  Sampling sampling{Distribution::mixed, 2, 77, std::nullopt, 0, {}};
+  sampling.parts = {{Distribution::categorical, 0, 2, 7, 2, 0},
+                    {Distribution::gaussian, 1, 2, 0, 2, 0},
+                    {Distribution::categorical, 3, 5, 2, 5, 0}};
+  ActionSampler sampler(sampling, 2);
+  std::vector<float> action(8);
+  std::vector<float> log_prob(2);
+  sampler.draw(mean, parameters.data(), action.data(), log_prob.data());
+  for (std::uint32_t row = 0; row < 2; ++row) {
+    // Noise of element k of the step is word k of its stream, whatever part it belongs to: here 2, 2 and 5 of them.
+    std::vector<std::uint32_t> words;
+    for (std::uint32_t block = 0; block < 3; ++block) {
+      const auto four = philox({0, 0, row, block}, {77, 0});
+      words.insert(words.end(), four.begin(), four.end());
+    }
+    const auto best = [&](const float* logits, std::size_t count, std::size_t noise) {
+      std::size_t at = 0;
+      for (std::size_t i = 1; i < count; ++i) {
+        if (logits[i] + standard_gumbel(words[noise + i]) > logits[at] + standard_gumbel(words[noise + at])) at = i;
+      }
+      return static_cast<float>(at);
+    };
+    const float* const drawn = action.data() + std::size_t{4} * row;
+    CHECK_EQUAL(drawn[0], best(first.data() + std::size_t{2} * row, 2, 0));
+    CHECK_EQUAL(drawn[3], best(last.data() + std::size_t{5} * row, 5, 4));
+    for (std::size_t i = 0; i < 2; ++i) {
+      const double expected =
+          mean[4 * row + 1 + i] + std::exp(double{log_std[2 * row + i]}) * standard_normal(words[2 + i]);
+      CHECK(std::abs(drawn[1 + i] - expected) < 1e-5);
+    }
+  }
 }
 
 int main() { return check::run_all(); }

@@ -1,8 +1,10 @@
 #include "facade/native_engine.hpp"
 
 #include <exception>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "engines/open.hpp"
 #include "ganglion/error.hpp"
@@ -78,6 +80,44 @@ std::optional<std::size_t> place_of(const Contract& contract, std::string_view n
   return std::nullopt;
 }
 
+/// The parts of an action whose elements are drawn each for itself: element k from the output logits_k, the others
+/// around the first output with the output log_std. Empty where outputs do not say so. Python: `drawn_parts` in
+/// contract.py.
+std::vector<realtime::Part> parts_of(const Contract& contract) {
+  const std::size_t size = contract.action_size();
+  std::vector<realtime::Part> parts;
+  std::size_t normal = 0;
+  if (contract.outputs[0].name != "actions") return parts;
+  const auto behind_first = [&](const std::string& name, std::size_t& place) -> std::size_t {
+    place = 0;
+    for (std::size_t i = 1; i < contract.outputs.size(); ++i) {
+      if (contract.outputs[i].name == name) return contract.outputs[i].size;
+      place += contract.outputs[i].size;
+    }
+    return 0;
+  };
+  for (std::size_t element = 0; element < size; ++element) {
+    realtime::Part part{realtime::Distribution::categorical, element, 0, 0, 0, 0};
+    part.count = part.stride = behind_first("logits_" + std::to_string(element), part.place);
+    if (part.count > 0) {
+      parts.push_back(part);
+    } else if (!parts.empty() && parts.back().distribution == realtime::Distribution::gaussian) {
+      ++parts.back().count;
+      ++normal;
+    } else {
+      parts.push_back({realtime::Distribution::gaussian, element, 1, 0, 0, normal++});
+    }
+  }
+  std::size_t place = 0;
+  if (normal == size || (normal > 0 && behind_first("log_std", place) != normal)) return {};
+  for (realtime::Part& part : parts) {
+    if (part.distribution != realtime::Distribution::gaussian) continue;
+    part.place = place;
+    part.stride = normal;
+  }
+  return parts;
+}
+
 std::optional<realtime::Distribution> distribution_of(const Contract& contract) {
   if (contract.outputs.size() < 2) return std::nullopt;
   const TensorSpec& first = contract.outputs[0];
@@ -86,6 +126,7 @@ std::optional<realtime::Distribution> distribution_of(const Contract& contract) 
     return realtime::Distribution::gaussian;
   }
   if (first.size == 1 && second.name == "logits") return realtime::Distribution::categorical;
+  if (!parts_of(contract).empty()) return realtime::Distribution::mixed;
   return std::nullopt;
 }
 
@@ -94,7 +135,8 @@ realtime::Sampling sampling_of(const std::string& name, const Contract& contract
   if (!distribution) {
     throw Error(ErrorCode::bad_option, "'" + name +
                                            "': a seed was given to sample with, but the first outputs are neither mean "
-                                           "and log_std nor an index and logits; load it without a seed");
+                                           "and log_std nor an index and logits, and no logits_0, logits_1, ... stand "
+                                           "for elements of actions; load it without a seed");
   }
   if (!contract.action_map) {
     throw Error(ErrorCode::bad_option,
@@ -103,8 +145,12 @@ realtime::Sampling sampling_of(const std::string& name, const Contract& contract
                     "scaling, clipping) on its way to a command; load it without a seed, or export the policy with "
                     "ganglion, which writes that down");
   }
-  return {*distribution, contract.outputs[1].size, seed, place_of(contract, "log_prob", 1),
-          place_of(contract, "unmapped_mean", contract.action_size()).value_or(0)};
+  return {*distribution,
+          contract.outputs[1].size,
+          seed,
+          place_of(contract, "log_prob", 1),
+          place_of(contract, "unmapped_mean", contract.action_size()).value_or(0),
+          parts_of(contract)};
 }
 
 }  // namespace

@@ -86,14 +86,32 @@ double standard_gumbel(std::uint32_t bits) noexcept GANGLION_NONBLOCKING {
 
 ActionSampler::ActionSampler(const Sampling& sampling, std::size_t batch) : sampling_(sampling), rows_(batch) {}
 
+double ActionSampler::draw_row(std::size_t row, std::span<const float> mean, const float* parameters,
+                               float* action) const noexcept GANGLION_NONBLOCKING {
+  if (sampling_.distribution == Distribution::gaussian) {
+    return draw_gaussian(row, 0, mean, parameters + row * sampling_.parameters, action);
+  }
+  if (sampling_.distribution == Distribution::categorical) {
+    return draw_category(row, 0, {parameters + row * sampling_.parameters, sampling_.parameters}, action);
+  }
+  double log_prob = 0.0;
+  std::size_t noise = 0;
+  for (const Part& part : sampling_.parts) {
+    const float* const own = parameters + rows_.size() * part.place + row * part.stride + part.offset;
+    float* const drawn = action + part.element;
+    log_prob += part.distribution == Distribution::gaussian
+                    ? draw_gaussian(row, noise, mean.subspan(part.element, part.count), own, drawn)
+                    : draw_category(row, noise, {own, part.count}, drawn);
+    noise += part.count;
+  }
+  return log_prob;
+}
+
 void ActionSampler::draw(std::span<const float> mean, const float* parameters, float* action,
                          float* log_prob) const noexcept GANGLION_NONBLOCKING {
   const std::size_t size = mean.size() / rows_.size();
   for (std::size_t row = 0; row < rows_.size(); ++row) {
-    const float* const own = parameters + row * sampling_.parameters;
-    const double found = sampling_.distribution == Distribution::gaussian
-                             ? draw_gaussian(row, mean.subspan(row * size, size), own, action + row * size)
-                             : draw_category(row, {own, sampling_.parameters}, action + row);
+    const double found = draw_row(row, mean.subspan(row * size, size), parameters, action + row * size);
     if (log_prob != nullptr) log_prob[row] = static_cast<float>(found);
   }
 }
@@ -116,31 +134,33 @@ std::array<std::uint32_t, 4> ActionSampler::bits(std::size_t row,
                 {static_cast<std::uint32_t>(sampling_.seed), static_cast<std::uint32_t>(sampling_.seed >> 32U)});
 }
 
-double ActionSampler::draw_gaussian(std::size_t row, std::span<const float> mean, const float* log_std,
-                                    float* action) const noexcept GANGLION_NONBLOCKING {
+double ActionSampler::draw_gaussian(std::size_t row, std::size_t noise, std::span<const float> mean,
+                                    const float* log_std, float* action) const noexcept GANGLION_NONBLOCKING {
   constexpr double half_log_2pi = 0.91893853320467274178;
   double log_prob = 0.0;
   Counter block{};
   for (std::size_t i = 0; i < mean.size(); ++i) {
-    if (i % block.size() == 0) block = bits(row, i / block.size());
-    const double noise = standard_normal(block[i % block.size()]);
+    const std::size_t number = noise + i;
+    if (i == 0 || number % block.size() == 0) block = bits(row, number / block.size());
+    const double z = standard_normal(block[number % block.size()]);
     const auto spread = static_cast<double>(log_std[i]);
-    action[i] = static_cast<float>(static_cast<double>(mean[i]) + exponential(spread) * noise);
-    log_prob += -(0.5 * noise * noise + spread + half_log_2pi);
+    action[i] = static_cast<float>(static_cast<double>(mean[i]) + exponential(spread) * z);
+    log_prob += -(0.5 * z * z + spread + half_log_2pi);
   }
   return log_prob;
 }
 
-double ActionSampler::draw_category(std::size_t row, std::span<const float> logits,
+double ActionSampler::draw_category(std::size_t row, std::size_t noise, std::span<const float> logits,
                                     float* action) const noexcept GANGLION_NONBLOCKING {
   Counter block{};
   std::size_t best = 0;
   double highest = -std::numeric_limits<double>::infinity();
   double largest = -std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (i % block.size() == 0) block = bits(row, i / block.size());
+    const std::size_t number = noise + i;
+    if (i == 0 || number % block.size() == 0) block = bits(row, number / block.size());
     const auto logit = static_cast<double>(logits[i]);
-    const double score = logit + standard_gumbel(block[i % block.size()]);
+    const double score = logit + standard_gumbel(block[number % block.size()]);
     largest = std::fmax(largest, logit);
     if (score > highest) {
       highest = score;

@@ -29,8 +29,19 @@ namespace ganglion::realtime {
 /// The standard Gumbel number at that quantile: the largest of logit + Gumbel is a sample of the softmax.
 [[nodiscard]] double standard_gumbel(std::uint32_t bits) noexcept GANGLION_NONBLOCKING;
 
-/// What the first two outputs of a policy are: mean and log_std, or the best index and the logits.
-enum class Distribution : std::uint8_t { gaussian, categorical };
+/// What the first two outputs of a policy are: mean and log_std, or the best index and the logits; or that the elements
+/// of an action are drawn from several outputs, each for itself.
+enum class Distribution : std::uint8_t { gaussian, categorical, mixed };
+
+/// Elements of a mixed action that are drawn together: neighbours that are normal, or one category.
+struct Part {
+  Distribution distribution = Distribution::gaussian;
+  std::size_t element = 0;  ///< the first one, in the action
+  std::size_t count = 0;    ///< how many parameters: one log_std for each element, or all logits of one
+  std::size_t place = 0;    ///< where their output begins in the outputs of one row, behind the first output
+  std::size_t stride = 0;   ///< size of that output
+  std::size_t offset = 0;   ///< the first parameter in that output
+};
 
 struct Sampling {
   Distribution distribution = Distribution::gaussian;
@@ -38,6 +49,7 @@ struct Sampling {
   std::uint64_t seed = 0;
   std::optional<std::size_t> log_prob;  ///< where in the outputs of one row the log probability stands, if it does
   std::size_t mean = 0;                 ///< where in the outputs of one row the mean stands to draw around
+  std::vector<Part> parts;              ///< of a mixed action, in the order of its elements
 };
 
 /// Draws the actions of a batch and counts steps and episodes of every row. An episode begins with the first step after
@@ -65,10 +77,12 @@ class ActionSampler {
 
   [[nodiscard]] std::array<std::uint32_t, 4> bits(std::size_t row,
                                                   std::size_t block) const noexcept GANGLION_NONBLOCKING;
-  /// Both answer the log probability.
-  double draw_gaussian(std::size_t row, std::span<const float> mean, const float* log_std,
+  /// All answer the log probability; `noise` is the number of the first noise of the step that they use.
+  double draw_row(std::size_t row, std::span<const float> mean, const float* parameters,
+                  float* action) const noexcept GANGLION_NONBLOCKING;
+  double draw_gaussian(std::size_t row, std::size_t noise, std::span<const float> mean, const float* log_std,
                        float* action) const noexcept GANGLION_NONBLOCKING;
-  double draw_category(std::size_t row, std::span<const float> logits,
+  double draw_category(std::size_t row, std::size_t noise, std::span<const float> logits,
                        float* action) const noexcept GANGLION_NONBLOCKING;
 
   Sampling sampling_;

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ganglion.contract import distribution_of
+from ganglion.contract import distribution_of, drawn_parts
 from ganglion.errors import ExportError
 from ganglion.sampling import mapped
 
@@ -33,12 +33,12 @@ def check_names(given: Sequence[TensorSpec], own: Sequence[TensorSpec]) -> None:
     Raises:
         ExportError: the contract has a distribution, but not that of the policy.
     """
-    kinds, centres = zip(*((distribution_of(specs), _centre(specs)) for specs in (given, own)), strict=True)
-    if kinds[0] is not None and (kinds[0], centres[0]) != (kinds[1], centres[1]):
+    drawn = [(distribution_of(specs), _centre(specs), _parts(specs)) for specs in (given, own)]
+    if drawn[0][0] is not None and drawn[0] != drawn[1]:
         said, actual = ([spec.name for spec in specs] for specs in (given, own))
         raise ExportError(
             f"the contract does not fit the policy: actions are drawn by the names of outputs: contract {said}, policy "
-            f"{actual}; keep mean, log_std, logits and unmapped_mean where the policy has them"
+            f"{actual}; keep mean, log_std, logits, logits_0, ... and unmapped_mean where the policy has them"
         )
 
 
@@ -59,12 +59,21 @@ def check_map(policy: RecurrentPolicy, contract: Contract) -> None:
     is_index = contract.distribution == "categorical"
     values = np.arange(contract.outputs[1].size) if is_index else np.concatenate([-_SIZES, _SIZES])
     own = np.repeat(values[:, None], contract.action_size, 1).astype(np.float32)
+    for part in drawn_parts(contract.outputs):
+        if not part.is_normal:
+            own[:, part.element] = np.arange(len(own)) % part.count
     _compare("as_command", policy.as_command(torch.from_numpy(own)).numpy(), mapped(contract.action_map, own))
     centre, size = _centre(contract.outputs), contract.action_size
     if centre > 0:
         rows = golden.outputs.reshape(-1, contract.output_size)
         found = mapped(contract.action_map, rows[:, centre : centre + size])
         _compare("forward", rows[:, :size], found)
+
+
+def _parts(specs: Sequence[TensorSpec]) -> list[tuple[int, int]]:
+    """The elements of a mixed action, and which output each is drawn from."""
+    names = [spec.name for spec in specs]
+    return [(part.element, names.index(part.output, 1)) for part in drawn_parts(specs)]
 
 
 def _centre(specs: Sequence[TensorSpec]) -> int:

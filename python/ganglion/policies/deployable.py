@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ganglion.contract import TensorSpec, distribution_of
+from ganglion.contract import TensorSpec, distribution_of, drawn_parts
 from ganglion.policies.action_map import ActionMap
 from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.kept import kept
@@ -58,7 +58,7 @@ class DeployablePolicy(RecurrentPolicy):
         specs = policy.output_specs
         is_there = any(spec.name == "unmapped_mean" for spec in specs)
         # What a mean is mapped to is no centre to draw around.
-        self._adds_unmapped_mean = action_map is not None and distribution_of(specs) == "gaussian" and not is_there
+        self._adds_unmapped_mean = action_map is not None and _is_normal(specs) and not is_there
         # The parts compute with the tensors of the policy, so they live where it lives.
         reference = policy._reference()
         for part in (observation_normalizer, action_map):
@@ -130,6 +130,11 @@ class DeployablePolicy(RecurrentPolicy):
 
     def _map(self, action: Tensor) -> Tensor:
         return action if self.action_map is None else self.action_map(action)
+
+
+def _is_normal(specs: Sequence[TensorSpec]) -> bool:
+    """Whether actions, or elements of them, are drawn around a mean."""
+    return distribution_of(specs) == "gaussian" or any(part.is_normal for part in drawn_parts(specs))
 
 
 def _check_part(

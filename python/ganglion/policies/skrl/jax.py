@@ -278,7 +278,8 @@ class JaxGaussianMixin(_Base):
         self._g_i += 1
         with jax.default_device(self.device):
             key = inputs["key"] = jax.random.fold_in(self._g_key, self._g_i)
-        mean, outputs = self.apply(self.state_dict.params if params is None else params, inputs, role)
+        result: Any = self.apply(self.state_dict.params if params is None else params, inputs, role)
+        mean, outputs = result
         mean = jnp.clip(mean, *self._g_mean_bounds)
         log_std = jnp.clip(outputs["log_std"], *self._g_log_std_bounds)
         stddev = jnp.exp(log_std)

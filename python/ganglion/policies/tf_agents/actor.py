@@ -48,7 +48,8 @@ class ActorPolicy(ActorStep):
 
     As a `RecurrentPolicy`, and in an artifact, it is the flat function of one step. Its outputs are `mean` and
     `log_std` where every action is normal; `actions` and `logits` (`logits_0`, `logits_1`, ... of several) where every
-    action is categorical; else `actions` alone. The first output is the mode, clipped if `clip` is set; its bounds in
+    action is categorical; of both kinds `actions`, `log_std` of the elements that are normal, and `logits_k` of every
+    element k that is not; else `actions` alone. The first output is the mode, clipped if `clip` is set; its bounds in
     the contract are those that actions are clipped to. Drawn actions are clipped to them as well; where means can lie
     outside, they are also there as they are, as `unmapped_mean`.
 

@@ -16,7 +16,7 @@ from ganglion.policies._tensors import eval_mode
 from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.kept import kept
 from ganglion.policies.normalizer import ObservationNormalizer
-from ganglion.policies.tf_agents.heads import Bounds, Categorical, Deterministic, SquashToBounds
+from ganglion.policies.tf_agents.heads import Bounds, Categorical, CategoricalProjection, Deterministic, SquashToBounds
 from ganglion.policies.tf_agents.nests import Nest, check_structure, flatten, map_structure, pack_like
 from ganglion.policies.tf_agents.networks import ActorNetwork
 from ganglion.policies.tf_agents.specs import (
@@ -168,12 +168,31 @@ class ActorStep(RecurrentPolicy):
             if self._may_clip_means:
                 outputs["unmapped_mean"] = pack([d.mean for d in leaves], flatten(self.action_spec), reference)
             return outputs
-        if not all(isinstance(d, Categorical) for d in leaves):
+        if not all(isinstance(d, (Categorical, distributions.Normal)) for d in leaves):
             return {"actions": mode}
-        logits = [one for d in leaves for one in d.raw_logits.unsqueeze(1).flatten(1, -2).unbind(1)]
-        names = ["logits"] if len(logits) == 1 else [f"logits_{number}" for number in range(len(logits))]
-        log_prob = torch.cat([torch.log_softmax(one, -1).amax(-1, keepdim=True) for one in logits], -1).sum(-1, True)
-        return {"actions": mode, **dict(zip(names, logits, strict=True)), **self._if_asked(log_prob)}
+        return {"actions": mode, **self._parts(leaves, reference)}
+
+    def _parts(self, leaves: list[Any], reference: Tensor) -> dict[str, Tensor]:
+        """Where some or all actions are categorical: `log_std` of the others, and `logits_k` of each element k."""
+        specs = flatten(self.action_spec)
+        starts = itertools.accumulate((spec.size for spec in specs[:-1]), initial=0)
+        logits = {
+            f"logits_{start + number}": one
+            for start, d in zip(starts, leaves, strict=True)
+            if isinstance(d, Categorical)
+            for number, one in enumerate(d.raw_logits.unsqueeze(1).flatten(1, -2).unbind(1))
+        }
+        normal = [(d, spec) for d, spec in zip(leaves, specs, strict=True) if isinstance(d, distributions.Normal)]
+        log_probs = [torch.log_softmax(one, -1).amax(-1, keepdim=True) for one in logits.values()]
+        outputs = logits if len(logits) > 1 or normal else {"logits": logits["logits_0"]}
+        if normal:
+            log_std = torch.log(pack([d.stddev for d, _ in normal], [spec for _, spec in normal], reference))
+            log_probs.append(-(log_std + 0.5 * math.log(2.0 * math.pi)))
+            outputs = {"log_std": log_std, **outputs}
+        outputs |= self._if_asked(torch.cat(log_probs, -1).sum(-1, True))
+        if normal and self._may_clip_means:
+            outputs["unmapped_mean"] = pack([d.mode for d in leaves], specs, reference)
+        return outputs
 
     def _clips_leaf(self, spec: ArraySpec) -> bool:
         return self.clip and isinstance(spec, BoundedArraySpec)
@@ -185,7 +204,8 @@ class ActorStep(RecurrentPolicy):
     @property
     def _may_clip_means(self) -> bool:
         """Whether means can lie outside of the bounds that they are clipped to; squashed ones cannot."""
-        heads = getattr(self.actor_network, "projections", ())
+        projections = getattr(self.actor_network, "projections", ())
+        heads = [head for head in projections if not isinstance(head, CategoricalProjection)]
         is_inside = [isinstance(getattr(head, "mean_transform", None), SquashToBounds) for head in heads]
         return self._clips_any and not (is_inside and all(is_inside))
 
