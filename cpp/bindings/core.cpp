@@ -192,7 +192,11 @@ PYBIND11_MODULE(_core, module) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const ganglion::Error& error) {
-      PyErr_SetObject(error_type.ptr(), py::make_tuple(to_string(error.code()), error.what()).ptr());
+      // What another library says may hold any bytes.
+      const std::string_view text = error.what();
+      const auto sentence = py::reinterpret_steal<py::object>(
+          PyUnicode_DecodeUTF8(text.data(), static_cast<py::ssize_t>(text.size()), "replace"));
+      PyErr_SetObject(error_type.ptr(), py::make_tuple(to_string(error.code()), sentence).ptr());
     }
   });
 
