@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganglion._foundation.boundary import bounded
+from ganglion._foundation.checkpoints import naming_checkpoints
 from ganglion._foundation.files import read_file, suffix_of
 from ganglion._foundation.targets import check_target
 from ganglion.errors import ExportError
@@ -51,6 +52,7 @@ class CompileReport:
     bytes_after: int
 
 
+@naming_checkpoints
 @bounded(ExportError, what="cannot be compiled")
 def compile(  # noqa: A001
     path: str | os.PathLike[str],

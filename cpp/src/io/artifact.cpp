@@ -7,6 +7,7 @@
 
 #include "ganglion/error.hpp"
 #include "io/bytes.hpp"
+#include "io/checkpoint.hpp"
 #include "io/ganglion_file.hpp"
 #include "io/stored_contract.hpp"
 #include "io/words.hpp"
@@ -74,6 +75,17 @@ ContractRecord read_record(ArtifactKind kind, std::span<const std::byte> bytes) 
   return read_torchscript(bytes);
 }
 
+// The commonest first mistake: the file that the trainer saved, in place of the one that was exported from it.
+void refuse_checkpoint(std::span<const std::byte> bytes) {
+  if (const char* kind = checkpoint_kind(bytes)) {
+    throw Error(
+        ErrorCode::bad_artifact,
+        std::string("this is ") + kind +
+            ": weights of a trainer, not a policy that runs; export it first, with the command 'ganglion export "
+            "FILE --from TRAINER -o policy.ganglion'");
+  }
+}
+
 Artifact read_native(std::vector<std::byte> bytes) {
   Artifact artifact;
   artifact.kind = ArtifactKind::ganglion;
@@ -131,6 +143,7 @@ Artifact read_artifact(const std::filesystem::path& path) { return read_artifact
 Artifact read_artifact(std::vector<std::byte> bytes, const std::filesystem::path& name,
                        std::optional<ArtifactKind> told) {
   return naming(name.string(), [&] {
+    refuse_checkpoint(bytes);
     const ArtifactKind kind = told ? *told : kind_of(bytes, name);
     return kind == ArtifactKind::ganglion ? read_native(std::move(bytes)) : read_foreign(kind, std::move(bytes));
   });

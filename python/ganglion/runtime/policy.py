@@ -12,6 +12,7 @@ import numpy as np
 
 from ganglion import _core
 from ganglion._foundation.boundary import bounded
+from ganglion._foundation.checkpoints import naming_checkpoints
 from ganglion._foundation.core_errors import core_errors
 from ganglion._foundation.files import read_file, suffix_of
 from ganglion.errors import GanglionError, ParityError, StepError
@@ -63,6 +64,7 @@ def _options(
     return _core.LoadOptions(given)
 
 
+@naming_checkpoints
 @bounded()
 def load(
     path: str | PathLike[str],
@@ -174,6 +176,7 @@ def load_compiled(data: bytes, path: Path, *, batch: int | None = None) -> Polic
         return Policy(_core.Policy.load_bytes(data, str(path), _options(path, batch=batch, libtorch_library="unused")))
 
 
+@naming_checkpoints
 @bounded()
 def explain(
     path: str | PathLike[str],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ganglion._foundation.checkpoints import naming_checkpoints
 from ganglion.data import EpisodeBatch
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies import RecurrentPolicy, save_checkpoint
@@ -217,6 +218,7 @@ def describe_policy(algo: Any) -> torch.Tensor | str:
         return str(error)
 
 
+@naming_checkpoints
 def load_policy(from_dir: str | os.PathLike[str], from_epoch: int | str = "last") -> RecurrentPolicy:
     """Builds the policy of a snapshot, ready for `ganglion.export`, without the algorithm. No code of the file is run.
 

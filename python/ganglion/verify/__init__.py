@@ -14,6 +14,7 @@ import numpy as np
 from ganglion import runtime
 from ganglion._foundation.boundary import bounded
 from ganglion._foundation.callable_module import make_callable as _make_callable
+from ganglion._foundation.checkpoints import naming_checkpoints
 from ganglion._foundation.rounding import LEAST, tolerance_for
 from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError
 from ganglion.verify.bench import Latency, LatencyReport, WeightFloor, bench
@@ -56,6 +57,7 @@ __all__ = [
 _ROWS_WHERE_ANY = 4  # enough rows for a reset that takes some and leaves some
 
 
+@naming_checkpoints
 @bounded(what="cannot be verified")
 def verify(
     path: str | os.PathLike[str],

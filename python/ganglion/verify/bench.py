@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganglion import runtime
 from ganglion._foundation.boundary import bounded
+from ganglion._foundation.checkpoints import naming_checkpoints
 from ganglion._foundation.files import suffix_of
 from ganglion.errors import EngineUnavailableError, GanglionError
 from ganglion.reading import observation_sizes
@@ -88,6 +89,7 @@ class LatencyReport:
     floors: tuple[WeightFloor, ...] = ()
 
 
+@naming_checkpoints
 @bounded(what="the latency cannot be measured")
 def bench(
     files: Sequence[str | os.PathLike[str]],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
+from ganglion._foundation.checkpoints import raise_if_checkpoint
 from ganglion._foundation.files import opened, replacing
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies.base import RecurrentPolicy
@@ -67,8 +68,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> RecurrentPolicy:
     path = Path(path)
     if not path.is_file():
         raise ArtifactError(f"{path}: {'a folder, not a checkpoint' if path.is_dir() else 'no such checkpoint'}")
-    with opened(path) as file:
-        return read_checkpoint(file, str(path))
+    try:
+        with opened(path) as file:
+            return read_checkpoint(file, str(path))
+    except ArtifactError as error:
+        raise_if_checkpoint(path, error, ours=False)
+        raise
 
 
 def read_checkpoint(source: Path | BinaryIO, label: str) -> RecurrentPolicy:
