@@ -83,7 +83,7 @@ def raise_if_checkpoint(path: str | os.PathLike[str], error: Exception, *, ours:
     Args:
         path: the file.
         error: that error.
-        ours: also where it is a checkpoint of ganglion itself.
+        ours: also where it is a checkpoint of ganglion itself; without, one of ganglion was expected.
 
     Raises:
         CheckpointError: the file is one.
@@ -93,7 +93,7 @@ def raise_if_checkpoint(path: str | os.PathLike[str], error: Exception, *, ours:
     except (ArtifactError, OSError, ValueError):
         return  # the file is missing, or no regular one, and the first error says so
     if sentence is not None:
-        raise CheckpointError(sentence) from error
+        raise CheckpointError(sentence if ours else f"not a checkpoint of ganglion: {sentence}") from error
 
 
 def checkpoint_advice(path: str | os.PathLike[str], *, ours: bool = True) -> str | None:
@@ -170,21 +170,32 @@ def _document(document: Any, written: str) -> _Found | None:
     """What a pickle or a file of `torch.save` holds."""
     if isinstance(document, StandIn):
         return _object(document, written)
+    if isinstance(document, Mapping) and any(key in document for key in _OURS):
+        return "a checkpoint of ganglion", "ganglion"
+    if not _holds_weights(document, 4):
+        return None
     if isinstance(document, (list, tuple, np.ndarray)):
         return f"a {type(document).__name__} that was written by {written}", None
     if not isinstance(document, Mapping):
         return None
-    if any(key in document for key in _OURS):
-        return "a checkpoint of ganglion", "ganglion"
     entries = {str(key): value for key, value in document.items()}
     trainer = _of_entries(entries) or _of_arrays(entries) or _of_names(entries)
     if trainer is None:
         inner = (value for value in entries.values() if isinstance(value, Mapping))
         trainer = next(filter(None, map(_of_names, inner)), None)
-    if trainer is None and not entries:
-        return None
     shown = ", ".join(list(entries)[:4])
     return _named(f"a dictionary ({shown}{', ...' if len(entries) > 4 else ''}) of {written}", trainer)
+
+
+def _holds_weights(value: Any, deepest: int) -> bool:
+    """Whether plain data have tensors or arrays in them, or bytes that may hold some."""
+    if isinstance(value, StandIn):
+        return value.kind.startswith("torch._utils._rebuild")
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return isinstance(value, (np.ndarray, bytes))
+    return deepest > 0 and any(_holds_weights(part, deepest - 1) for part in value)
 
 
 def _named(what: str, trainer: str | None) -> _Found:
