@@ -60,13 +60,14 @@ def naming_checkpoints(function: _F) -> _F:
     """
 
     @functools.wraps(function)
-    def named(path: Any, *args: Any, **kwargs: Any) -> Any:
+    def named(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(path, *args, **kwargs)
+            return function(*args, **kwargs)
         except (GanglionError, OSError) as error:
             if isinstance(error, (CheckpointError, ParityError)):
                 raise
-            for one in [path] if isinstance(path, (str, Path)) or hasattr(path, "__fspath__") else path:
+            path = (*args, *kwargs.values(), "")[0]
+            for one in path if isinstance(path, (list, tuple)) else [path]:
                 raise_if_checkpoint(one, error)
             raise
 

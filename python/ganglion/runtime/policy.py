@@ -139,7 +139,9 @@ def load(
         with core_errors():
             policy = Policy(_core.Policy.load(path, options))
     for finding in policy.reading.findings:
-        warnings.warn(f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=3)  # past the boundary
+        warnings.warn(
+            f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=4
+        )  # past the boundary and the look at checkpoints
     if self_test:
         result = policy.self_test()
         if not result.ok:

@@ -145,7 +145,7 @@ def test_every_command_says_what_it_is(
         lambda: ganglion.load(path.name),
         lambda: ganglion.inspect(path.name),
         lambda: ganglion.explain(path.name),
-        lambda: ganglion.verify(path.name),
+        lambda: ganglion.verify(path=path.name),
     )
     for call in calls:
         with pytest.raises(CheckpointError) as caught:
