@@ -113,7 +113,7 @@ def verify(
         ArtifactError: the file, the reference or the recording cannot be used, or the reference has other sizes than
             the contract or is the very file.
         EngineUnavailableError: an engine in `engines` is not usable, or no reference can run.
-        TypeError: `recording` is neither a path nor an `EpisodeBatch`.
+        TypeError: `recording` is neither a path nor an `EpisodeBatch`, or a reference neither a policy nor a path.
         ValueError: an argument is out of its range, or there are no recorded actions without a recording.
     """
     if steps < 1:

@@ -245,9 +245,15 @@ def _one_of(path: Path, contract: Contract, *, batch: int, trust: bool) -> Stepp
 
 
 def _of_policy(policy: Any, name: str, path: Path, contract: Contract) -> Reference:
+    from ganglion.policies import RecurrentPolicy
     from ganglion.policies.skrl.policy import recurrent
 
     policy = recurrent(policy)
+    if not isinstance(policy, RecurrentPolicy):
+        raise TypeError(
+            "a reference is a policy (a RecurrentPolicy, a skrl model) or the path of a file, not "
+            f"{type(policy).__name__}"
+        )
     pairs = (
         ("observation", sum(spec.size for spec in policy.input_specs), contract.observation_size),
         ("action", policy.output_specs[0].size, contract.action_size),

@@ -195,6 +195,11 @@ def test_a_reference_of_another_size_is_refused(tmp_path: Path) -> None:
         verify(path, other)
 
 
+def test_a_module_of_torch_is_no_policy(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="not Sequential"):
+        verify(plain_onnx(tmp_path / "policy.onnx"), network())
+
+
 def test_a_state_that_is_laid_out_otherwise_is_not_compared(tmp_path: Path) -> None:
     cell = torch.nn.GRUCell(5, 4)
 
