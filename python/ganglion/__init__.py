@@ -23,7 +23,7 @@ from ganglion.errors import (
 if TYPE_CHECKING:
     from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
-    from ganglion.export import export
+    from ganglion.export import export, sign
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import ActionSampler
@@ -55,6 +55,7 @@ __all__ = [
     "inspect",
     "load",
     "repair",
+    "sign",
     "verify",
 ]
 
@@ -74,6 +75,7 @@ _LAZY = {
     "inspect": "ganglion.runtime",
     "load": "ganglion.runtime",
     "repair": "ganglion.verify",
+    "sign": "ganglion.export",
     "verify": "ganglion.verify",
 }
 

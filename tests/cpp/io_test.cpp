@@ -9,6 +9,7 @@
 #include "check.hpp"
 #include "io/artifact.hpp"
 #include "io/bytes.hpp"
+#include "io/ed25519.hpp"
 #include "io/sha256.hpp"
 
 namespace {
@@ -16,8 +17,11 @@ namespace {
 namespace fs = std::filesystem;
 using ganglion::ErrorCode;
 using ganglion::detail::as_bytes;
+using ganglion::detail::is_signed_by;
+using ganglion::detail::PublicKey;
 using ganglion::detail::read_artifact;
 using ganglion::detail::read_file;
+using ganglion::detail::Signature;
 
 const fs::path artifacts = GANGLION_ARTIFACTS;
 
@@ -61,6 +65,53 @@ TEST_CASE("SHA-256 gives the known answers of FIPS 180-4, in pieces of any size"
     CHECK_EQUAL(hash("abc", piece), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     CHECK_EQUAL(hash(two_blocks, piece), "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
     CHECK_EQUAL(hash(million, piece), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  }
+}
+
+TEST_CASE("Ed25519 gives the known answers of RFC 8032, and takes no signature that arithmetic alone would") {
+  struct Known {
+    std::string key;
+    std::string message;
+    std::string signature;
+  };
+  const std::array<Known, 3> all{
+      Known{"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", "",
+            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f059"
+            "5bbe24655141438e7a100b"},
+      Known{"3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c", "r",
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4"
+            "302aeeb00d291612bb0c00"},
+      Known{"fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025", "\xaf\x82",
+            "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e971"
+            "6ed28dc027beceea1ec40a"}};
+  const auto unhex = [](const std::string& digits, auto bytes) {
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+      bytes[i] = static_cast<std::uint8_t>(std::stoi(digits.substr(2 * i, 2), nullptr, 16));
+    return bytes;
+  };
+  // The order of the group, little-endian: a signature with it added to the second half fulfils the same equation.
+  const auto order = unhex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010", PublicKey{});
+  for (const Known& known : all) {
+    const auto key = unhex(known.key, PublicKey{});
+    auto signature = unhex(known.signature, Signature{});
+    const auto message = as_bytes(known.message);
+    CHECK(is_signed_by(key, signature, message));
+    CHECK(!is_signed_by(key, signature, as_bytes(known.message + "x")));
+    auto other = key;
+    other[3] ^= 1;
+    CHECK(!is_signed_by(other, signature, message));
+    for (const std::size_t place : {0U, 31U, 32U, 63U}) {
+      signature[place] ^= 4;
+      CHECK(!is_signed_by(key, signature, message));
+      signature[place] ^= 4;
+    }
+    unsigned carry = 0;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      carry += static_cast<unsigned>(signature[32 + i]) + order[i];
+      signature[32 + i] = static_cast<std::uint8_t>(carry);
+      carry >>= 8U;
+    }
+    CHECK(!is_signed_by(key, signature, message));
   }
 }
 

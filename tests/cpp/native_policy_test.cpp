@@ -205,4 +205,20 @@ TEST_CASE("a policy that was moved from says so") {
   // NOLINTEND(bugprone-use-after-move)
 }
 
+TEST_CASE("a robot takes files of its own lab only") {
+  NativeOptions options;
+  options.public_key = fs::path(GANGLION_ARTIFACTS) / "signed.pub.pem";
+  NativePolicy signed_policy = NativePolicy::load(artifact("signed"), options);
+  NativePolicy plain = NativePolicy::load(artifact("lstm"));
+  CHECK(same_bytes(fly(signed_policy, 10), fly(plain, 10)));
+  CHECK_ERROR(NativePolicy::load(artifact("lstm"), options), ErrorCode::not_signed, "ganglion sign");
+  CHECK_ERROR(NativePolicy::load(bytes_of(artifact("lstm")), options), ErrorCode::not_signed, "is not signed");
+  ganglion::LoadOptions load;
+  load.public_key = options.public_key;
+  CHECK(ganglion::Policy::load(artifact("signed"), load).reading().signer.size() == 64);
+  CHECK_ERROR(ganglion::explain(artifact("lstm"), load), ErrorCode::not_signed, "is not signed");
+  options.public_key = artifact("lstm");
+  CHECK_ERROR(NativePolicy::load(artifact("signed"), options), ErrorCode::bad_option, "holds no public key");
+}
+
 int main() { return check::run_all(); }

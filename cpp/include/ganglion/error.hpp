@@ -18,6 +18,7 @@ enum class ErrorCode : std::uint8_t {
   engine_failure,      ///< the engine refused the program
   self_test_failed,    ///< the golden trajectory was missed
   out_of_memory,       ///< the system had no memory for it
+  not_signed,          ///< the file is signed with none of the keys that the caller insists on
 };
 
 /// The enumerator's name, for example "bad_artifact"; a string with static storage.
@@ -43,6 +44,8 @@ enum class ErrorCode : std::uint8_t {
       return "self_test_failed";
     case ErrorCode::out_of_memory:
       return "out_of_memory";
+    case ErrorCode::not_signed:
+      return "not_signed";
   }
   return "unknown";
 }

@@ -73,7 +73,9 @@ inline constexpr std::array engine_table{
   OPTION(bool, lock_memory, false, "native: mlock weights and buffers; refuses to load where that is not allowed")   \
   OPTION(std::optional<std::uint64_t>, sample_seed, std::nullopt,                                                    \
          "draw actions with this seed, from mean and log_std or from logits, and take them through the action map; " \
-         "none: the mean, the best index")
+         "none: the mean, the best index")                                                                           \
+  OPTION(std::filesystem::path, public_key, {},                                                                      \
+         "file with Ed25519 public keys (PEM): refuse a file that is signed with none of them; empty: take any file")
 
 #define GANGLION_LOAD_OPTIONS(OPTION)                                                                                  \
   OPTION(Engine, engine, Engine::automatic, "what runs it; automatic: by the kind of the file")                        \

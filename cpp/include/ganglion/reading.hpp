@@ -30,7 +30,8 @@ struct Reading {
   std::vector<StateNames> state;            ///< one per slot of the contract
   std::map<std::string, double> constants;  ///< inputs that always hold one value, such as a sequence length of 1
   std::map<std::string, std::size_t> batch_axes;  ///< of tensors with further dynamic axes, each one step long
-  std::vector<std::string> notes;                 ///< one sentence for each thing that was recognised
+  std::string signer;              ///< Ed25519 public key of who signed the file, in hexadecimal; empty for nobody
+  std::vector<std::string> notes;  ///< one sentence for each thing that was recognised
   std::vector<Finding> findings;
 
   /// The JSON document that Python reads.

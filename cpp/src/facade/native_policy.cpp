@@ -10,6 +10,7 @@
 #include "facade/warm_up.hpp"
 #include "io/artifact.hpp"
 #include "io/boundary.hpp"
+#include "io/signer.hpp"
 #include "native/kernels/choice.hpp"
 #include "native/model.hpp"
 
@@ -76,9 +77,10 @@ NativePolicy NativePolicy::load(std::span<const std::byte> file, const NativeOpt
 
 NativePolicy NativePolicy::make(const std::string& name, detail::Artifact artifact, const NativeOptions& options) {
   if (options.warmup_steps < 0) throw Error(ErrorCode::bad_option, "'" + name + "': warmup_steps must be at least 0");
+  detail::check_signer(artifact.signer, options.public_key, name);
   // NOLINTBEGIN(bugprone-unchecked-optional-access): read_artifact fills both for a .ganglion file
-  const auto reading =
-      std::make_shared<const Reading>(detail::reading_of(std::move(*artifact.contract), artifact.is_sealed));
+  const auto reading = std::make_shared<const Reading>(
+      detail::reading_of(std::move(*artifact.contract), artifact.is_sealed, std::move(artifact.signer)));
   const std::size_t batch = detail::choose_batch(name, reading->contract, options.batch);
   auto model = native::Model::make(*artifact.program, batch, *native::kernels_for(realtime::Isa::automatic),
                                    options.lock_memory);

@@ -15,6 +15,7 @@
 #include "io/boundary.hpp"
 #include "io/hints.hpp"
 #include "io/onnx/reading.hpp"
+#include "io/signer.hpp"
 #include "io/words.hpp"
 
 namespace ganglion {
@@ -83,7 +84,7 @@ Reading understand(Artifact& artifact, const std::filesystem::path& path, const 
   if (artifact.contract) {
     check_action(path, options.hints, artifact.contract->outputs[0].name);
     check_observation(path, options.observation, *artifact.contract);
-    return detail::reading_of(std::move(*artifact.contract), artifact.is_sealed);
+    return detail::reading_of(std::move(*artifact.contract), artifact.is_sealed, artifact.signer);
   }
   ReadingHints hints = detail::hints_for(path, options.hints);
   if (!options.observation.empty()) hints.observation = options.observation;
@@ -174,6 +175,7 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
     throw Error(ErrorCode::bad_option,
                 "'" + path.string() + "': threads must be at least 1 and warmup_steps at least 0");
   }
+  detail::check_signer(artifact.signer, options.public_key, path.string());
   const Engine engine = detail::engine_for(path, suffix_of(artifact.kind), options.engine);
   std::shared_ptr<detail::EngineModel> model;
   const auto open = [&] {
@@ -274,6 +276,7 @@ SelfTest Policy::self_test() const {
 namespace {
 
 Reading explained(Artifact artifact, const std::filesystem::path& path, const LoadOptions& options) {
+  detail::check_signer(artifact.signer, options.public_key, path.string());
   return understand(artifact, path, options, [&] {
     const Engine engine = detail::engine_for(path, suffix_of(artifact.kind), options.engine);
     return detail::open_model(path, engine, artifact, options);

@@ -25,8 +25,9 @@ ReadingSignature::ReadingSignature(const Reading& reading, std::size_t batch) {
   signature_ = {inputs_, outputs_, state_, contract.initial_state.data(), batch, ports_, constants_, batch_axes_};
 }
 
-Reading reading_of(Contract contract, bool is_sealed) {
+Reading reading_of(Contract contract, bool is_sealed, std::string signer) {
   Reading reading;
+  reading.signer = std::move(signer);
   reading.contract = std::move(contract);
   if (!is_sealed) {
     reading.findings.push_back(

@@ -26,7 +26,7 @@ class ReadingSignature {
 };
 
 /// A file that carries its contract: the state's tensors are called <slot>_in and <slot>_out.
-[[nodiscard]] Reading reading_of(Contract contract, bool is_sealed);
+[[nodiscard]] Reading reading_of(Contract contract, bool is_sealed, std::string signer);
 
 /// A file without a contract, from what an engine recognised in it.
 [[nodiscard]] Reading reading_of(const Inference& inference);

@@ -93,6 +93,7 @@ Artifact read_native(std::vector<std::byte> bytes) {
   GanglionFile file = read_ganglion(artifact.bytes);
   artifact.contract = std::move(file.contract);
   artifact.is_sealed = file.is_sealed;
+  artifact.signer = std::move(file.signer);
   artifact.program = std::move(file.program);
   return artifact;
 }
@@ -114,6 +115,7 @@ Artifact read_foreign(ArtifactKind kind, std::vector<std::byte> bytes) {
   StoredContract stored = read_contract(*record.json);
   artifact.contract = std::move(stored.contract);
   artifact.is_sealed = stored.is_sealed;
+  artifact.signer = std::move(stored.signer);
   if (artifact.contract->sha256 != record.sha256) {
     throw Error(ErrorCode::digest_mismatch,
                 "program or weights do not match the digest in the contract (SHA-256 " + record.sha256 + " found, " +

@@ -25,6 +25,7 @@ struct Artifact {
   ArtifactKind kind = ArtifactKind::onnx;
   std::optional<Contract> contract{};        ///< none in a file of another exporter
   bool is_sealed = false;                    ///< a digest covers the contract, too
+  std::string signer{};                      ///< public key that it is signed with, in hexadecimal; empty for none
   std::optional<native::Program> program{};  ///< of a .ganglion file; points into `bytes`
   std::vector<std::byte> bytes{};            ///< the file: what was checked is what an engine opens
 };

@@ -4,6 +4,7 @@
 #include "ganglion/error.hpp"
 #include "io/boundary.hpp"
 #include "io/json.hpp"
+#include "io/signer.hpp"
 #include "io/stored_contract.hpp"
 
 namespace ganglion {
@@ -231,6 +232,15 @@ bool check_seal(std::string_view text, const Json& document) {
   return true;
 }
 
+/// The key that the contract is signed with; empty for none.
+std::string read_signer(std::string_view text, const Json& document) {
+  const Json* const signature = document.find("signature");
+  if (signature == nullptr) return {};
+  auto key = signature->at("public_key").get<std::string>();
+  detail::check_signature(text, key, signature->at(detail::signature_key).get<std::string>());
+  return key;
+}
+
 Contract read_contract(const Json& document) {
   Contract contract;
   contract.inputs = read_tensors(document.at("inputs"));
@@ -301,7 +311,7 @@ detail::StoredContract detail::read_contract(std::string_view text) {
     const Json document = parse_json(text, "contract: damaged JSON: the text");
     check_format(document);
     const bool is_sealed = check_seal(text, document);
-    return {ganglion::read_contract(document), is_sealed};
+    return {ganglion::read_contract(document), is_sealed, read_signer(text, document)};
   } catch (const Json::Mismatch& error) {
     refuse(std::string("damaged JSON: ") + error.what());
   }

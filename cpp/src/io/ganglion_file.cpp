@@ -46,7 +46,7 @@ std::string digest(const Safetensors& file, const std::string& program) {
 GanglionFile read_ganglion(std::span<const std::byte> bytes) {
   const Safetensors container = read_safetensors(bytes);
   StoredContract stored = read_contract(entry(container, "ganglion"));
-  GanglionFile file{std::move(stored.contract), stored.is_sealed, {}};
+  GanglionFile file{std::move(stored.contract), stored.is_sealed, std::move(stored.signer), {}};
   const std::string& program = entry(container, "ganglion_program");
   const std::string found = digest(container, program);
   if (file.contract.sha256 != found) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 
 #include "ganglion/contract.hpp"
 #include "native/program.hpp"
@@ -12,6 +13,7 @@ namespace ganglion::detail {
 struct GanglionFile {
   Contract contract;
   bool is_sealed = false;   ///< a digest covers the contract, too
+  std::string signer;       ///< public key that the contract is signed with, in hexadecimal; empty for none
   native::Program program;  ///< its tensors point into the bytes that the file was read from
 };
 

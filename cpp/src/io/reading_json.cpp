@@ -31,6 +31,7 @@ std::string Reading::to_json() const {
                 {"contract", contract.to_json()},
                 {"state", write_state(*this)},
                 {"constants", constants},
+                {"signer", signer},
                 {"notes", notes},
                 {"findings", write_findings(findings)}}
         .dump();

@@ -288,6 +288,19 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     _add_hints(inspect)
     _add_trust(inspect)
 
+    sign = add("sign", "sign a file with the private key of a lab, so that a robot can insist on its own")
+    sign.add_argument("file", metavar="FILE", help="a .ganglion, .onnx or .pt file with a contract")
+    sign.add_argument(
+        "--key",
+        metavar="PRIVATE.pem",
+        required=True,
+        help="an Ed25519 private key; openssl genpkey -algorithm ed25519 -out PRIVATE.pem makes one",
+    )
+    sign.add_argument(
+        "--passphrase-env", metavar="NAME", help="the environment variable that holds the passphrase of the key"
+    )
+    sign.add_argument("-o", "--output", metavar="FILE", help="the signed file (default: FILE itself)")
+
     verify = add("verify", "run one long trajectory through every implementation and compare them")
     verify.add_argument("file", metavar="FILE", nargs="?", help="an exported .ganglion, .onnx or .pt file")
     _add_hints(verify)
@@ -299,6 +312,11 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
         help="in place of a file: export an example of every kind of policy (or of those named) to every kind of file, "
         "and run each on every engine, along drawn observations and recorded episodes, with one row and with three of "
         "which some are reset",
+    )
+    verify.add_argument(
+        "--key",
+        metavar="PUBLIC.pem",
+        help="refuse a file that is signed with none of these Ed25519 public keys; see ganglion sign",
     )
     verify.add_argument(
         "--policy",

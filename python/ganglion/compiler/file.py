@@ -78,9 +78,14 @@ def to_bytes(program: Program, contract: Contract) -> tuple[bytes, Contract]:
         }
         parts.append(data)
         begin += len(data)
+    return join(header, *parts), contract
+
+
+def join(header: Mapping[str, Any], *section: bytes | memoryview) -> bytes:
+    """The bytes of a safetensors file of a header and its data section."""
     text = json.dumps(header, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
-    return b"".join([len(text).to_bytes(8, "little"), text, *parts]), contract
+    return b"".join([len(text).to_bytes(8, "little"), text, *section])
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Program, Contract]:
@@ -102,7 +107,7 @@ def from_bytes(data: bytes) -> tuple[Program, Contract]:
     Raises:
         ArtifactError: see `read`.
     """
-    header, section = _split(data)
+    header, section = split(data)
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise ArtifactError("the header has no '__metadata__' of strings; this is no .ganglion file")
@@ -141,7 +146,12 @@ def _check_fit(program: Program, contract: Contract) -> None:
             raise ArtifactError(f"program and contract disagree on the sizes of {what}: {found} and {wanted}")
 
 
-def _split(data: bytes) -> tuple[dict[str, Any], memoryview]:
+def split(data: bytes) -> tuple[dict[str, Any], memoryview]:
+    """Header and data section of a safetensors file.
+
+    Raises:
+        ArtifactError: it is none, or damaged.
+    """
     if len(data) < 8:
         raise ArtifactError(f"the file has {len(data)} bytes; a .ganglion file starts with 8 bytes of header length")
     length = int.from_bytes(data[:8], "little")

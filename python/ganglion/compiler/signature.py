@@ -86,5 +86,10 @@ def stored_contract(model: Any) -> Contract | None:
     Raises:
         ArtifactError: it is damaged.
     """
-    stored = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
-    return Contract.from_json(stored[0]) if stored else None
+    text = stored_text(model)
+    return None if text is None else Contract.from_json(text)
+
+
+def stored_text(model: Any) -> str | None:
+    """The text of the contract inside of an `onnx.ModelProto`, or None."""
+    return next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), None)

@@ -24,6 +24,7 @@ from ganglion._foundation.targets import check_target as _check_target
 from ganglion.contract import GOLDEN_STEPS as _GOLDEN_STEPS
 from ganglion.export import drawn as _drawn
 from ganglion.export import golden as _golden
+from ganglion.export.signing import sign
 from ganglion.policies.scripting.preparation import check_step as _check_step
 from ganglion.policies.scripting.preparation import prepare as _prepare
 from ganglion.policies.scripting.preparation import undisturbed as _undisturbed
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 _DEFECT = "if the policy runs in torch, this is a defect of ganglion: report it with the policy"
 
-__all__ = ["StatefulRecurrentNetwork", "export"]
+__all__ = ["StatefulRecurrentNetwork", "export", "sign"]
 
 
 @bounded(ExportError, what="cannot be written", at=1, remedy=_DEFECT)

@@ -61,6 +61,7 @@ class Reading:
         constants: inputs that always hold one value, such as a sequence length of 1.
         notes: one sentence for each thing that was recognised.
         findings: what is suspicious.
+        signer: Ed25519 public key of who signed the file, in hexadecimal; empty for nobody.
     """
 
     contract: Contract
@@ -69,6 +70,7 @@ class Reading:
     constants: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    signer: str = ""
 
     @classmethod
     def from_json(cls, text: str) -> Reading:
@@ -83,6 +85,7 @@ class Reading:
             findings=tuple(
                 Finding(finding["code"], printable(finding["sentence"])) for finding in document["findings"]
             ),
+            signer=document["signer"],
         )
 
 

@@ -80,6 +80,7 @@ def load(
     action: str | None = None,
     observation: int | Mapping[str, int] | None = None,
     trust: bool = False,
+    public_key: str | PathLike[str] | None = None,
     onnxruntime_library: str | PathLike[str] | None = None,
     libtorch_library: str | PathLike[str] | None = None,
 ) -> Policy:
@@ -105,6 +106,8 @@ def load(
             does not tell; of several observations each by its name. None tries, or takes it from `<policy>.yaml`.
         trust: run a `.pt` file whose program has what no policy needs. Such a file may do all that its user may;
             without consent its program is read first, and not run where it could do more than calculate.
+        public_key: file with Ed25519 public keys (PEM); a file that is signed with none of them is refused, see
+            `ganglion.sign`. None takes any file.
         onnxruntime_library: the `libonnxruntime.so` to open; None takes the one that the environment variable
             `GANGLION_ONNXRUNTIME` names, else the one of the onnxruntime wheel, else the one that the loader finds.
         libtorch_library: the `libganglion_libtorch.so` to open; None takes the one that the environment variable
@@ -118,26 +121,26 @@ def load(
         ExportError: the native engine cannot run the graph of the `.onnx` file; the message names the node.
     """
     path = Path(path)
-    options = _options(
-        path,
-        engine=engine,
-        threads=threads,
-        warmup_steps=warmup_steps,
-        batch=batch,
-        lock_memory=lock_memory,
-        sample_seed=sample_seed,
-        state=state,
-        action=action,
-        observation=observation,
-        trust=trust,
-        onnxruntime_library=onnxruntime_library,
-        libtorch_library=libtorch_library,
-    )
+    given: dict[str, Any] = {
+        "engine": engine,
+        "threads": threads,
+        "warmup_steps": warmup_steps,
+        "batch": batch,
+        "lock_memory": lock_memory,
+        "sample_seed": sample_seed,
+        "state": state,
+        "action": action,
+        "observation": observation,
+        "trust": trust,
+        "onnxruntime_library": onnxruntime_library,
+        "libtorch_library": libtorch_library,
+    }
     if engine == "native" and suffix_of(path) == ".onnx":
-        policy = _compiled(read_file(path), options, state, action)
+        # What is compiled in memory is signed by nobody; the file is asked itself.
+        policy = _compiled(read_file(path), _options(path, **given), state, action, public_key)
     else:
         with core_errors():
-            policy = Policy(_core.Policy.load(path, options))
+            policy = Policy(_core.Policy.load(path, _options(path, public_key=public_key, **given)))
     for finding in policy.reading.findings:
         warnings.warn(
             f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=4
@@ -150,15 +153,19 @@ def load(
 
 
 def _compiled(
-    file: ReadFile, options: _core.LoadOptions, state: Mapping[str, str] | None, action: str | None
+    file: ReadFile,
+    options: _core.LoadOptions,
+    state: Mapping[str, str] | None,
+    action: str | None,
+    public_key: str | PathLike[str] | None,
 ) -> Policy:
     # The compiler needs the package onnx, which a robot that flies .ganglion files does not have.
     from ganglion.compiler import compile_onnx
     from ganglion.compiler.file import to_bytes
 
-    data = to_bytes(*compile_onnx(file, state=state, action=action))[0]
     # The compiled bytes carry a contract; what was recognised, and what is wrong, is known of the file alone.
-    origin = explain_file(file, state=state, action=action)
+    origin = explain_file(file, state=state, action=action, public_key=public_key)
+    data = to_bytes(*compile_onnx(file, state=state, action=action))[0]
     with core_errors():
         return Policy(_core.Policy.load_bytes(data, str(file.path), options), origin)
 
@@ -187,6 +194,7 @@ def explain(
     action: str | None = None,
     observation: int | Mapping[str, int] | None = None,
     trust: bool = False,
+    public_key: str | PathLike[str] | None = None,
 ) -> Reading:
     """Says how a file is understood, without running it.
 
@@ -198,24 +206,32 @@ def explain(
         action: see `load`.
         observation: see `load`.
         trust: see `load`; a `.pt` file without a contract is run to be understood.
+        public_key: see `load`.
 
     Raises:
-        ArtifactError: the file is missing, damaged, of a newer format, or its state cannot be recognised.
+        ArtifactError: the file is missing, damaged, of a newer format, signed by nobody of `public_key`, or its state
+            cannot be recognised.
         EngineUnavailableError: the file is TorchScript without a contract, and LibTorch is not installed.
     """
     path = Path(path)
-    given = {"state": state, "action": action, "observation": observation, "trust": trust}
+    given = {"state": state, "action": action, "observation": observation, "trust": trust, "public_key": public_key}
     return _explained(path, lambda options: _core.explain_json(path, options), given)
 
 
-def explain_file(file: ReadFile, *, state: Mapping[str, str] | None = None, action: str | None = None) -> Reading:
+def explain_file(
+    file: ReadFile,
+    *,
+    state: Mapping[str, str] | None = None,
+    action: str | None = None,
+    public_key: str | PathLike[str] | None = None,
+) -> Reading:
     """The same for a file that was read already.
 
     Raises:
         ArtifactError, EngineUnavailableError: see `explain`.
     """
     name = str(file.path)
-    given = {"state": state, "action": action}
+    given = {"state": state, "action": action, "public_key": public_key}
     return _explained(file.path, lambda options: _core.explain_bytes_json(file.data, name, options), given)
 
 

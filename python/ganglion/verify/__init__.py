@@ -74,6 +74,7 @@ def verify(
     action: str | None = None,
     observation: int | Mapping[str, int] | None = None,
     trust: bool = False,
+    public_key: str | os.PathLike[str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ParityReport:
     """Runs one long trajectory through every implementation of a policy and compares them.
@@ -104,6 +105,7 @@ def verify(
         observation: for a TorchScript file without a contract, how many elements its observation has; see
             `ganglion.load`.
         trust: run a `.pt` file whose program has what no policy needs; see `ganglion.load`.
+        public_key: refuse a file that is signed with none of the keys in this file; see `ganglion.load`.
         progress: called with (implementation, steps done, steps in all).
 
     Returns:
@@ -121,7 +123,7 @@ def verify(
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
     path, hints = Path(path), Hints(state, action, observation, trust)
-    reading = runtime.explain(path, **hints.named())
+    reading = runtime.explain(path, **hints.named(), public_key=public_key)
     contract: Contract = reading.contract
     references = [reference_of(given, name, path, contract, trust=trust) for name, given in _named(policy)]
     rows = _rows(contract, batch, path, references)

@@ -32,8 +32,10 @@ CALLS = {
     "inspect": ([ganglion.explain], {"file": "path"}),
     "verify": (
         [verify.verify, matrix.matrix, ganglion.ParityReport.save, *LOADERS],
-        {"file": "path", "engine": "engines", "matrix": "kinds", "report": "path", "trainer": None, "set": None},
+        {"file": "path", "engine": "engines", "matrix": "kinds", "report": "path", "trainer": None, "set": None}
+        | {"key": "public_key"},
     ),
+    "sign": ([ganglion.sign], {"file": "path", "key": "private_key", "output": "out", "passphrase_env": "passphrase"}),
     "repair": ([ganglion.repair, *LOADERS], FILE | SOURCE),
     "bench": ([verify.bench], {"engine": "engines"}),
     "doctor": ([ganglion.diagnose], {}),

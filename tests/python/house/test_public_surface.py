@@ -40,6 +40,7 @@ SURFACE = {
     "inspect",
     "load",
     "repair",
+    "sign",
     "verify",
 }
 ROOMS = {

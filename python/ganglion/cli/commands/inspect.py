@@ -32,11 +32,14 @@ def run(arguments: argparse.Namespace) -> Outcome:
         "state": [dataclasses.asdict(names) for names in reading.state],
         "constants": dict(reading.constants),
         "notes": list(reading.notes),
+        "signer": reading.signer or None,
         "findings": [dataclasses.asdict(finding) for finding in reading.findings],
         "contract": contract_document(reading.contract),
     }
     origin = "" if reading.dialect == "ganglion" else f", no contract inside; read as a file of {reading.dialect}"
     notes = [Text(f"- {note}") for note in reading.notes]
+    if reading.signer:
+        notes.append(Text(f"- signed with the Ed25519 key {reading.signer}; verify --key says whether it is yours"))
     findings = finding_lines(reading.findings)
     headline = Text(f"{arguments.file}{origin}", style="bold")
     return Outcome(document, (headline, *notes, *findings, *contract_tables(reading.contract)))

@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
             action=arguments.action,
             observation=arguments.observation,
             trust=arguments.trust,
+            public_key=arguments.key,
             progress=tick,
             **({} if arguments.steps is None else {"steps": arguments.steps}),
         )
@@ -65,6 +66,7 @@ def _verify_matrix(arguments: argparse.Namespace) -> Outcome:
     given = [
         f"--{'from' if name == 'trainer' else name.replace('_', '-')}"
         for name in (
+            "key",
             "policy",
             "trainer",
             "recording",
