@@ -105,6 +105,9 @@ def _add_hints(parser: argparse.ArgumentParser) -> None:
         metavar="OUTPUT",
         help="for an .onnx file without a contract: this output is the action; <FILE>.yaml can say the same",
     )
+
+
+def _add_observation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--observation",
         action=_Observation,
@@ -263,6 +266,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     compile_ = add("compile", "compile an .onnx or .pt file, ours or anybody's, for the native engine")
     compile_.add_argument("file", metavar="FILE", help="an .onnx or .pt file")
     _add_hints(compile_)
+    _add_observation(compile_)
     _add_trust(compile_)
     _add_deployment(compile_, "scales, clips, histories and joint orders become part of the function")
     compile_.add_argument(
@@ -286,6 +290,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     inspect = add("inspect", "show the contract of a file: inputs, outputs, state, period, digest")
     inspect.add_argument("file", metavar="FILE")
     _add_hints(inspect)
+    _add_observation(inspect)
     _add_trust(inspect)
 
     sign = add("sign", "sign a file with the private key of a lab, so that a robot can insist on its own")
@@ -304,6 +309,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     verify = add("verify", "run one long trajectory through every implementation and compare them")
     verify.add_argument("file", metavar="FILE", nargs="?", help="an exported .ganglion, .onnx or .pt file")
     _add_hints(verify)
+    _add_observation(verify)
     _add_trust(verify)
     verify.add_argument(
         "--matrix",
@@ -391,6 +397,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     bench = add("bench", "measure the latency of a step in the C++ runtime, engines interleaved")
     bench.add_argument("files", nargs="+", metavar="FILE")
     _add_hints(bench)
+    _add_observation(bench)
     _add_trust(bench)
     bench.add_argument(
         "--engine", action="append", choices=_engines(), help="only this engine; can be given again (default: all)"
