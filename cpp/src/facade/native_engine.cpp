@@ -46,6 +46,7 @@ class NativeModel final : public EngineModel {
         auto session = native::Session::make(packed_, {buffers.observation, buffers.state, buffers.outputs});
         if (session != nullptr) return new NativeSession(std::move(session));
       }
+      // NOLINTNEXTLINE(bugprone-empty-catch): what follows says so
     } catch (const std::exception&) {
       // Memory, or a size that no vector can have. What is packed stays: other sessions have it, and the program is
       // gone.

@@ -9,6 +9,7 @@
 
 namespace ganglion::detail {
 
+// NOLINTNEXTLINE(*-throwing-static-initialization,cert-err58-cpp): made before main, of nothing that takes memory
 inline const Reading no_reading{};
 
 /// What a policy holds, for a set-up function; throws `Error` (bad_option) where it was moved away.

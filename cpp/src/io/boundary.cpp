@@ -10,6 +10,7 @@ namespace {
 
 constexpr const char* sentence = "there is not enough memory; close other programs, or use a smaller policy or batch";
 
+// NOLINTNEXTLINE(*-throwing-static-initialization,cert-err58-cpp): made before main, when memory is not short yet
 const Error unnamed(ErrorCode::out_of_memory, sentence);
 
 }  // namespace

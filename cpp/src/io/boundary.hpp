@@ -22,19 +22,19 @@ namespace ganglion::detail {
 template <class Work>
 auto at_boundary(const auto& name, const Work& work) {
   try {
-    const std::string file(name);
+    const std::string& file = name;
     const Error named = out_of_memory_in(file);
     try {
       return work();
     } catch (const Error&) {
       throw;
     } catch (const std::bad_alloc&) {
-      throw named;
+      throw Error(named);
     } catch (...) {
       rethrow_as_error(file);
     }
   } catch (const std::bad_alloc&) {
-    throw out_of_memory();
+    throw Error(out_of_memory());
   }
 }
 

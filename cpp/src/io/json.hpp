@@ -33,6 +33,7 @@ class Json {
     using std::runtime_error::runtime_error;
   };
 
+  // NOLINTBEGIN(*-explicit-constructor): a value is made of what it holds
   Json() noexcept = default;
   Json(std::nullptr_t) noexcept {}
   // Not of what merely converts: a pointer does.
@@ -51,11 +52,10 @@ class Json {
   template <class Item>
   Json(const std::vector<Item>& items) : Json(Array(items.begin(), items.end())) {}
   template <class Value>
-  Json(const std::map<std::string, Value>& entries) : Json(Object()) {
-    for (const auto& [name, value] : entries) std::get<Members>(value_)->push_back({name, value});
-  }
+  Json(const std::map<std::string, Value>& entries);
   explicit Json(Object members);
   Json(std::initializer_list<std::pair<const char*, Json>> members);
+  // NOLINTEND(*-explicit-constructor)
   Json(const Json& other);
   Json(Json&& other) noexcept = default;
   Json& operator=(const Json& other);
@@ -140,6 +140,11 @@ struct Json::Member {
   std::string name;
   Json value;
 };
+
+template <class Value>
+Json::Json(const std::map<std::string, Value>& entries) : Json(Object()) {
+  for (const auto& [name, value] : entries) std::get<Members>(value_)->push_back({name, value});
+}
 
 /// Parses strictly: a key that stands twice in one object, or too deep a nesting, is refused. `what` names the text in
 /// the sentence of the `Error` (bad_artifact).

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "realtime/elementary.hpp"
 
@@ -84,7 +85,7 @@ double standard_gumbel(std::uint32_t bits) noexcept GANGLION_NONBLOCKING {
   return -logarithm(-logarithm(quantile(bits)));
 }
 
-ActionSampler::ActionSampler(const Sampling& sampling, std::size_t batch) : sampling_(sampling), rows_(batch) {}
+ActionSampler::ActionSampler(Sampling sampling, std::size_t batch) : sampling_(std::move(sampling)), rows_(batch) {}
 
 double ActionSampler::draw_row(std::size_t row, std::span<const float> mean, const float* parameters,
                                float* action) const noexcept GANGLION_NONBLOCKING {

@@ -56,7 +56,7 @@ struct Sampling {
 /// a reset; resets without a step between them are one.
 class ActionSampler {
  public:
-  ActionSampler(const Sampling& sampling, std::size_t batch);
+  ActionSampler(Sampling sampling, std::size_t batch);
 
   /// Draws what the policy itself gives, before any action map. mean (or the best index): [batch, action_size];
   /// parameters, the second output: [batch, size]; action: as mean; log_prob: [batch] or null.

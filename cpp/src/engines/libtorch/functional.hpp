@@ -34,8 +34,12 @@ struct Rewritten {
 
 class FunctionalForm {
  public:
-  FunctionalForm(const torch::jit::Module& module, const Told& told)
-      : original_(module), told_(told), module_(module.deepcopy()), buffers_(buffers_of(module_)), at_load_(buffers_) {}
+  FunctionalForm(const torch::jit::Module& module, Told told)
+      : original_(module),
+        told_(std::move(told)),
+        module_(module.deepcopy()),
+        buffers_(buffers_of(module_)),
+        at_load_(buffers_) {}
 
   /// None where forward takes one tensor and keeps its state by itself. Throws `ModuleRefusal`.
   [[nodiscard]] std::optional<Rewritten> rewrite() {
@@ -259,20 +263,19 @@ class FunctionalForm {
     return is_named(argument.name) || std::ranges::any_of(slots_of(argument), is_named);
   }
 
+  [[nodiscard]] Role role_of(const Argument& argument) const {
+    if (argument.is_dictionary()) return Role::observation;
+    if (told_.state) return is_told_state(argument) ? Role::state : Role::observation;
+    if (argument.elements > 0 || sounds_like_state(argument.name)) return Role::state;
+    return sounds_like_observation(argument.name) ? Role::observation : Role::undecided;
+  }
+
   /// Which arguments are observations, and which are the state: told, of a type that says so, by name, else by place.
   void choose_roles() {
     std::size_t slots = 0;
     for (Argument& argument : arguments_) {
       if (argument.role != Role::undecided) continue;
-      if (argument.is_dictionary()) {
-        argument.role = Role::observation;
-      } else if (told_.state) {
-        argument.role = is_told_state(argument) ? Role::state : Role::observation;
-      } else if (argument.elements > 0 || sounds_like_state(argument.name)) {
-        argument.role = Role::state;
-      } else if (sounds_like_observation(argument.name)) {
-        argument.role = Role::observation;
-      }
+      argument.role = role_of(argument);
       // What may be left out and is nothing that is given back is left out.
       if (argument.may_be_left_out && (argument.role != Role::state || gives_one_tensor())) {
         argument.role = Role::left_out;
@@ -342,7 +345,7 @@ class FunctionalForm {
       if (argument.role == Role::left_out || (argument.role == Role::state && state == nullptr)) {
         given.push_back(schema().arguments()[i + 1].default_value().value_or(torch::jit::IValue()));
       } else if (argument.is_dictionary()) {
-        c10::Dict<std::string, at::Tensor> entries;
+        const c10::Dict<std::string, at::Tensor> entries;
         for (const std::string& key : argument.keys) entries.insert(key, observation[part++]);
         given.emplace_back(entries);
       } else {
@@ -418,6 +421,7 @@ class FunctionalForm {
                                                                 const std::vector<at::Tensor>& results) {
     std::vector<std::vector<std::size_t>> ways;
     std::vector<std::size_t> chosen;
+    // NOLINTNEXTLINE(misc-no-recursion): as deep as there are slots
     const auto choose = [&](auto&& self, std::size_t from) -> void {
       if (chosen.size() == state.size()) {
         if (chosen.size() < results.size()) ways.push_back(chosen);
@@ -460,7 +464,7 @@ class FunctionalForm {
       const std::size_t count = std::max<std::size_t>(argument.elements, 1);
       for (std::size_t i = 0; i < argument.elements; ++i) {
         const Leaf& leaf = leaves_[way[at + i]];
-        if (leaf.outer != leaves_[way[at]].outer || leaf.inner != static_cast<int>(i)) return false;
+        if (leaf.outer != leaves_[way[at]].outer || std::cmp_not_equal(leaf.inner, i)) return false;
         if (std::cmp_not_equal(leaf.siblings, argument.elements)) return false;
       }
       at += count;
@@ -718,8 +722,9 @@ class FunctionalForm {
                          after + "  return " + result_text(chosen_.action) + "\n");
     for (const char* name : {"reset", "reset_memory"}) {
       if (!takes_nothing(original_, name)) continue;
-      const std::string method(name);
-      result.module.define("def " + method + "(self) -> None:\n  self.policy." + method + "()\n" + reset);
+      std::string method = "def ";
+      for (const char* text : {name, "(self) -> None:\n  self.policy.", name, "()\n"}) method += text;
+      result.module.define(method + reset);
     }
     result.module.eval();
     for (std::size_t i = 0; i < parts_.size(); ++i) result.inputs.emplace_back(input_name(i), chosen_.sizes[i]);

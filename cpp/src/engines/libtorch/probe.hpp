@@ -277,7 +277,7 @@ class TorchScriptProbe {
     });
   }
 
-  void call_reset(torch::jit::Module& module, const char* name) const {
+  static void call_reset(torch::jit::Module& module, const char* name) {
     of_the_file(std::string(name) + "()", [&] { module.run_method(name); });
   }
 

@@ -47,6 +47,7 @@ auto guarded(Failure& failure, const Function& function) noexcept -> decltype(fu
 
 /// How often this process has forked since the library was opened. A child has none of the threads that ONNX Runtime
 /// started, so a session of its parent can neither run there nor be released: that would wait for them.
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables): the handler of a fork is given nothing
 std::atomic<unsigned> forks{0};
 static_assert(std::atomic<unsigned>::is_always_lock_free);
 
@@ -55,6 +56,7 @@ template <typename T>
 class Release {
  public:
   Release() = default;
+  // NOLINTNEXTLINE(*-explicit-constructor): a Handle is made of an object and what releases it
   Release(void (*release)(T*)) : release_(release) {}
   void operator()(T* object) const {
     if (born_ == forks.load(std::memory_order_relaxed)) release_(object);
