@@ -314,6 +314,7 @@ Json parse_json(std::string_view text, const char* what) {
   JsonBuilder builder(what);
   // Not nlohmann::json::sax_parse, which brings the readers of five binary formats with it: 40 KB.
   auto input = nlohmann::detail::input_adapter(text.begin(), text.end());
+  // NOLINTNEXTLINE(performance-move-const-arg): it takes nothing but an rvalue
   nlohmann::detail::parser<nlohmann::json, decltype(input)> parser(std::move(input));
   static_cast<void>(parser.sax_parse(&builder));
   return builder.take();

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ganglion.compiler.program import Program
 
 _ROWS = 3
+_MOST_NUMBERS = 1 << 20
+"""Observation elements that are recorded: as text in the file they take 20 MB. Images have fewer steps, and one row."""
+
+_FEWEST_STEPS = 8
 _INVALID = ("InvalidGraph", "InvalidArgument", "InvalidProtobuf")
 """Exceptions of onnxruntime about graphs that are wrong, not only unknown to it."""
 
@@ -71,8 +75,10 @@ def prove(program: Program, model: OnnxModel) -> Contract:
 
 def _record(model: OnnxModel) -> Golden:
     """Records the graph; where it gives numbers that are not finite, as a logarithm does, over other observations."""
-    rows = model.batch or _ROWS
-    drawn = draw_observations(model.contract, GOLDEN_STEPS, rows, seed=0)
+    size = model.contract.observation_size
+    rows = model.batch or (_ROWS if _ROWS * GOLDEN_STEPS * size <= _MOST_NUMBERS else 1)
+    steps = min(GOLDEN_STEPS, max(_FEWEST_STEPS, _MOST_NUMBERS // (min(rows, _ROWS) * size)))
+    drawn = draw_observations(model.contract, steps, rows, seed=0)
     low, high = believed_bounds(model.contract)
     bounded = np.isfinite(low) | np.isfinite(high)
     between_0_and_1, above_1 = 0.5 + 0.45 * np.tanh(drawn), 1.0 + np.abs(drawn)
@@ -88,9 +94,9 @@ def _record(model: OnnxModel) -> Golden:
 
 
 def _recorded(model: OnnxModel, session: Any, drawn: NDArray[np.float32]) -> Golden:
-    contract, rows = model.contract, drawn.shape[1]
-    reset = np.zeros((GOLDEN_STEPS, rows), np.bool_)
-    reset[GOLDEN_STEPS // 2 + np.arange(rows) % (GOLDEN_STEPS // 2), np.arange(rows)] = True
+    contract, (steps, rows) = model.contract, drawn.shape[:2]
+    reset = np.zeros((steps, rows), np.bool_)
+    reset[steps // 2 + np.arange(rows) % (steps // 2), np.arange(rows)] = True
     initial = np.asarray(contract.initial_state, np.float32)
     state, outputs = np.tile(initial, (rows, 1)), []
     for observed, flags in zip(drawn, reset, strict=True):

@@ -219,3 +219,14 @@ def test_a_float16_input_is_refused_by_name(tmp_path):
     assert onnx.load(path).graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT16
     with pytest.raises(ganglion.GanglionError, match="camera"):
         ganglion.load(path)
+
+
+def test_large_images_compile(tmp_path):
+    # The golden trajectory is text in the file, which has a limit: fewer steps of them are recorded.
+    path = convolution(tmp_path / "camera.onnx", image=(12, 84, 84))
+    ganglion.compile(path, tmp_path / "camera.ganglion")
+    golden = ganglion.inspect(tmp_path / "camera.ganglion").golden
+    assert golden.rows == 1
+    assert 8 <= golden.steps < 64
+    assert golden.reset[golden.steps // 2 :].any()
+    assert (tmp_path / "camera.ganglion").stat().st_size < 50e6
