@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import warnings
 from pathlib import Path
@@ -17,6 +16,7 @@ from ganglion.training._plain import from_plain, to_plain
 from ganglion.training.errors import SnapshotNotFoundError, TrainingError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
 SNAPSHOT_MODES = ("all", "last", "gap", "gap_and_last", "gap_overwrite", "none")
@@ -198,11 +198,8 @@ def load_snapshot(load_dir: str | os.PathLike[str], itr: int | str = "last") -> 
 
 def _write(path: Path, data: memoryview) -> None:
     try:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            # The move may reach the disk before the data do; after a power cut that would be an empty file.
-            os.fsync(file.fileno())
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
         kept = "the older one is as it was" if path.exists() else "nothing was left behind"
         raise TrainingError(

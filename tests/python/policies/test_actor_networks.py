@@ -101,7 +101,7 @@ def test_outputs_of_nests() -> None:
     nests = {
         ("mean", "log_std"): {"b": ACTION, "a": ACTION},
         ("actions", "logits_0", "logits_1", "logits_2"): (several, DISCRETE),
-        ("actions",): [DISCRETE, ACTION],
+        ("actions", "log_std", "logits_0"): [DISCRETE, ACTION],
     }
     for names, spec in nests.items():
         policy = policy_of(rnn_network(spec))

@@ -131,7 +131,7 @@ def test_a_damaged_recording_is_refused(tmp_path):
             load_recording(damaged, observation_size=3, batch=2)
     with zipfile.ZipFile(damaged, "w") as archive:
         archive.writestr("observation.npy", b"no array")
-    with pytest.raises(ArtifactError, match="a member is no array"):
+    with pytest.raises(ArtifactError, match="'observation' is no array"):
         load_recording(damaged, observation_size=3, batch=2)
 
 
