@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -287,13 +288,12 @@ def test_nan_rewards_leave_the_last_snapshot(tmp_path) -> None:
 
 def test_full_disk_while_training(tmp_path, monkeypatch) -> None:
     import os
-    import stat
 
     files = []
 
     def sync(number):
-        if stat.S_ISREG(os.fstat(number).st_mode):  # not the folder, which is synchronised, too
-            files.append(number)
+        file = Path(f"/proc/self/fd/{number}").resolve()
+        files.extend([file] * file.name.startswith(".params"))  # folders and other files are synchronised, too
         if len(files) == 3:
             raise OSError(28, "No space left on device")
 
