@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import errno
+import os
 import pickle
 import signal
 import subprocess
@@ -138,7 +139,7 @@ def test_full_disk(tmp_path, monkeypatch) -> None:
     def full(_number):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ganglion.training.snapshotter.os.fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TrainingError, match=r"params.pt': No space left on device; the older one is as it was"):
         snapshotter.save_itr_params(1, {"itr": 1})
     assert load_snapshot(tmp_path) == {"itr": 0}
