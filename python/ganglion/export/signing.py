@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganglion._foundation.boundary import bounded
-from ganglion._foundation.files import ReadFile, read_file
+from ganglion._foundation.files import ReadFile, read_file, suffix_of
 from ganglion._foundation.sentences import first_line
 from ganglion._foundation.targets import check_target, replacing
 from ganglion.compiler.file import CONTRACT_KEY, join, split
@@ -72,7 +72,7 @@ def sign(
             f"'{path}' carries no contract that could be signed; write one with ganglion.export, or with ganglion "
             "compile"
         )
-    text, put = _CONTAINERS[file.path.suffix](file)
+    text, put = _CONTAINERS[suffix_of(file.path)](file)
     if _SEAL.search(text) is None:
         raise ArtifactError(f"'{path}' has a contract of format 1, under no digest; export or compile it again")
     key = _private_key(Path(private_key), passphrase)

@@ -65,6 +65,15 @@ def test_a_signed_file_does_what_it_did_and_is_known(tmp_path, name):
         np.testing.assert_array_equal(before.step(observation), after.step(observation))
 
 
+@pytest.mark.parametrize(("name", "suffix"), zip(FILES, (".bin", ".graph", ".torchscript"), strict=True))
+def test_the_bytes_say_what_a_file_under_another_suffix_is(tmp_path, name, suffix):
+    private, public = write_keys(tmp_path)
+    path = tmp_path / f"policy{suffix}"
+    shutil.copy(ARTIFACTS / name, path)
+    signer = ganglion.sign(path, private)
+    assert ganglion.load(path, public_key=public).reading.signer == signer
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_nobody_else_s_file_is_taken(tmp_path, name):
     private, _ = write_keys(tmp_path)
