@@ -22,7 +22,7 @@ class UsageError : public std::runtime_error {
 };
 
 /// What an option of a load is called on a command line: `--batch`, `--onnxruntime` for a library, `--lock-memory` or
-/// `--no-self-test` for a switch, and `--state-pair` for the hints, which `--action` completes.
+/// `--no-self-test` for a switch, and `--state-pair` for the hints, which `--action` and `--observation` complete.
 template <class Value>
 [[nodiscard]] std::string load_flag(std::string_view name, const Value& value) {
   std::string words(name);
@@ -62,6 +62,9 @@ template <class Value>
     text += usage_line(load_flag(name, value), value_word<std::decay_t<decltype(value)>>(), what);
   });
   text += "  --action OUTPUT           the output of a file without a contract that is the action\n";
+  text +=
+      "  --observation N           elements of the observation of a TorchScript file, where running it does not tell; "
+      "NAME:N of one of several\n";
   return text;
 }
 
@@ -87,6 +90,10 @@ class Arguments {
   [[nodiscard]] bool take_load_option(const std::string& option, LoadOptions& options) {
     if (option == "--action") {
       options.hints.action = value_of(option);
+      return true;
+    }
+    if (option == "--observation") {
+      take(option, options.hints.observation);
       return true;
     }
     std::string_view wanted;

@@ -84,9 +84,6 @@ inline constexpr std::array engine_table{
   OPTION(bool, trust, false, "LibTorch: run a .pt file whose program has what no policy needs; it may do all you may") \
   OPTION(ReadingHints, hints, {},                                                                                      \
          "what the names in a file without a contract do not tell; see also the YAML file beside it")                  \
-  OPTION(                                                                                                              \
-      ObservationSizes, observation, {},                                                                               \
-      "elements of the observation of a TorchScript file, where running it does not tell; NAME:N of one of several")   \
   OPTION(std::filesystem::path, onnxruntime_library, {},                                                               \
          "libonnxruntime to open; empty: the environment variable GANGLION_ONNXRUNTIME, then the loader's path")       \
   OPTION(std::filesystem::path, libtorch_library, {},                                                                  \

@@ -7,6 +7,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "ganglion/contract.hpp"
 #include "ganglion/self_test.hpp"
@@ -26,6 +27,16 @@ struct ReplayedPolicy {
 
 /// Replays the golden trajectory on `policy`, which is in its initial state.
 [[nodiscard]] SelfTest replay_golden(const ReplayedPolicy& policy);
+
+/// The same on a policy that has all verbs.
+template <class AnyPolicy>
+[[nodiscard]] SelfTest replay_golden(AnyPolicy& policy, std::function<std::string()> engine_error) {
+  return replay_golden(
+      {policy.contract(), policy.batch(),
+       [&](std::span<const float> observation, std::span<float> action) { return policy.step(observation, action); },
+       [&](std::span<const std::uint8_t> rows) { return policy.reset(rows); },
+       [&](std::size_t index) { return policy.output(index); }, std::move(engine_error)});
+}
 
 /// The rows that an artifact runs: what its contract fixes, else `wanted`, else one. Throws `Error` (bad_option).
 [[nodiscard]] std::size_t choose_batch(const std::string& name, const Contract& contract, std::size_t wanted);

@@ -145,11 +145,7 @@ SelfTest NativePolicy::self_test() const {
     NativePolicy policy(own.clone());
     policy.impl_->loop().stop_sampling();
     policy.reset();
-    return detail::replay_golden(
-        {contract(), batch(),
-         [&](std::span<const float> observation, std::span<float> action) { return policy.step(observation, action); },
-         [&](std::span<const std::uint8_t> rows) { return policy.reset(rows); },
-         [&](std::size_t index) { return policy.output(index); }, [] { return std::string(); }});
+    return detail::replay_golden(policy, [] { return std::string(); });
   });
 }
 

@@ -83,11 +83,10 @@ Reading understand(Artifact& artifact, const std::filesystem::path& path, const 
                    const OpenModel& model) {
   if (artifact.contract) {
     check_action(path, options.hints, artifact.contract->outputs[0].name);
-    check_observation(path, options.observation, *artifact.contract);
+    check_observation(path, options.hints.observation, *artifact.contract);
     return detail::reading_of(std::move(*artifact.contract), artifact.is_sealed, artifact.signer);
   }
-  ReadingHints hints = detail::hints_for(path, options.hints);
-  if (!options.observation.empty()) hints.observation = options.observation;
+  const ReadingHints hints = detail::hints_for(path, options.hints);
   const bool is_onnx = artifact.kind == ArtifactKind::onnx;
   Reading reading =
       is_onnx ? read_onnx_model(artifact.bytes, path, hints) : read_torchscript_module(path, *model(), hints);
@@ -95,8 +94,7 @@ Reading understand(Artifact& artifact, const std::filesystem::path& path, const 
   if (is_onnx) check_observation(path, hints.observation, reading.contract);
   reading.notes.emplace_back(
       "the file carries no contract, and so neither a digest nor a golden trajectory: a change of its numbers would "
-      "not be "
-      "noticed");
+      "not be noticed");
   return reading;
 }
 
@@ -265,11 +263,7 @@ SelfTest Policy::self_test() const {
     Policy policy(own.clone());
     policy.impl_->loop().stop_sampling();
     policy.reset();
-    return detail::replay_golden(
-        {contract(), batch(),
-         [&](std::span<const float> observation, std::span<float> action) { return policy.step(observation, action); },
-         [&](std::span<const std::uint8_t> rows) { return policy.reset(rows); },
-         [&](std::size_t index) { return policy.output(index); }, [&] { return policy.impl_->last_engine_error(); }});
+    return detail::replay_golden(policy, [&] { return policy.impl_->last_engine_error(); });
   });
 }
 

@@ -8,6 +8,7 @@
 #include "ganglion/error.hpp"
 #include "io/bytes.hpp"
 #include "io/checkpoint.hpp"
+#include "io/first_bytes.hpp"
 #include "io/ganglion_file.hpp"
 #include "io/stored_contract.hpp"
 #include "io/words.hpp"
@@ -16,19 +17,7 @@ namespace ganglion::detail {
 
 namespace {
 
-bool is_zip(std::span<const std::byte> bytes) {
-  constexpr std::array<std::byte, 4> magic{std::byte{'P'}, std::byte{'K'}, std::byte{3}, std::byte{4}};
-  return bytes.size() >= magic.size() && std::equal(magic.begin(), magic.end(), bytes.begin());
-}
-
 constexpr std::array kinds{ArtifactKind::ganglion, ArtifactKind::onnx, ArtifactKind::torchscript};
-
-bool is_safetensors(std::span<const std::byte> bytes) {
-  constexpr std::size_t length_bytes = 8;
-  constexpr std::uint64_t largest_header = 100'000'000;
-  if (bytes.size() <= length_bytes || bytes[length_bytes] != std::byte{'{'}) return false;
-  return ByteReader(bytes, "the file").little_endian(length_bytes) <= largest_header;
-}
 
 /// What begins with the number of an IR version, as every model does: field 1 of a message, a small number; and then
 /// another field.

@@ -2,18 +2,13 @@
 
 #include <string_view>
 
+#include "io/first_bytes.hpp"
+
 namespace ganglion::detail {
 
 namespace {
 
 using namespace std::string_view_literals;
-
-std::string_view text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};  // NOLINT(*-reinterpret-cast)
-}
-
-// The length of the header and its first brace: it may begin as a pickle does.
-bool is_safetensors(std::string_view text) { return text.size() > 8 && text[7] == '\0' && text[8] == '{'; }
 
 bool is_pickle(std::string_view text) {
   return text.size() > 2 && text[0] == '\x80' && text[1] >= '\x02' && text[1] <= '\x05';
@@ -22,10 +17,10 @@ bool is_pickle(std::string_view text) {
 }  // namespace
 
 const char* checkpoint_kind(std::span<const std::byte> bytes) {
-  const std::string_view text = text_of(bytes);
+  const std::string_view text = as_text(bytes);
   const auto names = [&](std::string_view name) { return text.find(name) != std::string_view::npos; };
-  if (is_safetensors(text)) return nullptr;
-  if (text.starts_with("PK\x03\x04"sv)) {
+  if (is_safetensors(bytes)) return nullptr;  // it may begin as a pickle does
+  if (is_zip(bytes)) {
     if (names("constants.pkl"sv)) return nullptr;  // TorchScript
     if (names("policy.pth"sv)) return "a checkpoint of Stable-Baselines3";
     if (names("data.pkl"sv)) return "a checkpoint of torch.save";

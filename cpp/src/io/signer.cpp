@@ -29,14 +29,6 @@ std::optional<Bytes> from_hex(std::string_view digits) {
   return bytes;
 }
 
-std::string to_hex(const PublicKey& key) {
-  std::string digits;
-  for (const std::uint8_t byte : key) {
-    for (const unsigned half : {byte / 16U, byte % 16U}) digits += "0123456789abcdef"[half];
-  }
-  return digits;
-}
-
 /// Base64 without anything else in it; a wrong letter ends it.
 std::vector<std::uint8_t> from_base64(std::string_view text) {
   constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -57,12 +49,12 @@ std::vector<std::uint8_t> from_base64(std::string_view text) {
 }
 
 /// The keys of a PEM file: each a SubjectPublicKeyInfo of RFC 8410, which is these bytes and the key.
-std::vector<std::string> read_public_keys(const std::filesystem::path& path) {
+std::vector<PublicKey> read_public_keys(const std::filesystem::path& path) {
   constexpr std::array<std::uint8_t, 12> prefix{0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
   constexpr std::string_view begin = "-----BEGIN PUBLIC KEY-----";
   const std::vector<std::byte> bytes = read_file(path);
   const std::string_view text = as_text(bytes);
-  std::vector<std::string> keys;
+  std::vector<PublicKey> keys;
   for (std::size_t at = text.find(begin); at != std::string_view::npos; at = text.find(begin, at + 1)) {
     const std::vector<std::uint8_t> der = from_base64(text.substr(at + begin.size()));
     PublicKey key{};
@@ -70,7 +62,7 @@ std::vector<std::string> read_public_keys(const std::filesystem::path& path) {
       throw Error(ErrorCode::bad_option, "'" + path.string() + "' has a public key that is none of Ed25519");
     }
     std::copy(der.begin() + prefix.size(), der.end(), key.begin());
-    keys.push_back(to_hex(key));
+    keys.push_back(key);
   }
   if (keys.empty()) {
     throw Error(ErrorCode::bad_option, "'" + path.string() +
@@ -96,8 +88,9 @@ void check_signature(std::string_view text, std::string_view public_key, std::st
 
 void check_signer(const std::string& signer, const std::filesystem::path& keys, const std::string& file) {
   if (keys.empty()) return;
-  const std::vector<std::string> known = read_public_keys(keys);
-  if (std::find(known.begin(), known.end(), signer) != known.end()) return;
+  const std::vector<PublicKey> known = read_public_keys(keys);
+  const auto own = from_hex<PublicKey>(signer);
+  if (own && std::find(known.begin(), known.end(), *own) != known.end()) return;
   throw Error(ErrorCode::not_signed,
               "'" + file + "' is " + (signer.empty() ? "not signed" : "signed with the key " + signer) + ", but " +
                   (known.size() == 1 ? "the key " : "one of the keys ") + "in '" + keys.string() +

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zipfile
+import zlib
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +13,22 @@ from ganglion._foundation.files import LARGEST_RECORDING, check_unpacked
 
 if TYPE_CHECKING:
     import os
-    import zipfile
+
+UNREADABLE = (
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy, zipfile and our own checks raise on a damaged file, beside OSError."""
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
-from ganglion._foundation.arrays import check_archive
+from ganglion._foundation.arrays import UNREADABLE, check_archive
 from ganglion._foundation.files import LARGEST_RECORDING, opened
 from ganglion.errors import ArtifactError, EngineUnavailableError
 
@@ -22,12 +20,6 @@ if TYPE_CHECKING:
 
     RecordingSource: TypeAlias = str | os.PathLike[str] | EpisodeBatch
     """An `EpisodeBatch`, the file that its `save` wrote, or a `.npz` file with `observation` and maybe `reset`."""
-
-_UNREADABLE = (
-    *(ValueError, OSError, EOFError, MemoryError, NotImplementedError, RuntimeError, KeyError, TypeError, SyntaxError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-"""What NumPy and zipfile raise on a damaged file."""
 
 _META = "meta"
 """The member that only files of `EpisodeBatch.save` (and its kin) have."""
@@ -162,7 +154,7 @@ def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
             check_archive(path, archive.zip)
             names = archive.files
             fields = {name: archive[name] for name in names if name in ("observation", "reset", "action")}
-    except _UNREADABLE as error:
+    except (OSError, *UNREADABLE) as error:
         raise ArtifactError(f"{path}: not a readable .npz recording: {error}") from error
     if "observation" not in names and _META not in names:
         found = ", ".join(sorted(names)) or "nothing"

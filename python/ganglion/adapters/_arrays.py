@@ -5,28 +5,17 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion._foundation.arrays import check_archive, check_array
+from ganglion._foundation.arrays import UNREADABLE, check_archive, check_array
 from ganglion.adapters._files import LARGEST_BYTES, read_bytes, read_pickle
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
     import os
 
-_DAMAGE = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 _ARCHIVE, _ARRAY = (b"PK\x03\x04", b"PK\x05\x06"), b"\x93NUMPY"
 
 
@@ -56,7 +45,7 @@ def read_arrays(path: str | os.PathLike[str], *, allow_pickle: bool) -> Any:
             check_archive(path, archive, limit=LARGEST_BYTES)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except _DAMAGE as error:
+    except (OSError, *UNREADABLE) as error:
         raise ArtifactError(
             f"'{path}' is no readable file of numpy.savez or numpy.save with arrays of numbers: {error}"
         ) from error

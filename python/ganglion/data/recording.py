@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote
 
 import numpy as np
 
-from ganglion._foundation.arrays import check_archive
+from ganglion._foundation.arrays import UNREADABLE, check_archive
 from ganglion._foundation.files import LARGEST_RECORDING, opened, replacing
 from ganglion.data.spaces_json import env_spec_from_json, env_spec_to_json
 from ganglion.errors import ArtifactError
@@ -27,22 +25,6 @@ FORMAT = 1
 """The newest format that this version reads and the one that it writes."""
 
 Batch = TypeVar("Batch")
-
-_DAMAGE = (
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What NumPy, zipfile and our own checks raise on a damaged file."""
 
 
 def write(path: str | os.PathLike[str], kind: str, env_spec: EnvSpec | None, fields: Mapping[str, Any]) -> None:
@@ -82,7 +64,7 @@ def read(path: str | os.PathLike[str], kind: str, construct: Callable[..., Batch
             return construct(env_spec=env_spec, **fields)
     except OSError as error:
         raise ArtifactError(f"cannot read '{path}': {error.strerror or error}") from error
-    except _DAMAGE as error:
+    except UNREADABLE as error:
         raise ArtifactError(f"'{path}' is damaged or no recording of ganglion: {error}") from error
 
 

@@ -16,7 +16,7 @@ from ganglion._foundation.checkpoints import naming_checkpoints
 from ganglion._foundation.core_errors import core_errors
 from ganglion._foundation.files import read_file, suffix_of
 from ganglion.errors import GanglionError, ParityError, StepError
-from ganglion.reading import Reading, hints, observation_sizes
+from ganglion.reading import Reading, hints
 from ganglion.runtime.engines import engine_names, libtorch_library_for, onnxruntime_library
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def _options(
         raise ValueError(f"batch must be at least 1, not {batch}")
     if seed is not None and not 0 <= seed < 2**64:
         raise ValueError(f"sample_seed must be a whole number of 64 bits, not {seed}")
-    given["hints"] = hints(state, action)
-    given["observation"] = observation_sizes(observation)
+    given["hints"] = hints(state, action, observation)
     given["onnxruntime_library"] = given.get("onnxruntime_library") or onnxruntime_library()
     given["libtorch_library"] = given.get("libtorch_library") or libtorch_library_for(path)
     return _core.LoadOptions(given)

@@ -180,9 +180,8 @@ class Reference:
 
 def is_policy_file(path: str | os.PathLike[str]) -> bool:
     """Whether a path names something to run, an `.onnx`, `.ganglion` or TorchScript file, and not a checkpoint."""
-    suffix = Path(path).suffix
-    known = bool(runtime.engines_for(path))
-    return known and ("libtorch" not in runtime.engines_for(path) or is_torchscript(path)) and suffix != ""
+    able = runtime.engines_for(path)
+    return bool(able and Path(path).suffix) and ("libtorch" not in able or is_torchscript(path))
 
 
 def reference_of(given: Any, name: str, path: Path, contract: Contract, *, trust: bool) -> Reference:

@@ -48,12 +48,13 @@ def test_load_takes_every_option_and_documents_it() -> None:
         for name, parameter in inspect.signature(ganglion.load).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    # What a file without a contract does not tell of itself are its state and its action, to Python.
+    # What a file without a contract does not tell of itself are its state, its action and its observation, to Python.
     signature["hints"] = signature.pop("state")
     assert signature.pop("action") is None
+    assert signature.pop("observation") is None
     assert signature == {name: default for name, (default, _) in options.items()}
     text = inspect.getdoc(ganglion.load) or ""
-    for name in signature:
+    for name in (*signature, "action", "observation"):
         assert f"\n    {'state' if name == 'hints' else name}: " in text, f"load says nothing of {name}"
 
 
