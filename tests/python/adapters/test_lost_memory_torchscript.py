@@ -18,20 +18,23 @@ from ganglion.reading.torchscript import read
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 
 
-def saved(folder, module, how="script"):
+def saved(folder, module, how="script", example=STEP):
     path = folder / "policy.pt"
     module = module.eval()
-    made = torch.jit.script(module) if how != "trace" else torch.jit.trace(module, STEP)
-    torch.jit.save(torch.jit.freeze(made) if how == "freeze" else made, str(path))
+    made = torch.jit.script(module) if how != "trace" else torch.jit.trace(module, example)
+    resets = ["reset"] if how == "freeze" and hasattr(module, "reset") else []
+    torch.jit.save(torch.jit.freeze(made, resets) if how == "freeze" else made, str(path))
     return path
 
 
-def found(path):
-    """What both readers find."""
-    in_cpp = ganglion.explain(path).findings
+def found(path, **told):
+    """What both readers find, and how many elements the state has for both."""
+    in_cpp = ganglion.explain(path, **told)
     with torch.no_grad():
-        assert read(torch.jit.load(str(path)).eval()).findings == in_cpp
-    return in_cpp
+        here = read(torch.jit.load(str(path)).eval(), observation={"": size for size in told.values()})
+    assert here.findings == in_cpp.findings
+    assert [slot.path for slot in here.state] == [slot.name for slot in in_cpp.contract.state]
+    return in_cpp.findings
 
 
 @pytest.mark.parametrize("name", FORGETS)
@@ -55,6 +58,28 @@ def test_what_remembers_is_no_finding(tmp_path, name):
 def test_a_frozen_program_forgets_too(tmp_path, name):
     (finding,) = found(saved(tmp_path, FORGETS[name][0](), "freeze"))
     assert finding.code == "state-forgotten"
+
+
+@pytest.mark.parametrize("how", ["script", "freeze", "trace"])
+@pytest.mark.parametrize("name", files.WINDOWS)
+def test_a_window_with_its_state_fed_back_is_found(tmp_path, name, how):
+    make, says = files.WINDOWS[name]
+    if name.startswith("cells") and how == "trace":
+        pytest.skip("a trace takes cells apart")
+    example = (torch.zeros(1, 60), *[torch.zeros(1, 1, 16)] * (name == "argument"))
+    path = saved(tmp_path, make(), how, example)
+    (finding,) = found(path, observation=60)
+    assert finding.code == "window-with-state"
+    assert "runs over a sequence of length 10" in finding.sentence
+    assert finding.sentence.startswith(says if how != "freeze" else says.partition(" '")[0])
+    with pytest.warns(UserWarning, match="window-with-state"):
+        ganglion.load(path, observation=60)
+
+
+def test_a_cell_that_a_trace_has_taken_apart_forgets_too(tmp_path):
+    (finding,) = found(saved(tmp_path, files.KeepsGruCell(), "trace"))
+    assert finding.code == "state-forgotten"
+    assert "'cell.weight_ih'" in finding.sentence
 
 
 def test_every_command_says_so_and_so_does_what_was_made_of_the_file(tmp_path, capsys):

@@ -146,6 +146,93 @@ class Constant(nn.Module):
         return torch.sign(self.net(x)) if self.clipped else self.net(x) * 0.0 + 2.0
 
 
+class SharedZeros(Buffers):
+    """torch's compiler makes the two zeros one tensor."""
+
+    @torch.jit.export
+    def reset(self):
+        self.h = torch.zeros(1, 1, 16)
+        self.c = torch.zeros(1, 1, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, (h, c) = self.rnn(x.unsqueeze(0), (self.h, self.c))
+        self.h = h
+        self.c = c
+        return self.head(y.squeeze(0))
+
+
+class WindowInBuffers(Buffers):
+    """Ten observations in one, one after the other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, (h, c) = self.rnn(x.view(10, 1, 6), (self.h, self.c))
+        self.h[:] = h
+        self.c[:] = c
+        return self.head(y[-1])
+
+
+class WindowArgument(Net):
+    """The same with the state as an argument."""
+
+    def __init__(self):
+        super().__init__(nn.GRU, batch_first=True)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tuple[Tensor, Tensor]:  # noqa: UP006
+        y, after = self.rnn(x.view(1, 10, 6), h)
+        return self.head(y[:, -1]), after
+
+
+class OwnMemory(Cells):
+    """`steps` runs of a cell in every step, each of another part of the observation, or of all of it."""
+
+    def __init__(self):
+        super().__init__(nn.GRUCell)
+        self.register_buffer("memory", torch.zeros(1, UNITS))
+        self.register_buffer("other", torch.zeros(1, UNITS))
+
+    @torch.jit.export
+    def reset(self):
+        self.memory.zero_()
+        self.other.zero_()
+
+
+class WindowOfCells(OwnMemory):
+    def forward(self, x: Tensor) -> Tensor:
+        window, after = x.view(10, 1, 6), self.memory
+        for t in range(10):
+            after = self.cell(window[t], after)
+        self.memory = after
+        return self.head(after)
+
+
+class WindowInPlace(OwnMemory):
+    def forward(self, x: Tensor) -> Tensor:
+        window = x.view(10, 1, 6)
+        for t in range(10):
+            self.memory[:] = self.cell(window[t], self.memory)
+        return self.head(self.memory)
+
+
+class Thinks(OwnMemory):
+    """One observation, thought over ten times: no window."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        after = self.memory
+        for _ in range(10):
+            after = self.cell(x, after)
+        self.memory = after
+        return self.head(after)
+
+
+class TwoLegs(OwnMemory):
+    """One cell for two legs, each with a memory of its own: no window."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.memory = self.cell(x.view(2, 1, 6)[0], self.memory)
+        self.other = self.cell(x.view(2, 1, 6)[1], self.other)
+        return self.head(self.memory + self.other)
+
+
 STARTS = "starts from a constant in every step"
 FORGETS = {
     "lstm": (lambda: NoState(), f"the LSTM layer 'rnn' {STARTS}"),
@@ -167,4 +254,13 @@ REMEMBERS = {
     "copies": lambda: Copies(),
     "flat": lambda: Flat(),
     "gru cell": lambda: KeepsGruCell(),
+    "zeros that are one tensor": lambda: SharedZeros(),
+    "thinks": lambda: Thinks(),
+    "two legs": lambda: TwoLegs(),
+}
+WINDOWS = {
+    "buffers": (lambda: WindowInBuffers(), "the LSTM layer 'rnn'"),
+    "argument": (lambda: WindowArgument(), "the GRU layer 'policy.rnn'"),
+    "cells": (lambda: WindowOfCells(), "the GRU layer 'cell'"),
+    "cells in place": (lambda: WindowInPlace(), "the GRU layer 'cell'"),
 }

@@ -17,6 +17,7 @@
 #include "engines/libtorch/memory.hpp"
 #include "engines/libtorch/module.hpp"
 #include "engines/libtorch/told.hpp"
+#include "engines/libtorch/windows.hpp"
 
 namespace ganglion::detail {
 
@@ -457,8 +458,14 @@ class TorchScriptProbe {
   void find_lost_memory() {
     std::set<std::string> kept;
     for (const ModuleLayout::Slot& slot : result_.layout.state) kept.insert(slot.path);
-    for (std::string& sentence : MemoryTrace(original_, std::move(kept)).forgotten()) {
+    for (std::string& sentence : MemoryTrace(original_, kept).forgotten()) {
       result_.findings.push_back({"state-forgotten", std::move(sentence)});
+    }
+    torch::jit::Module alone = original_.deepcopy();
+    if (reset_ != nullptr) call_reset(alone, reset_);
+    const at::Tensor given = observation(0).view(result_.layout.observation_shape).to(result_.layout.dtype);
+    for (std::string& sentence : WindowTrace(alone, std::move(kept)).windows(given)) {
+      result_.findings.push_back({"window-with-state", std::move(sentence)});
     }
   }
 

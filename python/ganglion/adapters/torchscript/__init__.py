@@ -33,7 +33,7 @@ from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies import RecurrentPolicy
 from ganglion.reading import hints, hints_beside, judge, kept_findings
 from ganglion.reading.torchscript import ModuleReading, printing, read
-from ganglion.reading.torchscript_parts import get_buffer, put_back, refusal, set_buffer, take_out_prints
+from ganglion.reading.torchscript.parts import get_buffer, put_back, refusal, set_buffer, take_out_prints
 
 if TYPE_CHECKING:
     import os

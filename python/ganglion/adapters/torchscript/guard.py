@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ganglion.reading.torchscript_parts import refusal
+from ganglion.reading.torchscript.parts import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

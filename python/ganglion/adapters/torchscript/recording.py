@@ -18,7 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ganglion._foundation.sentences import last_line
 from ganglion.adapters.torchscript.guard import survive
-from ganglion.reading.torchscript_parts import refusal
+from ganglion.reading.torchscript.parts import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -49,7 +49,7 @@ def steppers(path: Path, contract: Contract, batch: int, *, trust: bool = False)
     except (RuntimeError, ValueError, OSError) as error:
         raise ArtifactError(f"{path}: torch.jit refuses the file: {first_line(error)}") from error
     if contract.sha256 is None:
-        from ganglion.reading.torchscript_parts import take_out_prints
+        from ganglion.reading.torchscript.parts import take_out_prints
 
         take_out_prints(module)
         return [_ModuleStepper(path, module, contract, batch)]
@@ -112,7 +112,7 @@ class _ModuleStepper:
         import torch
 
         from ganglion.reading import torchscript as reading
-        from ganglion.reading import torchscript_parts as parts
+        from ganglion.reading.torchscript import parts
 
         self._torch = torch
         self._buffers = parts

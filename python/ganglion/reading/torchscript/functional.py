@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ganglion._foundation.sentences import last_line
-from ganglion.reading.torchscript_parts import (
+from ganglion.reading.torchscript.parts import (
+    buffers_of,
     matrices_of,
     put_back,
     refusal,
@@ -142,7 +143,7 @@ class _Form:
         self._module = module
         self._told = state_names
         self._sizes = observation
-        self._at_load = {path: value.clone() for path, value in module.named_buffers()}
+        self._at_load = {path: value.clone() for path, value in buffers_of(module).items()}
         schema = module._c._get_method("forward").schema
         self._arguments = [_argument(given) for given in schema.arguments[1:]]
         self._returns = schema.returns[0].type

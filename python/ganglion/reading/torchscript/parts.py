@@ -21,6 +21,11 @@ def refusal(code: str, sentence: str) -> ExportError:
     return ExportError(f"{sentence} [{code}]")
 
 
+def buffers_of(module: torch.jit.ScriptModule) -> dict[str, Tensor]:
+    """Every buffer by its path, also where two are one tensor, as after a reset that torch has made shorter."""
+    return dict(module.named_buffers(remove_duplicate=False))
+
+
 def get_buffer(module: torch.jit.ScriptModule, path: str) -> Tensor:
     """The tensor that is there now: a step may have put a new one."""
     owner, name = _owner(module, path)

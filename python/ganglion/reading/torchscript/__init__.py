@@ -19,14 +19,23 @@ from torch import Tensor
 
 from ganglion._foundation.sentences import last_line
 from ganglion.reading import Finding
-from ganglion.reading.torchscript_functional import check_parts, rewrite
-from ganglion.reading.torchscript_memory import forgotten
-from ganglion.reading.torchscript_parts import get_buffer, matrices_of, put_back, refusal, size_of, takes_nothing
+from ganglion.reading.torchscript.functional import check_parts, rewrite
+from ganglion.reading.torchscript.memory import forgotten
+from ganglion.reading.torchscript.parts import (
+    buffers_of,
+    get_buffer,
+    matrices_of,
+    put_back,
+    refusal,
+    size_of,
+    takes_nothing,
+)
+from ganglion.reading.torchscript.windows import windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ganglion.reading.torchscript_functional import Rewritten
+    from ganglion.reading.torchscript.functional import Rewritten
 
 _RESETS = ("reset", "reset_memory")
 _STEPS = 3
@@ -146,7 +155,7 @@ def _read(
     told: Mapping[str, int],
     rewritten: Rewritten | None,
 ) -> ModuleReading:
-    buffers = dict(module.named_buffers())
+    buffers = buffers_of(module)
     if unknown := [name for name in state_names or () if name not in buffers]:
         raise refusal(
             "state-buffer-unknown",
@@ -174,6 +183,11 @@ def _read(
     result = _of_the_file("forward(obs)", lambda: module(torch.zeros(shape, dtype=dtype)))
     put_back(module, initial.items())
     findings += tuple(Finding("state-forgotten", sentence) for sentence in forgotten(module, chosen))
+    findings += tuple(
+        Finding("window-with-state", sentence)
+        for sentence in windows(module, chosen, _observation(shape, dtype, step=0))
+    )
+    put_back(module, initial.items())
     findings += _check_action(module, shape, dtype)
     put_back(module, initial.items())
     return ModuleReading(
@@ -382,7 +396,7 @@ def _initial_state(
             continue
         put_back(module, at_load.items())
         _of_the_file(f"{name}()", getattr(module, name))
-        initial = {path: value.clone() for path, value in module.named_buffers()}
+        initial = {path: value.clone() for path, value in buffers_of(module).items()}
         changed = _changed(module, shape, dtype, initial)
         _of_the_file(f"{name}()", getattr(module, name))
         wanted = [path for path in changed if state_names is None or path in state_names]
