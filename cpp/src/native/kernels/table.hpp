@@ -85,7 +85,7 @@ struct DotKernels {
   Kernel gru;
 };
 
-// Functions that come from the C library (scalar.cpp), one number at a time; the same for every instruction set.
+// Functions of one number at a time (scalar.cpp); the same for every instruction set.
 float sin_of(float x) noexcept GANGLION_NONBLOCKING;
 float cos_of(float x) noexcept GANGLION_NONBLOCKING;
 float atan_of(float x) noexcept GANGLION_NONBLOCKING;
