@@ -27,11 +27,11 @@ def saved(folder, module, how="script", example=STEP):
     return path
 
 
-def found(path, **told):
+def found(path, observation=None):
     """What both readers find, and how many elements the state has for both."""
-    in_cpp = ganglion.explain(path, **told)
+    in_cpp = ganglion.explain(path, observation=observation)
     with torch.no_grad():
-        here = read(torch.jit.load(str(path)).eval(), observation={"": size for size in told.values()})
+        here = read(torch.jit.load(str(path)).eval(), observation=observation and {"": observation})
     assert here.findings == in_cpp.findings
     assert [slot.path for slot in here.state] == [slot.name for slot in in_cpp.contract.state]
     return in_cpp.findings

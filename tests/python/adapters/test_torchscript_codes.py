@@ -37,7 +37,7 @@ def cpp_sources(*rooms: str) -> list[Path]:
 
 
 def python_codes() -> set[str]:
-    sources = [*(PYTHON / "reading").glob("torchscript*.py"), *(PYTHON / "adapters" / "torchscript").glob("*.py")]
+    sources = [*(PYTHON / "reading" / "torchscript").glob("*.py"), *(PYTHON / "adapters" / "torchscript").glob("*.py")]
     return codes(sources, rf"(?:refusal|Finding)\(\s*{CODE}")
 
 

@@ -65,9 +65,9 @@ def _unfed(optional: Sequence[str]) -> Iterator[str]:
 def _named(parameters: Iterable[str]) -> list[str]:
     """A cell that a trace has taken apart: only the names of its weights tell."""
     return [
-        f"the weight '{name}' is that of a recurrent layer, but the file has no state: the net remembers nothing between "
-        "steps; keep its state in buffers that forward(obs) writes and reset() restores (torch.jit.trace leaves out "
-        "what is assigned to self), or write the policy with ganglion.export"
+        f"the weight '{name}' is that of a recurrent layer, but the file has no state: the net remembers nothing "
+        "between steps; keep its state in buffers that forward(obs) writes and reset() restores (torch.jit.trace "
+        "leaves out what is assigned to self), or write the policy with ganglion.export"
         for name in parameters
         if any(part in name for part in _WEIGHTS)
     ][:1]
