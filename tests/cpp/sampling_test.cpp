@@ -32,7 +32,10 @@ std::vector<std::uint32_t> stream(std::size_t count) {
 class Rig {
  public:
   explicit Rig(std::size_t batch, std::optional<std::uint64_t> seed, ActionMap map = {})
-      : loop_(shape(batch, seed, std::move(map)), ganglion::native::kernels_for(Isa::automatic)->all_finite, false),
+      : loop_(shape(batch, seed, std::move(map)),
+              {ganglion::native::kernels_for(Isa::automatic)->all_finite,
+               ganglion::native::kernels_for(Isa::automatic)->take_as_it_is},
+              false),
         batch_(batch) {}
 
   std::vector<float> step() {

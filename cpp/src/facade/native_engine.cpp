@@ -167,8 +167,8 @@ EngineModel* open_native(const OpenRequest& request, Failure& failure) noexcept 
   }
 }
 
-realtime::Loop make_loop(const std::string& name, const Contract& contract, std::size_t batch, bool lock_memory,
-                         std::optional<std::uint64_t> sample_seed) {
+realtime::Loop make_loop(const std::string& name, const Contract& contract, bool is_native, std::size_t batch,
+                         bool lock_memory, std::optional<std::uint64_t> sample_seed) {
   realtime::LoopShape shape;
   shape.batch = batch;
   shape.observation = contract.observation_size();
@@ -180,7 +180,9 @@ realtime::Loop make_loop(const std::string& name, const Contract& contract, std:
     shape.action_map = realtime::ActionMap(*contract.action_map, contract.action_size());
   }
   if (sample_seed) shape.sampling = sampling_of(name, contract, *sample_seed);
-  realtime::Loop loop(std::move(shape), native::kernels_for(realtime::Isa::automatic)->all_finite, lock_memory);
+  const native::KernelTable& kernels = *native::kernels_for(realtime::Isa::automatic);
+  realtime::Loop loop(std::move(shape), {kernels.all_finite, is_native ? kernels.take : kernels.take_as_it_is},
+                      lock_memory);
   if (!loop.valid()) throw Error(ErrorCode::engine_failure, "'" + name + "': " + too_little_memory(lock_memory));
   return loop;
 }

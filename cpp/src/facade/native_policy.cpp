@@ -26,7 +26,7 @@ class NativePolicy::Impl {
         reading_(std::move(reading)),
         model_(std::move(model)),
         lock_memory_(lock_memory),
-        loop_(detail::make_loop(name_, reading_->contract, batch, lock_memory, sample_seed)),
+        loop_(detail::make_loop(name_, reading_->contract, true, batch, lock_memory, sample_seed)),
         session_(native::Session::make(model_, {loop_.observation(), loop_.states(), loop_.outputs()})) {
     if (session_ == nullptr) {
       throw Error(ErrorCode::engine_failure, "'" + name_ + "': " + detail::too_little_memory(lock_memory));

@@ -125,7 +125,8 @@ class Policy::Impl {
         model_(std::move(model)),
         engine_(engine),
         lock_memory_(lock_memory),
-        loop_(detail::make_loop(path_.string(), reading_->contract, batch, lock_memory, sample_seed)) {
+        loop_(detail::make_loop(path_.string(), reading_->contract, engine == Engine::native, batch, lock_memory,
+                                sample_seed)) {
     Failure failure;
     const detail::ReadingSignature signature(*reading_, batch);
     session_.reset(model_->bind(signature.get(), {loop_.observation(), loop_.states(), loop_.outputs()}, failure));

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "native/pack.hpp"
-#include "realtime/denormals.hpp"
 #include "realtime/guards.hpp"
 
 namespace ganglion::native {
@@ -89,10 +88,12 @@ class Builder {
   // ---- pieces ----
 
   std::size_t add_floats(const Tensor& tensor) {
+    return others_.add(tensor.bytes.size(), [&tensor](std::byte* to) { copy_floats(tensor, to); });
+  }
+
+  static void copy_floats(const Tensor& tensor, std::byte* to) {
     const std::size_t count = tensor.bytes.size() / sizeof(float);
-    return others_.add(tensor.bytes.size(), [&tensor, count](std::byte* to) {
-      for (std::size_t i = 0; i < count; ++i) reinterpret_cast<float*>(to)[i] = float_at(tensor, i);
-    });
+    for (std::size_t i = 0; i < count; ++i) reinterpret_cast<float*>(to)[i] = float_at(tensor, i);
   }
 
   /// Floats in the order of the packed rows; `read(vector, row)`.
@@ -145,10 +146,11 @@ class Builder {
   /// Weight, bias, scale and correction of the newest step; answers how the weight is packed.
   Packing add_matrix(const Op& op, const RowOrder& order, std::size_t split) {
     const MatrixSource source{tensor(op.weight), tensor(op.scale)};
-    const Packing packing = packing_of(*source.weight, op.activations, kernels_);
+    const Packing packing = packing_of(*source.weight, op.activations);
+    const std::size_t group = group_of(packing, kernels_);
     StepPieces& pieces = pieces_.back();
-    pieces.weights = stream_.add(packed_size(source, order, packing, split),
-                                 [=](std::byte* to) { pack(source, order, packing, split, to); });
+    pieces.weights = stream_.add(packed_size(source, order, packing, group, split),
+                                 [=](std::byte* to) { pack(source, order, packing, group, split, to); });
     if (packing == Packing::i8 || packing == Packing::i8_dot) {
       pieces.scale = add_ordered<float>(
           order.rows, [&scale = *source.scale](std::size_t, Index row) { return float_at(scale, row); });
@@ -211,8 +213,7 @@ class Builder {
   /// A plain tensor in the stream of weights.
   std::size_t stream_offset_of(Index index) {
     const Tensor& source = program_.tensors[index];
-    return stream_.add(source.bytes.size(),
-                       [&source](std::byte* to) { std::memcpy(to, source.bytes.data(), source.bytes.size()); });
+    return stream_.add(source.bytes.size(), [&source](std::byte* to) { copy_floats(source, to); });
   }
 
   static bool is_plain(OpKind kind) {
@@ -342,16 +343,17 @@ class Builder {
     if (op.kind == OpKind::conv1d) return op.conv.in_channels * (op.conv.pad_left + op.conv.length + op.conv.pad_right);
     if (op.kind == OpKind::gru && !op.linear_before_reset) return batch_ * 4 * size_of(op.out[0]);
     if (op.weight == none || is_plain(op.kind)) return 0;
-    if (packing_of(program_.tensors[op.weight], op.activations, kernels_) != Packing::i8_dot) return 0;
+    if (packing_of(program_.tensors[op.weight], op.activations) != Packing::i8_dot) return 0;
     return batch_ * integer_input_floats(op);
   }
 
-  /// Per row of the batch: the scale of the input in a line of its own, then the low and the high bytes of its
-  /// integers, each in whole lines.
+  /// Per row of the batch: the scale of the input in a line of its own, then its integers of 16 bits, room for a whole
+  /// vector behind the last ones.
   [[nodiscard]] std::size_t integer_input_floats(const Op& op) const {
-    std::size_t slots = realtime::round_up(size_of(op.in[0]), 4);
-    if (op.kind != OpKind::affine) slots += realtime::round_up(size_of(op.in[1]), 4);
-    return (realtime::cache_line + 2 * realtime::round_up(slots, realtime::cache_line)) / sizeof(float);
+    std::size_t slots = realtime::round_up(size_of(op.in[0]), kernels_.group);
+    if (op.kind != OpKind::affine) slots += realtime::round_up(size_of(op.in[1]), kernels_.group);
+    return (realtime::cache_line + 2 * realtime::round_up(slots + kernels_.lanes, realtime::cache_line)) /
+           sizeof(float);
   }
 
   // ---- addresses ----
@@ -432,7 +434,6 @@ Session::Session(std::shared_ptr<const Model> model, realtime::Memory arena, con
 }
 
 void Session::run(std::size_t phase) noexcept GANGLION_NONBLOCKING {
-  const realtime::FlushDenormals guard;
   for (const Step& step : steps_[phase]) step.run(step);
 }
 

@@ -1,6 +1,7 @@
 #include "native/pack.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "realtime/memory.hpp"
@@ -36,35 +37,35 @@ struct PanelLayout {
   std::size_t vectors;
   std::size_t lanes;
   std::size_t split;
-  bool grouped;
+  std::size_t group;
 
   [[nodiscard]] std::size_t at(std::size_t k, std::size_t lane_of_panel) const {
-    if (!grouped) return k * vectors * lanes + lane_of_panel;
-    const std::size_t slot = k < split ? k : realtime::round_up(split, 4) + (k - split);
-    return slot / 4 * 4 * vectors * lanes + 4 * lane_of_panel + slot % 4;
+    const std::size_t slot = k < split ? k : realtime::round_up(split, group) + (k - split);
+    return slot / group * group * vectors * lanes + group * lane_of_panel + slot % group;
   }
 };
 
-std::size_t slots(std::size_t columns, std::size_t split, Packing packing) {
-  return packing == Packing::i8_dot ? realtime::round_up(split, 4) + realtime::round_up(columns - split, 4) : columns;
+std::size_t slots(std::size_t columns, std::size_t split, std::size_t group) {
+  return realtime::round_up(split, group) + realtime::round_up(columns - split, group);
 }
 
 template <class T, class Read>
-void pack_as(const MatrixSource& source, const RowOrder& order, Packing packing, std::size_t split, T* to, Read read) {
+void pack_as(const MatrixSource& source, const RowOrder& order, std::size_t group, std::size_t split, T* to,
+             Read read) {
   const std::size_t columns = source.columns();
   std::size_t vectors = 0;
   for (const std::uint8_t count : order.panels) vectors += count;
   const std::size_t lanes = vectors == 0 ? 1 : order.rows.size() / vectors;
   std::size_t first = 0;
   for (const std::uint8_t count : order.panels) {
-    const PanelLayout layout{count, lanes, split, packing == Packing::i8_dot};
+    const PanelLayout layout{count, lanes, split, group};
     for (std::size_t lane = 0; lane < count * lanes; ++lane) {
       const Index row = order.rows[first + lane];
       if (row == none) continue;
       for (std::size_t k = 0; k < columns; ++k) to[layout.at(k, lane)] = read(row, k);
     }
     first += count * lanes;
-    to += slots(columns, split, packing) * count * lanes;
+    to += slots(columns, split, group) * count * lanes;
   }
 }
 
@@ -72,8 +73,10 @@ void pack_as(const MatrixSource& source, const RowOrder& order, Packing packing,
 
 float float_at(const Tensor& tensor, std::size_t i) {
   switch (tensor.dtype) {
-    case Dtype::f32:
-      return element<float>(tensor, i);
+    case Dtype::f32: {
+      const auto value = element<float>(tensor, i);
+      return std::fabs(value) < smallest_value ? 0.0F : value;
+    }
     case Dtype::f16:
       return half_to_float(element<std::uint16_t>(tensor, i));
     case Dtype::i8:
@@ -112,41 +115,41 @@ RowOrder cell_rows(std::size_t units, std::size_t gates, const KernelTable& kern
   return order;
 }
 
-Packing packing_of(const Tensor& weight, Activations activations, const KernelTable& kernels) {
-  Packing wanted = Packing::f32;
-  if (weight.dtype == Dtype::f16) wanted = Packing::f16;
-  // So many products fit into an int32 (vector_dot_vnni.hpp).
+Packing packing_of(const Tensor& weight, Activations activations) {
+  if (weight.dtype == Dtype::f16) return Packing::f16;
+  if (weight.dtype != Dtype::i8) return Packing::f32;
+  // So many products of bytes fit into an int32 (kernels/dot_bytes.hpp).
   constexpr std::size_t longest_sum = 65536;
-  if (weight.dtype == Dtype::i8) {
-    wanted = activations == Activations::float32 || weight.shape[1] > longest_sum ? Packing::i8 : Packing::i8_dot;
-  }
-  return kernels.affine[static_cast<std::size_t>(wanted)] != nullptr ? wanted : Packing::f32;
+  return activations == Activations::float32 || weight.shape[1] > longest_sum ? Packing::i8 : Packing::i8_dot;
 }
 
-std::size_t packed_size(const MatrixSource& source, const RowOrder& order, Packing packing, std::size_t split) {
+std::size_t group_of(Packing packing, const KernelTable& kernels) {
+  return packing == Packing::i8_dot ? kernels.group : 1;
+}
+
+std::size_t packed_size(const MatrixSource& source, const RowOrder& order, Packing packing, std::size_t group,
+                        std::size_t split) {
   constexpr std::size_t width[packing_count] = {4, 2, 1, 1};
-  return order.rows.size() * slots(source.columns(), split, packing) * width[static_cast<std::size_t>(packing)];
+  return order.rows.size() * slots(source.columns(), split, group) * width[static_cast<std::size_t>(packing)];
 }
 
-void pack(const MatrixSource& source, const RowOrder& order, Packing packing, std::size_t split, std::byte* to) {
+void pack(const MatrixSource& source, const RowOrder& order, Packing packing, std::size_t group, std::size_t split,
+          std::byte* to) {
   const Tensor& weight = *source.weight;
   const std::size_t columns = source.columns();
+  const auto fill = [&]<class T>(T* elements, auto read) {
+    pack_as(source, order, group, split, elements,
+            [&](std::size_t row, std::size_t k) { return read(row * columns + k); });
+  };
   switch (packing) {
     case Packing::f32:
-      pack_as(source, order, packing, split, reinterpret_cast<float*>(to), [&](std::size_t row, std::size_t k) {
-        const float value = float_at(weight, row * columns + k);
-        return source.scale == nullptr ? value : value * float_at(*source.scale, row);
-      });
-      return;
+      return fill(reinterpret_cast<float*>(to), [&](std::size_t i) { return float_at(weight, i); });
     case Packing::f16:
-      pack_as(source, order, packing, split, reinterpret_cast<std::uint16_t*>(to),
-              [&](std::size_t row, std::size_t k) { return element<std::uint16_t>(weight, row * columns + k); });
-      return;
+      return fill(reinterpret_cast<std::uint16_t*>(to),
+                  [&](std::size_t i) { return element<std::uint16_t>(weight, i); });
     case Packing::i8:
     case Packing::i8_dot:
-      pack_as(source, order, packing, split, reinterpret_cast<std::int8_t*>(to),
-              [&](std::size_t row, std::size_t k) { return element<std::int8_t>(weight, row * columns + k); });
-      return;
+      return fill(reinterpret_cast<std::int8_t*>(to), [&](std::size_t i) { return element<std::int8_t>(weight, i); });
   }
 }
 

@@ -31,15 +31,18 @@ struct RowOrder {
 /// One panel for `lanes` units, a vector for each of their gates.
 [[nodiscard]] RowOrder cell_rows(std::size_t units, std::size_t gates, const KernelTable& kernels);
 
-/// The packing of a weight: as it is stored, or as floats where the CPU has no kernel for that.
-[[nodiscard]] Packing packing_of(const Tensor& weight, Activations activations, const KernelTable& kernels);
+/// The packing of a weight: as it is stored.
+[[nodiscard]] Packing packing_of(const Tensor& weight, Activations activations);
+/// Inputs whose weights stand together.
+[[nodiscard]] std::size_t group_of(Packing packing, const KernelTable& kernels);
 
 /// Bytes of the packed weight; `split` inputs come from the first operand, the others from the second one.
 [[nodiscard]] std::size_t packed_size(const MatrixSource& source, const RowOrder& order, Packing packing,
-                                      std::size_t split);
-void pack(const MatrixSource& source, const RowOrder& order, Packing packing, std::size_t split, std::byte* to);
+                                      std::size_t group, std::size_t split);
+void pack(const MatrixSource& source, const RowOrder& order, Packing packing, std::size_t group, std::size_t split,
+          std::byte* to);
 
-/// Element i of a float tensor.
+/// Element i of a tensor; what is smaller than `smallest_value` is 0.
 [[nodiscard]] float float_at(const Tensor& tensor, std::size_t i);
 
 }  // namespace ganglion::native

@@ -12,13 +12,13 @@ std::size_t line_floats(std::size_t floats) { return round_up(floats, cache_line
 
 }  // namespace
 
-Loop::Loop(LoopShape shape, AllFinite all_finite, bool lock_memory)
+Loop::Loop(LoopShape shape, const LoopKernels& kernels, bool lock_memory)
     : shape_(std::move(shape)),
       observation_size_(shape_.batch * shape_.observation),
       action_size_(shape_.outputs.empty() ? 0 : shape_.batch * shape_.outputs[0]),
       output_size_(shape_.batch * std::accumulate(shape_.outputs.begin(), shape_.outputs.end(), std::size_t{0})),
       state_size_(shape_.batch * shape_.hidden),
-      all_finite_(all_finite) {
+      kernels_(kernels) {
   const std::size_t all = line_floats(observation_size_) + 2 * line_floats(state_size_) +
                           2 * line_floats(output_size_) + line_floats(action_size_);
   if (all > most_floats) return;
@@ -35,6 +35,7 @@ Loop::Loop(LoopShape shape, AllFinite all_finite, bool lock_memory)
   for (float*& outputs : outputs_) outputs = take(output_size_);
   sampled_ = take(action_size_);
   if (shape_.sampling) sampler_.emplace(*shape_.sampling, shape_.batch);
+  kernels_.take(shape_.initial_state.data(), shape_.initial_state.data(), shape_.initial_state.size());
   reset();
 }
 
@@ -74,20 +75,21 @@ std::span<const float> Loop::state() const noexcept GANGLION_NONBLOCKING { retur
 
 Status Loop::set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING {
   if (state.size() != state_size_) return Status::bad_size;
-  if (!all_finite_(state.data(), state.size())) return Status::non_finite_state;
-  // The caller may hand back what state() answered.
+  if (!kernels_.all_finite(state.data(), state.size())) return Status::non_finite_state;
+  // The caller may hand back what state() answered, or a part of it.
   std::memmove(state_[phase_], state.data(), state.size_bytes());
+  kernels_.take(state_[phase_], state_[phase_], state_size_);
   return Status::ok;
 }
 
 bool Loop::only_masked(std::size_t phase) const noexcept GANGLION_NONBLOCKING {
   const float* values = outputs_[phase];
-  if (!all_finite_(values, action_size_)) return false;
+  if (!kernels_.all_finite(values, action_size_)) return false;
   for (const std::size_t size : shape_.outputs) {
     for (std::size_t row = 0; row < shape_.batch; ++row, values += size) {
       bool has_finite = false;
       for (std::size_t element = 0; element < size; ++element) {
-        const bool is_finite = all_finite_(values + element, 1);
+        const bool is_finite = kernels_.all_finite(values + element, 1);
         if (!is_finite && values[element] != -std::numeric_limits<float>::infinity()) return false;
         has_finite |= is_finite;
       }
@@ -102,32 +104,34 @@ bool Loop::sample(ActionSampler& sampler, std::size_t phase) noexcept GANGLION_N
   const std::optional<std::size_t> at = sampler.log_prob();
   float* const log_prob = at ? outputs_[phase] + shape_.batch * *at : nullptr;
   sampler.draw({mean, action_size_}, outputs_[phase] + action_size_, sampled_, log_prob);
-  if (!all_finite_(sampled_, action_size_) || (at && !all_finite_(log_prob, shape_.batch))) return false;
+  if (!kernels_.all_finite(sampled_, action_size_) || (at && !kernels_.all_finite(log_prob, shape_.batch)))
+    return false;
   const std::size_t size = action_size_ / shape_.batch;
   for (std::size_t row = 0; row < shape_.batch; ++row) {
     float* const own = sampled_ + row * size;
     if (shape_.applied_action) {
-      std::memcpy(state_[phase] + row * shape_.hidden + *shape_.applied_action, own, size * sizeof(float));
+      kernels_.take(own, state_[phase] + row * shape_.hidden + *shape_.applied_action, size);
     }
     if (!shape_.action_map.empty()) shape_.action_map.apply(own);
   }
-  if (!all_finite_(sampled_, action_size_)) return false;
+  if (!kernels_.all_finite(sampled_, action_size_)) return false;
   sampler.count_step();
   return true;
 }
 
 Status Loop::set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING {
   if (!shape_.applied_action || action.size() != action_size_) return Status::bad_size;
-  if (!all_finite_(action.data(), action.size())) return Status::non_finite_action;
+  if (!kernels_.all_finite(action.data(), action.size())) return Status::non_finite_action;
   const std::size_t size = action_size_ / shape_.batch;
   for (std::size_t row = 0; row < shape_.batch; ++row) {
     float* const own = state_[phase_] + row * shape_.hidden + *shape_.applied_action;
     const float* const told = action.data() + row * size;
     if (shape_.action_map.empty()) {
-      std::memcpy(own, told, size * sizeof(float));
+      std::memmove(own, told, size * sizeof(float));
     } else {
       shape_.action_map.undo(told, own);
     }
+    kernels_.take(own, own, size);
   }
   return Status::ok;
 }

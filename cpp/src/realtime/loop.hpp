@@ -14,6 +14,7 @@
 #include "ganglion/realtime.hpp"
 #include "ganglion/status.hpp"
 #include "realtime/action_map.hpp"
+#include "realtime/float_mode.hpp"
 #include "realtime/memory.hpp"
 #include "realtime/sampling.hpp"
 
@@ -31,14 +32,19 @@ struct LoopShape {
   std::optional<Sampling> sampling;           ///< none: the action is the first output
 };
 
-/// True where no value is NaN or infinite. The loop asks at every step, so it is given the fastest one there is.
-using AllFinite = bool (*)(const float* values, std::size_t size) noexcept GANGLION_NONBLOCKING;
+/// What the loop does to numbers at every step, so it is given the fastest there is.
+struct LoopKernels {
+  /// True where no value is NaN or infinite.
+  bool (*all_finite)(const float* values, std::size_t size) noexcept GANGLION_NONBLOCKING;
+  /// Copies as the engine reads numbers, and answers as `all_finite`.
+  bool (*take)(const float* from, float* to, std::size_t size) noexcept GANGLION_NONBLOCKING;
+};
 
 /// Owns every buffer that an engine reads or writes.
 class Loop {
  public:
   /// Not `valid()` where memory is short or the sizes are absurd. Starts in the initial state.
-  Loop(LoopShape shape, AllFinite all_finite, bool lock_memory);
+  Loop(LoopShape shape, const LoopKernels& kernels, bool lock_memory);
 
   [[nodiscard]] bool valid() const noexcept { return memory_.valid(); }
 
@@ -46,11 +52,11 @@ class Loop {
   template <class Run>
   [[nodiscard]] Status step(std::span<const float> observation, std::span<float> action, Run run) noexcept {
     if (observation.size() != observation_size_ || action.size() != action_size_) return Status::bad_size;
-    if (!all_finite_(observation.data(), observation.size())) return Status::non_finite_observation;
-    std::memcpy(observation_, observation.data(), observation.size_bytes());
+    const FloatMode mode;
+    if (!kernels_.take(observation.data(), observation_, observation.size())) return Status::non_finite_observation;
     if (!run(phase_)) return Status::engine_failure;
     const std::size_t next = 1 - phase_;
-    if (!good_outputs(next) || !all_finite_(state_[next], state_size_)) return Status::non_finite_action;
+    if (!good_outputs(next) || !kernels_.all_finite(state_[next], state_size_)) return Status::non_finite_action;
     if (sampler_ && !sample(*sampler_, next)) return Status::non_finite_action;
     std::memcpy(action.data(), sampler_ ? sampled_ : outputs_[next], action.size_bytes());
     phase_ = next;
@@ -84,7 +90,7 @@ class Loop {
   /// True where every output can be acted on. Behind the first, the action, an output may have -infinity beside finite
   /// elements: the logit of a choice that is masked out.
   [[nodiscard]] bool good_outputs(std::size_t phase) const noexcept GANGLION_NONBLOCKING {
-    return all_finite_(outputs_[phase], output_size_) || only_masked(phase);
+    return kernels_.all_finite(outputs_[phase], output_size_) || only_masked(phase);
   }
   [[nodiscard]] bool only_masked(std::size_t phase) const noexcept GANGLION_NONBLOCKING;
   void reset_row(std::size_t row) noexcept GANGLION_NONBLOCKING;
@@ -102,7 +108,7 @@ class Loop {
   std::array<float*, 2> outputs_{};
   float* sampled_ = nullptr;  ///< actions, where they are drawn
   std::optional<ActionSampler> sampler_;
-  AllFinite all_finite_;
+  LoopKernels kernels_;
   std::size_t phase_ = 0;
   bool has_stepped_ = false;
 };

@@ -1,5 +1,4 @@
 #define GANGLION_KERNEL_TABLE kernels_avx512
 #define GANGLION_KERNEL_NAME "avx512"
 #define GANGLION_VECTOR_HEADER "native/kernels/vectors/avx512.hpp"
-#define GANGLION_SMALL_WEIGHTS
 #include "native/kernels/set.hpp"

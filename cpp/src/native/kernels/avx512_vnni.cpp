@@ -15,11 +15,13 @@ namespace {
 #include "native/kernels/vectors/avx512.hpp"
 #include "native/kernels/math.hpp"
 #include "native/kernels/panels.hpp"
-#include "native/kernels/dot_vnni.hpp"
+#include "native/kernels/dot_bytes.hpp"
+#include "native/kernels/dot.hpp"
 // clang-format on
 
 }  // namespace
 
-const DotKernels dot_kernels_avx512_vnni = {.affine = dot_affine, .lstm = dot_lstm, .gru = dot_gru};
+const DotKernels dot_kernels_avx512_vnni = {
+    .group = Whole::group, .affine = dot_affine, .lstm = dot_lstm, .gru = dot_gru};
 
 }  // namespace ganglion::native

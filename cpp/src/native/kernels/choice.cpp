@@ -15,6 +15,7 @@ const KernelTable* avx512_vnni() noexcept {
     constexpr auto dot = static_cast<std::size_t>(Packing::i8_dot);
     KernelTable result = kernels_avx512;
     result.name = "avx512_vnni";
+    result.group = dot_kernels_avx512_vnni.group;
     result.affine[dot] = dot_kernels_avx512_vnni.affine;
     result.lstm[dot] = dot_kernels_avx512_vnni.lstm;
     result.gru[dot] = dot_kernels_avx512_vnni.gru;

@@ -17,9 +17,9 @@ template <class Function>
 void unary(const float* x, float* y, std::size_t size, float alpha, float beta) noexcept GANGLION_NONBLOCKING {
   const Vector a = set(alpha);
   const Vector b = set(beta);
-  std::size_t i = 0;
-  for (; i + lanes <= size; i += lanes) store(y + i, flushed(Function::of(load(x + i), a, b)));
-  if (i < size) store_first(y + i, flushed(Function::of(load_first(x + i, size - i), a, b)), size - i);
+  for (std::size_t i = 0; i < size; i += lanes) {
+    store_up_to(y + i, flushed(Function::of(load_up_to(x + i, size - i), a, b)), size - i);
+  }
 }
 
 constexpr UnaryKernel unary_kernels[] = {
@@ -93,7 +93,7 @@ void blend(const Step& step) noexcept GANGLION_NONBLOCKING {
     for (std::size_t i = 0; i < step.size; i += lanes) {
       const std::size_t n = step.size - i;
       const Vector c = load_up_to(candidate + i, n);
-      store_up_to(out + i, fma(load_up_to(z + i, n), load_up_to(h + i, n) - c, c), n);
+      store_up_to(out + i, flushed(fma(load_up_to(z + i, n), load_up_to(h + i, n) - c, c)), n);
     }
   }
 }
@@ -105,12 +105,25 @@ void copy(const Step& step) noexcept GANGLION_NONBLOCKING {
   }
 }
 
+// A difference of a number with itself is 0, and NaN where the number is infinite or NaN; the bits of a NaN stay under
+// any others. Nothing of it is slow with denormal numbers.
+
 bool all_finite(const float* values, std::size_t size) noexcept GANGLION_NONBLOCKING {
-  // A comparison and no arithmetic: this runs outside of FlushDenormals, and denormal numbers must not cost here
-  // either.
-  const Vector infinity = set(__builtin_inff());
+  Vector bad = set(0.0F);
   for (std::size_t i = 0; i < size; i += lanes) {
-    if (!all(magnitude(load_up_to(values + i, size - i)) < infinity)) return false;
+    const Vector v = load_up_to(values + i, size - i);
+    bad = either_bits(bad, v - v);
   }
-  return true;
+  return all(bad == set(0.0F));
+}
+
+template <bool Flushed>
+bool take(const float* from, float* to, std::size_t size) noexcept GANGLION_NONBLOCKING {
+  Vector bad = set(0.0F);
+  for (std::size_t i = 0; i < size; i += lanes) {
+    const Vector v = load_up_to(from + i, size - i);
+    bad = either_bits(bad, v - v);
+    store_up_to(to + i, Flushed ? flushed(v) : v, size - i);
+  }
+  return all(bad == set(0.0F));
 }

@@ -16,7 +16,7 @@ inline Vector operator-(Vector a) { return set(0.0F) - a; }
 inline Vector limit(Vector a, float low, float high) { return lesser(set(high), greater(set(low), a)); }
 
 /// F of NUMERICS.md.
-inline Vector flushed(Vector a) { return select(magnitude(a) < set(7.88860905e-31F), set(0.0F), a); }
+inline Vector flushed(Vector a) { return unless_below(a, 7.88860905e-31F); }
 
 /// A number's size for squares, which would be denormal numbers where it is tiny, and slow.
 inline Vector for_square(Vector size) { return greater(set(9.09494702e-13F), size); }
@@ -293,21 +293,3 @@ inline Vector binary_logical_and(Vector a, Vector b) { return truth(a) * truth(b
 inline Vector binary_logical_or(Vector a, Vector b) { return truth(truth(a) + truth(b)); }
 
 inline Vector binary_logical_xor(Vector a, Vector b) { return flag(truth(a) == (set(1.0F) - truth(b))); }
-
-// Sums and extremes of the lanes; once per row, so plain loops do.
-inline float sum_of(Vector a) {
-  float values[lanes];
-  store(values, a);
-  for (std::size_t width = lanes / 2; width != 0; width /= 2) {
-    for (std::size_t i = 0; i < width; ++i) values[i] += values[i + width];
-  }
-  return values[0];
-}
-
-inline float maximum_of(Vector a) {
-  float values[lanes];
-  store(values, a);
-  float best = values[0];
-  for (std::size_t i = 1; i < lanes; ++i) best = values[i] > best || values[i] != values[i] ? values[i] : best;
-  return best;
-}

@@ -3,16 +3,12 @@
 
 #define GANGLION_INLINE [[gnu::always_inline]] inline
 
-/// Rows of the batch that share one pass over a panel.
-constexpr std::size_t shared_rows = lanes == 8 ? 2 : 4;
-
 struct F32 {
   using Element = float;
   static constexpr bool scaled = false;
   GANGLION_INLINE static Vector read(const Element* p) { return load(p); }
 };
 
-#if defined(GANGLION_SMALL_WEIGHTS)
 struct F16 {
   using Element = std::uint16_t;
   static constexpr bool scaled = false;
@@ -24,7 +20,6 @@ struct I8 {
   static constexpr bool scaled = true;
   GANGLION_INLINE static Vector read(const Element* p) { return load_int8(p); }
 };
-#endif
 
 /// Calls `turn` with 0, 1, ... Count - 1 as constants. In a loop that is unrolled later GCC keeps arrays of vectors in
 /// memory: one load and one store for each product.
@@ -36,61 +31,118 @@ GANGLION_INLINE void repeat(Turn turn) {
   }
 }
 
-/// Sums of one panel for `Rows` rows of the batch. With one row, several partial sums hide the latency of the fma.
-template <std::size_t Count, std::size_t Rows>
+/// A sum is made in so many chains: of a layer with few rows in more, or the latency of the fma would be all its time.
+constexpr std::size_t most_chains = 4;
+constexpr std::size_t few_rows = 16;
+
+/// The part of `size` inputs that a chain takes, as NUMERICS.md has it.
+GANGLION_INLINE std::size_t chain_length(std::size_t size, std::size_t chains) { return (size + chains - 1) / chains; }
+
+/// Sums of one panel for one row of the batch, in registers.
+template <std::size_t Count, std::size_t Chains>
 struct Sums {
-  static constexpr std::size_t chains = Rows > 1 ? 1 : Count >= 4 ? 2 : Count == 3 ? 3 : Count == 2 ? 4 : 8;
-  Vector part[Rows][chains][Count];
+  Vector part[Chains][Count];
 
   GANGLION_INLINE void start() {
-    repeat<Rows * chains * Count>([&]<std::size_t I>() __attribute__((always_inline)) {
-      part[I / (chains * Count)][I / Count % chains][I % Count] = set(0.0F);
-    });
+    repeat<Chains * Count>([&]<std::size_t I>()
+                               __attribute__((always_inline)) { part[I / Count][I % Count] = set(0.0F); });
   }
 
-  template <std::size_t Row, std::size_t V>
+  template <std::size_t V>
   [[nodiscard]] GANGLION_INLINE Vector total() const {
-    Vector sum = part[Row][0][V];
-    repeat<chains - 1>([&]<std::size_t C>() __attribute__((always_inline)) { sum = sum + part[Row][C + 1][V]; });
+    const Vector sum = part[0][V] + part[1][V];
+    if constexpr (Chains == 4) return sum + (part[2][V] + part[3][V]);
     return sum;
   }
 };
 
-/// Adds input `k` of every row to the partial sums `Chain` of the first `Used` vectors.
-template <class Weight, std::size_t Used, std::size_t Last, std::size_t Chain, std::size_t Count, std::size_t Rows>
-GANGLION_INLINE void add_input(const typename Weight::Element* w, const float* const (&x)[Rows], std::size_t k,
-                               Sums<Count, Rows>& sums) {
-  Vector input[Rows];
-  repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) { input[R] = set(x[R][k]); });
+/// Adds an input to the sums `Chain` of the first `Used` vectors.
+template <class Weight, std::size_t Used, std::size_t Last, std::size_t Chain, std::size_t Count, std::size_t Chains>
+GANGLION_INLINE void add_input(const typename Weight::Element* w, float x, Sums<Count, Chains>& sums) {
+  const Vector input = set(x);
   repeat<Used>([&]<std::size_t V>() __attribute__((always_inline)) {
     constexpr std::size_t to = V + 1 == Used ? Last : V;
-    const Vector weight = Weight::read(w + V * lanes);
-    repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
-      sums.part[R][Chain][to] = fma(weight, input[R], sums.part[R][Chain][to]);
-    });
+    sums.part[Chain][to] = fma(Weight::read(w + V * lanes), input, sums.part[Chain][to]);
   });
 }
 
-/// Adds `size` inputs of every row to the first `Used` vectors of the sums; answers where the weights go on. The last
-/// used vector may be added to another one (a GRU keeps its candidate's two halves apart).
+/// Adds `size` inputs to the first `Used` vectors of the sums; answers where the weights go on. The last used vector
+/// may be added to another one (a GRU keeps its candidate's two halves apart).
+template <class Weight, std::size_t Used, std::size_t Last, std::size_t Count, std::size_t Chains>
+GANGLION_INLINE const typename Weight::Element* accumulate(const typename Weight::Element* w, const float* x,
+                                                           std::size_t size, Sums<Count, Chains>& sums) {
+  constexpr std::size_t width = Used * lanes;
+  const std::size_t length = chain_length(size, Chains);
+  const std::size_t begun = (Chains - 1) * length;
+  const std::size_t together = size > begun ? size - begun : 0;  // so many inputs has the last chain
+  const auto* at = w;
+  const float* input = x;
+  for (std::size_t k = 0; k < together; ++k, at += width, ++input) {
+    repeat<Chains>([&]<std::size_t C>() __attribute__((always_inline)) {
+      add_input<Weight, Used, Last, C>(at + C * length * width, input[C * length], sums);
+    });
+  }
+  repeat<Chains - 1>([&]<std::size_t C>() __attribute__((always_inline)) {
+    const std::size_t end = (C + 1) * length < size ? (C + 1) * length : size;
+    for (std::size_t k = C * length + together; k < end; ++k) {
+      add_input<Weight, Used, Last, C>(w + k * width, x[k], sums);
+    }
+  });
+  return w + size * width;
+}
+
+/// Sums of one panel for several rows of the batch: one chain of all rows at a time is in registers.
+template <std::size_t Count, std::size_t Rows>
+struct RowSums {
+  std::size_t chains;
+  Vector part[most_chains][Rows][Count];
+
+  GANGLION_INLINE void start(std::size_t count) {
+    chains = count;
+    for (std::size_t c = 0; c < count; ++c) {
+      repeat<Rows * Count>([&]<std::size_t I>()
+                               __attribute__((always_inline)) { part[c][I / Count][I % Count] = set(0.0F); });
+    }
+  }
+
+  /// The sums of one row, in the place of its first chain.
+  GANGLION_INLINE Vector* totals(std::size_t row) {
+    repeat<Count>([&]<std::size_t V>() __attribute__((always_inline)) {
+      part[0][row][V] = part[0][row][V] + part[1][row][V];
+      if (chains == 4) part[0][row][V] = part[0][row][V] + (part[2][row][V] + part[3][row][V]);
+    });
+    return part[0][row];
+  }
+};
+
+/// `count` rows; the last of them stands in for those that are missing.
 template <class Weight, std::size_t Used, std::size_t Last, std::size_t Count, std::size_t Rows>
 GANGLION_INLINE const typename Weight::Element* accumulate(const typename Weight::Element* w, Operand in,
-                                                           std::size_t size, std::size_t row, Sums<Count, Rows>& sums) {
-  constexpr std::size_t chains = Sums<Count, Rows>::chains;
+                                                           std::size_t size, std::size_t row, std::size_t count,
+                                                           RowSums<Count, Rows>& sums) {
   const float* x[Rows];
-  repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) { x[R] = in.data + (row + R) * in.stride; });
+  repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
+    x[R] = in.data + (row + (R < count ? R : count - 1)) * in.stride;
+  });
+  const std::size_t length = chain_length(size, sums.chains);
   std::size_t k = 0;
-  for (; k + chains <= size; k += chains) {
-    repeat<chains>([&]<std::size_t C>() __attribute__((always_inline)) {
-      add_input<Weight, Used, Last, C>(w + C * Used * lanes, x, k + C, sums);
+  for (std::size_t c = 0; c < sums.chains; ++c) {
+    Vector sum[Rows][Used];
+    repeat<Rows * Used>([&]<std::size_t I>() __attribute__((always_inline)) {
+      sum[I / Used][I % Used] = sums.part[c][I / Used][I % Used + 1 == Used ? Last : I % Used];
     });
-    w += chains * Used * lanes;
-  }
-  if constexpr (chains > 1) {
-    for (; k < size; ++k) {
-      add_input<Weight, Used, Last, 0>(w, x, k, sums);
-      w += Used * lanes;
+    for (const std::size_t end = k + length < size ? k + length : size; k < end; ++k, w += Used * lanes) {
+      Vector input[Rows];
+      repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) { input[R] = set(x[R][k]); });
+      repeat<Used>([&]<std::size_t V>() __attribute__((always_inline)) {
+        const Vector weight = Weight::read(w + V * lanes);
+        repeat<Rows>([&]<std::size_t R>()
+                         __attribute__((always_inline)) { sum[R][V] = fma(weight, input[R], sum[R][V]); });
+      });
     }
+    repeat<Rows * Used>([&]<std::size_t I>() __attribute__((always_inline)) {
+      sums.part[c][I / Used][I % Used + 1 == Used ? Last : I % Used] = sum[I / Used][I % Used];
+    });
   }
   return w;
 }
@@ -112,11 +164,14 @@ GANGLION_INLINE Vector finish(Vector sum, const float* bias, const float* scale)
   return sum + load(bias);
 }
 
-/// Calls `pass` with 4, 3, 2 or 1 (as far as `shared_rows` goes) until every row of the batch is done.
-template <std::size_t Rows = shared_rows, class Pass>
-GANGLION_INLINE void for_rows(std::size_t batch, std::size_t row, Pass&& pass) {
-  for (; row + Rows <= batch; row += Rows) pass.template operator()<Rows>(row);
-  if constexpr (Rows > 1) for_rows<Rows - 1>(batch, row, pass);
+/// Calls `several(row, count)` for `Rows` rows of the batch at a time, fewer at its end, and `one(row)` for a row that
+/// is left alone.
+template <std::size_t Rows, class Several, class One>
+GANGLION_INLINE void for_rows(std::size_t batch, Several&& several, One&& one) {
+  for (std::size_t row = 0; row < batch; row += Rows) {
+    const std::size_t left = batch - row;
+    left == 1 ? one(row) : several(row, left < Rows ? left : Rows);
+  }
 }
 
 /// Calls `pass` with the number of every panel. Two steps in a row go through the weights in opposite directions: what
@@ -128,26 +183,63 @@ GANGLION_INLINE void for_panels(const Step& step, std::size_t panels, Pass&& pas
 
 // ---- affine: y = f(W [x0; x1] + b); x1 may be empty ----
 
+/// Writes the outputs of one row of the batch, from the sums of a panel.
 template <class Weight, std::size_t Count>
-GANGLION_INLINE void affine_panel(const Step& step, const typename Weight::Element* w, std::size_t first_row) {
-  const float* bias = step.bias + first_row;
-  const float* scale = step.scale + first_row;
+GANGLION_INLINE void finish_affine(const Step& step, std::size_t first_row, std::size_t row, const Vector* totals) {
   const std::size_t left = step.size - first_row;
   const std::size_t used = left < Count * lanes ? left : Count * lanes;
-  for_rows(step.batch, 0, [&]<std::size_t Rows>(std::size_t row) __attribute__((always_inline)) {
-    Sums<Count, Rows> sums;
-    sums.start();
-    const auto* next = accumulate<Weight, Count, Count - 1>(w, step.in[0], step.in_size[0], row, sums);
-    accumulate<Weight, Count, Count - 1>(next, step.in[1], step.in_size[1], row, sums);
-    repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
-      float* out = step.out[0].data + (row + R) * step.out[0].stride + first_row;
-      repeat<Count>([&]<std::size_t V>() __attribute__((always_inline)) {
-        store_up_to(out + V * lanes, finish<Weight>(sums.template total<R, V>(), bias + V * lanes, scale + V * lanes),
-                    used - V * lanes);
-      });
-      if (step.unary != nullptr) step.unary(out, out, used, step.alpha, step.beta);
-    });
+  float* out = step.out[0].data + row * step.out[0].stride + first_row;
+  repeat<Count>([&]<std::size_t V>() __attribute__((always_inline)) {
+    const std::size_t at = first_row + V * lanes;
+    store_up_to(out + V * lanes, flushed(finish<Weight>(totals[V], step.bias + at, step.scale + at)), used - V * lanes);
   });
+  if (step.unary != nullptr) step.unary(out, out, used, step.alpha, step.beta);
+}
+
+/// Some rows of the batch. A function of its own: in a batch a call is nothing, and the code is there once.
+template <class Weight, std::size_t Count>
+[[gnu::noinline]] void affine_of_rows(const Step& step, const typename Weight::Element* w, std::size_t first_row,
+                                      std::size_t row, std::size_t count,
+                                      std::size_t chains) noexcept GANGLION_NONBLOCKING {
+  RowSums<Count, shared_rows> sums;
+  sums.start(chains);
+  const auto* next = accumulate<Weight, Count, Count - 1>(w, step.in[0], step.in_size[0], row, count, sums);
+  accumulate<Weight, Count, Count - 1>(next, step.in[1], step.in_size[1], row, count, sums);
+  for (std::size_t r = 0; r < count; ++r) finish_affine<Weight, Count>(step, first_row, row + r, sums.totals(r));
+}
+
+template <class Weight, std::size_t Count, std::size_t Chains>
+GANGLION_INLINE void affine_of_row(const Step& step, const typename Weight::Element* w, std::size_t first_row,
+                                   std::size_t row) {
+  if constexpr (is_compact) return affine_of_rows<Weight, Count>(step, w, first_row, row, 1, Chains);
+  Sums<Count, Chains> sums;
+  sums.start();
+  const float* const x0 = step.in[0].data + row * step.in[0].stride;
+  const float* const x1 = step.in[1].data + row * step.in[1].stride;
+  const auto* next = accumulate<Weight, Count, Count - 1>(w, x0, step.in_size[0], sums);
+  accumulate<Weight, Count, Count - 1>(next, x1, step.in_size[1], sums);
+  Vector totals[Count];
+  repeat<Count>([&]<std::size_t V>() __attribute__((always_inline)) { totals[V] = sums.template total<V>(); });
+  finish_affine<Weight, Count>(step, first_row, row, totals);
+}
+
+template <class Weight, std::size_t Count, std::size_t Chains>
+GANGLION_INLINE void affine_panel(const Step& step, const typename Weight::Element* w, std::size_t first_row) {
+  for_rows<shared_rows>(
+      step.batch,
+      [&](std::size_t row, std::size_t count)
+          __attribute__((always_inline)) { affine_of_rows<Weight, Count>(step, w, first_row, row, count, Chains); },
+      [&](std::size_t row)
+          __attribute__((always_inline)) { affine_of_row<Weight, Count, Chains>(step, w, first_row, row); });
+}
+
+/// Calls `pass` with as many vectors as are needed for `left` rows, at most `Count`.
+template <std::size_t Count, class Pass>
+GANGLION_INLINE void for_vectors(std::size_t left, Pass&& pass) {
+  if constexpr (Count > 1) {
+    if (left <= (Count - 1) * lanes) return for_vectors<Count - 1>(left, pass);
+  }
+  pass.template operator()<Count>();
 }
 
 /// Calls `pass` with the number of vectors, the first row and the number of every panel of an affine.
@@ -156,25 +248,24 @@ GANGLION_INLINE void for_affine_panels(const Step& step, Pass&& pass) {
   constexpr std::size_t panel = 4 * lanes;
   for_panels(step, (step.size + panel - 1) / panel, [&](std::size_t number) __attribute__((always_inline)) {
     const std::size_t row = number * panel;
-    const std::size_t left = step.size - row;
-    if (left > 3 * lanes) {
-      pass.template operator()<4>(row, number);
-    } else if (left > 2 * lanes) {
-      pass.template operator()<3>(row, number);
-    } else if (left > lanes) {
-      pass.template operator()<2>(row, number);
-    } else {
-      pass.template operator()<1>(row, number);
-    }
+    for_vectors<4>(step.size - row, [&]<std::size_t Count>() __attribute__((always_inline)) {
+      pass.template operator()<Count>(row, number);
+    });
   });
 }
 
 template <class Weight>
 void affine(const Step& step) noexcept GANGLION_NONBLOCKING {
   const auto* w = static_cast<const typename Weight::Element*>(step.weights);
+  if (step.size <= few_rows) {
+    for_vectors<few_rows / lanes>(step.size, [&]<std::size_t Count>() __attribute__((always_inline)) {
+      affine_panel<Weight, Count, 4>(step, w, 0);
+    });
+    return;
+  }
   const std::size_t panel = 4 * lanes * (step.in_size[0] + step.in_size[1]);
   for_affine_panels(step, [&]<std::size_t Count>(std::size_t row, std::size_t number) __attribute__((always_inline)) {
-    affine_panel<Weight, Count>(step, w + number * panel, row);
+    affine_panel<Weight, Count, 2>(step, w + number * panel, row);
   });
 }
 
@@ -190,9 +281,9 @@ constexpr auto lstm_update = [](const Step& step, std::size_t row, std::size_t u
   const Vector g = value.template operator()<2>();
   const Vector o = value.template operator()<3>();
   const Vector c = load_up_to(step.in[2].data + row * step.in[2].stride + unit, n);
-  const Vector next = fma(sigmoid(f), c, sigmoid(i) * tanh(g));
+  const Vector next = flushed(fma(sigmoid(f), c, sigmoid(i) * tanh(g)));
   store_up_to(step.out[1].data + row * step.out[1].stride + unit, next, n);
-  store_up_to(step.out[0].data + row * step.out[0].stride + unit, sigmoid(o) * tanh(next), n);
+  store_up_to(step.out[0].data + row * step.out[0].stride + unit, flushed(sigmoid(o) * tanh(next)), n);
 };
 
 // gru (linear_before_reset): in x, h; out h'; sums r, z, n of x, n of h.
@@ -205,7 +296,7 @@ constexpr auto gru_update = [](const Step& step, std::size_t row, std::size_t un
   const Vector of_h = value.template operator()<3>();
   const Vector h = load_up_to(step.in[1].data + row * step.in[1].stride + unit, left);
   const Vector n = tanh(fma(sigmoid(r), of_h, of_x));
-  store_up_to(step.out[0].data + row * step.out[0].stride + unit, fma(sigmoid(z), h - n, n), left);
+  store_up_to(step.out[0].data + row * step.out[0].stride + unit, flushed(fma(sigmoid(z), h - n, n)), left);
 };
 
 /// Where the scales of sum V are: a GRU's fourth sum has the weights, and so the scales, of the third one.
@@ -214,25 +305,54 @@ constexpr std::size_t gate_of(std::size_t sum) {
   return sum < Gates ? sum : Gates - 1;
 }
 
+/// New state of one row of the batch, from the sums of panel `number`.
+template <class Weight, std::size_t Gates, class Update>
+GANGLION_INLINE void finish_cell(const Step& step, std::size_t number, std::size_t row, const Vector* totals,
+                                 Update update) {
+  const float* bias = step.bias + number * 4 * lanes;
+  const float* scale = step.scale + number * Gates * lanes;
+  update(step, row, number * lanes, [&]<std::size_t V>() __attribute__((always_inline)) {
+    return finish<Weight>(totals[V], bias + V * lanes, scale + gate_of<Gates>(V) * lanes);
+  });
+}
+
+template <class Weight, std::size_t Gates, class Update>
+[[gnu::noinline]] void cell_of_rows(const Step& step, const typename Weight::Element* w, std::size_t number,
+                                    std::size_t row, std::size_t count, Update update) noexcept GANGLION_NONBLOCKING {
+  RowSums<4, shared_rows> sums;
+  sums.start(2);
+  const auto* next = accumulate<Weight, Gates, Gates - 1>(w, step.in[0], step.in_size[0], row, count, sums);
+  accumulate<Weight, Gates, 3>(next, step.in[1], step.in_size[1], row, count, sums);
+  for (std::size_t r = 0; r < count; ++r) finish_cell<Weight, Gates>(step, number, row + r, sums.totals(r), update);
+}
+
+template <class Weight, std::size_t Gates, class Update>
+GANGLION_INLINE void cell_of_row(const Step& step, const typename Weight::Element* w, std::size_t number,
+                                 std::size_t row, Update update) {
+  if constexpr (is_compact) return cell_of_rows<Weight, Gates>(step, w, number, row, 1, update);
+  Sums<4, 2> sums;
+  sums.start();
+  const float* const x = step.in[0].data + row * step.in[0].stride;
+  const float* const h = step.in[1].data + row * step.in[1].stride;
+  const auto* next = accumulate<Weight, Gates, Gates - 1>(w, x, step.in_size[0], sums);
+  accumulate<Weight, Gates, 3>(next, h, step.in_size[1], sums);
+  Vector totals[4];
+  repeat<4>([&]<std::size_t V>() __attribute__((always_inline)) { totals[V] = sums.template total<V>(); });
+  finish_cell<Weight, Gates>(step, number, row, totals, update);
+}
+
 template <class Weight, std::size_t Gates, class Update>
 GANGLION_INLINE void cell(const Step& step, Update update) {
   const auto* const weights = static_cast<const typename Weight::Element*>(step.weights);
   const std::size_t panel = Gates * lanes * (step.in_size[0] + step.in_size[1]);
   for_panels(step, (step.size + lanes - 1) / lanes, [&](std::size_t number) __attribute__((always_inline)) {
     const auto* w = weights + number * panel;
-    const float* bias = step.bias + number * 4 * lanes;
-    const float* scale = step.scale + number * Gates * lanes;
-    for_rows(step.batch, 0, [&]<std::size_t Rows>(std::size_t row) __attribute__((always_inline)) {
-      Sums<4, Rows> sums;
-      sums.start();
-      const auto* next = accumulate<Weight, Gates, Gates - 1>(w, step.in[0], step.in_size[0], row, sums);
-      accumulate<Weight, Gates, 3>(next, step.in[1], step.in_size[1], row, sums);
-      repeat<Rows>([&]<std::size_t R>() __attribute__((always_inline)) {
-        update(step, row + R, number * lanes, [&]<std::size_t V>() __attribute__((always_inline)) {
-          return finish<Weight>(sums.template total<R, V>(), bias + V * lanes, scale + gate_of<Gates>(V) * lanes);
-        });
-      });
-    });
+    for_rows<shared_rows>(
+        step.batch,
+        [&](std::size_t row, std::size_t count)
+            __attribute__((always_inline)) { cell_of_rows<Weight, Gates>(step, w, number, row, count, update); },
+        [&](std::size_t row)
+            __attribute__((always_inline)) { cell_of_row<Weight, Gates>(step, w, number, row, update); });
   });
 }
 

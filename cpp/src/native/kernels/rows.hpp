@@ -1,70 +1,78 @@
 // Operations that look at a whole row of [rows, columns], and the rare rest. Included inside an anonymous namespace.
 
-/// Folds a row with `combine(sum, transformed element)`; lanes beyond the end count as `neutral`.
+/// A row is folded into so many sums, whatever the vectors are (NUMERICS.md).
+constexpr std::size_t folded = 16;
+
+/// Folds a row with `combine(sum, transformed element)`; what is beyond the end counts as `neutral`.
 template <class Transform, class Combine>
-GANGLION_INLINE Vector fold(const float* x, std::size_t size, float neutral, Transform transform, Combine combine) {
-  Vector sum = set(neutral);
+GANGLION_INLINE float fold(const float* x, std::size_t size, float neutral, Transform transform, Combine combine) {
+  constexpr std::size_t count = folded / lanes;
+  Vector sum[count];
+  for (Vector& part : sum) part = set(neutral);
   std::size_t i = 0;
-  for (; i + lanes <= size; i += lanes) sum = combine(sum, transform(load(x + i)));
-  if (i < size) {
+  for (; i + folded <= size; i += folded) {
+    for (std::size_t v = 0; v < count; ++v) sum[v] = combine(sum[v], transform(load(x + i + v * lanes)));
+  }
+  for (std::size_t v = 0; v < count && i < size; ++v, i += lanes) {
     float tail[lanes];
     store(tail, set(neutral));
-    store_first(tail, transform(load_first(x + i, size - i)), size - i);
-    sum = combine(sum, load(tail));
+    const Vector last = transform(load_up_to(x + i, size - i));
+    store_up_to(tail, last, size - i);
+    sum[v] = combine(sum[v], load(tail));
   }
-  return sum;
+  for (std::size_t half = count / 2; half != 0; half /= 2) {
+    for (std::size_t v = 0; v < half; ++v) sum[v] = combine(sum[v], sum[v + half]);
+  }
+  float halves[2 * lanes];
+  store(halves + lanes, set(neutral));
+  for (std::size_t half = lanes / 2; half != 0; half /= 2) {
+    store(halves, sum[0]);
+    sum[0] = combine(sum[0], load(halves + half));
+  }
+  store(halves, sum[0]);
+  return halves[0];
 }
 
-inline float row_sum(const float* x, std::size_t size) {
-  return sum_of(fold(x, size, 0.0F, [](Vector v) { return v; }, [](Vector a, Vector b) { return a + b; }));
-}
+constexpr auto itself = [](Vector v) __attribute__((always_inline)) { return v; };
+constexpr auto sum_of_two = [](Vector a, Vector b) __attribute__((always_inline)) { return a + b; };
+constexpr auto larger = [](Vector a, Vector b) __attribute__((always_inline)) { return maximum(a, b); };
 
-inline float row_maximum(const float* x, std::size_t size) {
-  return maximum_of(
-      fold(x, size, -__builtin_inff(), [](Vector v) { return v; }, [](Vector a, Vector b) { return maximum(a, b); }));
-}
+inline float row_sum(const float* x, std::size_t size) { return fold(x, size, 0.0F, itself, sum_of_two); }
+
+inline float row_maximum(const float* x, std::size_t size) { return fold(x, size, -__builtin_inff(), itself, larger); }
 
 /// Sum of exp(x - offset).
 inline float row_exp_sum(const float* x, std::size_t size, float offset) {
-  return sum_of(fold(
-      x, size, 0.0F, [offset](Vector v) { return exp(v - set(offset)); }, [](Vector a, Vector b) { return a + b; }));
+  return fold(x, size, 0.0F, [offset](Vector v) { return exp(v - set(offset)); }, sum_of_two);
 }
 
-inline float log_of(float x) {
-  float value[lanes];
-  store(value, log(set(x)));
-  return value[0];
+/// The first lane.
+inline float first_of(Vector v) {
+  float values[lanes];
+  store(values, v);
+  return values[0];
 }
+
+inline float log_of(float x) { return first_of(log(set(x))); }
 
 // ---- functions of a row: one for each GANGLION_REDUCE, by its name ----
 
 namespace of_row {
 
-/// The sum of a function of the elements.
-template <class Transform>
-inline float sum_over(const float* x, std::size_t n, Transform transform) {
-  return sum_of(fold(x, n, 0.0F, transform, [](Vector a, Vector b) { return a + b; }));
-}
-
 inline float sum(const float* x, std::size_t n) { return row_sum(x, n); }
 inline float mean(const float* x, std::size_t n) { return row_sum(x, n) / static_cast<float>(n); }
 inline float max(const float* x, std::size_t n) { return row_maximum(x, n); }
 inline float min(const float* x, std::size_t n) {
-  return -maximum_of(
-      fold(x, n, -__builtin_inff(), [](Vector v) { return -v; }, [](Vector a, Vector b) { return maximum(a, b); }));
+  return -fold(x, n, -__builtin_inff(), [](Vector v) { return -v; }, larger);
 }
 inline float prod(const float* x, std::size_t n) {
-  float values[lanes];
-  store(values, fold(x, n, 1.0F, [](Vector v) { return v; }, [](Vector a, Vector b) { return a * b; }));
-  float product = 1.0F;
-  for (const float value : values) product *= value;
-  return product;
+  return fold(x, n, 1.0F, itself, [](Vector a, Vector b) { return a * b; });
 }
 inline float l1(const float* x, std::size_t n) {
-  return sum_over(x, n, [](Vector v) { return magnitude(v); });
+  return fold(x, n, 0.0F, [](Vector v) { return magnitude(v); }, sum_of_two);
 }
 inline float sum_square(const float* x, std::size_t n) {
-  return sum_over(x, n, [](Vector v) { return v * v; });
+  return fold(x, n, 0.0F, [](Vector v) { return v * v; }, sum_of_two);
 }
 inline float l2(const float* x, std::size_t n) { return __builtin_sqrtf(sum_square(x, n)); }
 inline float logsumexp(const float* x, std::size_t n) {
@@ -87,7 +95,9 @@ void reduce(const Step& step) noexcept GANGLION_NONBLOCKING {
   for (std::size_t row = 0; row < step.batch; ++row) {
     const float* x = step.in[0].data + row * step.in[0].stride;
     float* out = step.out[0].data + row * step.out[0].stride;
-    for (std::size_t i = 0; i < step.rows; ++i) out[i] = Function::of(x + i * step.columns, step.columns);
+    for (std::size_t i = 0; i < step.rows; ++i) {
+      out[i] = first_of(flushed(set(Function::of(x + i * step.columns, step.columns))));
+    }
   }
 }
 
@@ -109,7 +119,7 @@ inline void softmax_of_rows(const Step& step) noexcept GANGLION_NONBLOCKING {
     for (std::size_t j = 0; j < n; j += lanes) {
       // First the top: it may be so large that adding the logarithm to it would lose most of that.
       const Vector v = load_up_to(x + j, n - j) - set(top);
-      store_up_to(y + j, Logarithm ? v - logarithm : exp(v) * factor, n - j);
+      store_up_to(y + j, flushed(Logarithm ? v - logarithm : exp(v) * factor), n - j);
     }
   }
 }
@@ -136,14 +146,13 @@ void layer_norm(const Step& step) noexcept GANGLION_NONBLOCKING {
     float* y = step.out[0].data + i / step.rows * step.out[0].stride + i % step.rows * n;
     const float mean = row_sum(x, n) / static_cast<float>(n);
     const auto square = [mean](Vector v) { return (v - set(mean)) * (v - set(mean)); };
-    const float variance =
-        sum_of(fold(x, n, 0.0F, square, [](Vector a, Vector b) { return a + b; })) / static_cast<float>(n);
+    const float variance = fold(x, n, 0.0F, square, sum_of_two) / static_cast<float>(n);
     const Vector factor = set(1.0F / __builtin_sqrtf(variance + step.alpha));
     for (std::size_t j = 0; j < n; j += lanes) {
       Vector v = (load_up_to(x + j, n - j) - set(mean)) * factor;
       if (weight != nullptr) v = v * load_up_to(weight + j, n - j);
       if (step.bias != nullptr) v = v + load_up_to(step.bias + j, n - j);
-      store_up_to(y + j, v, n - j);
+      store_up_to(y + j, flushed(v), n - j);
     }
   }
 }
@@ -181,7 +190,7 @@ void matmul(const Step& step) noexcept GANGLION_NONBLOCKING {
         for (std::size_t k = 0; k < step.inner; ++k) {
           sum = fma(set(a[i * step.inner + k]), load_up_to(b + k * step.columns + j, step.columns - j), sum);
         }
-        store_up_to(out + i * step.columns + j, sum, step.columns - j);
+        store_up_to(out + i * step.columns + j, flushed(sum), step.columns - j);
       }
     }
   }
@@ -201,13 +210,14 @@ inline void pad_channel(const Conv1d& conv, const float* x, float* padded) {
 
 /// y[t] += weight * x[t * stride].
 inline void add_scaled(float* y, const float* x, float weight, std::size_t size, std::size_t stride) {
-  if (stride != 1) {
-    for (std::size_t t = 0; t < size; ++t) y[t] += weight * x[t * stride];
-    return;
-  }
   for (std::size_t t = 0; t < size; t += lanes) {
-    const std::size_t n = size - t;
-    store_up_to(y + t, fma(set(weight), load_up_to(x + t, n), load_up_to(y + t, n)), n);
+    const std::size_t n = size - t < lanes ? size - t : lanes;
+    float apart[lanes] = {};
+    if (stride != 1) {
+      for (std::size_t i = 0; i < n; ++i) apart[i] = x[(t + i) * stride];
+    }
+    const Vector input = stride == 1 ? load_up_to(x + t, n) : load(apart);
+    store_up_to(y + t, fma(set(weight), input, load_up_to(y + t, n)), n);
   }
 }
 
@@ -230,6 +240,10 @@ void conv1d(const Step& step) noexcept GANGLION_NONBLOCKING {
         for (std::size_t k = 0; k < conv.kernel; ++k, ++weight) {
           add_scaled(y, channel + k * conv.dilation, *weight, conv.out_length, conv.stride);
         }
+      }
+      for (std::size_t t = 0; t < conv.out_length; t += lanes) {
+        const std::size_t n = conv.out_length - t;
+        store_up_to(y + t, flushed(load_up_to(y + t, n)), n);
       }
     }
   }

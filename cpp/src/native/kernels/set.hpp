@@ -1,7 +1,6 @@
 // The kernels of one instruction set: included by one translation unit each, which has defined
 //   GANGLION_KERNEL_TABLE    the name of the KernelTable to define
 //   GANGLION_VECTOR_HEADER   the header with its Vector
-//   GANGLION_SMALL_WEIGHTS   (optional) its Vector can load float16 and int8
 // Everything is in an anonymous namespace and nothing of the C++ library is used: a function that the linker shares
 // between units with different flags could run on a CPU without those instructions.
 
@@ -26,6 +25,8 @@ namespace {
 #include "native/kernels/panels.hpp"
 #include "native/kernels/elementwise.hpp"
 #include "native/kernels/rows.hpp"
+#include "native/kernels/dot_pairs.hpp"
+#include "native/kernels/dot.hpp"
 // clang-format on
 
 }  // namespace
@@ -35,15 +36,10 @@ const KernelTable GANGLION_KERNEL_TABLE = {
     .name = GANGLION_KERNEL_NAME,
     .lanes = lanes,
     .panel_vectors = 4,
-#if defined(GANGLION_SMALL_WEIGHTS)
-    .affine = {affine<F32>, affine<F16>, affine<I8>, nullptr},
-    .lstm = {lstm<F32>, lstm<F16>, lstm<I8>, nullptr},
-    .gru = {gru<F32>, gru<F16>, gru<I8>, nullptr},
-#else
-    .affine = {affine<F32>, nullptr, nullptr, nullptr},
-    .lstm = {lstm<F32>, nullptr, nullptr, nullptr},
-    .gru = {gru<F32>, nullptr, nullptr, nullptr},
-#endif
+    .group = Whole::group,
+    .affine = {affine<F32>, affine<F16>, affine<I8>, dot_affine},
+    .lstm = {lstm<F32>, lstm<F16>, lstm<I8>, dot_lstm},
+    .gru = {gru<F32>, gru<F16>, gru<I8>, dot_gru},
     .unary = unary_kernels,
     .binary = binary_kernels,
     .reduce = reduce_kernels,
@@ -55,6 +51,8 @@ const KernelTable GANGLION_KERNEL_TABLE = {
 #include "native/vocabulary.def"
     .blend = blend,
     .all_finite = all_finite,
+    .take = take<true>,
+    .take_as_it_is = take<false>,
 };
 // clang-format on
 

@@ -48,20 +48,24 @@ struct Step {
   const void* extra = nullptr;  ///< attributes of a rare operation (Conv1d)
 };
 
+/// F of NUMERICS.md: what is smaller than that counts as zero on its way into a value.
+inline constexpr float smallest_value = 0x1p-100F;
+
 /// How a packed weight is stored and read.
 enum class Packing : std::uint8_t {
   f32,
   f16,
   i8,      ///< int8, converted to float on the way
-  i8_dot,  ///< int8 in groups of four inputs for integer dot products; the input is scaled to integers first
+  i8_dot,  ///< int8 in groups of inputs for integer dot products; the input is scaled to integers first
 };
 inline constexpr std::size_t packing_count = 4;
 
-/// The kernels of one instruction set. A null entry: the packer must choose another packing.
+/// The kernels of one instruction set.
 struct KernelTable {
   const char* name;
   std::size_t lanes;          ///< floats of one vector: outputs are packed in groups of so many
   std::size_t panel_vectors;  ///< vectors of one affine panel
+  std::size_t group;          ///< inputs that stand together in an i8_dot panel
   Kernel affine[packing_count];
   Kernel lstm[packing_count];
   Kernel gru[packing_count];
@@ -76,10 +80,14 @@ struct KernelTable {
 #include "native/vocabulary.def"
   Kernel blend;  ///< out = (1 - in[0]) * in[1] + in[0] * in[2]: the last line of a GRU
   bool (*all_finite)(const float* values, std::size_t size) noexcept GANGLION_NONBLOCKING;  ///< realtime::AllFinite
+  // realtime::Take
+  bool (*take)(const float* from, float* to, std::size_t size) noexcept GANGLION_NONBLOCKING;
+  bool (*take_as_it_is)(const float* from, float* to, std::size_t size) noexcept GANGLION_NONBLOCKING;
 };
 
 /// What an instruction set with integer dot products adds to another one's table.
 struct DotKernels {
+  std::size_t group;
   Kernel affine;
   Kernel lstm;
   Kernel gru;

@@ -1,6 +1,9 @@
 // Sixteen floats in AVX-512. Included inside an anonymous namespace, by a translation unit with AVX-512 flags only.
 
 constexpr std::size_t lanes = 16;
+/// Rows of a batch that share one pass over a panel.
+constexpr std::size_t shared_rows = 4;
+constexpr bool is_compact = false;
 
 struct Mask {
   __mmask16 bits;
@@ -33,11 +36,18 @@ inline Mask operator==(Vector a, Vector b) { return {_mm512_cmp_ps_mask(a.v, b.v
 inline Vector select(Mask m, Vector yes, Vector no) { return {_mm512_mask_blend_ps(m.bits, no.v, yes.v)}; }
 
 inline bool all(Mask m) { return m.bits == 0xFFFF; }
+inline Vector either_bits(Vector a, Vector b) { return {_mm512_or_ps(a.v, b.v)}; }
 
 inline Vector magnitude(Vector a) { return {_mm512_abs_ps(a.v)}; }
 inline Vector with_sign(Vector size, Vector sign) {
   return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(size.v), _mm512_castps_si512(sign.v),
                                                         _mm512_set1_epi32(INT32_MIN), 0xD8))};
+}
+/// The largest lane, of numbers that are not NaN.
+inline float largest_lane(Vector a) { return _mm512_reduce_max_ps(a.v); }
+/// a, but +0 where it is smaller than `bound`; NaN stays.
+inline Vector unless_below(Vector a, float bound) {
+  return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(magnitude(a).v, _mm512_set1_ps(bound), _CMP_NLT_UQ), a.v)};
 }
 inline Vector nearest(Vector a) { return {_mm512_roundscale_ps(a.v, 0x08)}; }
 inline Vector down(Vector a) { return {_mm512_roundscale_ps(a.v, 0x09)}; }
@@ -62,4 +72,22 @@ inline Vector load_half(const std::uint16_t* p) {
 }
 inline Vector load_int8(const std::int8_t* p) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+}
+
+/// Sums of integer products, one for each lane.
+struct Products {
+  __m512i v;
+};
+
+inline Products no_products() { return {_mm512_setzero_si512()}; }
+/// Adds to each lane the products of its two weights with the two inputs of `pair`.
+inline void add_pair(Products& sum, const std::int8_t* weights, std::int32_t pair) {
+  const __m512i weight = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights)));
+  sum.v = _mm512_add_epi32(sum.v, _mm512_madd_epi16(weight, _mm512_set1_epi32(pair)));
+}
+inline void store_products(std::int32_t* p, Products a) { _mm512_storeu_si512(p, a.v); }
+inline Vector rounded(Products a) { return {_mm512_cvtepi32_ps(a.v)}; }
+/// Whole numbers of 16 bits.
+inline void store_integers(std::int16_t* p, Vector a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(a.v)));
 }
