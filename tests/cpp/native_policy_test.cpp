@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "moved_from.hpp"
 
 namespace {
 
@@ -180,29 +181,7 @@ TEST_CASE("what is suspicious about a file is known to whoever embeds it, too") 
 }
 
 TEST_CASE("a policy that was moved from says so") {
-  NativePolicy policy = NativePolicy::load(artifact("lstm"));
-  NativePolicy other = std::move(policy);
-  Floats action(other.contract().action_size(), -7.0F);
-  const Floats observation(other.contract().observation_size(), 0.5F);
-  // NOLINTBEGIN(bugprone-use-after-move): that is what is tested
-  for (int round = 0; round < 2; ++round) {
-    CHECK_EQUAL(policy.step(observation, action), Status::moved_from);
-    CHECK_EQUAL(action[0], -7.0F);
-    policy.reset();
-    CHECK_EQUAL(policy.reset(std::vector<std::uint8_t>{1}), Status::moved_from);
-    CHECK_EQUAL(policy.set_state({}), Status::moved_from);
-    CHECK_EQUAL(policy.set_applied_action(action), Status::moved_from);
-    CHECK(policy.state().empty() && policy.output(0).empty());
-    CHECK_EQUAL(policy.batch(), 0U);
-    CHECK(policy.contract().inputs.empty() && policy.reading().findings.empty());
-    CHECK_ERROR(policy.clone(), ErrorCode::bad_option, "moved to another object");
-    CHECK_ERROR(policy.self_test(), ErrorCode::bad_option, "moved to another object");
-    NativePolicy third = std::move(policy);  // once more, of nothing
-    policy = std::move(third);
-  }
-  policy = std::move(other);
-  CHECK_EQUAL(policy.step(observation, action), Status::ok);
-  // NOLINTEND(bugprone-use-after-move)
+  check_moved_from(NativePolicy::load(artifact("lstm")), [](const NativePolicy&) {});
 }
 
 TEST_CASE("a robot takes files of its own lab only") {

@@ -41,7 +41,13 @@ _NAMES: tuple[tuple[str, str], ...] = (
     (r"(\d+\.|actor\.|module\.)*(module\.|lstm\.|gru\.)", "torchrl"),
 )
 """How names of weights begin, most telling first."""
-_WRAPPERS = re.compile(r"(?<![^.])(_orig_mod|module)\.(?!\d)")
+COMPILED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""What torch.compile, FSDP and activation checkpointing put into the names of the tensors that they wrap."""
+
+PARALLEL = "module"
+"""What DistributedDataParallel and DataParallel put there; a model may have a part of that name, too."""
+
+_WRAPPERS = re.compile(rf"(?<![^.])({'|'.join((*COMPILED, PARALLEL))})\.(?!\d)")
 _RSL_RL = ("actor_state_dict", "student_state_dict", "model_state_dict")
 _FOLDERS = (
     ("_CHECKPOINT_METADATA", "orbax (JAX)"),
@@ -219,7 +225,7 @@ def _heads(names: Iterable[Any]) -> set[str]:
 
 
 def _plain(name: str) -> str:
-    """The name without what torch.compile and DistributedDataParallel put in."""
+    """The name without what wrappers of torch put in."""
     return _WRAPPERS.sub("", name)
 
 

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 _WIDEST_BOUND = 1e6
 _CORNER_PROBABILITY = 0.1
 
+_GOLDEN_ROWS = 3
+_MOST_NUMBERS = 1 << 20
+"""Observation elements of a golden trajectory: as text in a file they take 20 MB."""
+
+_FEWEST_STEPS = 8
+_LEAST_STEPS = 2
+
 
 class Bounded(Protocol):
     """What has bounds: a contract."""
@@ -46,6 +53,23 @@ def within_bounds(low: Doubles, high: Doubles, share: Doubles, free: Doubles) ->
     low, high = np.where(has_low, low, 0.0), np.where(has_high, high, 0.0)
     one_sided = np.where(has_low, low + np.abs(free), high - np.abs(free))
     return np.where(has_low & has_high, low + share * (high - low), np.where(has_low | has_high, one_sided, free))
+
+
+def golden_size(observation_size: int, steps: int, batch: int | None) -> tuple[int, int]:
+    """Steps and rows of a golden trajectory: every file has room for it, whatever is asked for.
+
+    Images have fewer steps, and one row where the rows are free; the largest ones have two steps, the second of which
+    is a reset.
+
+    Args:
+        observation_size: elements of one observation.
+        steps: what is asked for.
+        batch: rows of the file; None for any number.
+    """
+    rows = min(batch or (_GOLDEN_ROWS if _GOLDEN_ROWS * steps * observation_size <= _MOST_NUMBERS else 1), _GOLDEN_ROWS)
+    size = max(1, rows * observation_size)
+    fewest = max(_LEAST_STEPS, min(_FEWEST_STEPS, 4 * _MOST_NUMBERS // size))
+    return min(steps, max(fewest, _MOST_NUMBERS // size)), rows
 
 
 def draw_observations(contract: Bounded, steps: int, rows: int, seed: int) -> NDArray[np.float32]:

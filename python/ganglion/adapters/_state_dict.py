@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ganglion._foundation.checkpoints import COMPILED, PARALLEL
 from ganglion.adapters._files import refuse_stand_ins
 from ganglion.errors import ArtifactError
 
@@ -16,12 +17,6 @@ _T = TypeVar("_T")
 
 _GATES: dict[int, type[nn.LSTM] | type[nn.GRU]] = {4: nn.LSTM, 3: nn.GRU}
 """Rows of `weight_hh` per unit."""
-
-COMPILED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-"""What torch.compile, FSDP and activation checkpointing put into the names of the tensors that they wrap."""
-
-PARALLEL = "module"
-"""What DistributedDataParallel and DataParallel put there; a model may have a part of that name, too."""
 
 
 def unwrapped(tensors: Mapping[str, _T], label: str, wrappers: Sequence[str] = (*COMPILED, PARALLEL)) -> dict[str, _T]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion._foundation.comparison import first_difference
-from ganglion._foundation.observations import believed_bounds, draw_observations
+from ganglion._foundation.observations import believed_bounds, draw_observations, golden_size
 from ganglion._foundation.rounding import LEAST, nudged, rounding, tolerance_for
 from ganglion.compiler.interpreter import Interpreter
 from ganglion.compiler.session import open_session, run_step
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from ganglion.compiler.program import Program
 
 _ROWS = 3
-_MOST_NUMBERS = 1 << 20
-"""Observation elements that are recorded: as text in the file they take 20 MB. Images have fewer steps, and one row."""
-
-_FEWEST_STEPS = 8
 _INVALID = ("InvalidGraph", "InvalidArgument", "InvalidProtobuf")
 """Exceptions of onnxruntime about graphs that are wrong, not only unknown to it."""
 
@@ -75,9 +71,8 @@ def prove(program: Program, model: OnnxModel) -> Contract:
 
 def _record(model: OnnxModel) -> Golden:
     """Records the graph; where it gives numbers that are not finite, as a logarithm does, over other observations."""
-    size = model.contract.observation_size
-    rows = model.batch or (_ROWS if _ROWS * GOLDEN_STEPS * size <= _MOST_NUMBERS else 1)
-    steps = min(GOLDEN_STEPS, max(_FEWEST_STEPS, _MOST_NUMBERS // (min(rows, _ROWS) * size)))
+    steps, rows = golden_size(model.contract.observation_size, GOLDEN_STEPS, model.batch)
+    rows = model.batch or rows
     drawn = draw_observations(model.contract, steps, rows, seed=0)
     low, high = believed_bounds(model.contract)
     bounded = np.isfinite(low) | np.isfinite(high)

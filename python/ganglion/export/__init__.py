@@ -76,7 +76,7 @@ def export(
             gets into it by `adapters.deployment.annotate`.
         batch: number of rows of one step, or None for any number; ignored where a contract is given, and in a header,
             which steps one row.
-        golden_steps: steps of the golden trajectory, at least 64.
+        golden_steps: steps of the golden trajectory, at least 64; large images have fewer, so that a file can hold it.
         recording: take the observations of the golden trajectory from recorded episodes, around the beginning of one
             for every row: an `EpisodeBatch`, the file that its `save` wrote, or any recording that `verify` takes; None
             to draw them over the bounds of the observation space.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ganglion._foundation.comparison import first_difference
-from ganglion._foundation.observations import draw_observations
+from ganglion._foundation.observations import draw_observations, golden_size
 from ganglion._foundation.recordings import read_episodes
 from ganglion._foundation.rounding import nudged, rounding, tolerance_for
 from ganglion.contract import Contract, Golden
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ganglion._foundation.recordings import RecordingSource
-
-_MAXIMUM_ROWS = 3
 
 
 def recorded_observations(
@@ -74,7 +72,7 @@ def record(
     Args:
         policy: a prepared policy in eval mode on the CPU.
         contract: gives sizes, bounds, batch and initial state.
-        steps: number of steps, at least `GOLDEN_STEPS`.
+        steps: number of steps, at least `GOLDEN_STEPS`; images have fewer, see `golden_size`.
         seed: seed of the observations.
         tolerance: largest accepted `|difference| / max(1, |recorded|)` of a replay; None for what rounding can do to
             this policy along this trajectory, see `_foundation.rounding`.
@@ -84,7 +82,7 @@ def record(
         ArtifactError: the recording cannot be read, or its observations have another size.
         ExportError: the recording is too short, or the policy gives an output that is not finite.
     """
-    rows = min(contract.batch or _MAXIMUM_ROWS, _MAXIMUM_ROWS)
+    steps, rows = golden_size(contract.observation_size, steps, contract.batch)
     if recording is None:
         observation = draw_observations(contract, steps, rows, seed)
         reset = np.zeros((steps, rows), dtype=np.bool_)

@@ -50,6 +50,24 @@ MODULES = {cls.__name__: cls for cls in _ARGUMENTS}
 """Known classes by name."""
 
 
+def raise_if_adapted(thing: object) -> None:
+    """Refuses what an adapter made of another trainer's file, which is a checkpoint already.
+
+    Raises:
+        ExportError: with where to read it again.
+    """
+    package, _, rest = type(thing).__module__.removeprefix("ganglion.").partition(".")
+    if package != "adapters":
+        return
+    trainer = rest.partition(".")[0]
+    load = "the load(...) of its adapter" if trainer.startswith("_") else f"ganglion.adapters.{trainer}.load(...)"
+    raise ExportError(
+        f"{type(thing).__name__} cannot be saved as a checkpoint: it was made of a trainer's file, which is one. Keep "
+        f"that file, and read it again with {load}; weights that have changed since go through state_dict() and "
+        "load_state_dict(). ganglion.export takes it as it is"
+    )
+
+
 def describe_module(module: nn.Module) -> dict[str, Any]:
     """Returns class and arguments of a module, without its weights.
 
@@ -62,6 +80,7 @@ def describe_module(module: nn.Module) -> dict[str, Any]:
             "parts": [[name, describe_module(part)] for name, part in module.named_children()],
         }
     if type(module) not in _ARGUMENTS:
+        raise_if_adapted(module)
         raise ExportError(
             f"module {type(module).__name__} cannot be saved in a checkpoint; Sequential, {', '.join(MODULES)} can"
         )

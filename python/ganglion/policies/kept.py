@@ -20,7 +20,7 @@ from torch import nn
 from ganglion.data.env_spec import EnvSpec
 from ganglion.data.spaces_json import env_spec_from_json, env_spec_to_json, space_from_json, space_to_json
 from ganglion.errors import ExportError
-from ganglion.policies._modules import MODULES, build_module, describe_module
+from ganglion.policies._modules import MODULES, build_module, describe_module, raise_if_adapted
 from ganglion.policies.nonlinearities import FUNCTIONS
 
 _Thing = TypeVar("_Thing", bound=Callable[..., Any])
@@ -82,8 +82,9 @@ def describe(thing: Any) -> dict[str, Any]:
     """
     name = type(thing).__name__
     if not is_kept(thing):
+        raise_if_adapted(thing)
         raise ExportError(
-            f"{name} cannot be saved as a checkpoint: only classes of ganglion have a name that a file can use. Save "
+            f"{name} cannot be saved as a checkpoint: only classes of ganglion.policies have a name for a file. Save "
             "its state_dict(), and build it in your own code where you need it; ganglion.export takes it as it is"
         )
     described = {

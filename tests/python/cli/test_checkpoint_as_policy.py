@@ -77,6 +77,9 @@ CHECKPOINTS: dict[str, tuple[str, str | None, Callable[[Path], None]]] = {
     "rsl_rl compiled": (
         "m.pt", "rsl_rl", of_torch({"model_state_dict": {f"_orig_mod.{k}": v for k, v in RSL_RL.items()}})
     ),
+    "rsl_rl compiled by FSDP": (
+        "m.pt", "rsl_rl", of_torch({"model_state_dict": {f"_fsdp_wrapped_module.{k}": v for k, v in RSL_RL.items()}})
+    ),
     "rsl_rl, old format": (
         "m.pt", "rsl_rl", of_torch({"model_state_dict": RSL_RL, "iter": 1}, _use_new_zipfile_serialization=False)
     ),

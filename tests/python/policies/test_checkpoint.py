@@ -1,5 +1,7 @@
 import functools
+import importlib
 import pickle
+import pkgutil
 from pathlib import Path
 
 import gymnasium
@@ -9,6 +11,7 @@ import torch
 from torch import nn
 
 import ganglion
+import ganglion.adapters
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies import (
     ActionMap,
@@ -30,6 +33,7 @@ from ganglion.policies import (
     NormalProjection,
     ObservationNormalizer,
     PolicyInfo,
+    RecurrentPolicy,
     RNNPolicy,
     SkrlPolicy,
     TwoHeadedRNNPolicy,
@@ -268,6 +272,25 @@ def test_what_a_checkpoint_cannot_name_is_refused(tmp_path, policy, message):
     with pytest.raises(ExportError, match=message):
         save_checkpoint(policy, path)
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_an_adapter_made_is_refused_with_where_to_read_it_again(tmp_path):
+    found = 0
+    for module in pkgutil.walk_packages(ganglion.adapters.__path__, "ganglion.adapters."):
+        for cls in vars(importlib.import_module(module.name)).values():
+            if not isinstance(cls, type) or not issubclass(cls, nn.Module) or cls.__module__ != module.name:
+                continue
+            part = cls.__new__(cls)
+            nn.Module.__init__(part)
+            policy = part if isinstance(part, RecurrentPolicy) else LayeredPolicy(SPEC, nn.Sequential(part))
+            with pytest.raises(ExportError, match="read it again with") as refused:
+                save_checkpoint(policy, tmp_path / "policy.pt")
+            name = module.name.split(".")[2]
+            if not name.startswith("_"):
+                assert f"ganglion.adapters.{name}.load(" in str(refused.value)
+                assert hasattr(importlib.import_module(f"ganglion.adapters.{name}"), "load")
+            found += 1
+    assert found > 8
 
 
 def test_a_policy_that_was_changed_behind_its_constructor_is_refused(tmp_path):

@@ -211,7 +211,7 @@ class TorchModel final : public EngineModel {
       const ThreadCount threads(threads_);
       const WithoutOneDnn plain;
       const Told told(hints);
-      const std::optional<Rewritten> rewritten = FunctionalForm(module_, told).rewrite();
+      const std::optional<Rewritten> rewritten = rewritten_of(module_, told);
       if (rewritten) module_ = rewritten->module;
       Explained explained = TorchScriptProbe(module_, told, rewritten ? &*rewritten : nullptr).explain();
       if (prints_ > 0) {

@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "engines/libtorch/forward_graph.hpp"
 #include "engines/libtorch/module.hpp"
-#include "engines/libtorch/program.hpp"
 
 namespace ganglion::detail {
 
@@ -52,7 +52,7 @@ class MemoryTrace {
   /// Whether it is kept state or the observation.
   [[nodiscard]] bool gives(const torch::jit::Value* value) const {
     const torch::jit::Node* node = value->node();
-    if (node->kind() == torch::jit::prim::GetAttr) return state_.contains(Program::path_of(value));
+    if (node->kind() == torch::jit::prim::GetAttr) return state_.contains(ForwardGraph::path_of(value));
     return node->kind() == torch::jit::prim::Param && node->owningBlock() == program_.graph()->block() &&
            value->offset() == observation_;
   }
@@ -104,7 +104,7 @@ class MemoryTrace {
   }
 
   const torch::jit::Module& module_;
-  Program program_;
+  ForwardGraph program_;
   std::set<std::string> state_;
   std::size_t observation_ = 1;
   std::vector<std::string> optional_;

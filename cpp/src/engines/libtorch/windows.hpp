@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "engines/libtorch/program.hpp"
+#include "engines/libtorch/forward_graph.hpp"
 
 namespace ganglion::detail {
 
@@ -63,7 +63,7 @@ class WindowTrace {
   /// Whether it starts from what the last step left.
   [[nodiscard]] bool goes_on(const Group& group) const {
     const auto is_kept = [&](const torch::jit::Value* value) {
-      return value->node()->kind() == torch::jit::prim::GetAttr && state_.contains(Program::path_of(value));
+      return value->node()->kind() == torch::jit::prim::GetAttr && state_.contains(ForwardGraph::path_of(value));
     };
     return std::ranges::any_of(group, [&](const RecurrentNode* layer) {
       return std::ranges::any_of(layer->starts,
@@ -148,7 +148,7 @@ class WindowTrace {
   }
 
   torch::jit::Module module_;
-  Program program_;
+  ForwardGraph program_;
   std::set<std::string> state_;
 };
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ganglion._foundation.boundary import bounded
+from ganglion._foundation.checkpoints import COMPILED
 from ganglion.adapters._files import read_torch, refuse_stand_ins
-from ganglion.adapters._state_dict import COMPILED, StateDict, wrapped_as
+from ganglion.adapters._state_dict import StateDict, wrapped_as
 from ganglion.adapters.torchrl.module import FirstHalf, Parts, take_apart
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError

@@ -1,7 +1,7 @@
 """A TorchScript `forward` that takes several observations, or a dictionary of them, or takes and gives its state.
 
 Such a module becomes one with `forward(obs)` that keeps the state in buffers. The rules and sentences are those of
-`cpp/src/engines/libtorch/functional.hpp`.
+`cpp/src/engines/libtorch/functional.hpp`, with `arguments.hpp` and `trials.hpp` beside it.
 """
 
 # mypy: disable-error-code="no-untyped-call"

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ganglion.reading.torchscript.program import Program, path_of
+from ganglion.reading.torchscript.forward_graph import ForwardGraph, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     import torch
 
-    from ganglion.reading.torchscript.program import Layer
+    from ganglion.reading.torchscript.forward_graph import Layer
 
 _SOUNDS = ("state", "hidden", "memory", "carry", "hx", "lstm", "gru", "rnn")
 _WEIGHTS = ("weight_hh", "weight_ih", "bias_hh", "bias_ih")
@@ -27,7 +27,7 @@ def forgotten(module: torch.jit.ScriptModule, state: Collection[str]) -> tuple[s
         module: any with a `forward(obs)`.
         state: names of the buffers that are kept from step to step.
     """
-    program = Program(module)
+    program = ForwardGraph(module)
     arguments = module._c._get_method("forward").schema.arguments
     observation = next(i for i in range(1, len(arguments)) if not arguments[i].has_default_value())
     inputs = {value.debugName(): i for i, value in enumerate(program.graph.inputs())}

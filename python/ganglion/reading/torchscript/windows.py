@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ganglion.reading.torchscript.program import Program, path_of
+from ganglion.reading.torchscript.forward_graph import ForwardGraph, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from ganglion.reading.torchscript.program import Layer
+    from ganglion.reading.torchscript.forward_graph import Layer
 
 
 def windows(module: torch.jit.ScriptModule, state: Collection[str], observation: Tensor) -> tuple[str, ...]:
@@ -28,7 +28,7 @@ def windows(module: torch.jit.ScriptModule, state: Collection[str], observation:
         state: names of the buffers that are kept from step to step.
         observation: of one row, all elements different.
     """
-    program = Program(module)
+    program = ForwardGraph(module)
     groups: dict[object, list[Layer]] = {}
     for layer in program.layers:
         groups.setdefault(layer.weights, []).append(layer)
@@ -49,7 +49,7 @@ def windows(module: torch.jit.ScriptModule, state: Collection[str], observation:
     return tuple(dict.fromkeys(sentences))
 
 
-def _goes_on(program: Program, layers: Sequence[Layer], state: Collection[str]) -> bool:
+def _goes_on(program: ForwardGraph, layers: Sequence[Layer], state: Collection[str]) -> bool:
     """Whether it starts from what the last step left."""
 
     def is_kept(value: Any) -> bool:
@@ -58,12 +58,12 @@ def _goes_on(program: Program, layers: Sequence[Layer], state: Collection[str]) 
     return any(program.reaches(place, is_kept) for layer in layers for _, place in layer.starts)
 
 
-def _is_chain(program: Program, layers: Sequence[Layer]) -> bool:
+def _is_chain(program: ForwardGraph, layers: Sequence[Layer]) -> bool:
     """Whether one run starts from what an earlier one of the same step has left."""
     return any(_follows(program, layer, layers[:i], layers) for i, layer in enumerate(layers))
 
 
-def _follows(program: Program, layer: Layer, before: Sequence[Layer], layers: Sequence[Layer]) -> bool:
+def _follows(program: ForwardGraph, layer: Layer, before: Sequence[Layer], layers: Sequence[Layer]) -> bool:
     earlier = [*before, *(other for other in layers if other.loops & layer.loops)]
     results = {value.debugName() for other in earlier for value in other.node.outputs()}
 
@@ -73,7 +73,7 @@ def _follows(program: Program, layer: Layer, before: Sequence[Layer], layers: Se
     return any(program.reaches(place, is_result, in_time=True) for _, place in layer.starts)
 
 
-def _run(program: Program, module: torch.jit.ScriptModule, layers: Sequence[Layer], given: Tensor) -> Any:
+def _run(program: ForwardGraph, module: torch.jit.ScriptModule, layers: Sequence[Layer], given: Tensor) -> Any:
     """For each layer what it was given and the state that it left, run after run."""
     graph = program.graph
     begin = next(graph.nodes())

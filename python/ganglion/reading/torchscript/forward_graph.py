@@ -1,6 +1,6 @@
 """The program of a TorchScript module as a graph: its recurrent layers, and where their values come from.
 
-The rules are those of `cpp/src/engines/libtorch/program.hpp`.
+The rules are those of `cpp/src/engines/libtorch/forward_graph.hpp`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Layer:
         return f"the {self.kind} layer" + (f" '{self.path}'" if self.path else "")
 
 
-class Program:
+class ForwardGraph:
     """The `forward` of a module, everything that it calls put in.
 
     Attributes:

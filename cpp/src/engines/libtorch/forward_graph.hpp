@@ -22,14 +22,14 @@
 namespace ganglion::detail {
 
 /// A value, or one element of a tuple or list.
-using ProgramPlace = std::pair<const torch::jit::Value*, std::int64_t>;
+using GraphPlace = std::pair<const torch::jit::Value*, std::int64_t>;
 constexpr std::int64_t whole_value = -1;
 
 /// A node that runs a recurrent layer or cell.
 struct RecurrentNode {
   struct Start {
     const char* name;
-    ProgramPlace place;
+    GraphPlace place;
   };
 
   torch::jit::Node* node;
@@ -48,12 +48,12 @@ struct RecurrentNode {
 };
 
 /// The forward of a module, everything that it calls put in.
-class Program {
+class ForwardGraph {
  public:
   using Value = torch::jit::Value;
   using Node = torch::jit::Node;
 
-  explicit Program(const torch::jit::Module& module) : graph_(module.get_method("forward").graph()->copy()) {
+  explicit ForwardGraph(const torch::jit::Module& module) : graph_(module.get_method("forward").graph()->copy()) {
     torch::jit::Inline(*graph_);
     look_into(graph_->block(), {});
   }
@@ -65,11 +65,11 @@ class Program {
   /// Whether a value comes from a source. Shapes and devices do not count, nor does, unless `in_time`, what a turn of a
   /// loop leaves to the next one and what is kept in a buffer.
   template <class IsSource>
-  [[nodiscard]] bool reaches(ProgramPlace start, const IsSource& is_source, bool in_time = false) const {
-    std::set<ProgramPlace> seen;
-    std::vector<ProgramPlace> open{start};
+  [[nodiscard]] bool reaches(GraphPlace start, const IsSource& is_source, bool in_time = false) const {
+    std::set<GraphPlace> seen;
+    std::vector<GraphPlace> open{start};
     while (!open.empty()) {
-      const ProgramPlace place = open.back();
+      const GraphPlace place = open.back();
       open.pop_back();
       if (!seen.insert(place).second) continue;
       if (is_source(place.first)) return true;
@@ -105,11 +105,11 @@ class Program {
     if (node->kind() == torch::jit::prim::SetAttr) {
       const std::string owner = path_of(node->input(0));
       left_.emplace(owner + (owner.empty() ? "" : ".") + node->s(torch::jit::attr::name),
-                    ProgramPlace{node->input(1), whole_value});
+                    GraphPlace{node->input(1), whole_value});
     } else if (node->kind() == torch::jit::prim::GetAttr) {
-      std::vector<ProgramPlace> written;
+      std::vector<GraphPlace> written;
       follow_writes(node->output(), written);
-      for (const ProgramPlace& place : written) left_.emplace(path_of(node->output()), place);
+      for (const GraphPlace& place : written) left_.emplace(path_of(node->output()), place);
     }
     const std::string op = node->kind().toUnqualString();
     const bool is_cell = op.find("_cell") != std::string::npos;
@@ -157,7 +157,7 @@ class Program {
 
   [[nodiscard]] static bool is_list(const Value* value) { return value->type()->kind() == c10::TypeKind::ListType; }
 
-  static void follow(ProgramPlace place, std::vector<ProgramPlace>& open) {
+  static void follow(GraphPlace place, std::vector<GraphPlace>& open) {
     namespace prim = torch::jit::prim;
     const auto& [value, element] = place;
     const Node* node = value->node();
@@ -194,7 +194,7 @@ class Program {
   }
 
   /// What stood there before, in this step.
-  void follow_earlier(const Value* value, std::vector<ProgramPlace>& open) const {
+  void follow_earlier(const Value* value, std::vector<GraphPlace>& open) const {
     const Node* node = value->node();
     if (node->kind() == torch::jit::prim::Param) {
       const Node* loop = node->owningBlock()->owningNode();
@@ -215,7 +215,7 @@ class Program {
 
   /// What is written into a value, or into a view of it, after it was made.
   // NOLINTNEXTLINE(misc-no-recursion): as deep as views of views
-  static void follow_writes(const Value* value, std::vector<ProgramPlace>& open) {
+  static void follow_writes(const Value* value, std::vector<GraphPlace>& open) {
     constexpr std::array views{"slice", "select", "view", "narrow", "unsqueeze", "squeeze", "alias", "detach"};
     if (value->type()->kind() != c10::TypeKind::TensorType) return;
     for (const torch::jit::Use& use : value->uses()) {
@@ -231,7 +231,7 @@ class Program {
 
   std::shared_ptr<torch::jit::Graph> graph_;
   std::vector<RecurrentNode> layers_;
-  std::multimap<std::string, ProgramPlace> left_;  ///< what is written into attributes, by their paths
+  std::multimap<std::string, GraphPlace> left_;  ///< what is written into attributes, by their paths
 };
 
 }  // namespace ganglion::detail
