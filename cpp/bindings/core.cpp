@@ -40,6 +40,11 @@ void take(const py::object& given, Value& value) {
     const auto engine = ganglion::engine_named(name);
     if (!engine) throw py::value_error("there is no engine '" + name + "'");
     value = *engine;
+  } else if constexpr (std::is_same_v<Value, ganglion::Isa>) {
+    const auto name = given.cast<std::string>();
+    const auto isa = ganglion::isa_named(name);
+    if (!isa) throw py::value_error("there is no instruction set '" + name + "'");
+    value = *isa;
   } else {
     value = given.cast<Value>();
   }
@@ -65,7 +70,7 @@ py::dict load_options() {
   ganglion::for_each_option(defaults, [&](const char* name, const auto& value, const char* what) {
     using Value = std::decay_t<decltype(value)>;
     py::object shown = py::none();  // of what Python leaves to the runtime with a None
-    if constexpr (std::is_same_v<Value, ganglion::Engine>) {
+    if constexpr (std::is_same_v<Value, ganglion::Engine> || std::is_same_v<Value, ganglion::Isa>) {
       shown = py::str(to_string(value));
     } else if constexpr (std::is_same_v<Value, int> || std::is_same_v<Value, bool>) {
       shown = py::cast(value);

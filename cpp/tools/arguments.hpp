@@ -41,6 +41,7 @@ template <class Value>
 [[nodiscard]] constexpr const char* value_word() {
   if constexpr (std::is_same_v<Value, bool>) return "";
   if constexpr (std::is_same_v<Value, Engine>) return " E";
+  if constexpr (std::is_same_v<Value, Isa>) return " SET";
   if constexpr (std::is_same_v<Value, ReadingHints>) return " INPUT:OUTPUT";
   if constexpr (std::is_same_v<Value, std::filesystem::path>) return " FILE";
   return " N";
@@ -144,6 +145,17 @@ class Arguments {
       throw UsageError("engine '" + name + "' is not one of " + known);
     }
     value = *engine;
+  }
+
+  void take(const std::string& option, Isa& value) {
+    const std::string name = value_of(option);
+    const std::optional<Isa> isa = isa_named(name);
+    if (!isa) {
+      std::string known = "automatic";
+      for (const Isa each : every_isa) known += std::string(", ") + to_string(each);
+      throw UsageError("instruction set '" + name + "' is not one of " + known);
+    }
+    value = *isa;
   }
 
   /// INPUT:OUTPUT of a file without a contract; given again, and then it says it of all. "none": there is no state.

@@ -4,6 +4,8 @@
 //   reset,<observation element>...      a header line
 //   0,0.01,-0.2,...                     reset is 1 where the row is reset before the step
 // The answer is CSV with every output element (and, with --state, the hidden state) in shortest round-trip decimals.
+// With --digest it is also one line on standard output: the SHA-256 over the bytes (little-endian binary32) of the
+// action of all rows and of the state of all rows, step by step. On the native engine it is the same on every machine.
 
 #include <array>
 #include <charconv>
@@ -14,6 +16,7 @@
 #include <sstream>
 
 #include "arguments.hpp"
+#include "io/sha256.hpp"
 
 namespace {
 
@@ -22,11 +25,15 @@ using ganglion::Status;
 using ganglion::tools::Arguments;
 using ganglion::tools::UsageError;
 
-constexpr const char* usage = "usage: ganglion-run [OPTION OF THE LOAD]... [--state] FILE TRAJECTORY.csv OUTPUT.csv\n";
+constexpr const char* usage =
+    "usage: ganglion-run [OPTION OF THE LOAD]... [--state] FILE TRAJECTORY.csv OUTPUT.csv\n"
+    "       ganglion-run [OPTION OF THE LOAD]... --digest FILE TRAJECTORY.csv [OUTPUT.csv]\n"
+    "--digest prints the SHA-256 over all actions and states: the same on every machine, on the native engine\n";
 
 struct Options {
   ganglion::LoadOptions load;
   bool state = false;
+  bool digest = false;
   std::vector<std::string> paths;
 };
 
@@ -37,13 +44,17 @@ Options parse(Arguments arguments) {
     if (arguments.take_load_option(argument, options.load)) continue;
     if (argument == "--state") {
       options.state = true;
+    } else if (argument == "--digest") {
+      options.digest = true;
     } else if (argument.starts_with('-')) {
       throw UsageError("option " + argument + " is not known");
     } else {
       options.paths.push_back(argument);
     }
   }
-  if (options.paths.size() != 3) throw UsageError("an artifact, a trajectory and an output file are needed");
+  if (options.paths.size() != 3 && !(options.digest && options.paths.size() == 2)) {
+    throw UsageError("an artifact, a trajectory and an output file are needed");
+  }
   return options;
 }
 
@@ -132,13 +143,20 @@ void write_step(std::ostream& out, const Policy& policy, bool with_state) {
   }
 }
 
-std::size_t replay(Policy& policy, TrajectoryReader& trajectory, std::ostream& out, bool with_state) {
+/// What is done with a run.
+struct Answer {
+  std::ostream* out;  ///< null: no CSV
+  bool with_state;
+  ganglion::detail::Sha256 digest;
+};
+
+std::size_t replay(Policy& policy, TrajectoryReader& trajectory, Answer& answer) {
   const std::size_t batch = policy.batch();
   const std::size_t size = policy.contract().observation_size();
   std::vector<float> observation(batch * size);
   std::vector<float> action(batch * policy.contract().action_size());
   std::vector<std::uint8_t> reset(batch);
-  write_header(out, policy, with_state);
+  if (answer.out != nullptr) write_header(*answer.out, policy, answer.with_state);
   std::size_t steps = 0;
   while (trajectory.next(reset[0], std::span(observation).first(size))) {
     for (std::size_t row = 1; row < batch; ++row) {
@@ -149,7 +167,9 @@ std::size_t replay(Policy& policy, TrajectoryReader& trajectory, std::ostream& o
     Status status = policy.reset(reset);
     if (status == Status::ok) status = policy.step(observation, action);
     if (status != Status::ok) trajectory.refuse(std::string("the step was refused: ") + to_string(status));
-    write_step(out, policy, with_state);
+    if (answer.out != nullptr) write_step(*answer.out, policy, answer.with_state);
+    answer.digest.update(std::as_bytes(std::span(action)));
+    answer.digest.update(std::as_bytes(policy.state()));
     ++steps;
   }
   return steps;
@@ -159,14 +179,23 @@ void run(const Options& options) {
   Policy policy = Policy::load(options.paths[0], options.load);
   ganglion::tools::print_findings("ganglion-run", options.paths[0], policy.reading());
   TrajectoryReader trajectory(options.paths[1], policy.contract());
+  Answer answer{nullptr, options.state, {}};
+  if (options.paths.size() == 2) {
+    const std::size_t steps = replay(policy, trajectory, answer);
+    std::cerr << "ganglion-run: " << steps << " steps on " << to_string(policy.engine()) << '\n';
+    std::cout << answer.digest.hex_digest() << '\n';
+    return;
+  }
   const std::filesystem::path target = options.paths[2];
   const std::filesystem::path temporary = target.string() + ".part";
   try {
     std::ofstream out(temporary);
-    const std::size_t steps = replay(policy, trajectory, out, options.state);
+    answer.out = &out;
+    const std::size_t steps = replay(policy, trajectory, answer);
     out.close();
     if (!out) throw std::runtime_error("'" + temporary.string() + "' cannot be written");
     std::filesystem::rename(temporary, target);
+    if (options.digest) std::cout << answer.digest.hex_digest() << '\n';
     std::cerr << "ganglion-run: " << steps << " steps on " << to_string(policy.engine()) << '\n';
   } catch (...) {
     std::error_code ignored;

@@ -215,6 +215,10 @@ TEST_CASE("options that do not fit are refused") {
   LoadOptions options;
   options.threads = 0;
   CHECK_ERROR(Policy::load(artifact("lstm"), options), ErrorCode::bad_option, "threads");
+  if (engine == Engine::native) {
+    options.threads = 2;
+    CHECK_ERROR(Policy::load(artifact("lstm"), options), ErrorCode::bad_option, "threads=1");
+  }
   options = {};
   options.batch = 2;
   CHECK_ERROR(Policy::load(artifact("lstm"), options), ErrorCode::bad_option, "fixed to 1");

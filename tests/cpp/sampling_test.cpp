@@ -33,8 +33,8 @@ class Rig {
  public:
   explicit Rig(std::size_t batch, std::optional<std::uint64_t> seed, ActionMap map = {})
       : loop_(shape(batch, seed, std::move(map)),
-              {ganglion::native::kernels_for(Isa::automatic)->all_finite,
-               ganglion::native::kernels_for(Isa::automatic)->take_as_it_is},
+              {ganglion::native::kernels_for(ganglion::Isa::automatic)->all_finite,
+               ganglion::native::kernels_for(ganglion::Isa::automatic)->take_as_it_is},
               false),
         batch_(batch) {}
 

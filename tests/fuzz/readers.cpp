@@ -124,7 +124,7 @@ void step_policy(std::span<const std::byte> bytes, std::size_t batch) {
 }
 
 /// The kernels that the policy does not use on this machine.
-void step_on(realtime::Isa isa, const detail::GanglionFile& file, std::size_t batch) {
+void step_on(ganglion::Isa isa, const detail::GanglionFile& file, std::size_t batch) {
   const native::KernelTable* kernels = native::kernels_for(isa);
   if (kernels == nullptr) return;
   auto observation = observation_of(batch * file.contract.observation_size(), 1);
@@ -145,7 +145,7 @@ void read_native(std::span<const std::byte> bytes) {
     if (work_of(file) > affordable) return;
     const std::size_t batch = file.contract.batch.value_or(2);
     step_policy(bytes, batch);
-    for (const realtime::Isa isa : realtime::every_isa) {
+    for (const ganglion::Isa isa : ganglion::every_isa) {
       step_on(isa, file, batch);
     }
   });

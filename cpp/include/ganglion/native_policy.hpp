@@ -21,15 +21,14 @@ namespace detail {
 struct Artifact;
 }
 
-/// The kernels that the native engine uses on this CPU: "baseline", "avx2", "avx512", "avx512_vnni" or "neon"; a string
-/// with static storage.
-[[nodiscard]] const char* native_instruction_set() noexcept;
+/// The kernels that the native engine uses where a load does not say (`Isa`): "baseline", "avx2", ...; a string with
+/// static storage. Throws `Error` where GANGLION_ISA asks for what there is not.
+[[nodiscard]] const char* native_instruction_set();
 
 /// A policy on the native engine. Movable, not copyable; one thread at a time.
 ///
 /// Set-up functions may allocate and throw `Error`. Everything marked GANGLION_NONBLOCKING takes no heap, no lock and
-/// no system call, and a time that does not depend on the numbers (sin, cos, atan and pow are the C library's, within
-/// about twice).
+/// no system call, and a time that does not depend on the numbers.
 ///
 /// A policy that was moved from answers `Status::moved_from`, empty spans and an empty contract, and its set-up
 /// functions throw.

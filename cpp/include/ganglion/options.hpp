@@ -10,6 +10,7 @@
 #include <optional>
 #include <string_view>
 
+#include "ganglion/isa.hpp"
 #include "ganglion/reading.hpp"
 
 namespace ganglion {
@@ -71,6 +72,9 @@ inline constexpr std::array engine_table{
   OPTION(bool, self_test, true, "check that the file still follows its golden trajectory, and refuse it where not")  \
   OPTION(std::size_t, batch, 0, "rows for an artifact that takes any number; 0: what the contract says, else 1")     \
   OPTION(bool, lock_memory, false, "native: mlock weights and buffers; refuses to load where that is not allowed")   \
+  OPTION(Isa, isa, Isa::automatic,                                                                                   \
+         "native: the instruction set of its kernels; automatic: what the environment variable GANGLION_ISA says, "  \
+         "else the fastest of this CPU. The bits are the same")                                                      \
   OPTION(std::optional<std::uint64_t>, sample_seed, std::nullopt,                                                    \
          "draw actions with this seed, from mean and log_std or from logits, and take them through the action map; " \
          "none: the mean, the best index")                                                                           \
@@ -79,7 +83,7 @@ inline constexpr std::array engine_table{
 
 #define GANGLION_LOAD_OPTIONS(OPTION)                                                                                  \
   OPTION(Engine, engine, Engine::automatic, "what runs it; automatic: by the kind of the file")                        \
-  OPTION(int, threads, 1, "threads inside one step")                                                                   \
+  OPTION(int, threads, 1, "threads inside one step; the native engine has one")                                        \
   GANGLION_NATIVE_OPTIONS(OPTION)                                                                                      \
   OPTION(bool, trust, false, "LibTorch: run a .pt file whose program has what no policy needs; it may do all you may") \
   OPTION(ReadingHints, hints, {},                                                                                      \

@@ -9,6 +9,7 @@
 #include "engines/engine.hpp"
 
 namespace ganglion::native {
+struct KernelTable;
 struct Program;
 }
 
@@ -20,6 +21,7 @@ struct OpenRequest {
   const std::filesystem::path& library;  ///< the engine's shared library, where the user named one; else empty
   int threads;                           ///< inside one step
   bool lock_memory;                      ///< native: mlock weights and buffers
+  const native::KernelTable* kernels;    ///< native: of the instruction set that is used; else null
   native::Program* program;              ///< of a .ganglion file, checked, to be taken; else null
 };
 

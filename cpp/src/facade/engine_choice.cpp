@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "engines/open.hpp"
+#include "facade/native_engine.hpp"
 #include "ganglion/error.hpp"
 
 namespace ganglion::detail {
@@ -71,6 +72,16 @@ Engine engine_for(const std::filesystem::path& path, const char* suffix, Engine 
                                          path.extension().string() + " files; use " + able + "automatic" + compile);
 }
 
+const native::KernelTable* kernels_of(Engine engine, const std::filesystem::path& path, const LoadOptions& options) {
+  if (engine != Engine::native) return nullptr;
+  if (options.threads != 1) {
+    throw Error(ErrorCode::bad_option, "'" + path.string() +
+                                           "': the native engine computes a step on the thread that calls it; load it "
+                                           "with threads=1, and step several policies on several threads");
+  }
+  return &kernels_asked_for(path.string(), options.isa);
+}
+
 std::shared_ptr<EngineModel> open_model(const std::filesystem::path& path, Engine engine, Artifact& artifact,
                                         const LoadOptions& options) {
   if (artifact.kind == ArtifactKind::torchscript && !options.trust) {
@@ -78,9 +89,10 @@ std::shared_ptr<EngineModel> open_model(const std::filesystem::path& path, Engin
   }
   const std::filesystem::path library = library_for(engine, options);
   native::Program* const program = artifact.program ? &*artifact.program : nullptr;
+  const native::KernelTable* const kernels = kernels_of(engine, path, options);
   Failure failure;
   EngineModel* model =
-      open_on(engine, {path, artifact.bytes, library, options.threads, options.lock_memory, program}, failure);
+      open_on(engine, {path, artifact.bytes, library, options.threads, options.lock_memory, kernels, program}, failure);
   if (model == nullptr) raise(path, failure);
   return std::shared_ptr<EngineModel>(model);
 }

@@ -1,5 +1,6 @@
 #include "facade/native_engine.hpp"
 
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -31,15 +32,15 @@ class NativeSession final : public EngineSession {
 
 class NativeModel final : public EngineModel {
  public:
-  NativeModel(native::Program program, bool lock_memory) : program_(std::move(program)), lock_memory_(lock_memory) {}
+  NativeModel(native::Program program, const native::KernelTable& kernels, bool lock_memory)
+      : program_(std::move(program)), kernels_(kernels), lock_memory_(lock_memory) {}
 
   [[nodiscard]] EngineSession* bind(const Signature& signature, const Buffers& buffers,
                                     Failure& failure) noexcept override {
     try {
       // Packed once; every later session shares the weights and has the same batch.
       if (packed_ == nullptr) {
-        packed_ = native::Model::make(program_, signature.batch, *native::kernels_for(realtime::Isa::automatic),
-                                      lock_memory_);
+        packed_ = native::Model::make(program_, signature.batch, kernels_, lock_memory_);
         if (packed_ != nullptr) program_ = {};
       }
       if (packed_ != nullptr) {
@@ -57,6 +58,7 @@ class NativeModel final : public EngineModel {
 
  private:
   native::Program program_;
+  const native::KernelTable& kernels_;
   bool lock_memory_;
   std::shared_ptr<const native::Model> packed_;
 };
@@ -160,15 +162,39 @@ OpenEngine open_native;
 
 EngineModel* open_native(const OpenRequest& request, Failure& failure) noexcept {
   try {
-    return new NativeModel(std::move(*request.program), request.lock_memory);
+    return new NativeModel(std::move(*request.program), *request.kernels, request.lock_memory);
   } catch (const std::bad_alloc&) {
     failure.set(FailureKind::bad_program, too_little_memory(request.lock_memory));
     return nullptr;
   }
 }
 
-realtime::Loop make_loop(const std::string& name, const Contract& contract, bool is_native, std::size_t batch,
-                         bool lock_memory, std::optional<std::uint64_t> sample_seed) {
+const native::KernelTable& kernels_asked_for(const std::string& name, Isa isa) {
+  std::string by = "the option isa";
+  const char* const variable = std::getenv("GANGLION_ISA");
+  if (isa == Isa::automatic && variable != nullptr && *variable != '\0') {
+    by = "the environment variable GANGLION_ISA";
+    const std::optional<Isa> named = isa_named(variable);
+    if (!named) {
+      std::string known = "automatic";
+      for (const Isa each : every_isa) known += std::string(", ") + to_string(each);
+      throw Error(ErrorCode::bad_option, "'" + name + "': " + by + " is '" + variable +
+                                             "', which is no instruction set; set it to one of " + known);
+    }
+    isa = *named;
+  }
+  const native::KernelTable* const kernels = native::kernels_for(isa);
+  if (kernels != nullptr) return *kernels;
+  std::string known;
+  for (const Isa each : every_isa) {
+    if (native::kernels_for(each) != nullptr) known += (known.empty() ? "" : ", ") + std::string(to_string(each));
+  }
+  throw Error(ErrorCode::bad_option, "'" + name + "': " + by + " asks for " + to_string(isa) +
+                                         ", which this CPU has not got; it has " + known);
+}
+
+realtime::Loop make_loop(const std::string& name, const Contract& contract, const native::KernelTable* kernels,
+                         std::size_t batch, bool lock_memory, std::optional<std::uint64_t> sample_seed) {
   realtime::LoopShape shape;
   shape.batch = batch;
   shape.observation = contract.observation_size();
@@ -180,9 +206,11 @@ realtime::Loop make_loop(const std::string& name, const Contract& contract, bool
     shape.action_map = realtime::ActionMap(*contract.action_map, contract.action_size());
   }
   if (sample_seed) shape.sampling = sampling_of(name, contract, *sample_seed);
-  const native::KernelTable& kernels = *native::kernels_for(realtime::Isa::automatic);
-  realtime::Loop loop(std::move(shape), {kernels.all_finite, is_native ? kernels.take : kernels.take_as_it_is},
-                      lock_memory);
+  const native::KernelTable& fastest = *native::kernels_for(Isa::automatic);
+  const realtime::LoopKernels chosen = kernels != nullptr
+                                           ? realtime::LoopKernels{kernels->all_finite, kernels->take}
+                                           : realtime::LoopKernels{fastest.all_finite, fastest.take_as_it_is};
+  realtime::Loop loop(std::move(shape), chosen, lock_memory);
   if (!loop.valid()) throw Error(ErrorCode::engine_failure, "'" + name + "': " + too_little_memory(lock_memory));
   return loop;
 }

@@ -16,17 +16,19 @@
 
 namespace ganglion {
 
-const char* native_instruction_set() noexcept { return native::kernels_for(realtime::Isa::automatic)->name; }
+const char* native_instruction_set() { return detail::kernels_asked_for("native engine", Isa::automatic).name; }
 
 class NativePolicy::Impl {
  public:
-  Impl(std::string name, std::shared_ptr<const Reading> reading, std::shared_ptr<const native::Model> model,
-       std::size_t batch, bool lock_memory, std::optional<std::uint64_t> sample_seed = std::nullopt)
+  Impl(std::string name, std::shared_ptr<const Reading> reading, const native::KernelTable& kernels,
+       std::shared_ptr<const native::Model> model, std::size_t batch, bool lock_memory,
+       std::optional<std::uint64_t> sample_seed = std::nullopt)
       : name_(std::move(name)),
         reading_(std::move(reading)),
+        kernels_(kernels),
         model_(std::move(model)),
         lock_memory_(lock_memory),
-        loop_(detail::make_loop(name_, reading_->contract, true, batch, lock_memory, sample_seed)),
+        loop_(detail::make_loop(name_, reading_->contract, &kernels_, batch, lock_memory, sample_seed)),
         session_(native::Session::make(model_, {loop_.observation(), loop_.states(), loop_.outputs()})) {
     if (session_ == nullptr) {
       throw Error(ErrorCode::engine_failure, "'" + name_ + "': " + detail::too_little_memory(lock_memory));
@@ -34,7 +36,7 @@ class NativePolicy::Impl {
   }
 
   [[nodiscard]] std::unique_ptr<Impl> clone() const {
-    auto copy = std::make_unique<Impl>(name_, reading_, model_, loop_.batch(), lock_memory_);
+    auto copy = std::make_unique<Impl>(name_, reading_, kernels_, model_, loop_.batch(), lock_memory_);
     copy->loop_.copy_from(loop_);
     return copy;
   }
@@ -53,6 +55,7 @@ class NativePolicy::Impl {
  private:
   std::string name_;
   std::shared_ptr<const Reading> reading_;
+  const native::KernelTable& kernels_;
   std::shared_ptr<const native::Model> model_;
   bool lock_memory_;
   realtime::Loop loop_;
@@ -82,14 +85,14 @@ NativePolicy NativePolicy::make(const std::string& name, detail::Artifact artifa
   const auto reading = std::make_shared<const Reading>(
       detail::reading_of(std::move(*artifact.contract), artifact.is_sealed, std::move(artifact.signer)));
   const std::size_t batch = detail::choose_batch(name, reading->contract, options.batch);
-  auto model = native::Model::make(*artifact.program, batch, *native::kernels_for(realtime::Isa::automatic),
-                                   options.lock_memory);
+  const native::KernelTable& kernels = detail::kernels_asked_for(name, options.isa);
+  auto model = native::Model::make(*artifact.program, batch, kernels, options.lock_memory);
   // NOLINTEND(bugprone-unchecked-optional-access)
   if (model == nullptr) {
     throw Error(ErrorCode::engine_failure, "'" + name + "': " + detail::too_little_memory(options.lock_memory));
   }
-  NativePolicy policy(
-      std::make_unique<Impl>(name, reading, std::move(model), batch, options.lock_memory, options.sample_seed));
+  NativePolicy policy(std::make_unique<Impl>(name, reading, kernels, std::move(model), batch, options.lock_memory,
+                                             options.sample_seed));
   static_cast<void>(detail::warm_up(policy, policy.impl_->loop(), options.warmup_steps));
   if (options.self_test) {
     const SelfTest result = policy.self_test();

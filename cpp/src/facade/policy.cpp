@@ -119,14 +119,15 @@ std::size_t rows_that_run(const Start& start) {
 class Policy::Impl {
  public:
   Impl(std::filesystem::path path, std::shared_ptr<const Reading> reading, std::shared_ptr<detail::EngineModel> model,
-       Engine engine, std::size_t batch, bool lock_memory, std::optional<std::uint64_t> sample_seed = std::nullopt)
+       Engine engine, const native::KernelTable* kernels, std::size_t batch, bool lock_memory,
+       std::optional<std::uint64_t> sample_seed = std::nullopt)
       : path_(std::move(path)),
         reading_(std::move(reading)),
         model_(std::move(model)),
         engine_(engine),
+        kernels_(kernels),
         lock_memory_(lock_memory),
-        loop_(detail::make_loop(path_.string(), reading_->contract, engine == Engine::native, batch, lock_memory,
-                                sample_seed)) {
+        loop_(detail::make_loop(path_.string(), reading_->contract, kernels, batch, lock_memory, sample_seed)) {
     Failure failure;
     const detail::ReadingSignature signature(*reading_, batch);
     session_.reset(model_->bind(signature.get(), {loop_.observation(), loop_.states(), loop_.outputs()}, failure));
@@ -134,7 +135,7 @@ class Policy::Impl {
   }
 
   [[nodiscard]] std::unique_ptr<Impl> clone() const {
-    auto copy = std::make_unique<Impl>(path_, reading_, model_, engine_, loop_.batch(), lock_memory_);
+    auto copy = std::make_unique<Impl>(path_, reading_, model_, engine_, kernels_, loop_.batch(), lock_memory_);
     copy->loop_.copy_from(loop_);
     return copy;
   }
@@ -154,6 +155,7 @@ class Policy::Impl {
   std::shared_ptr<const Reading> reading_;
   std::shared_ptr<detail::EngineModel> model_;
   Engine engine_;
+  const native::KernelTable* kernels_;
   bool lock_memory_;
   realtime::Loop loop_;
   std::unique_ptr<detail::EngineSession> session_;  // last: it must go before the buffers it is bound to
@@ -183,9 +185,10 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
   };
   const auto reading = std::make_shared<const Reading>(understand(artifact, path, options, open));
   const std::size_t batch = detail::choose_batch(path.string(), reading->contract, options.batch);
+  const native::KernelTable* const kernels = detail::kernels_of(engine, path, options);
   const auto start = [&](std::size_t rows, int steps) {
     Policy started(
-        std::make_unique<Impl>(path, reading, open(), engine, rows, options.lock_memory, options.sample_seed));
+        std::make_unique<Impl>(path, reading, open(), engine, kernels, rows, options.lock_memory, options.sample_seed));
     if (!detail::warm_up(started, started.impl_->loop(), steps)) {
       throw Error(ErrorCode::engine_failure, "'" + path.string() + "': the engine " + ganglion::to_string(engine) +
                                                  " failed in a warm-up step: " + started.impl_->last_engine_error());

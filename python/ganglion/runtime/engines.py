@@ -19,6 +19,9 @@ from ganglion.runtime.libtorch_build import build_libtorch_engine
 EngineName = Literal["automatic", "native", "onnxruntime", "libtorch"]
 """The names of the table, for type checkers."""
 
+InstructionSet = Literal["automatic", "baseline", "neon", "avx2", "avx_vnni", "avx512", "avx512_vnni"]
+"""The instruction sets of the native engine (`ganglion/isa.hpp`), for type checkers."""
+
 _COMPILED: dict[str, EngineName] = {".onnx": "native"}
 """Files that Python compiles for an engine which cannot open them."""
 
@@ -104,8 +107,11 @@ def libtorch_library_for(path: Path) -> Path | None:
 
 
 def _native() -> EngineInfo:
-    reason = f"built in, kernels for {_core.native_instruction_set()}"
-    return EngineInfo("native", True, _core.__version__, None, reason)
+    try:
+        reason, usable = f"built in, kernels for {_core.native_instruction_set()}", True
+    except _core.Error as error:  # what GANGLION_ISA asks for
+        reason, usable = error.args[1], False
+    return EngineInfo("native", usable, _core.__version__, None, reason)
 
 
 def _onnxruntime() -> EngineInfo:

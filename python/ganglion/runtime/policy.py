@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ganglion._foundation.files import ReadFile
     from ganglion.contract import Contract, TensorSpec
-    from ganglion.runtime.engines import EngineName
+    from ganglion.runtime.engines import EngineName, InstructionSet
 
 SelfTest = _core.SelfTest
 
@@ -74,6 +74,7 @@ def load(
     self_test: bool = True,
     batch: int | None = None,
     lock_memory: bool = False,
+    isa: InstructionSet = "automatic",
     sample_seed: int | None = None,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
@@ -89,11 +90,13 @@ def load(
         path: `.ganglion`, `.onnx` or `.pt` file; an `.onnx` or `.pt` file without a contract is understood if it is
             written in one of the dialects of docs/DIALECTS.md, and `explain` says how.
         engine: what runs it; `"automatic"` picks by the kind of file. `"native"` compiles an `.onnx` file in memory.
-        threads: threads inside one step.
+        threads: threads inside one step; the native engine has one.
         warmup_steps: steps run at load; they leave no trace in the state.
         self_test: replay the golden trajectory and refuse a file that misses it.
         batch: rows of one step for an artifact that takes any number; None is what the contract says, else 1.
         lock_memory: keep the native engine's weights and buffers in RAM (mlock).
+        isa: the instruction set of the native engine's kernels; `"automatic"` is what the environment variable
+            `GANGLION_ISA` says, else the fastest of this CPU. The bits are the same.
         sample_seed: draw actions with this seed, for a policy whose outputs are a distribution (`mean` and `log_std`,
             or an index and `logits`); None takes the mean or the best index. The same seed draws the same noise in
             every engine, on every machine; after a reset a row goes on with its next episode.
@@ -126,6 +129,7 @@ def load(
         "warmup_steps": warmup_steps,
         "batch": batch,
         "lock_memory": lock_memory,
+        "isa": isa,
         "sample_seed": sample_seed,
         "state": state,
         "action": action,

@@ -13,6 +13,8 @@
 
 namespace {
 
+using ganglion::every_isa;
+using ganglion::Isa;
 using namespace ganglion::native;
 using namespace ganglion::realtime;
 

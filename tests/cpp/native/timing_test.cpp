@@ -17,6 +17,8 @@
 
 namespace {
 
+using ganglion::every_isa;
+using ganglion::Isa;
 using namespace ganglion::native;
 using namespace ganglion::realtime;
 

@@ -69,7 +69,7 @@ void run_policy(const char* path) {
   std::printf("%s: %zu of %zu steps ok; session", path, good, rounds);
 }
 
-void run_on(realtime::Isa isa, const char* path) {
+void run_on(ganglion::Isa isa, const char* path) {
   const native::KernelTable* kernels = native::kernels_for(isa);
   if (kernels == nullptr) return;
   const auto artifact = ganglion::detail::read_artifact(path);
@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
   try {
     for (int i = 1; i < argc; ++i) {
       run_policy(argv[i]);
-      for (const auto isa : realtime::every_isa) run_on(isa, argv[i]);
+      for (const auto isa : ganglion::every_isa) run_on(isa, argv[i]);
       std::printf("\n");
     }
   } catch (const std::exception& error) {

@@ -5,36 +5,46 @@
 namespace ganglion::native {
 
 using realtime::cpu_has;
-using realtime::Isa;
 
-#if defined(__x86_64__)
 namespace {
 
-const KernelTable* avx512_vnni() noexcept {
-  static const KernelTable table = [] {
-    constexpr auto dot = static_cast<std::size_t>(Packing::i8_dot);
-    KernelTable result = kernels_avx512;
-    result.name = "avx512_vnni";
-    result.group = dot_kernels_avx512_vnni.group;
-    result.affine[dot] = dot_kernels_avx512_vnni.affine;
-    result.lstm[dot] = dot_kernels_avx512_vnni.lstm;
-    result.gru[dot] = dot_kernels_avx512_vnni.gru;
-    return result;
-  }();
-  return &table;
+#if defined(__x86_64__)
+KernelTable with_dot(KernelTable table, const char* name, const DotKernels& dot) noexcept {
+  constexpr auto packing = static_cast<std::size_t>(Packing::i8_dot);
+  table.name = name;
+  table.group = dot.group;
+  table.affine[packing] = dot.affine;
+  table.lstm[packing] = dot.lstm;
+  table.gru[packing] = dot.gru;
+  return table;
+}
+#endif
+
+/// Null where this build has none.
+const KernelTable* kernels_of(Isa isa) noexcept {
+#if defined(__x86_64__)
+  static const KernelTable avx_vnni = with_dot(kernels_avx2, "avx_vnni", dot_kernels_avx_vnni);
+  static const KernelTable avx512_vnni = with_dot(kernels_avx512, "avx512_vnni", dot_kernels_avx512_vnni);
+  if (isa == Isa::avx2) return &kernels_avx2;
+  if (isa == Isa::avx_vnni) return &avx_vnni;
+  if (isa == Isa::avx512) return &kernels_avx512;
+  if (isa == Isa::avx512_vnni) return &avx512_vnni;
+#elif defined(__aarch64__)
+  if (isa == Isa::neon) return &kernels_portable;
+#endif
+  return isa == Isa::baseline ? &kernels_portable : nullptr;
 }
 
 }  // namespace
-#endif
 
 const KernelTable* kernels_for(Isa isa) noexcept {
-#if defined(__x86_64__)
-  const auto wanted = [isa](Isa set) { return (isa == Isa::automatic || isa == set) && cpu_has(set); };
-  if (wanted(Isa::avx512_vnni)) return avx512_vnni();
-  if (wanted(Isa::avx512)) return &kernels_avx512;
-  if (wanted(Isa::avx2)) return &kernels_avx2;
-#endif
-  return isa == Isa::automatic || isa == Isa::portable ? &kernels_portable : nullptr;
+  if (isa != Isa::automatic) return cpu_has(isa) ? kernels_of(isa) : nullptr;
+  const KernelTable* best = &kernels_portable;
+  for (const Isa each : every_isa) {
+    const KernelTable* const table = kernels_for(each);
+    if (table != nullptr) best = table;
+  }
+  return best;
 }
 
 }  // namespace ganglion::native

@@ -6,6 +6,6 @@
 namespace ganglion::native {
 
 /// The kernels for an instruction set, or null where this build or this CPU has none; automatic: the best there is.
-[[nodiscard]] const KernelTable* kernels_for(realtime::Isa isa) noexcept;
+[[nodiscard]] const KernelTable* kernels_for(Isa isa) noexcept;
 
 }  // namespace ganglion::native

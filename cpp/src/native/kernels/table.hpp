@@ -104,6 +104,7 @@ extern const KernelTable kernels_portable;
 #if defined(__x86_64__)
 extern const KernelTable kernels_avx2;
 extern const KernelTable kernels_avx512;
+extern const DotKernels dot_kernels_avx_vnni;
 extern const DotKernels dot_kernels_avx512_vnni;
 #endif
 

@@ -104,7 +104,11 @@ inline Products no_products() { return {_mm256_setzero_si256()}; }
 /// Adds to each lane the products of its two weights with the two inputs of `pair`.
 inline void add_pair(Products& sum, const std::int8_t* weights, std::int32_t pair) {
   const __m256i weight = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weights)));
+#if defined(__AVXVNNI__)
+  sum.v = _mm256_dpwssd_avx_epi32(sum.v, weight, _mm256_set1_epi32(pair));
+#else
   sum.v = _mm256_add_epi32(sum.v, _mm256_madd_epi16(weight, _mm256_set1_epi32(pair)));
+#endif
 }
 inline void store_products(std::int32_t* p, Products a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.v); }
 inline Vector rounded(Products a) { return {_mm256_cvtepi32_ps(a.v)}; }
