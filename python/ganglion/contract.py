@@ -19,7 +19,7 @@ import numpy as np
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -138,12 +138,16 @@ class Golden:
         reset: `[steps, rows]`, bool; true where the row is reset before that step. Step 0 always starts reset.
         outputs: `[steps, rows, total output size]`, float32; all outputs side by side in contract order.
         tolerance: largest accepted `|difference| / max(1, |recorded|)`.
+        rounding: `[steps, rows, total output size]`, float32: |difference| that is accepted of an element beside that,
+            for float32 itself holds no less of it; None where the tolerance is enough, or nobody measured. Without any
+            element: the tolerance is a demand, and nothing is accepted beside it.
     """
 
     observation: NDArray[np.float32]
     reset: NDArray[np.bool_]
     outputs: NDArray[np.float32]
     tolerance: float = 1e-5
+    rounding: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.observation.ndim != 3 or self.outputs.ndim != 3 or self.reset.ndim != 2:
@@ -160,6 +164,21 @@ class Golden:
             raise ArtifactError("golden: a recorded observation or output is not finite")
         if not (math.isfinite(self.tolerance) and self.tolerance > 0.0):
             raise ArtifactError(f"golden: tolerance must be positive and finite, not {self.tolerance}")
+        if self.rounding is not None and self.rounding.size:
+            if self.rounding.shape != self.outputs.shape:
+                raise ArtifactError(f"golden: rounding is {self.rounding.shape}, outputs are {self.outputs.shape}")
+            if not (np.isfinite(self.rounding).all() and (self.rounding >= 0.0).all()):
+                raise ArtifactError("golden: what rounding may do to an output must be finite and not negative")
+
+    @property
+    def demanded(self) -> bool:
+        """Whether the tolerance is a demand."""
+        return self.rounding is not None and self.rounding.size == 0
+
+    @property
+    def allowed(self) -> NDArray[np.float32] | None:
+        """`rounding`, or None where nothing is accepted beside the tolerance."""
+        return None if self.demanded else self.rounding
 
     @property
     def steps(self) -> int:
@@ -549,6 +568,10 @@ def _stage_from_json(document: Mapping[str, Any]) -> ActionStage:
     )
 
 
+NOTHING_BESIDE: NDArray[np.float32] = np.empty((0, 0, 0), np.float32)
+"""`Golden.rounding` where the tolerance is a demand."""
+
+
 def _golden_to_json(golden: Golden) -> dict[str, Any]:
     return {
         "steps": golden.steps,
@@ -557,6 +580,7 @@ def _golden_to_json(golden: Golden) -> dict[str, Any]:
         "reset": golden.reset.astype(int).ravel().tolist(),
         "outputs": golden.outputs.astype(np.float64).ravel().tolist(),
         "tolerance": golden.tolerance,
+        **({} if golden.rounding is None else {"rounding": golden.rounding.astype(np.float64).ravel().tolist()}),
     }
 
 
@@ -579,4 +603,13 @@ def _golden_from_json(document: Mapping[str, Any]) -> Golden:
         reset=reset[:, :, 0] != 0.0,
         outputs=array("outputs"),
         tolerance=float(document["tolerance"]),
+        rounding=_rounding(document.get("rounding"), array),
     )
+
+
+def _rounding(
+    values: Sequence[float] | None, array: Callable[[str], NDArray[np.float32]]
+) -> NDArray[np.float32] | None:
+    if values is None:
+        return None
+    return array("rounding") if len(values) else NOTHING_BESIDE

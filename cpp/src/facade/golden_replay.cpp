@@ -35,10 +35,16 @@ struct GoldenStep {
   void reset(std::span<std::uint8_t> to) const {
     for (std::size_t row = 0; row < batch; ++row) to[row] = golden.reset[record(row)];
   }
+
+  /// What float32 itself may make of a recorded output, as an absolute difference.
+  [[nodiscard]] double rounding(std::size_t output) const {
+    return golden.rounding && !golden.rounding->empty() ? (*golden.rounding)[output] : 0.0;
+  }
 };
 
-double relative_error(float found, float expected) {
-  const double error = std::abs(double{found} - double{expected}) / std::max(1.0, std::abs(double{expected}));
+/// Infinite where either is not finite.
+double distance(float found, float expected) {
+  const double error = std::abs(double{found} - double{expected});
   return std::isfinite(error) ? error : std::numeric_limits<double>::infinity();
 }
 
@@ -52,9 +58,11 @@ void compare(const ReplayedPolicy& policy, const GoldenStep& at, SelfTest& resul
     for (std::size_t j = 0; j < found.size(); ++j) {
       const std::size_t row = j / size;
       const std::size_t element = first + j % size;
-      const double error = relative_error(found[j], at.golden.outputs[at.record(row) * output_size + element]);
+      const std::size_t index = at.record(row) * output_size + element;
+      const double difference = distance(found[j], at.golden.outputs[index]);
+      const double error = difference / std::max(1.0, std::abs(double{at.golden.outputs[index]}));
       result.max_error = std::max(result.max_error, error);
-      if (result.ok && error > at.golden.tolerance) {
+      if (result.ok && error > at.golden.tolerance && difference > at.rounding(index)) {
         result.ok = false;
         result.step = at.step;
         result.row = row;
@@ -115,7 +123,9 @@ SelfTest replay_golden(const ReplayedPolicy& policy) {
                 : "the self-test missed the golden trajectory: first at step " + std::to_string(result.step) +
                       ", row " + std::to_string(result.row) + ", output element " + std::to_string(result.element) +
                       "; the largest error is " + scientific(result.max_error) + ", the tolerance " +
-                      scientific(result.tolerance) + "; export the policy again on the machine that trained it";
+                      scientific(result.tolerance) +
+                      (golden.rounding && !golden.rounding->empty() ? " or, by element, what rounding does" : "") +
+                      "; export the policy again on the machine that trained it";
   return result;
 }
 

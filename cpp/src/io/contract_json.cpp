@@ -127,9 +127,11 @@ Golden read_golden(const Json& document, std::size_t observation_size, std::size
   golden.outputs = read_floats(document.at("outputs"), "the golden outputs");
   for (const Json& flag : document.at("reset")) golden.reset.push_back(flag.get<double>() != 0.0 ? 1 : 0);
   golden.tolerance = document.at("tolerance").get<double>();
+  if (document.contains("rounding")) golden.rounding = read_floats(document.at("rounding"), "the golden rounding");
   const std::size_t count = golden.steps * golden.rows;
   if (golden.observation.size() != count * observation_size || golden.outputs.size() != count * output_size ||
-      golden.reset.size() != count) {
+      golden.reset.size() != count ||
+      (golden.rounding && !golden.rounding->empty() && golden.rounding->size() != count * output_size)) {
     refuse("the golden trajectory's arrays do not fill " + std::to_string(golden.steps) + " steps of " +
            std::to_string(golden.rows) + " rows");
   }
@@ -141,12 +143,14 @@ Golden read_golden(const Json& document, std::size_t observation_size, std::size
 
 Json write_golden(const Golden& golden) {
   const auto doubles = [](const auto& values) { return std::vector<double>(values.begin(), values.end()); };
-  return {{"steps", golden.steps},
-          {"rows", golden.rows},
-          {"observation", doubles(golden.observation)},
-          {"reset", golden.reset},
-          {"outputs", doubles(golden.outputs)},
-          {"tolerance", golden.tolerance}};
+  Json document{{"steps", golden.steps},
+                {"rows", golden.rows},
+                {"observation", doubles(golden.observation)},
+                {"reset", golden.reset},
+                {"outputs", doubles(golden.outputs)},
+                {"tolerance", golden.tolerance}};
+  if (golden.rounding) document["rounding"] = doubles(*golden.rounding);
+  return document;
 }
 
 std::vector<double> read_factors(const Json& values) {

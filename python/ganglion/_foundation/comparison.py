@@ -1,6 +1,7 @@
 """The one rule by which two runs of a policy agree: `|found - expected| / max(1, |expected|)` within the tolerance.
 
-`golden_replay.cpp` has it in C++, where it judges a file at every load.
+Where float32 itself cannot hold that, an element may also be as far away as its rounding allows, see `rounding`.
+`golden_replay.cpp` has both in C++, where it judges a file at every load.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Difference:
         error: its scaled error.
         largest: the largest scaled error anywhere.
         tolerance: what was accepted.
+        allowed: |difference| that rounding was allowed to make of it beside that; 0 where it is not known.
     """
 
     step: int
@@ -48,6 +50,7 @@ class Difference:
     error: float
     largest: float
     tolerance: float
+    allowed: float = 0.0
 
     def sentence(self, place: str) -> str:
         """Where and by how much, in words.
@@ -58,8 +61,12 @@ class Difference:
         return (
             f"first at step {self.step}, row {self.row}, {place}: {self.found:.9g} instead of {self.expected:.9g} "
             f"(relative difference {self.error:.3g}, tolerance {self.tolerance:.3g}; largest anywhere "
-            f"{self.largest:.3g})"
+            f"{self.largest:.3g}{_allowed(self.allowed)})"
         )
+
+
+def _allowed(allowed: float) -> str:
+    return f"; rounding may change that element by {allowed:.3g}" if allowed > 0.0 else ""
 
 
 def errors(found: NDArray[np.floating[Any]], expected: NDArray[np.floating[Any]]) -> Errors:
@@ -76,7 +83,7 @@ def first_difference(
     found: NDArray[np.float32],
     expected: NDArray[np.float32],
     tolerance: float,
-    scaled: Doubles | None = None,
+    allowed: NDArray[np.float32] | None = None,
 ) -> Difference | None:
     """The first element beyond a tolerance, or None.
 
@@ -84,15 +91,30 @@ def first_difference(
         found: `[steps, rows, size]`.
         expected: `[steps, rows, size]`.
         tolerance: largest accepted scaled error.
-        scaled: their scaled errors, where they are known already.
+        allowed: `[steps, rows, size]` |difference| that is accepted beside that, see `rounding.allowance`.
     """
-    scaled = errors(found, expected).scaled if scaled is None else scaled
+    absolute, scaled = errors(found, expected)
     beyond = scaled > tolerance
-    if not beyond.any():
+    if allowed is not None:  # what is not finite differs in any case
+        beyond &= (absolute > allowed) | np.isinf(absolute)
+    at = first(beyond)
+    if at is None:
+        return None
+    return Difference(
+        *at,
+        found=float(found[at]),
+        expected=float(expected[at]),
+        error=float(scaled[at]),
+        largest=float(scaled.max()),
+        tolerance=float(tolerance),
+        allowed=0.0 if allowed is None else float(allowed[at]),
+    )
+
+
+def first(wrong: NDArray[np.bool_]) -> tuple[int, int, int] | None:
+    """Step, row and element of the first one that is set in `[steps, rows, size]`, or None."""
+    if not wrong.any():
         return None
     # argmax of booleans is the first true one; C order puts step before row before element.
-    step, row, element = (int(index) for index in np.unravel_index(int(beyond.argmax()), beyond.shape))
-    at = step, row, element
-    return Difference(
-        *at, float(found[at]), float(expected[at]), float(scaled[at]), float(scaled.max()), float(tolerance)
-    )
+    step, row, element = (int(index) for index in np.unravel_index(int(wrong.argmax()), wrong.shape))
+    return step, row, element

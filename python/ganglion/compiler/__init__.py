@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from ganglion.compiler.model import OnnxModel
     from ganglion.contract import Contract
 
-__all__ = ["Program", "compile_onnx"]
+__all__ = ["Program", "compile_onnx", "lower_onnx"]
 
 
 def compile_onnx(
@@ -63,15 +64,25 @@ def compile_onnx(
         EngineUnavailableError: the package onnx is not installed.
         ValueError: an argument is wrong.
     """
-    with only_ours("the graph cannot be read", ExportError):
-        model = open_model(source, contract, state, action)
-    with only_ours("the graph cannot be read", ExportError):
-        lowered = Lowered(model)
-        rewrite(lowered, cells.RULES, fuse.RULES)
-        try:
-            program = finish(lowered)
-        except ArtifactError as error:
-            raise ExportError(f"the native engine cannot hold this model: {error}") from error
+    program, model = lower_onnx(source, contract=contract, state=state, action=action)
     schemes = FASTEST_FIRST.get(weights, (weights,)) if integer_inputs else (weights,)
     with only_ours("the graph cannot be run", ExportError):
         return accepted(program, prove(program, model), schemes, tolerance, recording)
+
+
+def lower_onnx(
+    source: str | os.PathLike[str] | Any,
+    *,
+    contract: Contract | None = None,
+    state: Mapping[str, str] | None = None,
+    action: str | None = None,
+) -> tuple[Program, OnnxModel]:
+    """The float32 program of an ONNX model, unproven, and the model; see `compile_onnx` for arguments and errors."""
+    with only_ours("the graph cannot be read", ExportError):
+        model = open_model(source, contract, state, action)
+        lowered = Lowered(model)
+        rewrite(lowered, cells.RULES, fuse.RULES)
+        try:
+            return finish(lowered), model
+        except ArtifactError as error:
+            raise ExportError(f"the native engine cannot hold this model: {error}") from error

@@ -72,6 +72,11 @@ class Interpreter:
         return outputs, np.concatenate([vectors[port.output] for port in program.state], axis=1)
 
     def run(self, initial_state: Sequence[float], observation: Array, reset: NDArray[np.bool_]) -> Array:
+        """The outputs of a whole trajectory, `[steps, rows, output size]`; see `run_whole`."""
+        whole = self.run_whole(initial_state, observation, reset)
+        return whole[:, :, : whole.shape[2] - len(initial_state)]
+
+    def run_whole(self, initial_state: Sequence[float], observation: Array, reset: NDArray[np.bool_]) -> Array:
         """A whole trajectory.
 
         Args:
@@ -80,14 +85,14 @@ class Interpreter:
             reset: `[steps, rows]`; true where the row goes back to the initial state before the step.
 
         Returns:
-            `[steps, rows, output size]`.
+            `[steps, rows, output size + hidden size]`: outputs, then the state behind each step.
         """
         initial = np.asarray(initial_state, np.float32).astype(self._precision)
         state = np.tile(initial, (observation.shape[1], 1))
         outputs = []
         for observed, flags in zip(observation, reset, strict=True):
             current, state = self.step(observed.astype(self._precision), np.where(flags[:, None], initial, state))
-            outputs.append(current)
+            outputs.append(np.concatenate((current, state), axis=1))
         return np.stack(outputs)
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion._foundation.comparison import first_difference
+from ganglion._foundation.comparison import errors, first_difference
 from ganglion._foundation.observations import believed_bounds, draw_observations, golden_size
-from ganglion._foundation.rounding import LEAST, nudged, rounding, tolerance_for
+from ganglion._foundation.rounding import LEAST, allowance, beyond, both, lost, several
+from ganglion.compiler.exact import widened
 from ganglion.compiler.interpreter import Interpreter
 from ganglion.compiler.session import open_session, run_step
 from ganglion.contract import GOLDEN_STEPS, Contract, Golden
@@ -31,7 +32,9 @@ def prove(program: Program, model: OnnxModel) -> Contract:
     """Runs a program beside its origin.
 
     A contract with a golden trajectory is replayed. For one without, the graph itself is run, in onnxruntime or, where
-    that is not installed, in the reference evaluator of onnx, over a trajectory with a reset in the middle.
+    that is not installed, in the reference evaluator of onnx, over a trajectory with a reset in the middle. What
+    float32 holds is measured on the program, in float32 and in float64, and becomes part of the golden trajectory.
+    Where the program is farther away than that, the graph itself is run in float64, and both are judged by it.
 
     Args:
         program: the float32 program.
@@ -41,32 +44,82 @@ def prove(program: Program, model: OnnxModel) -> Contract:
         The contract, with a golden trajectory in any case.
 
     Raises:
-        ExportError: the program differs; says where and by how much.
+        ExportError: the program differs; says where, by how much, and how far both are from the float64 run.
     """
     contract = model.contract
-    if contract.golden is None:
-        contract = dataclasses.replace(contract, golden=_record(model))
-    golden = contract.golden
-    assert golden is not None
-    reset = golden.reset
+    given = contract.golden
+    golden = _record(model) if given is None else given
 
     def run(observation: NDArray[np.float32], precision: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
-        return Interpreter(program, precision).run(contract.initial_state, observation, reset)
+        return Interpreter(program, precision).run_whole(contract.initial_state, observation, golden.reset)
 
-    outputs = run(golden.observation)
-    if golden.tolerance == LEAST:  # nobody demanded another
+    def allowed_by(truth: NDArray[np.float64], runs: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return allowance(truth, runs, golden.reset, contract.hidden_size)[:, :, : contract.output_size]
+
+    runs = several(run, golden.observation)
+    outputs, allowed, exact = runs[0][:, :, : contract.output_size], golden.allowed, None
+    if not golden.demanded:
         truth = run(golden.observation, np.float64)
-        rounded = rounding(truth, outputs, run(nudged(golden.observation)))
-        golden = dataclasses.replace(golden, tolerance=tolerance_for(rounded))
-        contract = dataclasses.replace(contract, golden=golden)
-    difference = first_difference(outputs, golden.outputs, golden.tolerance)
+        allowed = both([golden.allowed, allowed_by(truth, runs)])
+        assert allowed is not None
+        if lost(truth[:, :, : contract.output_size], allowed).all():
+            raise ExportError(
+                "float32 does not hold this policy: rounding alone changes every output of the graph at every step of "
+                "the golden trajectory by more than a hundredth of its range, so nothing can be proven of the program; "
+                "are the weights and the bounds of the observations right?"
+            )
+    difference = first_difference(outputs, golden.outputs, golden.tolerance, allowed)
     if difference is not None:
+        whole = _exact(model, golden)
+        exact = None if whole is None else whole[:, :, : contract.output_size]
+    if exact is not None and whole is not None and not golden.demanded and given is None:
+        # Its own run in float32 is one with other sums: what the compiler folds, the graph adds up each time.
+        graphs = several(lambda observed: _run(_session(model), model, observed, golden.reset), golden.observation)
+        wider = both([allowed, allowed_by(whole, graphs)])
+        if first_difference(outputs, exact, golden.tolerance, wider) is None:
+            allowed, difference = wider, first_difference(outputs, golden.outputs, golden.tolerance, wider)
+    if difference is not None:
+        at = difference.step, difference.row, difference.element
         raise ExportError(
             f"the compiled program differs from its origin: "
-            f"{difference.sentence(contract.output_place(difference.element))}. Either the graph mixes the rows of a "
-            "batch, which a policy must not do, or this is a defect of the compiler; please report it"
+            f"{difference.sentence(contract.output_place(difference.element))}. "
+            f"{_blame(outputs[at], golden.outputs[at], None if exact is None else exact[at], given=given is not None)}"
         )
-    return contract
+    if not golden.demanded and allowed is not None:
+        golden = dataclasses.replace(golden, rounding=beyond(golden.outputs, golden.tolerance, allowed))
+    return dataclasses.replace(contract, golden=golden)
+
+
+def _exact(model: OnnxModel, golden: Golden) -> NDArray[np.float64] | None:
+    """The golden run of the graph itself in float64; None where that cannot be had, or is no usable number."""
+    from onnx.reference import ReferenceEvaluator
+
+    try:
+        session = ReferenceEvaluator(widened(model.proto))
+        exact = _run(session, model, golden.observation, golden.reset, np.float64)
+    except Exception:  # an operator that onnx evaluates in float32 alone, or not at all
+        return None
+    return exact if np.isfinite(exact).all() else None
+
+
+def _blame(found: np.floating[Any], recorded: np.floating[Any], exact: np.floating[Any] | None, *, given: bool) -> str:
+    """Whose fault a difference is: of who is farther from the float64 run of the graph."""
+    either = (
+        "Either the graph mixes the rows of a batch, which a policy must not do, or this is a defect of the compiler"
+    )
+    if exact is None:
+        return f"{either}; please report it (the graph does not run in float64)"
+    mine, its = (float(errors(np.asarray(side), np.asarray(exact)).scaled) for side in (found, recorded))
+    origin = "the recorded run" if given else "the graph's own float32 run"
+    distances = f"In float64 the graph gives {exact:.9g}: the program is {mine:.3g} away from it, {origin} {its:.3g}. "
+    if its < mine:
+        return f"{distances}{either}; please report it"
+    if given:
+        return (
+            f"{distances}So the graph does not do what was recorded: either the policy mixes the rows of a batch, "
+            "which a policy must not do, or what is in the file was changed since; export the policy again"
+        )
+    return f"{distances}So the program is right, and the engine that ran the graph does not hold it"
 
 
 def _record(model: OnnxModel) -> Golden:
@@ -89,20 +142,38 @@ def _record(model: OnnxModel) -> Golden:
 
 
 def _recorded(model: OnnxModel, session: Any, drawn: NDArray[np.float32]) -> Golden:
-    contract, (steps, rows) = model.contract, drawn.shape[:2]
+    steps, rows = drawn.shape[:2]
     reset = np.zeros((steps, rows), np.bool_)
     reset[steps // 2 + np.arange(rows) % (steps // 2), np.arange(rows)] = True
-    initial = np.asarray(contract.initial_state, np.float32)
+    outputs = _run(session, model, drawn, reset)[:, :, : model.contract.output_size]
+    kept = slice(min(rows, _ROWS))
+    return Golden(drawn[:, kept], reset[:, kept], outputs[:, kept], LEAST)
+
+
+def _run(
+    session: Any,
+    model: OnnxModel,
+    observation: NDArray[np.float32],
+    reset: NDArray[np.bool_],
+    precision: type[np.floating[Any]] = np.float32,
+) -> NDArray[Any]:
+    """Outputs and state `[steps, rows, size]` of the graph; one for another number of rows takes several runs."""
+    contract, rows = model.contract, observation.shape[1]
+    taken = model.batch or rows
+    if taken != rows:
+        parts = [np.arange(first, first + taken) % rows for first in range(0, rows, taken)]
+        done = [_run(session, model, observation[:, part], reset[:, part], precision) for part in parts]
+        return np.concatenate(done, axis=1)[:, :rows]
+    initial = np.asarray(contract.initial_state, np.float32).astype(precision)
     state, outputs = np.tile(initial, (rows, 1)), []
-    for observed, flags in zip(drawn, reset, strict=True):
+    for observed, flags in zip(observation.astype(precision), reset, strict=True):
         state = np.where(flags[:, None], initial, state)
         try:
             *current, state = run_step(session, contract, observed, state, (model.inputs, model.outputs))
         except Exception as error:  # whatever an operator or an engine raises
             raise ExportError(f"the graph itself cannot be run: {error}") from error
-        outputs.append(np.concatenate(current, axis=1))
-    kept = slice(min(rows, _ROWS))
-    return Golden(drawn[:, kept], reset[:, kept], np.stack(outputs)[:, kept], LEAST)
+        outputs.append(np.concatenate((*current, state), axis=1))
+    return np.stack(outputs)
 
 
 def _session(model: OnnxModel) -> Any:

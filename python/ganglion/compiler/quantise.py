@@ -128,7 +128,8 @@ def accepted(
         error = reached[scheme] = worst_error(small, program, contract, runs)
         if error <= tolerance:
             # Every load replays the golden trajectory: what was accepted here must be accepted there.
-            golden = dataclasses.replace(golden, tolerance=golden.tolerance + tolerance)
+            allowed = golden.rounding if golden.allowed is None else golden.allowed + np.float32(tolerance)
+            golden = dataclasses.replace(golden, tolerance=golden.tolerance + tolerance, rounding=allowed)
             contract = dataclasses.replace(contract, golden=golden)
             return small, _with_provenance(contract, weights=scheme, weights_error=f"{error:.1e}")
     errors = ", ".join(f"{error:.2e} ({scheme})" for scheme, error in reached.items())

@@ -10,8 +10,8 @@ import torch
 from ganglion._foundation.comparison import first_difference
 from ganglion._foundation.observations import draw_observations, golden_size
 from ganglion._foundation.recordings import read_episodes
-from ganglion._foundation.rounding import nudged, rounding, tolerance_for
-from ganglion.contract import Contract, Golden
+from ganglion._foundation.rounding import LEAST, MOST, allowance, beyond, lost, several
+from ganglion.contract import NOTHING_BESIDE, Contract, Golden
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.policies.scripting.preparation import widened
 
@@ -74,13 +74,14 @@ def record(
         contract: gives sizes, bounds, batch and initial state.
         steps: number of steps, at least `GOLDEN_STEPS`; images have fewer, see `golden_size`.
         seed: seed of the observations.
-        tolerance: largest accepted `|difference| / max(1, |recorded|)` of a replay; None for what rounding can do to
-            this policy along this trajectory, see `_foundation.rounding`.
+        tolerance: largest accepted `|difference| / max(1, |recorded|)` of a replay; None for 1e-5 or, where it can do
+            more to an element, what rounding can do along this trajectory, see `_foundation.rounding`.
         recording: where the observations come from, see `recorded_observations`; None to draw them.
 
     Raises:
         ArtifactError: the recording cannot be read, or its observations have another size.
-        ExportError: the recording is too short, or the policy gives an output that is not finite.
+        ExportError: the recording is too short, the policy gives an output that is not finite, or rounding alone makes
+            of its outputs whatever it likes.
     """
     steps, rows = golden_size(contract.observation_size, steps, contract.batch)
     if recording is None:
@@ -93,7 +94,8 @@ def record(
     def run(observation: NDArray[np.float32]) -> NDArray[np.float32]:
         return _run(_step_of(policy), contract, observation, reset)
 
-    outputs = run(observation)
+    whole = run(observation)
+    outputs = whole[:, :, : contract.output_size]
     finite = np.isfinite(outputs).all(axis=(1, 2))
     if not finite.all():
         raise ExportError(
@@ -103,12 +105,20 @@ def record(
     if tolerance is None:
         try:
             truth = _run(_step_of(widened(policy)), contract, observation, reset, np.float64)
-            rounded = rounding(truth, outputs, run(nudged(observation)))
         except Exception:  # a policy whose own code insists on float32
-            rounded = 0.0
-        tolerance = tolerance_for(rounded)
+            truth = whole
+        allowed = allowance(truth, several(run, observation), reset, contract.hidden_size)[:, :, : outputs.shape[2]]
+        if lost(truth[:, :, : outputs.shape[2]], allowed).all():
+            raise ExportError(
+                "float32 does not hold this policy: along the golden trajectory rounding alone changes every output by "
+                f"more than {MOST:.0%} of its range, so nothing could be proven of the file; are its weights or the "
+                "bounds of its observations right? A tolerance that is given is taken as it is"
+            )
+        tolerance, rounding = LEAST, beyond(outputs, LEAST, allowed)
+    else:
+        rounding = NOTHING_BESIDE
     try:
-        return Golden(observation=observation, reset=reset, outputs=outputs, tolerance=tolerance)
+        return Golden(observation, reset, outputs, tolerance, rounding)
     except ArtifactError as error:
         raise ExportError(f"the golden trajectory cannot be stored: {error}") from error
 
@@ -128,8 +138,8 @@ def replay(step: Callable[..., Sequence[NDArray[np.float32]]], contract: Contrac
     golden = contract.golden
     assert golden is not None
     recorded_row = np.arange(rows) % golden.rows
-    outputs = _run(step, contract, golden.observation[:, recorded_row], golden.reset[:, recorded_row])
-    compare(outputs, contract, what)
+    whole = _run(step, contract, golden.observation[:, recorded_row], golden.reset[:, recorded_row])
+    compare(whole[:, :, : contract.output_size], contract, what)
 
 
 def compare(outputs: NDArray[np.float32], contract: Contract, what: str) -> None:
@@ -140,8 +150,9 @@ def compare(outputs: NDArray[np.float32], contract: Contract, what: str) -> None
     """
     golden = contract.golden
     assert golden is not None
-    recorded = golden.outputs[:, np.arange(outputs.shape[1]) % golden.rows]
-    difference = first_difference(outputs, recorded, golden.tolerance)
+    rows = np.arange(outputs.shape[1]) % golden.rows
+    allowed = None if golden.allowed is None else golden.allowed[:, rows]
+    difference = first_difference(outputs, golden.outputs[:, rows], golden.tolerance, allowed)
     if difference is not None:
         where = difference.sentence(contract.output_place(difference.element))
         raise ExportError(f"{what} differs from the Python policy: {where}. Nothing was written")
@@ -162,11 +173,12 @@ def _run(
     reset: NDArray[np.bool_],
     precision: type[np.floating[Any]] = np.float32,
 ) -> NDArray[Any]:
+    """Outputs and state side by side, `[steps, rows, output_size + hidden_size]`."""
     initial = np.asarray(contract.initial_state, dtype=np.float32).astype(precision)
     hidden = np.tile(initial, (observation.shape[1], 1))
     outputs = []
     for observed, flags in zip(observation, reset, strict=True):
         hidden = np.where(flags[:, None], initial, hidden)
         *current, hidden = step(np.ascontiguousarray(observed, precision), hidden)
-        outputs.append(np.concatenate(current, axis=1))
+        outputs.append(np.concatenate((*current, hidden), axis=1))
     return np.stack(outputs)

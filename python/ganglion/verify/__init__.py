@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +16,18 @@ from ganglion import runtime
 from ganglion._foundation.boundary import bounded
 from ganglion._foundation.callable_module import make_callable as _make_callable
 from ganglion._foundation.checkpoints import naming_checkpoints
-from ganglion._foundation.rounding import LEAST, tolerance_for
+from ganglion._foundation.rounding import LEAST
 from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError
 from ganglion.verify.bench import Latency, LatencyReport, WeightFloor, bench
 from ganglion.verify.contenders import Contender, Hints, as_loaded, of_file, of_reference, reference_of
 from ganglion.verify.gru_repair import RepairReport, repair
-from ganglion.verify.parity import Comparison, Divergence, TensorComparison, compare
+from ganglion.verify.parity import Comparison, Divergence, Judge, TensorComparison, compare
 from ganglion.verify.recorded import recorded_run
 from ganglion.verify.report import NotRun, ParityReport
 from ganglion.verify.steppers.base import Run, one_thread
 from ganglion.verify.steppers.runtime import RuntimeStepper
 from ganglion.verify.trajectory import Trajectory, draw_trajectory, load_recording
+from ganglion.verify.truth import Guarded, Truth, allowances, truth_of
 
 if TYPE_CHECKING:
     import os
@@ -87,9 +89,9 @@ def verify(
             Python engine.
         steps: length of the drawn trajectory; a recording is always run whole.
         seed: of the drawn trajectory.
-        tolerance: largest accepted `|found - expected| / max(1, |expected|)`. None for 1e-5 or, where two runs differ
-            by more, what rounding can do to this policy: the tolerance of the file's golden trajectory, or 16 times
-            what the reference changes by when each observation moves to the next float32, up to 0.01.
+        tolerance: largest accepted `|found - expected| / max(1, |expected|)`. None for 1e-5 or the tolerance of the
+            file's golden trajectory; where two runs differ by more, both are judged by a float64 run of the reference:
+            neither may be farther from it than 16 times what float32 runs of it are in the steps before.
         recording: a recorded run in place of drawn observations: an `EpisodeBatch`, or the path of a `.npz` file (see
             `load_recording`). Every episode begins with a reset.
         recorded_actions: compare what was recorded, too, with what the reference answers: `"actions"`, or the name of
@@ -153,17 +155,24 @@ def verify(
     if isinstance(one_row, Contender):
         contenders.append(one_row)
 
+    truth = truth_of(references[0] if references else None, path, contract, hints, batch=trajectory.batch)
+    guarded = Guarded(truth, trajectory)
     with one_thread():
-        reference, *others = _runs(contenders, contract, trajectory, progress)
+        reference, *others = _runs(contenders, contract, trajectory, progress, guarded)
+        exact = guarded.done(contract)
         if isinstance(one_row, Run):
             others.append(one_row)
         recorded = recorded_run(trajectory, reference, contract)
         if recorded is not None:
             others.append(recorded)
+        allowed: Mapping[str, Any] = {}
+        demanded = tolerance is not None
         if tolerance is None:
             tolerance = LEAST
             if not all(compare(reference, other, contract, tolerance=LEAST).ok for other in others):
-                tolerance = _fitting_tolerance(contenders[0], reference, contract, trajectory)
+                tolerance = LEAST if contract.golden is None else max(LEAST, contract.golden.tolerance)
+                allowed = _allowed(truth, contenders[0], reference, exact, contract, trajectory)
+    judged = Judge(tolerance, exact, allowed)
     return ParityReport(
         artifact=str(path),
         contract=contract,
@@ -171,9 +180,12 @@ def verify(
         trajectory=trajectory,
         reference=reference,
         runs=tuple(others),
-        comparisons=tuple(compare(reference, other, contract, tolerance=tolerance) for other in others),
+        comparisons=tuple(compare(reference, other, contract, judge=judged) for other in others),
         not_run=tuple(not_run),
         findings=reading.findings,
+        truth=guarded.name,
+        demanded=demanded,
+        lost=judged.lost(reference, contract),
     )
 
 
@@ -204,7 +216,8 @@ def _runs(
     contenders: Sequence[Contender],
     contract: Contract,
     trajectory: Trajectory,
-    progress: Callable[[str, int, int], None] | None,
+    progress: Callable[[str, int, int], None] | None = None,
+    truth: Guarded | None = None,
 ) -> list[Run]:
     """Runs all of them side by side: observations are there for a block of steps only."""
 
@@ -215,18 +228,26 @@ def _runs(
     for block in trajectory.blocks():
         for each in running:
             each.go_on(block)
+        if truth is not None:
+            truth.go_on(block)
     return [contender.finish(each, contract) for contender, each in zip(contenders, running, strict=True)]
 
 
-def _fitting_tolerance(first: Contender, reference: Run, contract: Contract, trajectory: Trajectory) -> float:
-    """What rounding can do to the reference along this trajectory, or did along the golden one."""
-    first.stepper.reset(np.ones(trajectory.batch, np.bool_))
-    (moved,) = _runs([first], contract, trajectory.nudged(), None)
-    comparison = compare(reference, moved, contract, tolerance=LEAST)
-    if reference.failure is not None or comparison.failure is not None:
-        return LEAST
-    recorded = LEAST if contract.golden is None else contract.golden.tolerance
-    return max(recorded, tolerance_for(max(tensor.max_error for tensor in comparison.tensors)))
+def _allowed(
+    truth: Truth, first: Contender, reference: Run, exact: Run | None, contract: Contract, trajectory: Trajectory
+) -> Mapping[str, Any]:
+    """What rounding can do to the reference along this trajectory."""
+    if reference.failure is not None:
+        return {}
+
+    def again(contender: Contender, trajectory: Trajectory) -> Run:
+        contender.stepper.reset(np.ones(trajectory.batch, np.bool_))
+        return _runs([contender], contract, trajectory)[0]
+
+    twin = None if truth.twin is None else functools.partial(again, truth.twin)
+    return allowances(
+        reference, exact, functools.partial(again, first), twin, trajectory, memory=contract.hidden_size > 0
+    )
 
 
 _make_callable(__name__)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ganglion import runtime
 from ganglion._foundation.files import is_torchscript, read_file
 from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError
@@ -49,6 +51,7 @@ class Contender:
         name: which implementation, in words.
         file: the file that it runs where it is another than the one that is verified.
         rows: how many rows it takes, the first of the trajectory; None for all.
+        precision: what it calculates in.
     """
 
     stepper: Stepper
@@ -56,10 +59,11 @@ class Contender:
     name: str
     file: str = ""
     rows: int | None = None
+    precision: type[np.floating[Any]] = np.float32
 
     def start(self, trajectory: Trajectory, tick: Callable[[int], None] | None = None) -> Running:
         """Begins a run."""
-        return Running(self.stepper, self.contract, trajectory, tick, self.rows)
+        return Running(self.stepper, self.contract, trajectory, tick, self.rows, self.precision)
 
     def finish(self, running: Running, contract: Contract) -> Run:
         """The run with the names of the file that is verified."""

@@ -74,7 +74,8 @@ def render_html(report: ParityReport) -> str:
     body = [
         f"<h1>{escape(report.artifact)}</h1>",
         f'<p class="note">compared with {escape(report.reference.name)} over {trajectory.steps:,} steps, '
-        f"batch {trajectory.batch}, {int(trajectory.reset.sum())} resets ({escape(trajectory.source)})</p>",
+        f"batch {trajectory.batch}, {int(trajectory.reset.sum())} resets ({escape(trajectory.source)}); "
+        f"float64: {escape(report.truth or 'not run')}</p>",
         f'<div class="verdict{"" if report.ok else " bad"}"><strong>{_headline(report)}</strong>'
         f"{escape(report.verdict)}</div>",
         *(f'<p class="note">[{escape(f.code)}] {escape(f.sentence)}</p>' for f in report.findings),
@@ -105,12 +106,15 @@ def _headline(report: ParityReport) -> str:
 
 
 def _error_table(report: ParityReport) -> str:
-    headings = ("implementation", "tensor", "max absolute", "max relative", "first divergence", "")
-    rows = []
+    headings = ("implementation", "tensor", "max absolute", "max relative", "to float64", "first divergence", "")
+    rows: list[tuple[str | tuple[str, str], ...]] = [
+        ("reference", escape(name), "", "", f"{distance:.3e}", "", "")
+        for name, distance in report.reference_from_float64.items()
+    ]
     for comparison in report.comparisons:
         for tensor in comparison.tensors:
             first = tensor.first_divergence
-            where = "none"
+            where = f"none; {tensor.by_rounding:,} elements by rounding" if tensor.by_rounding else "none"
             if first is not None:
                 name = f" ({first.element_name})" if first.element_name else ""
                 where = (
@@ -123,14 +127,15 @@ def _error_table(report: ParityReport) -> str:
                     escape(tensor.name),
                     f"{tensor.max_absolute_error:.3e}",
                     f"{tensor.max_relative_error:.3e}",
+                    "" if tensor.from_float64 is None else f"{tensor.from_float64:.3e}",
                     escape(where),
                     ("good", "equal") if first is None else ("bad", "differs"),
                 )
             )
         if comparison.failure is not None:
-            rows.append((escape(comparison.engine), "", "", "", escape(comparison.failure), ("bad", "stopped")))
+            rows.append((escape(comparison.engine), "", "", "", "", escape(comparison.failure), ("bad", "stopped")))
     for left_out in report.not_run:
-        rows.append((escape(left_out.engine), "", "", "", escape(left_out.reason), ("warn", "not run")))
+        rows.append((escape(left_out.engine), "", "", "", "", escape(left_out.reason), ("warn", "not run")))
     return _table(headings, rows)
 
 

@@ -51,13 +51,18 @@ class ParityReport:
     Attributes:
         artifact: path of the file.
         contract: its contract.
-        tolerance: largest accepted `|found - expected| / max(1, |expected|)`.
+        tolerance: largest accepted `|found - expected| / max(1, |expected|)`; where nobody demanded it, what float32
+            cannot hold may be farther away, see `TensorComparison.by_rounding`.
         trajectory: the observations and resets that all of them ran.
         reference: the run that the others were compared with.
         runs: the others, in the order of `comparisons`.
         comparisons: one per run.
         not_run: engines that were left out, with the reason.
         findings: what is suspicious about the file; see `ganglion.explain`. It changes no verdict.
+        truth: what ran in float64, in words, or why nothing did.
+        demanded: whether the tolerance is a demand.
+        lost: share of steps and rows in which rounding alone makes of every output what it likes; nothing is proven
+            there, and nothing at all where that is 1.
     """
 
     artifact: str
@@ -69,12 +74,15 @@ class ParityReport:
     comparisons: tuple[Comparison, ...]
     not_run: tuple[NotRun, ...] = ()
     findings: tuple[Finding, ...] = ()
+    truth: str = ""
+    demanded: bool = False
+    lost: float = 0.0
 
     @property
     def ok(self) -> bool:
         """True where at least one implementation ran against the reference and all that ran agree with it."""
         complete = bool(self.comparisons) and self.reference.failure is None
-        return complete and all(comparison.ok for comparison in self.comparisons)
+        return complete and self.lost < 1.0 and all(comparison.ok for comparison in self.comparisons)
 
     @property
     def digest(self) -> str | None:
@@ -108,11 +116,28 @@ class ParityReport:
                 return f"{comparison.engine} does not run: {comparison.failure}"
             if comparison.failure is not None:
                 return f"not equal: {comparison.engine}: {comparison.failure}"
-        worst = max(tensor.max_error for comparison in self.comparisons for tensor in comparison.tensors)
+        if self.lost >= 1.0:
+            return (
+                "no verdict: float32 does not hold this policy: in every step rounding alone changes every output by "
+                "more than a hundredth of its range; are its weights, and the bounds of its observations, right?"
+            )
+        tensors = [tensor for comparison in self.comparisons for tensor in comparison.tensors]
+        worst = max(tensor.max_error for tensor in tensors)
+        within, from_float64 = f"{self.tolerance:g}", ""
+        if any(tensor.by_rounding for tensor in tensors):
+            within += ", or what rounding does in float32,"
+        if any(tensor.by_rounding for tensor in tensors) and all(tensor.from_float64 is not None for tensor in tensors):
+            own, its = (
+                max(far for far in distances if far is not None)
+                for distances in zip(*((t.from_float64, t.reference_from_float64) for t in tensors), strict=True)
+            )
+            from_float64 = f"; from float64 it is {own:.2g} away, the reference {its:.2g}"
         equal = (
-            f"equal within {self.tolerance:g} to {self.reference.name} over {self.trajectory.steps:,} steps "
-            f"(largest error {worst:.2g})"
+            f"equal within {within} to {self.reference.name} over {self.trajectory.steps:,} steps "
+            f"(largest error {worst:.2g}{from_float64})"
         )
+        if self.lost > 0.0:
+            equal += f"; in {self.lost:.1%} of them float32 holds no output, and nothing is proven"
         if self.independent:
             missing = f"; not run: {', '.join(left_out.engine for left_out in self.not_run)}" if self.not_run else ""
             return equal + missing
@@ -121,6 +146,16 @@ class ParityReport:
             f"nothing was compared: {self.reference.engine} ran on both sides, {equal}{missing}; give the policy or "
             "another file of it"
         )
+
+    @property
+    def reference_from_float64(self) -> dict[str, float]:
+        """By name of the output, and `"state"`: how far the reference is from the float64 run, as a scaled error."""
+        return {
+            tensor.name: tensor.reference_from_float64
+            for comparison in reversed(self.comparisons)
+            for tensor in comparison.tensors
+            if tensor.reference_from_float64 is not None
+        }
 
     def to_json(self) -> str:
         """The report as strict JSON, without the runs; a number that is not finite becomes a string (`"nan"`)."""
@@ -131,7 +166,10 @@ class ParityReport:
                 "artifact": self.artifact,
                 "digest": self.digest,
                 "tolerance": self.tolerance,
+                "demanded": self.demanded,
                 "reference": self.reference.name,
+                "float64": self.truth,
+                "lost": self.lost,
                 "independent": self.independent,
                 "trajectory": {
                     "source": self.trajectory.source,
@@ -183,8 +221,11 @@ class ParityReport:
         table.add_column("tensor")
         table.add_column("max abs", justify="right", no_wrap=True)
         table.add_column("max rel", justify="right", no_wrap=True)
+        table.add_column("to float64", justify="right", no_wrap=True)
         table.add_column("over time", no_wrap=True)
         table.add_column("first divergence")
+        for index, (name, distance) in enumerate(self.reference_from_float64.items()):
+            table.add_row(Text("reference" if index == 0 else ""), Text(name), "", "", f"{distance:.2e}", "", Text(""))
         for comparison in self.comparisons:
             for index, tensor in enumerate(comparison.tensors):
                 first = tensor.first_divergence
@@ -193,21 +234,24 @@ class ParityReport:
                     Text(tensor.name),
                     f"{tensor.max_absolute_error:.2e}",
                     f"{tensor.max_relative_error:.2e}",
+                    "" if tensor.from_float64 is None else f"{tensor.from_float64:.2e}",
                     _sparkline(tensor.growth(_BARS_WIDE), self.tolerance),
-                    Text("none", style="green")
+                    Text(_none(tensor), style="green")
                     if first is None
                     else Text(f"step {first.step}, row {first.row}, element {first.element}", style="bold red"),
                 )
             if comparison.failure is not None and not comparison.tensors:
-                table.add_row(Text(comparison.engine), "", "", "", "", Text(comparison.failure, style="bold red"))
+                table.add_row(Text(comparison.engine), *[""] * 5, Text(comparison.failure, style="bold red"))
         for left_out in self.not_run:
             reason = Text(f"not run: {left_out.reason}", style="yellow")
-            table.add_row(Text(left_out.engine), "", "", "", "", reason)
+            table.add_row(Text(left_out.engine), *[""] * 5, reason)
         trajectory = self.trajectory
         drawn = (
             f"{trajectory.steps:,} steps, batch {trajectory.batch}, {int(trajectory.reset.sum())} resets, "
-            f"{trajectory.source}, tolerance {self.tolerance:g}"
+            f"{trajectory.source}, tolerance {self.tolerance:g}{' as demanded' if self.demanded else ''}"
         )
+        if self.truth:
+            drawn += f"; float64: {self.truth}"
         findings = [Text(f"[{finding.code}] {finding.sentence}", style="bold yellow") for finding in self.findings]
         good = "bold green" if self.independent else "bold yellow"
         verdict = Text(self.verdict, style=good if self.ok else "bold red")
@@ -223,14 +267,18 @@ def _sparkline(errors: list[float], tolerance: float) -> str:
     return "".join(bars)
 
 
-def _number(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)
+def _none(tensor: TensorComparison) -> str:
+    return f"none; {tensor.by_rounding:,} by rounding" if tensor.by_rounding else "none"
+
+
+def _number(value: float | None) -> float | str | None:
+    return value if value is None or math.isfinite(value) else str(value)
 
 
 def _divergence_to_json(divergence: Divergence | None) -> dict[str, Any] | None:
     if divergence is None:
         return None
-    return asdict(divergence) | {"expected": _number(divergence.expected), "found": _number(divergence.found)}
+    return asdict(divergence) | {key: _number(getattr(divergence, key)) for key in ("expected", "found", "exact")}
 
 
 def _tensor_to_json(tensor: TensorComparison) -> dict[str, Any]:
@@ -239,6 +287,9 @@ def _tensor_to_json(tensor: TensorComparison) -> dict[str, Any]:
         "max_error": _number(tensor.max_error),
         "max_absolute_error": _number(tensor.max_absolute_error),
         "max_relative_error": _number(tensor.max_relative_error),
+        "from_float64": _number(tensor.from_float64),
+        "reference_from_float64": _number(tensor.reference_from_float64),
+        "by_rounding": tensor.by_rounding,
         "error_growth": [_number(error) for error in tensor.growth()],
         "first_divergence": _divergence_to_json(tensor.first_divergence),
     }

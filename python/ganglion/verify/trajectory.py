@@ -82,9 +82,9 @@ class Trajectory:
         """All observations, `[steps, batch, observation_size]`; drawn ones are drawn anew, into memory."""
         return np.concatenate(list(self.blocks()))
 
-    def nudged(self) -> Trajectory:
+    def nudged(self, seed: int = 0) -> Trajectory:
         """The same run with every observation moved to a float32 next to it; see `rounding.nudged`."""
-        return Trajectory(_Nudged(self._observations), self.reset, self.source)
+        return Trajectory(_Nudged(self._observations, seed), self.reset, self.source)
 
     @property
     def steps(self) -> int:
@@ -144,11 +144,12 @@ class _Recorded:
 class _Nudged:
     """Observations of others, each moved to a float32 next to it."""
 
-    def __init__(self, observations: _Observations) -> None:
+    def __init__(self, observations: _Observations, seed: int) -> None:
         self._observations = observations
+        self._seed = seed
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        nudge = Nudge()
+        nudge = Nudge(self._seed)
         return map(nudge, self._observations.blocks())
 
 

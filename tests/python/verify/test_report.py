@@ -90,7 +90,18 @@ def test_the_table_names_engines_divergence_and_what_did_not_run():
 def test_the_json_has_its_keys_and_is_strict():
     document = json.loads(BAD.to_json(), parse_constant=lambda name: pytest.fail(name))
     assert set(document) == {
-        *("ok", "verdict", "artifact", "digest", "tolerance", "reference", "independent"),
+        *(
+            "ok",
+            "verdict",
+            "artifact",
+            "digest",
+            "tolerance",
+            "demanded",
+            "reference",
+            "independent",
+            "float64",
+            "lost",
+        ),
         *("trajectory", "first_divergence", "comparisons", "not_run", "findings"),
     }
     assert document["ok"] is False and document["digest"] == "ab" * 32 and document["tolerance"] == 1e-5
@@ -106,7 +117,8 @@ def test_the_json_has_its_keys_and_is_strict():
     assert set(one) == {"engine", "ok", "failure", "outputs", "state"}
     assert [tensor["name"] for tensor in two["outputs"]] == ["actions", "value"]
     assert set(two["state"]) == {
-        *("name", "max_error", "max_absolute_error", "max_relative_error", "error_growth", "first_divergence")
+        *("name", "max_error", "max_absolute_error", "max_relative_error", "error_growth", "first_divergence"),
+        *("from_float64", "reference_from_float64", "by_rounding"),
     }
     assert two["outputs"][0]["max_absolute_error"] == pytest.approx(1.0)
     assert len(two["outputs"][0]["error_growth"]) == 20 and max(two["outputs"][0]["error_growth"]) > 0.5

@@ -512,7 +512,8 @@ class TorchScriptProbe {
       state = next;
       for (std::int64_t row = 0; row < rows; ++row) {
         const at::Tensor& right = expected[static_cast<std::size_t>(row)][static_cast<std::size_t>(step)];
-        const at::Tensor difference = (action[row] - right[0]).abs() / right[0].abs().clamp_min(1.0);
+        // Of the range of the action: an element near zero may be the difference of large sums, with their roundings.
+        const at::Tensor difference = (action[row] - right[0]).abs() / right[0].abs().max().clamp_min(1.0);
         const auto largest = difference.max().item<double>();
         worst = std::isnan(largest) ? std::numeric_limits<double>::infinity() : std::max(worst, largest);
       }

@@ -131,7 +131,11 @@ def _of_one_row(contract: Contract) -> Contract:
     golden = contract.golden
     assert golden is not None
     row = dataclasses.replace(
-        golden, observation=golden.observation[:, :1], reset=golden.reset[:, :1], outputs=golden.outputs[:, :1]
+        golden,
+        observation=golden.observation[:, :1],
+        reset=golden.reset[:, :1],
+        outputs=golden.outputs[:, :1],
+        rounding=golden.rounding if golden.allowed is None else golden.allowed[:, :1],
     )
     return dataclasses.replace(contract, batch=1, golden=row)
 

@@ -126,6 +126,8 @@ def golden(contract: Contract) -> str:
     """Row 0 of the golden trajectory."""
     recorded = contract.golden
     assert recorded is not None
+    allowed = np.zeros(recorded.outputs.shape, np.float32) if recorded.allowed is None else recorded.allowed
+    beside = array("float", "rounding", allowed[:, 0] if allowed.any() else allowed[:1, 0, :1])
     return "\n".join(
         (
             "/// A short recorded run of the Python policy with a reset in the middle, which self_test() replays.",
@@ -135,6 +137,9 @@ def golden(contract: Contract) -> str:
             array("bool", "reset", recorded.reset[:, 0]),
             array("float", "observation", recorded.observation[:, 0]),
             array("float", "outputs", recorded.outputs[:, 0]),
+            "/// What float32 itself may change of an output beside the tolerance; one 0 where that is enough.",
+            beside,
+            f"inline constexpr bool has_rounding = {str(bool(allowed.any())).lower()};",
             "}  // namespace golden",
         )
     )

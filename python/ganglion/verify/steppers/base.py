@@ -48,6 +48,11 @@ class Run:
     file: str = ""
 
 
+def tensors_of(run: Run) -> Mapping[str, Floats]:
+    """Outputs by name, and `"state"`."""
+    return run.outputs if run.state is None else {**run.outputs, "state": run.state}
+
+
 def file_of(path: Path, contract: Contract) -> ReadFile:
     """The file, read once more: the one that `contract` is of, or an error.
 
@@ -91,6 +96,7 @@ class Running:
         trajectory: gives the resets.
         tick: called with the number of steps done, now and then.
         rows: how many rows the implementation takes, the first of the trajectory; None for all.
+        precision: of what is kept.
     """
 
     def __init__(
@@ -100,13 +106,14 @@ class Running:
         trajectory: Trajectory,
         tick: Callable[[int], None] | None = None,
         rows: int | None = None,
+        precision: type[np.floating[Any]] = np.float32,
     ) -> None:
         self._stepper, self._tick = stepper, tick
         self._reset = trajectory.reset[:, :rows]
         shape = self._reset.shape
         specs = contract.outputs[:1] if stepper.action_only else contract.outputs
-        self._outputs = {spec.name: np.full((*shape, spec.size), np.nan, dtype=np.float32) for spec in specs}
-        self._state: Floats | None = np.full((*shape, contract.hidden_size), np.nan, dtype=np.float32)
+        self._outputs = {spec.name: np.full((*shape, spec.size), np.nan, dtype=precision) for spec in specs}
+        self._state: Floats | None = np.full((*shape, contract.hidden_size), np.nan, dtype=precision)
         self._step = 0
         self._failure: str | None = None
 
@@ -253,7 +260,7 @@ def _store(who: str, what: str, kept: Floats, step: int, values: Floats) -> None
     kept[step] = values
 
 
-def to_numpy(tensor: Any) -> Floats:
-    """A float32 copy of a tensor of torch."""
-    array: Floats = tensor.detach().numpy().astype(np.float32, copy=True)
+def to_numpy(tensor: Any, precision: type[np.floating[Any]] = np.float32) -> Floats:
+    """A copy of a tensor of torch, in float32 or another precision."""
+    array: Floats = tensor.detach().numpy().astype(precision, copy=True)
     return array

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ganglion.compiler import Program
     from ganglion.contract import Contract
     from ganglion.verify.steppers.base import Floats, Stepper
 
@@ -23,13 +24,22 @@ def steppers(path: Path, contract: Contract, batch: int) -> list[Stepper]:
         ArtifactError: the file is damaged.
     """
     from ganglion.compiler import file
+
+    return [program_stepper(file.from_bytes(file_of(path, contract).data)[0], contract, batch)]
+
+
+def program_stepper(
+    program: Program, contract: Contract, batch: int, precision: type[np.floating[Any]] = np.float32
+) -> Stepper:
+    """A program in float32 or in float64."""
     from ganglion.compiler.interpreter import Interpreter
 
-    interpreter = Interpreter(file.from_bytes(file_of(path, contract).data)[0])
+    interpreter = Interpreter(program, precision)
     ends = np.cumsum([spec.size for spec in contract.outputs])[:-1]
 
     def function(observation: Floats, state: Floats) -> tuple[Sequence[Floats], Floats]:
-        outputs, hidden = interpreter.step(observation, state)
+        outputs, hidden = interpreter.step(observation.astype(precision, copy=False), state)
         return np.split(outputs, ends, axis=1), hidden
 
-    return [FunctionalStepper("Python program", "NumPy", initial_state(contract, batch), function)]
+    initial = initial_state(contract, batch).astype(precision, copy=False)
+    return FunctionalStepper("Python program", "NumPy", initial, function)
