@@ -80,8 +80,8 @@ def errors(found: NDArray[np.floating[Any]], expected: NDArray[np.floating[Any]]
 
 
 def first_difference(
-    found: NDArray[np.float32],
-    expected: NDArray[np.float32],
+    found: NDArray[np.floating[Any]],
+    expected: NDArray[np.floating[Any]],
     tolerance: float,
     allowed: NDArray[np.float32] | None = None,
 ) -> Difference | None:

@@ -103,12 +103,13 @@ def allowance(
         share = _largest_so_far(share, reset)
         taken = np.where(MULTIPLE * share < 1.0, share * reach, _LARGEST)
         np.maximum(widest, np.where(MULTIPLE * share > MOST, taken, 0.0), out=widest)
-    return np.minimum(widest, _LARGEST / MULTIPLE) * np.float32(MULTIPLE)
+    allowed: Floats = np.minimum(widest, _LARGEST / MULTIPLE) * np.float32(MULTIPLE)
+    return allowed
 
 
 def _largest_so_far(values: NDArray[np.floating[Any]], reset: NDArray[np.bool_]) -> Floats:
     """The largest value of `[steps, rows, size]` since the last reset."""
-    largest = np.minimum(values, _LARGEST).astype(np.float32)
+    largest: Floats = np.minimum(values, _LARGEST).astype(np.float32)
     for row in range(reset.shape[1]):
         edges = [0, *(np.flatnonzero(reset[1:, row]) + 1), len(reset)]
         for begin, end in itertools.pairwise(edges):

@@ -26,6 +26,8 @@ def contract_document(contract: Contract) -> dict[str, Any]:
     golden = contract.golden
     if golden is not None:
         document["golden"] = {"steps": golden.steps, "rows": golden.rows, "tolerance": golden.tolerance}
+        if golden.allowed is not None:
+            document["golden"]["largest_rounding"] = float(golden.allowed.max())
     return document
 
 

@@ -81,8 +81,8 @@ def export(
             for every row: an `EpisodeBatch`, the file that its `save` wrote, or any recording that `verify` takes; None
             to draw them over the bounds of the observation space.
         tolerance: largest accepted `|file - policy| / max(1, |policy|)`, here and at every later load. None for what
-            float32 can hold: 1e-5, or 16 times what the policy's float32 run is away from its float64 run along the
-            golden trajectory, where that is more, up to 0.01.
+            float32 can hold: 1e-5 or, of an element for which that is more, 16 times what the policy's float32 runs
+            are away from its float64 run in the steps before, along the golden trajectory.
         seed: seed of the drawn observations of the golden trajectory.
         weights: how a `.ganglion` file or a header stores its weights: `"float32"`, `"float16"` or `"int8"`.
         weight_tolerance: largest accepted |difference| that smaller weights make in any output; 0.01 if None.

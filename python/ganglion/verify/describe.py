@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ganglion.contract import Contract, TensorSpec
+    from ganglion.contract import Contract, Golden, TensorSpec
 
 ELEMENT_COLUMNS = ("element", "name", "unit", "low", "high")
 """Headings of `element_rows`."""
@@ -28,7 +28,7 @@ def contract_facts(contract: Contract) -> list[tuple[str, str]]:
             "golden trajectory",
             "none"
             if golden is None
-            else f"{golden.steps} steps, {_count(golden.rows, 'row')}, tolerance {golden.tolerance:g}",
+            else f"{golden.steps} steps, {_count(golden.rows, 'row')}, tolerance {golden.tolerance:g}{_beside(golden)}",
         ),
         ("SHA-256", contract.sha256 or "none"),
     ]
@@ -63,6 +63,12 @@ def element_rows(spec: TensorSpec) -> list[tuple[str, ...]]:
         grouped.append((str(first) if first == index - 1 else f"{first} to {index - 1}", *rows[first]))
         first = index
     return grouped
+
+
+def _beside(golden: Golden) -> str:
+    if golden.demanded:
+        return " as demanded"
+    return "" if golden.allowed is None else f", or what rounding does (of one output up to {golden.allowed.max():.2g})"
 
 
 def _period(period_s: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -12,15 +13,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ganglion._foundation.boundary import bounded
 from ganglion._foundation.files import read_file, replacing
+from ganglion._foundation.rounding import LEAST
 from ganglion.errors import ArtifactError, ParityError
 from ganglion.runtime.policy import explain_file
-from ganglion.verify.parity import compare
+from ganglion.verify.parity import Judge, compare
 from ganglion.verify.steppers.base import Run, one_thread, run
 from ganglion.verify.steppers.policy import policy_stepper
 from ganglion.verify.steppers.runtime import RuntimeStepper
 from ganglion.verify.trajectory import Trajectory, draw_trajectory, load_recording
+from ganglion.verify.truth import allowances
 
 if TYPE_CHECKING:
     import os
@@ -104,7 +109,7 @@ def repair(
     recorded_actions: str = "actions",
     steps: int = 500,
     seed: int = 0,
-    tolerance: float = 1e-5,
+    tolerance: float | None = None,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
 ) -> RepairReport:
@@ -126,7 +131,8 @@ def repair(
         recorded_actions: of episodes, what to compare with: `"actions"`, or an entry of `agent_infos` (`"mean"`, say).
         steps: length of the drawn trajectory.
         seed: of the drawn trajectory.
-        tolerance: largest accepted `|found - expected| / max(1, |expected|)`.
+        tolerance: largest accepted `|found - expected| / max(1, |expected|)`; None for 1e-5 or, where that is more,
+            what rounding does to the form of the file that is stepped, see `_foundation.rounding`.
         state: state inputs of the file and the outputs that feed them; see `ganglion.load`.
         action: the output that is the action; see `ganglion.load`.
 
@@ -159,7 +165,15 @@ def repair(
             if _hints(path).exists():
                 shutil.copyfile(_hints(path), _hints(variant))
             stepper = RuntimeStepper(variant, engine="onnxruntime", batch=trajectory.batch, state=state, action=action)
-            return compare(reference, run(stepper, contract, trajectory), contract, tolerance=tolerance)
+            own = functools.partial(_again, stepper, contract)
+            found = own(trajectory)
+            comparison = compare(reference, found, contract, tolerance=tolerance or LEAST)
+            if tolerance is not None or comparison.ok or found.failure is not None:
+                return comparison
+            memory = contract.hidden_size > 0
+            judge = Judge(LEAST, None, allowances(found, None, own, None, trajectory, memory=memory))
+            held = judge.lost(found, contract) < 1.0
+            return compare(reference, found, contract, judge=judge) if held else comparison
 
     def report(nodes: Sequence[int], error: float | None, output: Path | None) -> RepairReport:
         return RepairReport(
@@ -168,7 +182,7 @@ def repair(
             nodes=tuple(names[index] for index in nodes),
             reference=_words(reference, trajectory),
             steps=trajectory.steps,
-            tolerance=tolerance,
+            tolerance=tolerance or LEAST,
             original_error=_error(original),
             repaired_error=error,
         )
@@ -191,8 +205,13 @@ def repair(
     raise ParityError(failed.verdict, failed)
 
 
+def _again(stepper: RuntimeStepper, contract: Contract, trajectory: Trajectory) -> Run:
+    stepper.reset(np.ones(trajectory.batch, np.bool_))
+    return run(stepper, contract, trajectory)
+
+
 def _check_arguments(
-    path: Path, out: Path, recording: RecordingSource | None, policy: Any | None, steps: int, tolerance: float
+    path: Path, out: Path, recording: RecordingSource | None, policy: Any | None, steps: int, tolerance: float | None
 ) -> None:
     if (recording is None) == (policy is None):
         raise ValueError("repair needs a reference: a recording, or the policy, one of the two")
@@ -201,7 +220,7 @@ def _check_arguments(
             raise ValueError(f"{file}: repair reads and writes .onnx files")
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
-    if not (math.isfinite(tolerance) and tolerance > 0.0):
+    if tolerance is not None and not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
 
 
