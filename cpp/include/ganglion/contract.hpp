@@ -36,7 +36,8 @@ struct Golden {
   std::vector<unsigned char> reset;  ///< [steps, rows]; the row is reset before that step where set
   std::vector<float> outputs;        ///< [steps, rows, output_size], all outputs side by side
   double tolerance = 1e-5;           ///< accepted |difference| / max(1, |recorded|)
-  /// [steps, rows, output_size]: |difference| that is accepted beside that, for float32 holds no less; empty: nothing is
+  /// [steps, rows, output_size]: |difference| that is accepted beside that, for float32 holds no less; empty: nothing
+  /// is
   std::optional<std::vector<float>> rounding;
 };
 

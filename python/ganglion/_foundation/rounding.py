@@ -65,14 +65,24 @@ def nudged(observation: Floats, seed: int = 0) -> Floats:
     return Nudge(seed)(observation)
 
 
-def several(run: Callable[[Floats], Floats], observation: Floats) -> list[Floats]:
-    """Float32 runs with different roundings, the plain one first.
+def several(run: Callable[[Floats], Floats], observation: Floats, *, pure: bool = False) -> list[Floats]:
+    """Float32 runs with different roundings, the plain one first; none at all where a run cannot be repeated.
+
+    Chance, and memory that a reset leaves as it was, are no rounding: nothing may be allowed for them.
 
     Args:
         run: gives the outputs, and the state, of a whole run for its observations.
         observation: of that run.
+        pure: whether it is known to give the same again.
     """
+    if not pure and not repeats(lambda: run(observation), run(observation)):
+        return []
     return [run(observation), *(run(nudged(observation, seed)) for seed in NUDGES)]
+
+
+def repeats(run: Callable[[], Floats], before: Floats) -> bool:
+    """Whether a run gives the same bits again; a second time it is tried, for libraries that look at addresses."""
+    return any(np.array_equal(run(), before, equal_nan=True) for _ in range(2))
 
 
 def allowance(

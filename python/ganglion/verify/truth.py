@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ganglion._foundation.files import suffix_of
-from ganglion._foundation.rounding import NUDGES, allowance
+from ganglion._foundation.rounding import NUDGES, allowance, repeats
 from ganglion._foundation.sentences import first_line
 from ganglion.errors import GanglionError
 from ganglion.verify.contenders import Contender
@@ -126,7 +126,10 @@ def allowances(
     *,
     memory: bool,
 ) -> dict[str, Floats]:
-    """How far rounding may take each output, and the state, see `rounding.allowance`.
+    """How far rounding may take each output, and the state, see `rounding.allowance`; empty where nothing can be said.
+
+    A reference that answers otherwise the second time draws random numbers, or has memory that a reset leaves: see
+    `rounding.several`.
 
     Args:
         reference: the reference along the trajectory.
@@ -136,6 +139,9 @@ def allowances(
         trajectory: the one of both runs.
         memory: whether the policy has a state.
     """
+    names = list(tensors_of(reference))
+    if not repeats(lambda: _side_by_side(own(trajectory), names), _side_by_side(reference, names)):
+        return {}
     nudges = [trajectory.nudged(seed) for seed in NUDGES]
     moved = [own(each) for each in nudges]
     found: dict[str, Floats] = {}

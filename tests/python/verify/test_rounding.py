@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from export_policies import ModulePolicy
 from real_files import real
 
 import ganglion
@@ -261,6 +262,23 @@ def test_the_runtime_refuses_a_golden_run_beyond_what_rounding_does(tmp_path: Pa
             ganglion.load(changed, batch=3)
 
 
+class Drawn(torch.nn.Module):
+    """A little chance, which is no rounding."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 1e-3 * torch.rand_like(x)
+
+
+def test_chance_is_not_taken_for_rounding(tmp_path: Path) -> None:
+    calm = ModulePolicy(torch.nn.Identity(), spec(8, 4))
+    drawn = ModulePolicy(Drawn(), spec(8, 4))
+    drawn.load_state_dict(calm.state_dict())
+    with pytest.raises(ExportError):
+        ganglion.export(drawn, tmp_path / "drawn.pt")
+    ganglion.export(calm, tmp_path / "policy.ganglion")
+    assert not ganglion.verify(tmp_path / "policy.ganglion", drawn, steps=50).ok
+
+
 # demands, files of before, and what is said -----------------------------------------------------------------------
 
 
@@ -339,8 +357,6 @@ def test_without_a_float64_run_the_reference_is_judged_by_its_own_rounding(tmp_p
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             done: torch.Tensor = self.actor(x.to(torch.float32))
             return done
-
-    from export_policies import ModulePolicy
 
     policy = ModulePolicy(Insists(), spec(45, 12))
     ganglion.export(policy, tmp_path / "policy.ganglion", batch=None)
