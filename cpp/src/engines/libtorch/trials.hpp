@@ -38,8 +38,8 @@ class ForwardTrials {
   };
 
   /// `module` is run, and has its buffers back afterwards.
-  ForwardTrials(const torch::jit::Module& module, const Told& told, const ForwardArguments& forward)
-      : module_(module), told_(told), forward_(forward), buffers_(buffers_of(module_)), at_load_(buffers_) {}
+  ForwardTrials(torch::jit::Module module, const Told& told, const ForwardArguments& forward)
+      : module_(std::move(module)), told_(told), forward_(forward), buffers_(buffers_of(module_)), at_load_(buffers_) {}
 
   /// The one that is right. Throws `ModuleRefusal`.
   [[nodiscard]] Trial choose() {
