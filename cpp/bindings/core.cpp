@@ -32,6 +32,39 @@ std::span<const float> view(const Floats& array) { return {array.data(), static_
 
 Floats copy(std::span<const float> values) { return Floats(static_cast<py::ssize_t>(values.size()), values.data()); }
 
+/// The elements of a float32 array in C order of the shape [size] or [batch, size], [size] for one row alone; null for
+/// any other object. The shape is compared by its numbers, without objects of Python in between.
+float* elements_of(py::handle object, std::size_t batch, std::size_t size, bool written) {
+  namespace detail = py::detail;
+  const auto& numpy = detail::npy_api::get();
+  if (!numpy.PyArray_Check_(object.ptr())) return nullptr;
+  const auto* const array = detail::array_proxy(object.ptr());
+  constexpr int needed = detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | detail::npy_api::NPY_ARRAY_ALIGNED_;
+  const int flags = needed | (written ? detail::npy_api::NPY_ARRAY_WRITEABLE_ : 0);
+  if ((array->flags & flags) != flags) return nullptr;
+  if (detail::array_descriptor_proxy(array->descr)->type_num != detail::npy_api::NPY_FLOAT_) return nullptr;
+  if (detail::array_descriptor_proxy(array->descr)->byteorder == '>') return nullptr;
+  const auto is = [&](int axis, std::size_t wanted) {
+    return static_cast<std::size_t>(array->dimensions[axis]) == wanted;
+  };
+  const bool fits = array->nd == 1 ? batch == 1 && is(0, size) : array->nd == 2 && is(0, batch) && is(1, size);
+  return fits ? reinterpret_cast<float*>(array->data) : nullptr;
+}
+
+/// A step from array to array. False, and nothing done, where the arrays are not plain enough or the step is refused:
+/// `step` then says why.
+bool step_in_place(ganglion::Policy& policy, py::handle observation, py::handle action) {
+  const std::size_t batch = policy.batch();
+  const std::size_t inputs = policy.contract().observation_size();
+  const std::size_t outputs = policy.contract().action_size();
+  const float* const from = elements_of(observation, batch, inputs, false);
+  float* const to = elements_of(action, batch, outputs, true);
+  if (from == nullptr || to == nullptr) return false;
+  if (py::detail::array_proxy(observation.ptr())->nd != py::detail::array_proxy(action.ptr())->nd) return false;
+  const py::gil_scoped_release release;
+  return policy.step({from, batch * inputs}, {to, batch * outputs}) == ganglion::Status::ok;
+}
+
 /// A value of Python as an option. None is not asked for: it leaves the default.
 template <class Value>
 void take(const py::object& given, Value& value) {
@@ -120,6 +153,7 @@ void bind_policy(py::module_& module) {
             return policy.step(view(observation), out);
           },
           py::arg("observation").noconvert(), py::arg("action").noconvert())
+      .def("step_in_place", &step_in_place, py::arg("observation"), py::arg("action"))
       .def("reset", py::overload_cast<>(&Policy::reset))
       .def(
           "reset_rows",

@@ -295,6 +295,8 @@ class Policy:
             StepError: the step was refused; `out` and the state kept their old values.
             ValueError, TypeError: `out` is not such an array.
         """
+        if out is not None and self._core.step_in_place(observation, out):
+            return out
         array = self._flat(observation)
         shape = (*array.shape[:-1], self._action_size)
         if out is None:
