@@ -15,6 +15,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "functions.hpp"
 #include "io/artifact.hpp"
 #include "io/boundary.hpp"
 #include "io/hints.hpp"
@@ -200,6 +201,7 @@ void bind_self_test(py::module_& module) {
 
 /// What is valid in a program: the one judge for both languages.
 void bind_program(py::module_& module) {
+  module.def("functions", [] { return ganglion::bindings::functions; });
   module.def("vocabulary_json", [] { return at_boundary("program", &ganglion::detail::vocabulary_json); });
   module.def(
       "check_program",

@@ -44,6 +44,9 @@ class Operation:
     plain: bool
 
 
+FUNCTIONS_SOURCE: str = _core.functions()
+"""The C++ of the functions of one and two elements, as the engine has them: `kernels/numbers.hpp` and `math.hpp`."""
+
 _TABLE: Mapping[str, Any] = json.loads(_core.vocabulary_json())
 
 

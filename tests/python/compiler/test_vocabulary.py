@@ -45,15 +45,23 @@ def test_every_operation_has_its_parts():
     for kind, operation in vocabulary.OPERATIONS.items():
         assert kind in interpreter._KERNELS, f"operation '{kind}' has no interpreter: compiler/interpreter.py"
         assert f'"{kind}"' in text, f"no operator becomes '{kind}': compiler/lowering"
-        written = kind in code._OPS or (operation.plain and kind in kernels._sections())
+        written = kind in code._OPS or (operation.plain and kernels.is_defined(kind))
         assert written, f"operation '{kind}' has no header function: export/header/kernels.hpp, or code.py"
         assert kind in GOOD or kind == "gather", f"operation '{kind}' has no example: support/one_operation.py"
         assert f"`{kind}`" in FORMAT, f"operation '{kind}' is not described: cpp/FORMAT.md"
 
 
+def test_every_function_of_the_engine_is_one_of_the_headers():
+    for name in (
+        *(function.identifier for function in vocabulary.UNARY_FUNCTIONS.values()),
+        *(f"binary_{function.identifier}" for function in vocabulary.BINARY_FUNCTIONS.values()),
+    ):
+        assert kernels.is_defined(name), f"'{name}' is not found in cpp/src/native/kernels/math.hpp"
+
+
 def test_every_reduction_has_a_header_function():
     for function in vocabulary.REDUCE:
-        assert function in kernels._sections(), f"'{function}' has no header function: export/header/kernels.hpp"
+        assert kernels.is_defined(f"row_{function}"), f"'{function}' has no header function: export/header/kernels.hpp"
 
 
 def test_the_format_page_states_every_limit():

@@ -93,9 +93,9 @@ inline Vector log(Vector x) {
   result = z + fma(square, set(-0.5F), result);
   result = fma(n, set(0.693359375F), result);
   // 0 and what is below the smallest normal number, negative numbers and NaN, infinity.
-  result = select(x < set(1.17549435e-38F), set(-__builtin_inff()), result);
+  result = select(x < set(1.17549435e-38F), set(-__builtin_huge_valf()), result);
   result = select(set(0.0F) <= x, result, set(__builtin_nanf("")));
-  return select(x < set(__builtin_inff()), result, x + result);
+  return select(x < set(__builtin_huge_valf()), result, x + result);
 }
 
 /// log(1 + u) for u in [0, 1], accurate near 0.

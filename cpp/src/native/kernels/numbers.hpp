@@ -6,13 +6,13 @@
 
 inline std::uint32_t bits_of(float x) noexcept {
   std::uint32_t bits = 0;
-  __builtin_memcpy(&bits, &x, sizeof bits);
+  std::memcpy(&bits, &x, sizeof bits);
   return bits;
 }
 
 inline float float_of(std::uint32_t bits) noexcept {
   float x = 0.0F;
-  __builtin_memcpy(&x, &bits, sizeof x);
+  std::memcpy(&x, &bits, sizeof x);
   return x;
 }
 
@@ -27,7 +27,7 @@ inline float negated_if(bool condition, float x) noexcept {
 inline double two_to(int n) noexcept {
   const auto bits = static_cast<std::uint64_t>(1023 + n) << 52U;
   double power = 0.0;
-  __builtin_memcpy(&power, &bits, sizeof power);
+  std::memcpy(&power, &bits, sizeof power);
   return power;
 }
 
@@ -100,19 +100,19 @@ inline float sine(double rest, std::uint32_t quarters) noexcept {
   return negated_if((quarters & 2U) != 0, static_cast<float>(size));
 }
 
-inline float sin_number(float x) noexcept {
+inline float sin_of(float x) noexcept {
   if (size_bits(x) >= 0x7F800000U) return x - x;
   const Angle angle = reduce_angle(x);
   return negated_if(bits_of(x) >> 31U != 0, sine(angle.rest, angle.quarter));
 }
 
-inline float cos_number(float x) noexcept {
+inline float cos_of(float x) noexcept {
   if (size_bits(x) >= 0x7F800000U) return x - x;
   const Angle angle = reduce_angle(x);
   return sine(angle.rest, angle.quarter + 1U);
 }
 
-inline float atan_number(float x) noexcept {
+inline float atan_of(float x) noexcept {
   constexpr double series[] = {1.0,         -1.0 / 3.0, 1.0 / 5.0,   -1.0 / 7.0, 1.0 / 9.0,   -1.0 / 11.0, 1.0 / 13.0,
                                -1.0 / 15.0, 1.0 / 17.0, -1.0 / 19.0, 1.0 / 21.0, -1.0 / 23.0, 1.0 / 25.0,  -1.0 / 27.0};
   const std::uint32_t size = size_bits(x);
@@ -158,7 +158,7 @@ inline float power_of_positive(float a, double b) noexcept {
 }
 
 /// The power of IEEE 754.
-inline float pow_number(float a, float b) noexcept {
+inline float pow_of(float a, float b) noexcept {
   constexpr std::uint32_t infinity = 0x7F800000U;
   constexpr std::uint32_t one = 0x3F800000U;
   const std::uint32_t size_a = size_bits(a);
@@ -185,7 +185,7 @@ inline float pow_number(float a, float b) noexcept {
 
 /// fmod, in a time that does not depend on the numbers: the C library's divides bit by bit. The whole part of |a| is
 /// taken modulo that of |b|, and then its exponent worked off in as many pieces as the largest one needs.
-inline float mod_number(float a, float b) noexcept {
+inline float mod_of(float a, float b) noexcept {
   constexpr std::uint32_t infinity = 0x7F800000U;
   constexpr int bits_at_once = 28;
   constexpr int largest_distance = 253;  // between two exponents

@@ -132,7 +132,7 @@ void argmax(const Step& step) noexcept GANGLION_NONBLOCKING {
   for (std::size_t i = 0; i < step.batch * step.rows; ++i) {
     const float* x = step.in[0].data + i / step.rows * step.in[0].stride + i % step.rows * n;
     std::size_t best = 0;
-    for (std::size_t j = 1; j < n; ++j) best = x[j] > x[best] ? j : best;
+    for (std::size_t j = 1; j < n; ++j) best = x[j] > x[best] || (x[j] != x[j] && x[best] == x[best]) ? j : best;
     step.out[0].data[i / step.rows * step.out[0].stride + i % step.rows] = static_cast<float>(best);
   }
 }

@@ -100,15 +100,18 @@ def render(program: Program, contract: Contract, namespace: str) -> str:
     """
     code = write_step(program)
     policy = header_text.policy(code)
+    to_command = header_text.to_command(contract)
     parts = (
         header_text.introduction(namespace, contract),
         f"namespace {namespace} {{",
         header_text.contract_constants(contract, code),
         header_text.weights(code),
         header_text.golden(contract),
-        header_text.operations(policy),
+        header_text.operations("\n".join((to_command, policy))),
+        to_command,
         policy,
         f"}}  // namespace {namespace}",
+        header_text.end(),
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -17,8 +17,20 @@ if TYPE_CHECKING:
 
     from ganglion.compiler.program import Op, Program
 
-_PANEL_ROWS = 64
+_PANEL_ROWS = 32
 """`panel_rows` of kernels.hpp."""
+
+_FEW_ROWS = 16
+"""An affine or rnn of so many rows adds up in four chains, everything else in two (cpp/NUMERICS.md)."""
+
+_INTEGER_INPUTS = {"int8x16": 32767, "int8x8": 127}
+"""Schemes whose int8 weights meet whole numbers, and the largest of these."""
+
+_LONGEST_SUM = 65536
+"""Columns of a weight that meets whole numbers; longer ones meet float32."""
+
+_SMALLEST = np.float32(2.0**-100)
+"""What is smaller is 0 in every value (cpp/NUMERICS.md)."""
 
 _MOST_RUNS = 8
 """A gather of more separate pieces than this goes through a table of indices."""
@@ -126,7 +138,9 @@ class _Writer:
     def call(self, function: str, template: Sequence[object], *arguments: object) -> None:
         parameters = ", ".join(str(item).lower() if isinstance(item, bool) else str(item) for item in template)
         given = ", ".join("nullptr" if argument is None else str(argument) for argument in arguments)
-        self.lines.append(f"detail::{function}<{parameters}>({given});")
+        self.lines.append(
+            f"detail::{function}<{parameters}>({given});" if parameters else f"detail::{function}({given});"
+        )
 
     def vector(self, op: Op, number: int, role: str, rows: slice = slice(None)) -> str | None:
         """A float32 vector of an operation, or some of its elements."""
@@ -134,21 +148,78 @@ class _Writer:
             return None
         tensor = op.tensors[role]
         part = "" if rows == slice(None) else f"_{rows.start or 0}"
-        return self.array((tensor, f"vector{part}"), f"op{number}_{role}{part}", self.program.tensors[tensor][rows])
+        return self.array(
+            (tensor, f"vector{part}"), f"op{number}_{role}{part}", flushed(self.program.tensors[tensor][rows])
+        )
 
     def matrix(self, op: Op, number: int, rows: slice, columns: slice, part: str = "") -> tuple[str, str | None]:
         """A packed block of the weight of an operation, and the scales of its rows."""
         tensor = op.tensors["weight"]
-        packed = _packed(self.program.tensors[tensor][rows, columns])
+        packed = _packed(flushed(self.program.tensors[tensor][rows, columns]))
         weight = self.array((tensor, f"packed{part}"), f"op{number}_weight{part}", packed)
         return weight, self.vector(op, number, "scale", rows)
+
+    def affine(
+        self,
+        op: Op,
+        number: int,
+        inputs: Sequence[tuple[_Place, int]],
+        target: _Place,
+        bias: str | None,
+        *,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        part: str = "",
+        is_value: bool = True,
+        whole: Sequence[str] = (),
+    ) -> None:
+        """W [inputs] + bias of some rows and columns of the weight of an operation.
+
+        Args:
+            op: the operation.
+            number: of the operation.
+            inputs: places and sizes, one or two.
+            target: where the rows go.
+            bias: a constant, or None.
+            rows: of the weight.
+            columns: of the weight; as many as the inputs have together.
+            part: tells apart the blocks of one weight.
+            is_value: whether the rows are values of the program, in which no number is below 2^-100.
+            whole: the inputs as whole numbers, where `whole_inputs` has made them.
+        """
+        size = len(range(*rows.indices(len(self.program.tensors[op.tensors["weight"]]))))
+        weight, scale = self.matrix(op, number, rows, columns, part)
+        numbers = f"{{{scale or 'nullptr'}, {bias or 'nullptr'}}}"
+        chains = 4 if is_value and size <= _FEW_ROWS else 2
+        if whole:
+            none = ["detail::WholeInputs{nullptr, 0, 0.0F}"] * (2 - len(whole))
+            self.call("integer_affine", (is_value,), size, weight, numbers, *whole, *none, target)
+            return
+        given = [f"{{{place}, {count}}}" for place, count in inputs] + ["{nullptr, 0}"] * (2 - len(inputs))
+        self.call("affine", (chains, is_value), size, weight, numbers, *given, target)
+
+    def whole_inputs(self, op: Op, number: int, inputs: Sequence[tuple[_Place, int]]) -> list[str]:
+        """Makes the inputs of an operation whole numbers, where its weight wants them; answers their names."""
+        weight = self.program.tensors[op.tensors["weight"]]
+        most = _INTEGER_INPUTS.get(self.program.scheme)
+        if most is None or weight.dtype != np.int8 or weight.shape[1] > _LONGEST_SUM:
+            return []
+        given = [f"{{{place}, {count}}}" for place, count in inputs] + ["{nullptr, 0}"] * (2 - len(inputs))
+        self.lines.append(f"const detail::Steps steps_{number} = detail::steps_of({', '.join(given)}, {most}.0F);")
+        for index, (place, count) in enumerate(inputs):
+            room = self.room(-(-count // 2))
+            self.lines.append(
+                f"const detail::WholeInputs whole_{number}_{index} = detail::whole_inputs({{{place}, {count}}}, "
+                f"steps_{number}, {room});"
+            )
+        return [f"whole_{number}_{index}" for index in range(len(inputs))]
 
     def activate(self, place: _Place, size: int, activation: Mapping[str, Any]) -> None:
         parameters = {key: value for key, value in activation.items() if key != "name"}
         self.map(place, place, size, cpp.unary(activation["name"], parameters))
 
     def map(self, source: _Place, target: _Place, size: int, expression: str) -> None:
-        self.call("map", (size,), source, target, f"[](float x) {{ return {expression}; }}")
+        self.call("map", (size,), source, target, f"[](detail::Vector x) {{ return {expression}; }}")
 
 
 def write_step(program: Program) -> Code:
@@ -158,8 +229,8 @@ def write_step(program: Program) -> Code:
         program: any program; float16 weights are written as float32.
     """
     writer = _Writer(program)
-    _place_ends(writer)
     finished = _finished(program)
+    _place_ends(writer)
     for number, op in enumerate(program.ops):
         inputs = " ".join(str(writer.size(value)) for value in op.inputs)
         outputs = " ".join(str(writer.size(value)) for value in op.outputs)
@@ -183,21 +254,37 @@ def write_step(program: Program) -> Code:
 
 def _place_ends(writer: _Writer) -> None:
     program = writer.program
-    for base, values in (("observation", program.inputs), ("state_", [port.input for port in program.state])):
-        offset = 0
-        for value in values:
-            writer.places[value] = _Place(base, offset)
-            offset += writer.size(value)
+    offset = 0
+    for value in program.inputs:
+        # What comes from outside goes through `take`, so it lies in scratch, as long as something needs it.
+        if _is_used(program, value):
+            place = writer.places[value] = writer.scratch.take(writer.size(value))
+            writer.call("take", (), _Place("observation", offset), place, writer.size(value))
+        offset += writer.size(value)
+    offset = 0
+    for port in program.state:
+        writer.places[port.input] = _Place("state_", offset)
+        offset += writer.size(port.input)
     for index, value_of in enumerate(program.values):
         if value_of.constant is not None:
-            tensor = program.tensors[value_of.constant]
+            tensor = flushed(program.tensors[value_of.constant])
             name = writer.array((value_of.constant, "vector"), f"constant{index}", tensor)
             writer.places[index] = _Place(name, 0)
 
 
+def flushed(array: NDArray[Any]) -> NDArray[Any]:
+    """The numbers as they are in a value: float32 that are smaller than 2^-100 are 0."""
+    return np.where(np.abs(array) < _SMALLEST, np.float32(0.0), array) if array.dtype == np.float32 else array
+
+
+def _is_used(program: Program, value: int) -> bool:
+    ends = (*program.outputs, *(port.output for port in program.state))
+    return value in ends or any(value in op.inputs for op in program.ops)
+
+
 def _finished(program: Program) -> list[list[int]]:
     """For each operation the values whose memory nothing needs any more behind it; a view keeps what it looks at."""
-    owner: dict[int, int] = {}
+    owner: dict[int, int] = {value: value for value in program.inputs}
     last_use: dict[int, int] = {}
     for number, op in enumerate(program.ops):
         for value in op.inputs:
@@ -237,59 +324,75 @@ def _pieces(program: Program, op: Op) -> list[tuple[int, int, int]]:
 
 
 def _packed(weight: NDArray[Any]) -> NDArray[Any]:
-    """Panels of rows, each panel column by column: the layout of `product` in kernels.hpp."""
+    """Panels of rows, each panel column by column: the layout of `affine` in kernels.hpp."""
     if weight.dtype == np.float16:
         weight = weight.astype(np.float32)
     panels = [weight[first : first + _PANEL_ROWS].T.ravel() for first in range(0, len(weight), _PANEL_ROWS)]
     return np.concatenate(panels)
 
 
+def _inputs(writer: _Writer, op: Op, count: int = 2) -> list[tuple[_Place, int]]:
+    return [(writer.places[value], writer.size(value)) for value in op.inputs[:count]]
+
+
 def _affine(writer: _Writer, op: Op, number: int) -> None:
-    columns, rows = writer.size(op.inputs[0]), writer.size(op.outputs[0])
-    weight, scale = writer.matrix(op, number, slice(None), slice(None))
-    source, target = writer.places[op.inputs[0]], writer.take_output(op)
-    writer.call("product", (rows, columns, 0), weight, scale, writer.vector(op, number, "bias"), source, None, target)
+    """Also an rnn, which has two inputs."""
+    inputs, target = _inputs(writer, op), writer.take_output(op)
+    whole = writer.whole_inputs(op, number, inputs)
+    writer.affine(op, number, inputs, target, writer.vector(op, number, "bias"), whole=whole)
     if "activation" in op.attributes:
-        writer.activate(target, rows, op.attributes["activation"])
-
-
-def _rnn(writer: _Writer, op: Op, number: int) -> None:
-    columns, rows = (writer.size(value) for value in op.inputs)
-    weight, scale = writer.matrix(op, number, slice(None), slice(None))
-    x, h = (writer.places[value] for value in op.inputs)
-    target = writer.take_output(op)
-    writer.call("product", (rows, columns, rows), weight, scale, writer.vector(op, number, "bias"), x, h, target)
-    writer.activate(target, rows, op.attributes["activation"])
+        writer.activate(target, writer.size(op.outputs[0]), op.attributes["activation"])
 
 
 def _lstm(writer: _Writer, op: Op, number: int) -> None:
-    features, hidden = writer.size(op.inputs[0]), writer.size(op.inputs[1])
-    weight, scale = writer.matrix(op, number, slice(None), slice(None))
-    inputs = [writer.places[value] for value in op.inputs]
+    hidden, inputs = writer.size(op.inputs[1]), _inputs(writer, op)
     targets = [writer.take_output(op, index) for index in range(2)]
+    whole = writer.whole_inputs(op, number, inputs)
+    gates = writer.room(4 * hidden)
     bias = writer.vector(op, number, "bias")
-    writer.call("lstm", (features, hidden), weight, scale, bias, *inputs, *targets, writer.room(4 * hidden))
+    writer.affine(op, number, inputs, gates, bias, is_value=False, whole=whole)
+    writer.call("lstm", (hidden,), gates, writer.places[op.inputs[2]], *targets)
 
 
 def _gru(writer: _Writer, op: Op, number: int) -> None:
-    features, hidden = (writer.size(value) for value in op.inputs)
-    x, h = (writer.places[value] for value in op.inputs)
+    (x, features), (h, hidden) = inputs = _inputs(writer, op)
     gates, candidate = slice(0, 2 * hidden), slice(2 * hidden, 3 * hidden)
-
-    element = "std::int8_t" if "scale" in op.tensors else "float"
-
-    def block(rows: slice, columns: slice, part: str, bias: str | None) -> str:
-        weight, scale = writer.matrix(op, number, rows, columns, part)
-        return f"detail::Matrix<{element}>{{{weight}, {scale or 'nullptr'}, {bias or 'nullptr'}}}"
-
-    blocks = (
-        block(gates, slice(None), "_gates", writer.vector(op, number, "bias", gates)),
-        block(candidate, slice(0, features), "_from_x", writer.vector(op, number, "bias", candidate)),
-        block(candidate, slice(features, None), "_from_h", writer.vector(op, number, "recurrent_bias")),
-    )
     target = writer.take_output(op)
-    before = bool(op.attributes["linear_before_reset"])
-    writer.call("gru", (features, hidden, before), *blocks, x, h, target, writer.room(4 * hidden))
+    bias = writer.vector(op, number, "bias", gates)
+    if not op.attributes["linear_before_reset"]:
+        values = writer.room(3 * hidden)
+        reset, update, new = values, values.behind(hidden), values.behind(2 * hidden)
+        writer.affine(op, number, inputs, values, bias, rows=gates, part="_gates")
+        writer.map(values, values, 2 * hidden, cpp.unary("sigmoid", {}))
+        product = f"[](detail::Vector a, detail::Vector b) {{ return {cpp.binary('mul')}; }}"
+        writer.call("combine", (hidden, 1, 1), reset, h, reset, product)
+        own = _joined_bias(writer, op, number, candidate)
+        writer.affine(op, number, [(x, features), (reset, hidden)], new, own, rows=candidate, part="_candidate")
+        writer.map(new, new, hidden, cpp.unary("tanh", {}))
+        writer.call("blend", (hidden,), update, new, h, target)
+        return
+    whole = writer.whole_inputs(op, number, inputs)
+    values = writer.room(4 * hidden)
+    writer.affine(op, number, inputs, values, bias, rows=gates, part="_gates", is_value=False, whole=whole)
+    for index, (columns, role, rows) in enumerate(
+        ((slice(0, features), "bias", candidate), (slice(features, None), "recurrent_bias", slice(None)))
+    ):
+        writer.affine(
+            op, number, inputs[index : index + 1], values.behind((2 + index) * hidden),
+            writer.vector(op, number, role, rows), rows=candidate, columns=columns,
+            part=("_from_x", "_from_h")[index], is_value=False, whole=whole[index : index + 1],
+        )  # fmt: skip
+    writer.call("gru", (hidden,), values, h, target)
+
+
+def _joined_bias(writer: _Writer, op: Op, number: int, rows: slice) -> str | None:
+    """The sum of the candidate's two biases, rounded once."""
+    names = [op.tensors.get("bias"), op.tensors.get("recurrent_bias")]
+    parts = [flushed(writer.program.tensors[name]) for name in names if name is not None]
+    if not parts:
+        return None
+    total = sum((part[rows] if len(part) > rows.stop - rows.start else part for part in parts), np.float32(0.0))
+    return writer.array((f"{names}", "joined"), f"op{number}_bias_candidate", flushed(np.asarray(total, np.float32)))
 
 
 def _unary(writer: _Writer, op: Op, _: int) -> None:
@@ -304,7 +407,8 @@ def _steps(writer: _Writer, op: Op) -> tuple[int, ...]:
 
 def _binary(writer: _Writer, op: Op, _: int) -> None:
     a, b = (writer.places[value] for value in op.inputs)
-    function = f"[](float a, float b) {{ return {cpp.binary(op.attributes['function'])}; }}"
+    expression = cpp.binary(op.attributes["function"])
+    function = f"[](detail::Vector a, detail::Vector b) {{ return {expression}; }}"
     writer.call("combine", _steps(writer, op), a, b, writer.take_output(op), function)
 
 
@@ -316,7 +420,7 @@ def _where(writer: _Writer, op: Op, _: int) -> None:
 def _over_rows(writer: _Writer, op: Op, function: str) -> None:
     rows, columns = op.attributes["rows"], op.attributes["columns"]
     source = writer.places[op.inputs[0]]
-    call = f"[](const float* row) {{ return detail::{function}<{columns}>(row); }}"
+    call = f"[](const float* row) {{ return detail::row_{function}<{columns}>(row); }}"
     writer.call("reduce", (rows, columns), source, writer.take_output(op), call)
 
 
@@ -387,7 +491,7 @@ _OPS: dict[str, Callable[[_Writer, Op, int], None]] = {
     "affine": _affine,
     "lstm": _lstm,
     "gru": _gru,
-    "rnn": _rnn,
+    "rnn": _affine,
     "unary": _unary,
     "binary": _binary,
     "where": _where,

@@ -1,98 +1,252 @@
 // Operations of the header target. Not a header of its own: every section goes into a written policy.hpp if that policy
-// needs it. A section starts with a line of dashes, its name and the names of the sections that it needs. Functions of
-// one element are sections too, made from cpp/src/native/vocabulary.def (kernels.py).
-// What each function computes is defined in cpp/FORMAT.md; a NaN that goes in comes out, so that step() sees it.
-#include <cmath>
-#include <cstddef>
-#include <cstdint>
+// needs it, behind the arithmetic of vectors.hpp and the engine's own functions (cpp/src/native/kernels/math.hpp and
+// numbers.hpp). A section starts with a line of dashes and its name, and brings along those whose names it mentions.
+// What each function computes is defined in cpp/FORMAT.md, and in which operations in cpp/NUMERICS.md: with the very
+// bits of the engine. A NaN that goes in comes out, so that step() sees it.
 
 // --- copy
 inline void copy(const float* from, float* to, std::size_t size) noexcept {
   for (std::size_t i = 0; i < size; ++i) to[i] = from[i];
 }
 
-// --- all_finite
-inline std::uint32_t bits_of(const float& value) noexcept {
-  std::uint32_t bits = 0;
-  const unsigned char* from = reinterpret_cast<const unsigned char*>(&value);
-  unsigned char* to = reinterpret_cast<unsigned char*>(&bits);
-  for (std::size_t byte = 0; byte < sizeof bits; ++byte) to[byte] = from[byte];
-  return bits;
+// --- take
+/// What comes from outside: numbers below 2^-100 are 0.
+inline void take(const float* from, float* to, std::size_t size) noexcept {
+  for (std::size_t i = 0; i < size; i += lanes) {
+    store_up_to(to + i, flushed(load_up_to(from + i, size - i)), size - i);
+  }
 }
 
-/// Looks at the bits, because std::isfinite() is always true under -ffast-math.
+// --- all_finite
 inline bool all_finite(const float* values, std::size_t size) noexcept {
   bool finite = true;
-  for (std::size_t i = 0; i < size; ++i) finite = finite && (bits_of(values[i]) & 0x7F800000U) != 0x7F800000U;
+  for (std::size_t i = 0; i < size; ++i) finite = finite && size_bits(values[i]) < 0x7F800000U;
   return finite;
 }
 
-// --- product
-constexpr std::size_t panel_rows = 64;
+// --- unrolled
+template <std::size_t Value>
+struct Constant {
+  static constexpr std::size_t value = Value;
+};
 
-/// sums[Rows] += W x for weights that lie column by column: the inner loop runs over rows, so compilers vectorise it
-/// without changing the order of any sum. Four columns at a time load and store the sums four times less often.
-template <std::size_t Rows, std::size_t Columns, typename Weight>
-inline void accumulate(const Weight* weight, const float* x, float* sums) noexcept {
-  constexpr std::size_t fours = Columns / 4;
-  for (std::size_t j = 0; j < fours; ++j) {
-    const float x0 = x[4 * j], x1 = x[4 * j + 1], x2 = x[4 * j + 2], x3 = x[4 * j + 3];
-    const Weight* w = weight + 4 * j * Rows;
-    for (std::size_t r = 0; r < Rows; ++r) {
-      sums[r] += static_cast<float>(w[r]) * x0 + static_cast<float>(w[Rows + r]) * x1 +
-                 static_cast<float>(w[2 * Rows + r]) * x2 + static_cast<float>(w[3 * Rows + r]) * x3;
-    }
-  }
-  if constexpr (Columns % 4 != 0) {
-    for (std::size_t j = 4 * fours; j < Columns; ++j) {
-      for (std::size_t r = 0; r < Rows; ++r) sums[r] += static_cast<float>(weight[j * Rows + r]) * x[j];
-    }
+/// Calls `turn` with the constants 0, 1, ... Count - 1: an array that is only indexed by constants is kept in
+/// registers.
+template <std::size_t Count, typename Turn>
+GANGLION_INLINE void unrolled(Turn turn) noexcept {
+  if constexpr (Count > 0) {
+    unrolled<Count - 1>(turn);
+    turn(Constant<Count - 1>{});
   }
 }
 
-template <std::size_t Rows, std::size_t Columns, std::size_t MoreColumns, typename Weight>
-inline void panel(const Weight* weight, const float* scale, const float* bias, const float* x, const float* more,
-                  float* y) noexcept {
-  float sums[Rows] = {};
-  accumulate<Rows, Columns>(weight, x, sums);
-  if constexpr (MoreColumns != 0) accumulate<Rows, MoreColumns>(weight + Rows * Columns, more, sums);
-  for (std::size_t r = 0; r < Rows; ++r) {
-    const float total = scale == nullptr ? sums[r] : sums[r] * scale[r];
-    y[r] = bias == nullptr ? total : total + bias[r];
+// --- weights_at
+/// Of the numbers of a vector's rows all or the first n.
+template <bool Whole>
+GANGLION_INLINE Vector weights_at(const float* p, std::size_t n) noexcept {
+  if constexpr (Whole) return load(p);
+  return load_first(p, n);
+}
+
+template <bool Whole>
+GANGLION_INLINE Vector weights_at(const std::int8_t* p, std::size_t n) noexcept {
+  return load_int8(p, Whole ? lanes : n);
+}
+
+// --- affine
+constexpr std::size_t panel_rows = 32;
+
+/// Some numbers side by side.
+struct Inputs {
+  const float* x;
+  std::size_t size;
+};
+
+/// The numbers that make a row's value of its sum of products; null where there are none.
+struct RowNumbers {
+  const float* scale;
+  const float* bias;
+};
+
+/// The sums of products of rows of a panel, `Vectors` vectors of them, the last of which may be cut; `Chains` sums for
+/// each row, as cpp/NUMERICS.md has it.
+template <std::size_t Vectors, std::size_t Chains, bool IsValue, bool Whole, typename Weight>
+inline void rows_of_panel(const Weight* weight, std::size_t stride, std::size_t rows, RowNumbers numbers,
+                          const Inputs (&inputs)[2], float* y) noexcept {
+  constexpr std::size_t last = Vectors - 1;
+  Vector sums[Chains][Vectors];
+  unrolled<Chains * Vectors>([&](auto i) GANGLION_LAMBDA { sums[i.value / Vectors][i.value % Vectors] = set(0.0F); });
+  for (const Inputs& in : inputs) {
+    const std::size_t length = (in.size + Chains - 1) / Chains;
+    const std::size_t shortest = in.size > (Chains - 1) * length ? in.size - (Chains - 1) * length : 0;
+    const auto add = [&](auto chain, std::size_t k) GANGLION_LAMBDA {
+      constexpr std::size_t c = decltype(chain)::value;
+      const Vector input = set(in.x[c * length + k]);
+      const Weight* const w = weight + (c * length + k) * stride;
+      unrolled<last>([&](auto v) GANGLION_LAMBDA {
+        sums[c][v.value] = fma(weights_at<true>(w + v.value * lanes, lanes), input, sums[c][v.value]);
+      });
+      sums[c][last] = fma(weights_at<Whole>(w + last * lanes, rows - last * lanes), input, sums[c][last]);
+    };
+    for (std::size_t k = 0; k < shortest; ++k) {
+      unrolled<Chains>([&](auto c) GANGLION_LAMBDA { add(c, k); });
+    }
+    for (std::size_t k = shortest; k < length; ++k) {
+      unrolled<Chains>([&](auto c) GANGLION_LAMBDA {
+        if (c.value * length + k < in.size) add(c, k);
+      });
+    }
+    weight += in.size * stride;
+  }
+  unrolled<Vectors>([&](auto v) GANGLION_LAMBDA {
+    constexpr std::size_t at = decltype(v)::value * lanes;
+    constexpr bool is_whole = Whole || decltype(v)::value != last;
+    Vector sum = sums[0][v.value] + sums[1][v.value];
+    if constexpr (Chains == 4) sum = sum + (sums[2][v.value] + sums[3][v.value]);
+    const std::size_t n = rows - at;
+    const Vector bias = numbers.bias == nullptr ? set(0.0F) : weights_at<is_whole>(numbers.bias + at, n);
+    sum = numbers.scale == nullptr ? sum + bias : fma(sum, weights_at<is_whole>(numbers.scale + at, n), bias);
+    if constexpr (IsValue) sum = flushed(sum);
+    if constexpr (is_whole) {
+      store(y + at, sum);
+    } else {
+      store_up_to(y + at, sum, n);
+    }
+  });
+}
+
+/// `count` vectors of rows, at most `Most` of them.
+template <std::size_t Most, std::size_t Chains, bool IsValue, typename Weight>
+inline void some_rows(std::size_t count, const Weight* weight, std::size_t stride, std::size_t rows, RowNumbers numbers,
+                      const Inputs (&inputs)[2], float* y) noexcept {
+  if constexpr (Most > 1) {
+    if (count < Most) return some_rows<Most - 1, Chains, IsValue>(count, weight, stride, rows, numbers, inputs, y);
+  }
+  if (rows == Most * lanes) {
+    rows_of_panel<Most, Chains, IsValue, true>(weight, stride, rows, numbers, inputs, y);
+  } else if constexpr (lanes > 1) {
+    rows_of_panel<Most, Chains, IsValue, false>(weight, stride, rows, numbers, inputs, y);
   }
 }
 
 /// y = W [x more] + bias. The rows of W are stored in panels of `panel_rows`, the last panel narrower; each panel lies
-/// column by column. Integer weights come with a scale for each row; scale and bias may be null.
-template <std::size_t Rows, std::size_t Columns, std::size_t MoreColumns, typename Weight>
-inline void product(const Weight* weight, const float* scale, const float* bias, const float* x, const float* more,
-                    float* y) noexcept {
-  constexpr std::size_t whole = Rows / panel_rows * panel_rows;
-  if constexpr (whole != 0) {
-    for (std::size_t r = 0; r < whole; r += panel_rows) {
-      panel<panel_rows, Columns, MoreColumns>(weight + r * (Columns + MoreColumns),
-                                              scale == nullptr ? scale : scale + r, bias == nullptr ? bias : bias + r,
-                                              x, more, y + r);
+/// column by column. Integer weights come with a scale for each row; scale and bias may be null. IsValue: no number of
+/// y is below 2^-100.
+template <std::size_t Chains, bool IsValue, typename Weight>
+inline void affine(std::size_t rows, const Weight* weight, RowNumbers numbers, Inputs x, Inputs more,
+                   float* y) noexcept {
+  constexpr std::size_t at_once = Chains == 2 ? 4 : 2;
+  const Inputs inputs[2] = {x, more};
+  for (std::size_t first = 0; first < rows; first += panel_rows) {
+    const std::size_t stride = rows - first < panel_rows ? rows - first : panel_rows;
+    for (std::size_t r = 0; r < stride; r += at_once * lanes) {
+      const std::size_t left = stride - r < at_once * lanes ? stride - r : at_once * lanes;
+      const std::size_t at = first + r;
+      const RowNumbers own{numbers.scale == nullptr ? nullptr : numbers.scale + at,
+                           numbers.bias == nullptr ? nullptr : numbers.bias + at};
+      some_rows<at_once, Chains, IsValue>((left + lanes - 1) / lanes, weight + r, stride, left, own, inputs, y + at);
+    }
+    weight += stride * (x.size + more.size);
+  }
+}
+
+// --- integer_affine
+/// Whole numbers that stand for some inputs, and what one of them is worth.
+struct WholeInputs {
+  const float* room;
+  std::size_t size;
+  float worth;
+
+  std::int32_t operator[](std::size_t i) const noexcept {
+    std::int16_t whole = 0;
+    std::memcpy(&whole, reinterpret_cast<const unsigned char*>(room) + i * sizeof whole, sizeof whole);
+    return whole;
+  }
+};
+
+/// The scale of integer products: a step of the largest size among inputs, and how many there are to 1.
+struct Steps {
+  float worth;
+  float in_one;
+};
+
+inline Steps steps_of(Inputs x, Inputs more, float most) noexcept {
+  const Inputs inputs[2] = {x, more};
+  float largest = 0.0F;
+  for (const Inputs& in : inputs) {
+    for (std::size_t i = 0; i < in.size; ++i) {
+      const float size = float_of(size_bits(in.x[i]));
+      largest = size > largest || size != size ? size : largest;
+      if (size != size) return {size, size};
     }
   }
-  if constexpr (Rows != whole) {
-    panel<Rows - whole, Columns, MoreColumns>(weight + whole * (Columns + MoreColumns),
-                                              scale == nullptr ? scale : scale + whole,
-                                              bias == nullptr ? bias : bias + whole, x, more, y + whole);
+  return {largest / most, largest > 1e-30F ? most / largest : 0.0F};
+}
+
+/// `room` is for half as many floats: the integers lie in them.
+inline WholeInputs whole_inputs(Inputs in, Steps steps, float* room) noexcept {
+  for (std::size_t i = 0; i < in.size; ++i) {
+    float value[lanes];
+    store(value, nearest(set(in.x[i]) * set(steps.in_one)));
+    const auto whole = static_cast<std::int16_t>(value[0] == value[0] ? value[0] : 0.0F);
+    std::memcpy(reinterpret_cast<unsigned char*>(room) + i * sizeof whole, &whole, sizeof whole);
+  }
+  return {room, in.size, steps.worth};
+}
+
+/// As affine, with exact sums of whole numbers.
+template <bool IsValue>
+inline void integer_affine(std::size_t rows, const std::int8_t* weight, RowNumbers numbers, WholeInputs x,
+                           WholeInputs more, float* y) noexcept {
+  constexpr std::size_t exact = 512;  // so many products fit into 32 bits
+  for (std::size_t first = 0; first < rows; first += panel_rows) {
+    const std::size_t stride = rows - first < panel_rows ? rows - first : panel_rows;
+    std::int64_t sums[panel_rows] = {};
+    const WholeInputs inputs[2] = {x, more};
+    for (const WholeInputs& in : inputs) {
+      for (std::size_t begin = 0; begin < in.size; begin += exact) {
+        const std::size_t end = in.size - begin < exact ? in.size : begin + exact;
+        std::int32_t part[panel_rows] = {};
+        for (std::size_t k = begin; k < end; ++k) {
+          const std::int32_t input = in[k];
+          for (std::size_t r = 0; r < stride; ++r) part[r] += weight[k * stride + r] * input;
+        }
+        for (std::size_t r = 0; r < stride; ++r) sums[r] += part[r];
+      }
+      weight += in.size * stride;
+    }
+    for (std::size_t r = 0; r < stride; ++r) {
+      const Vector scale = set(numbers.scale[first + r]) * set(x.worth);
+      const Vector bias = set(numbers.bias == nullptr ? 0.0F : numbers.bias[first + r]);
+      float value[lanes];
+      const Vector total = set(static_cast<float>(sums[r])) * scale + bias;
+      store(value, IsValue ? flushed(total) : total);
+      y[first + r] = value[0];
+    }
   }
 }
 
 // --- map
 template <std::size_t Size, typename Function>
 inline void map(const float* x, float* y, Function function) noexcept {
-  for (std::size_t i = 0; i < Size; ++i) y[i] = function(x[i]);
+  for (std::size_t i = 0; i < Size; i += lanes) {
+    store_up_to(y + i, flushed(function(load_up_to(x + i, Size - i))), Size - i);
+  }
 }
 
 // --- combine
-/// A step of 0 repeats the only element of an input.
+/// The operand of a function of two or three elements: a step of 0 repeats its only element.
+template <std::size_t Step>
+GANGLION_INLINE Vector operand(const float* p, std::size_t i, std::size_t n) noexcept {
+  return Step == 0 ? set(*p) : load_up_to(p + i, n);
+}
+
 template <std::size_t Size, std::size_t StepA, std::size_t StepB, typename Function>
 inline void combine(const float* a, const float* b, float* y, Function function) noexcept {
-  for (std::size_t i = 0; i < Size; ++i) y[i] = function(a[i * StepA], b[i * StepB]);
+  for (std::size_t i = 0; i < Size; i += lanes) {
+    const Vector value = function(operand<StepA>(a, i, Size - i), operand<StepB>(b, i, Size - i));
+    store_up_to(y + i, flushed(value), Size - i);
+  }
 }
 
 // --- where
@@ -101,170 +255,180 @@ inline void where(const float* condition, const float* a, const float* b, float*
   for (std::size_t i = 0; i < Size; ++i) y[i] = condition[i * StepCondition] != 0.0F ? a[i * StepA] : b[i * StepB];
 }
 
-// --- maximum
-inline float maximum(float a, float b) noexcept { return a > b || a != a ? a : b; }
-
-// --- minimum
-inline float minimum(float a, float b) noexcept { return a < b || a != a ? a : b; }
-
-// --- bounds
-inline float at_least(float x, float low) noexcept { return x < low ? low : x; }
-inline float at_most(float x, float high) noexcept { return x > high ? high : x; }
-
-// --- lstm: product sigmoid
-/// Gates i, f, g, o; `gates` is room for 4 * Hidden numbers.
-template <std::size_t Features, std::size_t Hidden, typename Weight>
-inline void lstm(const Weight* weight, const float* scale, const float* bias, const float* x, const float* h,
-                 const float* c, float* next_h, float* next_c, float* gates) noexcept {
-  product<4 * Hidden, Features, Hidden>(weight, scale, bias, x, h, gates);
-  for (std::size_t i = 0; i < Hidden; ++i) {
-    const float kept = sigmoid(gates[Hidden + i]) * c[i];
-    next_c[i] = kept + sigmoid(gates[i]) * std::tanh(gates[2 * Hidden + i]);
-    next_h[i] = sigmoid(gates[3 * Hidden + i]) * std::tanh(next_c[i]);
+// --- lstm
+/// From the values of the gates i, f, g, o, [4 * Hidden].
+template <std::size_t Hidden>
+inline void lstm(const float* gates, const float* c, float* next_h, float* next_c) noexcept {
+  for (std::size_t i = 0; i < Hidden; i += lanes) {
+    const std::size_t n = Hidden - i;
+    const auto gate = [&](std::size_t number) { return load_up_to(gates + number * Hidden + i, n); };
+    const Vector in = sigmoid(gate(0)) * tanh(gate(2));
+    const Vector next = flushed(fma(sigmoid(gate(1)), load_up_to(c + i, n), in));
+    store_up_to(next_c + i, next, n);
+    store_up_to(next_h + i, flushed(sigmoid(gate(3)) * tanh(next)), n);
   }
 }
 
-// --- gru: product sigmoid
-/// One matrix of a recurrent cell.
-template <typename Weight>
-struct Matrix {
-  const Weight* weight;
-  const float* scale;
-  const float* bias;
-};
+// --- gru
+/// From the values of r and z, and of the candidate's part of x and that of h, [Hidden] each.
+template <std::size_t Hidden>
+inline void gru(const float* values, const float* h, float* next_h) noexcept {
+  for (std::size_t i = 0; i < Hidden; i += lanes) {
+    const std::size_t left = Hidden - i;
+    const auto value = [&](std::size_t number) { return load_up_to(values + number * Hidden + i, left); };
+    const Vector candidate = tanh(fma(sigmoid(value(0)), value(3), value(2)));
+    const Vector difference = load_up_to(h + i, left) - candidate;
+    store_up_to(next_h + i, flushed(fma(sigmoid(value(1)), difference, candidate)), left);
+  }
+}
 
-/// Gates r, z from x and h together, the candidate n from x and from h apart; `room` is for 4 * Hidden numbers.
-template <std::size_t Features, std::size_t Hidden, bool LinearBeforeReset, typename Weight>
-inline void gru(Matrix<Weight> gates, Matrix<Weight> from_x, Matrix<Weight> from_h, const float* x, const float* h,
-                float* next_h, float* room) noexcept {
-  float* const r = room;
-  float* const z = room + Hidden;
-  float* const n = room + 2 * Hidden;
-  float* const recurrent = room + 3 * Hidden;
-  product<2 * Hidden, Features, Hidden>(gates.weight, gates.scale, gates.bias, x, h, r);
-  for (std::size_t i = 0; i < 2 * Hidden; ++i) r[i] = sigmoid(r[i]);
-  product<Hidden, Features, 0>(from_x.weight, from_x.scale, from_x.bias, x, nullptr, n);
-  if constexpr (LinearBeforeReset) {
-    product<Hidden, Hidden, 0>(from_h.weight, from_h.scale, from_h.bias, h, nullptr, recurrent);
-    for (std::size_t i = 0; i < Hidden; ++i) recurrent[i] *= r[i];
-  } else {
-    for (std::size_t i = 0; i < Hidden; ++i) r[i] *= h[i];
-    product<Hidden, Hidden, 0>(from_h.weight, from_h.scale, from_h.bias, r, nullptr, recurrent);
+// --- blend
+/// y = (1 - z) n + z h.
+template <std::size_t Size>
+inline void blend(const float* z, const float* candidate, const float* h, float* y) noexcept {
+  for (std::size_t i = 0; i < Size; i += lanes) {
+    const std::size_t left = Size - i;
+    const Vector n = load_up_to(candidate + i, left);
+    store_up_to(y + i, flushed(fma(load_up_to(z + i, left), load_up_to(h + i, left) - n, n)), left);
   }
-  for (std::size_t i = 0; i < Hidden; ++i) {
-    next_h[i] = (1.0F - z[i]) * std::tanh(n[i] + recurrent[i]) + z[i] * h[i];
+}
+
+// --- fold
+/// A row folded into 16 sums, and these into one.
+template <typename Transform, typename Combine>
+inline float fold(const float* x, std::size_t size, float neutral, Transform transform, Combine combine_two) noexcept {
+  constexpr std::size_t folded = 16;
+  float sums[folded + lanes];
+  for (std::size_t i = 0; i < folded + lanes; i += lanes) store(sums + i, set(neutral));
+  for (std::size_t i = 0; i < size; i += folded) {
+    for (std::size_t j = 0; j < folded && i + j < size; j += lanes) {
+      const std::size_t n = size - i - j;
+      float values[lanes];
+      store(values, set(neutral));
+      store_up_to(values, transform(load_up_to(x + i + j, n)), n);
+      store(sums + j, combine_two(load(sums + j), load(values)));
+    }
   }
+  for (std::size_t half = folded / 2; half != 0; half /= 2) {
+    for (std::size_t i = 0; i < half; i += lanes) {
+      store(sums + i, combine_two(load(sums + i), load(sums + i + half)));
+    }
+  }
+  return sums[0];
+}
+
+// --- added_up
+/// The sum of a function of the elements.
+template <typename Transform>
+inline float added_up(const float* x, std::size_t size, Transform transform) noexcept {
+  return fold(x, size, 0.0F, transform, [](Vector a, Vector b) { return a + b; });
+}
+
+// --- number_of
+/// A function of one number.
+template <typename Function>
+inline float number_of(float x, Function function) noexcept {
+  float values[lanes];
+  store(values, function(set(x)));
+  return values[0];
 }
 
 // --- reduce
 template <std::size_t Rows, std::size_t Columns, typename Function>
 inline void reduce(const float* x, float* y, Function function) noexcept {
-  for (std::size_t r = 0; r < Rows; ++r) y[r] = function(x + r * Columns);
+  for (std::size_t r = 0; r < Rows; ++r) {
+    y[r] = number_of(function(x + r * Columns), [](Vector v) { return flushed(v); });
+  }
 }
 
-// --- sum
+// --- row_sum
 template <std::size_t Size>
-inline float sum(const float* x) noexcept {
-  float result = x[0];
-  for (std::size_t i = 1; i < Size; ++i) result += x[i];
-  return result;
+inline float row_sum(const float* x) noexcept {
+  return added_up(x, Size, [](Vector v) { return v; });
 }
 
-// --- mean: sum
+// --- row_mean
 template <std::size_t Size>
-inline float mean(const float* x) noexcept {
-  return sum<Size>(x) / static_cast<float>(Size);
+inline float row_mean(const float* x) noexcept {
+  return row_sum<Size>(x) / static_cast<float>(Size);
 }
 
-// --- max: maximum
+// --- row_max
 template <std::size_t Size>
-inline float max(const float* x) noexcept {
-  float result = x[0];
-  for (std::size_t i = 1; i < Size; ++i) result = maximum(result, x[i]);
-  return result;
+inline float row_max(const float* x) noexcept {
+  const auto larger = [](Vector a, Vector b) { return maximum(a, b); };
+  return fold(x, Size, -INFINITY, [](Vector v) { return v; }, larger);
 }
 
-// --- min: minimum
+// --- row_min
 template <std::size_t Size>
-inline float min(const float* x) noexcept {
-  float result = x[0];
-  for (std::size_t i = 1; i < Size; ++i) result = minimum(result, x[i]);
-  return result;
+inline float row_min(const float* x) noexcept {
+  const auto smaller = [](Vector a, Vector b) { return minimum(a, b); };
+  return fold(x, Size, INFINITY, [](Vector v) { return v; }, smaller);
 }
 
-// --- prod
+// --- row_prod
 template <std::size_t Size>
-inline float prod(const float* x) noexcept {
-  float result = x[0];
-  for (std::size_t i = 1; i < Size; ++i) result *= x[i];
-  return result;
+inline float row_prod(const float* x) noexcept {
+  return fold(x, Size, 1.0F, [](Vector v) { return v; }, [](Vector a, Vector b) { return a * b; });
 }
 
-// --- l1
+// --- row_l1
 template <std::size_t Size>
-inline float l1(const float* x) noexcept {
-  float result = 0.0F;
-  for (std::size_t i = 0; i < Size; ++i) result += std::fabs(x[i]);
-  return result;
+inline float row_l1(const float* x) noexcept {
+  return added_up(x, Size, [](Vector v) { return magnitude(v); });
 }
 
-// --- sum_square
+// --- row_sum_square
 template <std::size_t Size>
-inline float sum_square(const float* x) noexcept {
-  float result = 0.0F;
-  for (std::size_t i = 0; i < Size; ++i) result += x[i] * x[i];
-  return result;
+inline float row_sum_square(const float* x) noexcept {
+  return added_up(x, Size, [](Vector v) { return v * v; });
 }
 
-// --- l2: sum_square
+// --- row_l2
 template <std::size_t Size>
-inline float l2(const float* x) noexcept {
-  return std::sqrt(sum_square<Size>(x));
+inline float row_l2(const float* x) noexcept {
+  return number_of(row_sum_square<Size>(x), [](Vector v) { return root(v); });
 }
 
-// --- logsumexp: max all_finite
+// --- exp_sum
 template <std::size_t Size>
-inline float logsumexp(const float* x) noexcept {
-  const float largest = max<Size>(x);
-  const float shift = all_finite(&largest, 1) ? largest : 0.0F;
-  float total = 0.0F;
-  for (std::size_t i = 0; i < Size; ++i) total += std::exp(x[i] - shift);
-  return std::log(total) + shift;
+inline float exp_sum(const float* x, float offset) noexcept {
+  return added_up(x, Size, [offset](Vector v) { return exp(v - set(offset)); });
 }
 
-// --- softmax: max
+// --- row_logsumexp
+template <std::size_t Size>
+inline float row_logsumexp(const float* x) noexcept {
+  const float largest = row_max<Size>(x);
+  if (size_bits(largest) == 0x7F800000U) return largest;
+  return largest + number_of(exp_sum<Size>(x, largest), [](Vector v) { return log(v); });
+}
+
+// --- softmax
 template <std::size_t Rows, std::size_t Columns>
 inline void softmax(const float* x, float* y) noexcept {
   for (std::size_t r = 0; r < Rows; ++r, x += Columns, y += Columns) {
-    const float largest = max<Columns>(x);
-    float total = 0.0F;
-    for (std::size_t i = 0; i < Columns; ++i) {
-      y[i] = std::exp(x[i] - largest);
-      total += y[i];
-    }
-    for (std::size_t i = 0; i < Columns; ++i) y[i] /= total;
+    const float largest = row_max<Columns>(x);
+    const float factor = 1.0F / exp_sum<Columns>(x, largest);
+    map<Columns>(x, y, [=](Vector v) { return exp(v - set(largest)) * set(factor); });
   }
 }
 
-// --- log_softmax: max
+// --- log_softmax
 template <std::size_t Rows, std::size_t Columns>
 inline void log_softmax(const float* x, float* y) noexcept {
   for (std::size_t r = 0; r < Rows; ++r, x += Columns, y += Columns) {
-    const float largest = max<Columns>(x);
-    float total = 0.0F;
-    for (std::size_t i = 0; i < Columns; ++i) {
-      y[i] = x[i] - largest;
-      total += std::exp(y[i]);
-    }
-    const float shift = std::log(total);
-    for (std::size_t i = 0; i < Columns; ++i) y[i] -= shift;
+    const float largest = row_max<Columns>(x);
+    const float shift = number_of(exp_sum<Columns>(x, largest), [](Vector v) { return log(v); });
+    map<Columns>(x, y, [=](Vector v) { return (v - set(largest)) - set(shift); });
   }
 }
 
-// --- argmax
+// --- row_argmax
 /// The first of equal ones; a NaN counts as the largest.
 template <std::size_t Size>
-inline float argmax(const float* x) noexcept {
+inline float row_argmax(const float* x) noexcept {
   std::size_t best = 0;
   for (std::size_t i = 1; i < Size; ++i) {
     if (x[i] > x[best] || (x[i] != x[i] && x[best] == x[best])) best = i;
@@ -272,17 +436,21 @@ inline float argmax(const float* x) noexcept {
   return static_cast<float>(best);
 }
 
-// --- layer_norm: mean sum_square
+// --- layer_norm
 /// Weight and bias may be null.
 template <std::size_t Rows, std::size_t Columns>
 inline void layer_norm(const float* weight, const float* bias, float epsilon, const float* x, float* y) noexcept {
   for (std::size_t r = 0; r < Rows; ++r, x += Columns, y += Columns) {
-    const float middle = mean<Columns>(x);
-    for (std::size_t i = 0; i < Columns; ++i) y[i] = x[i] - middle;
-    const float deviation = std::sqrt(sum_square<Columns>(y) / static_cast<float>(Columns) + epsilon);
-    for (std::size_t i = 0; i < Columns; ++i) {
-      const float normal = weight == nullptr ? y[i] / deviation : y[i] / deviation * weight[i];
-      y[i] = bias == nullptr ? normal : normal + bias[i];
+    const Vector middle = set(row_mean<Columns>(x));
+    const auto square = [middle](Vector v) { return (v - middle) * (v - middle); };
+    const float variance = added_up(x, Columns, square) / static_cast<float>(Columns);
+    const Vector factor = set(1.0F) / root(set(variance + epsilon));
+    for (std::size_t i = 0; i < Columns; i += lanes) {
+      const std::size_t n = Columns - i;
+      Vector value = (load_up_to(x + i, n) - middle) * factor;
+      if (weight != nullptr) value = value * load_up_to(weight + i, n);
+      if (bias != nullptr) value = value + load_up_to(bias + i, n);
+      store_up_to(y + i, flushed(value), n);
     }
   }
 }
@@ -299,18 +467,29 @@ inline void pad(const float* x, float* y) noexcept {
 }
 
 // --- conv1d
+/// n elements, every Stride-th.
+template <std::size_t Stride>
+GANGLION_INLINE Vector every(const float* p, std::size_t n) noexcept {
+  if constexpr (Stride == 1 || lanes == 1) return load_up_to(p, n);
+  float values[lanes] = {};
+  for (std::size_t i = 0; i < lanes && i < n; ++i) values[i] = p[i * Stride];
+  return load(values);
+}
+
 /// x: [in channels, Length], padded already; weight: [OutChannels, GroupChannels, Kernel]; bias may be null.
 template <std::size_t Groups, std::size_t GroupChannels, std::size_t Length, std::size_t OutChannels,
           std::size_t OutLength, std::size_t Kernel, std::size_t Stride, std::size_t Dilation>
 inline void conv1d(const float* weight, const float* bias, const float* x, float* y) noexcept {
-  for (std::size_t o = 0; o < OutChannels; ++o, y += OutLength) {
+  for (std::size_t o = 0; o < OutChannels; ++o, y += OutLength, weight += GroupChannels * Kernel) {
     const float* const channels = x + o / (OutChannels / Groups) * GroupChannels * Length;
-    for (std::size_t t = 0; t < OutLength; ++t) y[t] = bias == nullptr ? 0.0F : bias[o];
-    for (std::size_t c = 0; c < GroupChannels; ++c) {
-      for (std::size_t k = 0; k < Kernel; ++k, ++weight) {
-        const float* const from = channels + c * Length + k * Dilation;
-        for (std::size_t t = 0; t < OutLength; ++t) y[t] += *weight * from[t * Stride];
+    for (std::size_t t = 0; t < OutLength; t += lanes) {
+      const std::size_t n = OutLength - t;
+      Vector sum = set(bias == nullptr ? 0.0F : bias[o]);
+      for (std::size_t i = 0; i < GroupChannels * Kernel; ++i) {
+        const float* const from = channels + i / Kernel * Length + i % Kernel * Dilation + t * Stride;
+        sum = fma(set(weight[i]), every<Stride>(from, n), sum);
       }
+      store_up_to(y + t, flushed(sum), n);
     }
   }
 }
@@ -319,9 +498,13 @@ inline void conv1d(const float* weight, const float* bias, const float* x, float
 template <std::size_t Rows, std::size_t Inner, std::size_t Columns>
 inline void matmul(const float* a, const float* b, float* y) noexcept {
   for (std::size_t r = 0; r < Rows; ++r, y += Columns) {
-    for (std::size_t c = 0; c < Columns; ++c) y[c] = 0.0F;
-    for (std::size_t k = 0; k < Inner; ++k) {
-      for (std::size_t c = 0; c < Columns; ++c) y[c] += a[r * Inner + k] * b[k * Columns + c];
+    for (std::size_t c = 0; c < Columns; c += lanes) {
+      const std::size_t n = Columns - c;
+      Vector sum = set(0.0F);
+      for (std::size_t k = 0; k < Inner; ++k) {
+        sum = fma(set(a[r * Inner + k]), load_up_to(b + k * Columns + c, n), sum);
+      }
+      store_up_to(y + c, flushed(sum), n);
     }
   }
 }
@@ -339,4 +522,26 @@ inline void lookup(const float* table, const float* index, float* y) noexcept {
   std::size_t row = 0;
   if (*index > 0.0F) row = *index >= static_cast<float>(Rows - 1) ? Rows - 1 : static_cast<std::size_t>(*index);
   for (std::size_t i = 0; i < Columns; ++i) y[i] = table[row * Columns + i];
+}
+
+// --- squashed
+/// tanh in double, as the C++ runtime maps actions (cpp/src/realtime/elementary.cpp).
+inline double squashed(double x) noexcept {
+  const double size = x < 0.0 ? -x : x;
+  if (size < 0.01) {
+    const double square = product(x, x);
+    const double inner = 2.0 / 15.0 - product(square, 17.0 / 315.0);
+    return product(x, 1.0 - product(square, 1.0 / 3.0 - product(square, inner)));
+  }
+  constexpr double ln2_high = 6.93147180369123816490e-01;
+  constexpr double ln2_low = 1.90821492927058770002e-10;
+  const double inside = product(-2.0, size) > -700.0 ? product(-2.0, size) : -700.0;
+  constexpr double large = 6755399441055744.0;  // adding and taking away 3 * 2^51 rounds to a whole number
+  const double n = rounded(product(inside, 1.4426950408889634074) + large) - large;
+  const double r = (inside - product(n, ln2_high)) - product(n, ln2_low);
+  double series = 1.0;
+  for (int k = 13; k > 0; --k) series = product(series, r) / k + 1.0;
+  const double e = product(series, two_to(static_cast<int>(n)));
+  const double result = (1.0 - e) / (1.0 + e);
+  return x < 0.0 ? -result : result;
 }

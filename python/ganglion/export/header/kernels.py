@@ -1,10 +1,11 @@
-"""The C++ functions of the header target, from `kernels.hpp` and the table of functions, and C++ literals."""
+"""The C++ functions of the header target, from the engine's own functions and `kernels.hpp`, and C++ literals."""
 
 from __future__ import annotations
 
 import functools
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,37 +14,24 @@ import numpy as np
 from ganglion.compiler import vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Mapping
 
-_SOURCE = Path(__file__).with_name("kernels.hpp")
+_FOLDER = Path(__file__).parent
 _MARK = "// --- "
-
-_BOUNDS = ("at_least", "at_most")
-_NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.])")
+_DEFINITION = re.compile(r"^(?:inline|constexpr|struct|GANGLION_INLINE)\b[^(=;{\[]*?\b(\w+)\s*[(=;{\[]", re.MULTILINE)
 
 
 def unary(function: str, parameters: Mapping[str, float | None]) -> str:
-    """A function of one element as a C++ expression of `x`."""
-    given = parameters.values()
-    if None in given:  # a bound that is not there
-        result = "x"
-        for bound, name in zip(("low", "high"), _BOUNDS, strict=True):
-            limit = parameters[bound]
-            if limit is not None:
-                result = f"detail::{name}({result}, {literal(limit)})"
-        return result
-    arguments = ", ".join(["x", *(literal(value) for value in given if value is not None)])
+    """A function of one element as a C++ expression of the Vector `x`."""
+    unbounded = {"low": -math.inf, "high": math.inf}
+    given = (unbounded[name] if value is None else value for name, value in parameters.items())
+    arguments = ", ".join(["x", *(f"detail::set({literal(value)})" for value in given)])
     return f"detail::{vocabulary.UNARY_FUNCTIONS[function].identifier}({arguments})"
 
 
 def binary(function: str) -> str:
-    """A function of two elements as a C++ expression of `a` and `b`."""
-    return _in_float(vocabulary.BINARY_FUNCTIONS[function].definition)
-
-
-def _in_float(definition: str) -> str:
-    """A definition of the table with its numbers as literals of type float."""
-    return _NUMBER.sub(lambda number: literal(float(number[0])), definition)
+    """A function of two elements as a C++ expression of the Vectors `a` and `b`."""
+    return f"detail::binary_{vocabulary.BINARY_FUNCTIONS[function].identifier}(a, b)"
 
 
 def literal(value: float) -> str:
@@ -56,8 +44,9 @@ def literal(value: float) -> str:
 
 def double_literal(value: float) -> str:
     """A C++ literal of type double."""
-    assert math.isfinite(value)
-    return repr(value)
+    if not math.isfinite(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
+    return repr(float(value))
 
 
 def string(text: str) -> str:
@@ -66,43 +55,65 @@ def string(text: str) -> str:
     return '"' + "".join(plain) + '"'
 
 
+def arithmetic(name: str) -> str:
+    """A section of `vectors.hpp`."""
+    return _sections("vectors.hpp")[name]
+
+
+def is_defined(name: str) -> bool:
+    """Whether there is a function of that name."""
+    return any(name in block.names for block in _blocks())
+
+
 def functions(text: str) -> str:
-    """The sections of `kernels.hpp` that a piece of C++ uses, and those that they use, in their order there."""
-    sections = _sections()
-    wanted: set[str] = set()
-    pending = [name for name, (names, _, _) in sections.items() if _mentions(text, names)]
+    """The functions that a piece of C++ calls, and those that they call, in the order in which they are defined."""
+    blocks = _blocks()
+    owner = {name: block for block in blocks for name in block.names}
+    wanted = {block for block in blocks if not block.names}
+    pending = [owner[name] for name in re.findall(r"detail::(\w+)", text) if name in owner] + list(wanted)
     while pending:
-        name = pending.pop()
-        if name not in wanted:
-            wanted.add(name)
-            pending.extend(sections[name][1])
-    return "\n\n".join(body for name, (_, _, body) in sections.items() if name in wanted)
+        block = pending.pop()
+        wanted.add(block)
+        pending.extend(owner[name] for name in block.mentions if name in owner and owner[name] not in wanted)
+    return "\n\n".join(block.text for block in blocks if block in wanted)
 
 
-def _mentions(text: str, names: Iterable[str]) -> bool:
-    return any(f"detail::{name}{end}" in text for name in names for end in "<(")
+@dataclass(frozen=True)
+class _Block:
+    """Functions, types and constants that are written together.
+
+    Attributes:
+        names: of what is defined in it; none: an operator, which every policy gets.
+        mentions: the words of its code.
+        text: as it stands in the header.
+    """
+
+    names: tuple[str, ...]
+    mentions: frozenset[str]
+    text: str
 
 
 @functools.cache
-def _sections() -> dict[str, tuple[tuple[str, ...], tuple[str, ...], str]]:
-    """Name of each section: functions that it offers, sections that it needs, text."""
-    found: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {}
-    for section in _SOURCE.read_text(encoding="utf-8").split(f"\n{_MARK}")[1:]:
-        title, _, body = section.partition("\n")
-        name, _, needs = title.partition(":")
-        found[name] = (_BOUNDS if name == "bounds" else (name,), tuple(needs.split()), body.strip())
-        if name == "bounds":
-            found |= _functions_of_one_element()
-    return found
+def _blocks() -> tuple[_Block, ...]:
+    kernels = _sections("kernels.hpp").values()
+    return tuple(_block(text) for text in (*_definitions(vocabulary.FUNCTIONS_SOURCE), *kernels))
 
 
-def _functions_of_one_element() -> dict[str, tuple[tuple[str, ...], tuple[str, ...], str]]:
-    found: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {}
-    for function in vocabulary.UNARY_FUNCTIONS.values():
-        name, body = function.identifier, _in_float(function.definition)
-        called = set(re.findall(r"(?<![\w:])\w+(?=\()", body))
-        needs = [other for other in found if other in called] + (["bounds"] if called & set(_BOUNDS) else [])
-        arguments = ", ".join(f"float {argument}" for argument in ("x", *function.parameters))
-        text = f"inline float {name}({arguments}) noexcept {{ return {body}; }}"
-        found[name] = ((name,), tuple(needs), text)
-    return found
+def _block(text: str) -> _Block:
+    code = re.sub(r"//.*", "", text)
+    return _Block(tuple(_DEFINITION.findall(code)), frozenset(re.findall(r"\w+", code)), text)
+
+
+def _definitions(text: str) -> Iterator[str]:
+    """What stands between empty lines, but for what is nothing but comments."""
+    for block in re.split(r"\n\n+", text):
+        lines = block.strip().splitlines()
+        if any(not line.startswith("//") for line in lines):
+            yield "\n".join(line for line in lines if not line.startswith("// "))
+
+
+@functools.cache
+def _sections(file: str) -> dict[str, str]:
+    """Name and text of each section of a file beside this one."""
+    pieces = (_FOLDER / file).read_text(encoding="utf-8").split(f"\n{_MARK}")[1:]
+    return {name: body.strip() for name, _, body in (piece.partition("\n") for piece in pieces)}

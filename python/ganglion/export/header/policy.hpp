@@ -30,6 +30,7 @@ class Policy {
   /// On any status but ok, `action`, the outputs and the state keep their old bytes.
   [[nodiscard]] Status step(const float* observation, float* action) noexcept {
     if (!detail::all_finite(observation, observation_size)) return Status::non_finite_observation;
+    const detail::FloatMode mode;
     // @step@
     const float* const next = scratch_ + next_offset;
     const float* const next_state = next + output_size;
@@ -55,7 +56,8 @@ class Policy {
   /// Takes over a hidden state, [hidden_size]; non_finite_state refuses NaN and infinity.
   [[nodiscard]] Status set_state(const float* state) noexcept {
     if (!detail::all_finite(state, hidden_size)) return Status::non_finite_state;
-    detail::copy(state, state_, hidden_size);
+    const detail::FloatMode mode;
+    detail::take(state, state_, hidden_size);
     return Status::ok;
   }
 

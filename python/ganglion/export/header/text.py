@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion.export.header import kernels as cpp
+from ganglion.export.header.code import flushed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +46,19 @@ def introduction(namespace: str, contract: Contract) -> str:
 
 #include <cmath>
 #include <cstddef>
-#include <cstdint>"""
+#include <cstdint>
+#include <cstring>
+
+{cpp.arithmetic("includes")}
+
+{cpp.arithmetic("guards")}
+
+{cpp.arithmetic("begin")}"""
+
+
+def end() -> str:
+    """Behind everything."""
+    return cpp.arithmetic("end")
 
 
 def contract_constants(contract: Contract, code: Code) -> str:
@@ -52,7 +66,7 @@ def contract_constants(contract: Contract, code: Code) -> str:
     assert contract.sha256 is not None
     period = "0.0" if contract.period_s is None else cpp.double_literal(contract.period_s)
     slots = [(slot.name, slot.size) for slot in contract.state]
-    initial = np.asarray(contract.initial_state or (0.0,), np.float32)
+    initial = flushed(np.asarray(contract.initial_state or (0.0,), np.float32))
     lines = [
         f"inline constexpr std::size_t observation_size = {contract.observation_size};  ///< all inputs side by side",
         f"inline constexpr std::size_t action_size = {contract.action_size};  ///< the first output",
@@ -93,7 +107,8 @@ def contract_constants(contract: Contract, code: Code) -> str:
         lines.append("inline constexpr Note provenance[num_notes] = {")
         lines += [f"    {{{cpp.string(key)}, {cpp.string(text)}}}," for key, text in contract.provenance.items()]
         lines.append("};")
-    if contract.action_map and (contract.distribution or contract.previous_action):
+    if _has_stages(contract):
+        assert contract.action_map is not None
         lines += ["", *_action_map(contract.action_map, contract.action_size)]
     lines += [
         "",
@@ -107,6 +122,10 @@ def contract_constants(contract: Contract, code: Code) -> str:
     return "\n".join(lines)
 
 
+def _has_stages(contract: Contract) -> bool:
+    return bool(contract.action_map and (contract.distribution or contract.previous_action))
+
+
 def weights(code: Code) -> str:
     """The constants of the program."""
     if not code.arrays:
@@ -117,9 +136,15 @@ def weights(code: Code) -> str:
 
 
 def operations(text: str) -> str:
-    """The functions that `text` calls."""
-    title = "/// The operations that this policy needs."
-    return f"{title}\nnamespace detail {{\n\n{cpp.functions(text)}\n\n}}  // namespace detail"
+    """The arithmetic, and the functions that `text` calls."""
+    return "\n\n".join(
+        (
+            "/// The operations that this policy needs.\nnamespace detail {\ninline namespace GANGLION_KIND {",
+            *(cpp.arithmetic(name) for name in ("rounding", "mode", "vectors")),
+            cpp.functions(text),
+            "}  // namespace GANGLION_KIND\n}  // namespace detail",
+        )
+    )
 
 
 def golden(contract: Contract) -> str:
@@ -143,6 +168,30 @@ def golden(contract: Contract) -> str:
             "}  // namespace golden",
         )
     )
+
+
+def to_command(contract: Contract) -> str:
+    """The function that takes an action through the stages of the action map, in double as the runtime does."""
+    return _TO_COMMAND if _has_stages(contract) else ""
+
+
+_TO_COMMAND = """\
+/// Makes a command of an action that the policy itself gives (what the slot prev_action holds), or that is
+/// drawn around the output unmapped_mean, or around mean where there is none. What step() gives is a command
+/// already. Both are [action_size] and may be the same.
+inline void to_command(const float* own, float* command) noexcept {
+  const detail::FloatMode mode;
+  for (std::size_t i = 0; i < action_size; ++i) {
+    double value = static_cast<double>(own[i]);
+    for (const ActionStage& stage : action_stages) {
+      if (stage.squash) value = detail::squashed(value);
+      value = detail::product(stage.scale[i], value) + stage.offset[i];
+      if (value < stage.low[i]) value = stage.low[i];
+      if (value > stage.high[i]) value = stage.high[i];
+    }
+    command[i] = static_cast<float>(value);
+  }
+}"""
 
 
 def policy(code: Code) -> str:
@@ -192,44 +241,27 @@ def _tensors(name: str, tensors: Sequence[tuple[str, int]]) -> list[str]:
 
 
 def _action_map(stages: Sequence[ActionStage], size: int) -> list[str]:
-    largest = float(np.finfo(np.float32).max)  # infinity would not survive -ffast-math
     rows = []
     for stage in stages:
         lists = (
             stage.scale or (1.0,) * size,
             stage.offset or (0.0,) * size,
-            np.clip(stage.low or (-np.inf,) * size, -largest, largest),
-            np.clip(stage.high or (np.inf,) * size, -largest, largest),
+            stage.low or (-math.inf,) * size,
+            stage.high or (math.inf,) * size,
         )
-        numbers = ", ".join(f"{{{', '.join(cpp.literal(value) for value in values)}}}" for values in lists)
+        numbers = ", ".join(f"{{{', '.join(cpp.double_literal(value) for value in values)}}}" for values in lists)
         row = f"{{{str(stage.squash).lower()}, {numbers}}},"
         rows += textwrap.wrap(row, _WIDTH, initial_indent="    ", subsequent_indent="     ")
     return [
         "/// One step of to_command: clip(scale * x + offset, low, high), of tanh(x) where squash is set.",
         "struct ActionStage {",
         "  bool squash;",
-        *(f"  float {name}[action_size];" for name in ("scale", "offset", "low", "high")),
+        *(f"  double {name}[action_size];" for name in ("scale", "offset", "low", "high")),
         "};",
         f"inline constexpr std::size_t num_action_stages = {len(stages)};",
         "inline constexpr ActionStage action_stages[num_action_stages] = {",
         *rows,
         "};",
-        "",
-        "/// Makes a command of an action that the policy itself gives (what the slot prev_action holds), or that is",
-        "/// drawn around the output unmapped_mean, or around mean where there is none. What step() gives is a command",
-        "/// already. Both are [action_size] and may be the same.",
-        "inline void to_command(const float* own, float* command) noexcept {",
-        "  for (std::size_t i = 0; i < action_size; ++i) {",
-        "    float value = own[i];",
-        "    for (const ActionStage& stage : action_stages) {",
-        "      if (stage.squash) value = std::tanh(value);",
-        "      value = stage.scale[i] * value + stage.offset[i];",
-        "      if (value < stage.low[i]) value = stage.low[i];",
-        "      if (value > stage.high[i]) value = stage.high[i];",
-        "    }",
-        "    command[i] = value;",
-        "  }",
-        "}",
     ]
 
 
