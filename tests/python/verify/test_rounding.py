@@ -314,6 +314,20 @@ def test_a_golden_run_without_the_entry_is_read_as_before() -> None:
     assert not golden.demanded
 
 
+@pytest.mark.parametrize(
+    ("entry", "said"), [("[0.1]", "fill"), ("[0.1, -1.0]", "not negative"), ("[1, 2, 3, 4]", "are")]
+)
+def test_a_damaged_entry_is_refused(entry: str, said: str) -> None:
+    from ganglion.errors import ArtifactError
+
+    document = json.loads(Contract.to_json(_recorded()))
+    del document["contract_sha256"]
+    document["format"] = 1
+    document["golden"]["rounding"] = json.loads(entry)
+    with pytest.raises(ArtifactError, match=said):
+        Contract.from_json(json.dumps(document))
+
+
 def _recorded() -> Contract:
     from ganglion.contract import Golden, TensorSpec
 
