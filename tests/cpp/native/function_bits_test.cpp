@@ -17,8 +17,9 @@
 
 namespace {
 
+using ganglion::every_isa;
+using ganglion::Isa;
 using namespace ganglion::native;
-using namespace ganglion::realtime;
 
 std::vector<const KernelTable*> tables() {
   std::vector<const KernelTable*> found;
@@ -27,7 +28,7 @@ std::vector<const KernelTable*> tables() {
     if (table != nullptr) {
       found.push_back(table);
     } else {
-      std::cout << "not run: instruction set number " << static_cast<int>(isa) << ", which this CPU or build lacks\n";
+      std::cout << "not run: " << ganglion::to_string(isa) << ", which this CPU or build lacks\n";
     }
   }
   return found;
