@@ -193,6 +193,7 @@ void bind_self_test(py::module_& module) {
       .def_readonly("element", &SelfTest::element, "Its index in the concatenated outputs.")
       .def_readonly("median_step_us", &SelfTest::median_step_us, "Median duration of a step, microseconds.")
       .def_readonly("worst_step_us", &SelfTest::worst_step_us, "Worst duration of a step, microseconds.")
+      .def_readonly("bits", &SelfTest::bits, "Digests of the recorded rows on the native engine; empty on others.")
       .def_readonly("message", &SelfTest::message, "One sentence.")
       .def("__repr__", [](const SelfTest& test) {
         return "SelfTest(ok=" + std::string(test.ok ? "True" : "False") + ", " + test.message + ")";

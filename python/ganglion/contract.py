@@ -141,6 +141,9 @@ class Golden:
         rounding: `[steps, rows, total output size]`, float32: |difference| that is accepted of an element beside that,
             for float32 itself holds no less of it; None where the tolerance is enough, or nobody measured. Without any
             element: the tolerance is a demand, and nothing is accepted beside it.
+        bits: for each row, the SHA-256 (lower-case hex) over its outputs and states on the native engine, step by step:
+            they are the same on every machine (cpp/NUMERICS.md). Filled in where a `.ganglion` file is written; empty
+            in other files.
     """
 
     observation: NDArray[np.float32]
@@ -148,6 +151,7 @@ class Golden:
     outputs: NDArray[np.float32]
     tolerance: float = 1e-5
     rounding: NDArray[np.float32] | None = None
+    bits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.observation.ndim != 3 or self.outputs.ndim != 3 or self.reset.ndim != 2:
@@ -164,6 +168,8 @@ class Golden:
             raise ArtifactError("golden: a recorded observation or output is not finite")
         if not (math.isfinite(self.tolerance) and self.tolerance > 0.0):
             raise ArtifactError(f"golden: tolerance must be positive and finite, not {self.tolerance}")
+        if self.bits and len(self.bits) != self.rows:
+            raise ArtifactError(f"golden: bits are {len(self.bits)} digests for {self.rows} rows")
         if self.rounding is not None and self.rounding.size:
             if self.rounding.shape != self.outputs.shape:
                 raise ArtifactError(f"golden: rounding is {self.rounding.shape}, outputs are {self.outputs.shape}")
@@ -581,6 +587,7 @@ def _golden_to_json(golden: Golden) -> dict[str, Any]:
         "outputs": golden.outputs.astype(np.float64).ravel().tolist(),
         "tolerance": golden.tolerance,
         **({} if golden.rounding is None else {"rounding": golden.rounding.astype(np.float64).ravel().tolist()}),
+        **({"bits": list(golden.bits)} if golden.bits else {}),
     }
 
 
@@ -604,6 +611,7 @@ def _golden_from_json(document: Mapping[str, Any]) -> Golden:
         outputs=array("outputs"),
         tolerance=float(document["tolerance"]),
         rounding=_rounding(document.get("rounding"), array),
+        bits=tuple(str(digest) for digest in document.get("bits", ())),
     )
 
 

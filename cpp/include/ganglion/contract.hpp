@@ -38,7 +38,9 @@ struct Golden {
   double tolerance = 1e-5;           ///< accepted |difference| / max(1, |recorded|)
   /// [steps, rows, output_size]: |difference| that is accepted beside that, for float32 holds no less; empty: nothing
   /// is
-  std::optional<std::vector<float>> rounding;
+  std::optional<std::vector<float>> rounding = std::nullopt;
+  /// [rows]: SHA-256 over the outputs and states of the row on the native engine, step by step; empty: not recorded
+  std::vector<std::string> bits = {};
 };
 
 /// One step on the way from what a policy itself gives or draws to a command: clip(scale * x + offset, low, high), with

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace ganglion {
 
@@ -16,6 +17,9 @@ struct SelfTest {
   std::size_t element = 0;      ///< and element in the concatenated outputs
   double median_step_us = 0.0;  ///< median and worst duration of the replayed steps, microseconds
   double worst_step_us = 0.0;
+  /// [rows]: SHA-256 over the outputs and states of each recorded row that was replayed, step by step; empty where
+  /// another engine than the native one replayed it, whose bits nobody promises.
+  std::vector<std::string> bits;
   std::string message;  ///< one sentence
 };
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ganglion/error.hpp"
+#include "io/sha256.hpp"
 
 namespace ganglion::detail {
 
@@ -73,6 +74,32 @@ void compare(const ReplayedPolicy& policy, const GoldenStep& at, SelfTest& resul
   }
 }
 
+/// The digests of the recorded rows on the native engine: outputs and state of a row, step by step.
+class RowBits {
+ public:
+  explicit RowBits(std::size_t rows) : digests_(rows) {}
+
+  void add(const ReplayedPolicy& policy) {
+    for (std::size_t row = 0; row < digests_.size(); ++row) {
+      const auto take = [&](std::span<const float> all) {
+        const std::size_t size = all.size() / policy.batch;
+        digests_[row].update(std::as_bytes(all.subspan(row * size, size)));
+      };
+      for (std::size_t i = 0; i < policy.contract.outputs.size(); ++i) take(policy.output(i));
+      take(policy.state());
+    }
+  }
+
+  [[nodiscard]] std::vector<std::string> hex_digests() {
+    std::vector<std::string> all;
+    for (Sha256& digest : digests_) all.push_back(digest.hex_digest());
+    return all;
+  }
+
+ private:
+  std::vector<Sha256> digests_;
+};
+
 std::string scientific(double value) {
   std::array<char, 32> text{};
   static_cast<void>(std::snprintf(text.data(), text.size(), "%.3g", value));
@@ -95,6 +122,7 @@ SelfTest replay_golden(const ReplayedPolicy& policy) {
   std::vector<float> action(policy.batch * contract.action_size());
   std::vector<std::uint8_t> rows(policy.batch);
   std::vector<double> durations;
+  RowBits bits(policy.is_native ? std::min(policy.batch, golden.rows) : 0);
   for (std::size_t step = 0; step < golden.steps; ++step) {
     const GoldenStep at{golden, step, policy.batch};
     at.observation(observation);
@@ -113,6 +141,7 @@ SelfTest replay_golden(const ReplayedPolicy& policy) {
       return result;
     }
     compare(policy, at, result);
+    bits.add(policy);
     ++result.steps;
   }
   std::sort(durations.begin(), durations.end());
@@ -126,6 +155,19 @@ SelfTest replay_golden(const ReplayedPolicy& policy) {
                       scientific(result.tolerance) +
                       (golden.rounding && !golden.rounding->empty() ? " or, by element, what rounding does" : "") +
                       "; export the policy again on the machine that trained it";
+  result.bits = bits.hex_digests();
+  if (!result.ok || golden.bits.empty() || result.bits.empty()) return result;
+  const auto differs = std::ranges::mismatch(result.bits, golden.bits).in1;
+  if (differs == result.bits.end()) {
+    result.message += ", bit for bit as recorded";
+    return result;
+  }
+  result.ok = false;
+  result.row = static_cast<std::size_t>(differs - result.bits.begin());
+  result.message = "the self-test missed the recorded bits in row " + std::to_string(result.row) +
+                   ", though no output is beyond the tolerance (largest error " + scientific(result.max_error) +
+                   "): this build of ganglion does not compute what cpp/NUMERICS.md says, or the file was written by "
+                   "another version of it; compile or export the policy again";
   return result;
 }
 

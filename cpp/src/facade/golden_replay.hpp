@@ -22,6 +22,8 @@ struct ReplayedPolicy {
   std::function<Status(std::span<const float>, std::span<float>)> step;
   std::function<Status(std::span<const std::uint8_t>)> reset_rows;
   std::function<std::span<const float>(std::size_t)> output;
+  std::function<std::span<const float>()> state;
+  bool is_native;
   std::function<std::string()> engine_error;  ///< about the last failed step
 };
 
@@ -30,12 +32,13 @@ struct ReplayedPolicy {
 
 /// The same on a policy that has all verbs.
 template <class AnyPolicy>
-[[nodiscard]] SelfTest replay_golden(AnyPolicy& policy, std::function<std::string()> engine_error) {
+[[nodiscard]] SelfTest replay_golden(AnyPolicy& policy, bool is_native, std::function<std::string()> engine_error) {
   return replay_golden(
       {policy.contract(), policy.batch(),
        [&](std::span<const float> observation, std::span<float> action) { return policy.step(observation, action); },
        [&](std::span<const std::uint8_t> rows) { return policy.reset(rows); },
-       [&](std::size_t index) { return policy.output(index); }, std::move(engine_error)});
+       [&](std::size_t index) { return policy.output(index); }, [&] { return policy.state(); }, is_native,
+       std::move(engine_error)});
 }
 
 /// The rows that an artifact runs: what its contract fixes, else `wanted`, else one. Throws `Error` (bad_option).

@@ -148,7 +148,7 @@ SelfTest NativePolicy::self_test() const {
     NativePolicy policy(own.clone());
     policy.impl_->loop().stop_sampling();
     policy.reset();
-    return detail::replay_golden(policy, [] { return std::string(); });
+    return detail::replay_golden(policy, true, [] { return std::string(); });
   });
 }
 

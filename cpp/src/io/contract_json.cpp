@@ -128,6 +128,12 @@ Golden read_golden(const Json& document, std::size_t observation_size, std::size
   for (const Json& flag : document.at("reset")) golden.reset.push_back(flag.get<double>() != 0.0 ? 1 : 0);
   golden.tolerance = document.at("tolerance").get<double>();
   if (document.contains("rounding")) golden.rounding = read_floats(document.at("rounding"), "the golden rounding");
+  if (document.contains("bits")) {
+    for (const Json& digest : document.at("bits")) golden.bits.push_back(digest.get<std::string>());
+  }
+  if (!golden.bits.empty() && golden.bits.size() != golden.rows) {
+    refuse("the golden trajectory's bits must be one digest for each of its " + std::to_string(golden.rows) + " rows");
+  }
   const std::size_t count = golden.steps * golden.rows;
   if (golden.observation.size() != count * observation_size || golden.outputs.size() != count * output_size ||
       golden.reset.size() != count ||
@@ -150,6 +156,7 @@ Json write_golden(const Golden& golden) {
                 {"outputs", doubles(golden.outputs)},
                 {"tolerance", golden.tolerance}};
   if (golden.rounding) document["rounding"] = doubles(*golden.rounding);
+  if (!golden.bits.empty()) document["bits"] = golden.bits;
   return document;
 }
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion import _core
+from ganglion._foundation.core_errors import core_errors
 from ganglion._foundation.files import read_file
 from ganglion.compiler.program import Program
 from ganglion.contract import Contract, unique_keys
@@ -55,12 +57,28 @@ def _digest(program: str, tensors: Mapping[str, NDArray[Any]]) -> str:
 
 
 def to_bytes(program: Program, contract: Contract) -> tuple[bytes, Contract]:
-    """The bytes of a `.ganglion` file and the contract in it: the given one with the digest filled in.
+    """The bytes of a `.ganglion` file and the contract in it.
+
+    It is the given contract with the digest filled in, and with the bits of the golden trajectory, which the native
+    engine runs for that; none where a self-test would refuse the file anyway.
 
     Raises:
-        ArtifactError: contract and program do not fit together.
+        ArtifactError: contract and program do not fit together, or the C++ runtime refuses them.
     """
     _check_fit(program, contract)
+    if contract.golden is None:
+        return _written(program, contract)
+    golden = dataclasses.replace(contract.golden, bits=())
+    data, contract = _written(program, dataclasses.replace(contract, golden=golden))
+    options = _core.LoadOptions({"batch": golden.rows if contract.batch is None else None, "warmup_steps": 0})
+    with core_errors():
+        test = _core.Policy.load_bytes(data, "the compiled policy", options).self_test()
+    if not test.ok or len(test.bits) != golden.rows:
+        return data, contract
+    return _written(program, dataclasses.replace(contract, golden=dataclasses.replace(golden, bits=tuple(test.bits))))
+
+
+def _written(program: Program, contract: Contract) -> tuple[bytes, Contract]:
     program_text = program.to_json()
     contract = dataclasses.replace(contract, sha256=_digest(program_text, program.tensors))
     # The order of the safetensors library: widest elements first keeps every tensor aligned without gaps.

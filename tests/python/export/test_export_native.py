@@ -159,3 +159,36 @@ def test_a_policy_that_mixes_rows_is_refused(tmp_path):
     with pytest.raises(ExportError, match="mixes the rows"):
         export(ModulePolicy(Centred()), tmp_path / "policy.ganglion", batch=None)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("batch", [1, 3, None])
+def test_the_golden_run_is_exact_on_the_native_engine(batch, tmp_path):
+    path = tmp_path / "policy.ganglion"
+    export(GRUPolicy(SPEC, 8, 1), path, batch=batch)
+    golden = ganglion.inspect(path).golden
+    assert len(golden.bits) == golden.rows
+    for rows in {batch, *((2, golden.rows + 1) if batch is None else ())} - {None}:
+        test = ganglion.load(path, batch=rows).self_test()
+        assert "bit for bit" in test.message
+        assert test.bits == list(golden.bits[: min(rows, golden.rows)])
+
+
+def test_other_bits_than_recorded_are_refused(tmp_path):
+    path = tmp_path / "policy.ganglion"
+    export(GRUPolicy(SPEC, 8, 1), path)
+    program, contract = file.read(path)
+    other = tuple("0" * 64 for _ in contract.golden.bits)
+    contract = dataclasses.replace(contract, golden=dataclasses.replace(contract.golden, bits=other))
+    path.write_bytes(file._written(program, contract)[0])
+    with pytest.raises(ganglion.ParityError, match="missed the recorded bits in row 0"):
+        ganglion.load(path)
+    # Whoever writes the file again has them of this engine.
+    path.write_bytes(file.to_bytes(program, contract)[0])
+    assert ganglion.load(path).self_test().ok
+
+
+def test_other_engines_keep_the_tolerance(tmp_path):
+    path = tmp_path / "policy.onnx"
+    export(GRUPolicy(SPEC, 8, 1), path)
+    assert ganglion.inspect(path).golden.bits == ()
+    assert ganglion.load(path).self_test().bits == []

@@ -10,7 +10,7 @@
 constexpr std::size_t inputs_of_int32 = 512;
 
 /// The whole numbers of one row in the scratch: a line with the scale, low bytes, high bytes.
-struct Whole {
+struct WholeBytes {
   static constexpr std::size_t group = 4;
   static constexpr bool narrows = true;          ///< integers of 8 bits have no low bytes
   static constexpr std::size_t shared_rows = 2;  // two kinds of sums take twice the registers
@@ -19,7 +19,7 @@ struct Whole {
   std::uint8_t* low;
   std::uint8_t* high;
 
-  GANGLION_INLINE static Whole of(const Step& step, std::size_t row) {
+  GANGLION_INLINE static WholeBytes of(const Step& step, std::size_t row) {
     constexpr std::size_t line = 64;
     auto* base = static_cast<float*>(step.scratch) + row * step.columns;
     auto* low = reinterpret_cast<std::uint8_t*>(base) + line;
@@ -37,6 +37,7 @@ struct Whole {
     high += slots;
   }
 };
+using Whole = WholeBytes;
 
 /// 256 a + b, rounded once.
 GANGLION_INLINE Vector rounded_wide(__m512i a, __m512i b) {
@@ -51,7 +52,7 @@ GANGLION_INLINE Vector rounded_wide(__m512i a, __m512i b) {
 
 /// With one row, two partial sums hide the latency of a product.
 template <std::size_t Count, std::size_t Rows>
-struct WholeSums {
+struct ByteSums {
   static constexpr std::size_t chains = Rows > 1 ? 1 : 2;
   __m512i low[Rows][chains][Count];
   __m512i high[Rows][chains][Count];
@@ -82,6 +83,8 @@ struct WholeSums {
     return {_mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(of_high, 8), of_low))};
   }
 };
+template <std::size_t Count, std::size_t Rows>
+using WholeSums = ByteSums<Count, Rows>;
 
 /// Adds to each int32 of `sum` four products of an unsigned byte of `input` and a signed one of `weight`. As assembly,
 /// because GCC 12 copies every accumulator before and after the intrinsic: two moves for one product.

@@ -5,7 +5,7 @@
 constexpr std::size_t inputs_of_int32 = 512;
 
 /// The whole numbers of one row in the scratch: a line with the scale, then 16 bits each.
-struct Whole {
+struct WholePairs {
   static constexpr std::size_t group = 2;
   static constexpr bool narrows = false;  ///< integers of 8 bits are not simpler to multiply than those of 16
   static constexpr std::size_t shared_rows = ganglion::native::shared_rows;
@@ -13,13 +13,14 @@ struct Whole {
   float scale;
   std::int16_t* values;
 
-  GANGLION_INLINE static Whole of(const Step& step, std::size_t row) {
+  GANGLION_INLINE static WholePairs of(const Step& step, std::size_t row) {
     auto* base = static_cast<float*>(step.scratch) + row * step.columns;
     return {*base, reinterpret_cast<std::int16_t*>(base + 16)};
   }
   GANGLION_INLINE void store(std::size_t k, Vector v, bool /*narrow*/) const { store_integers(values + k, v); }
   GANGLION_INLINE void skip(std::size_t slots) { values += slots; }
 };
+using Whole = WholePairs;
 
 /// Takes the sums over into double, where they are exact, and begins again.
 [[gnu::noinline]] void take_over(Products* sums, double* wide, std::size_t count) noexcept GANGLION_NONBLOCKING {
@@ -40,7 +41,7 @@ struct Whole {
 }
 
 template <std::size_t Count, std::size_t Rows>
-struct WholeSums {
+struct PairSums {
   Products part[Rows][Count];
   double wide[Rows * Count * lanes];  ///< where a row has more inputs than an int32 can add up
   bool is_wide;
@@ -60,6 +61,8 @@ struct WholeSums {
     return is_wide ? rounded_wide(part[row][v], wide + (row * Count + v) * lanes) : rounded(part[row][v]);
   }
 };
+template <std::size_t Count, std::size_t Rows>
+using WholeSums = PairSums<Count, Rows>;
 
 /// Adds `size` inputs, beginning at slot `begin`.
 template <bool Narrow, std::size_t Used, std::size_t Last, std::size_t Count, std::size_t Rows>
