@@ -11,7 +11,7 @@
 namespace ganglion::native {
 struct KernelTable;
 struct Program;
-}
+}  // namespace ganglion::native
 
 namespace ganglion::detail {
 
