@@ -10,7 +10,6 @@ import pytest
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs/EXTENDING.md").read_text(encoding="utf-8")
 VECTORS = sorted((ROOT / "cpp/src/native/kernels/vectors").glob("*.hpp"))
-SMALL_WEIGHTS = {"load_half", "load_int8"}
 
 
 def functions(header: Path) -> set[str]:
@@ -25,8 +24,7 @@ def listed() -> set[str]:
 
 @pytest.mark.parametrize("header", VECTORS, ids=lambda header: header.stem)
 def test_every_vector_has_the_functions_of_the_list(header: Path) -> None:
-    needed = listed() if header.stem != "portable" else listed() - SMALL_WEIGHTS
-    assert not needed - functions(header), f"{header.name} lacks functions that docs/EXTENDING.md lists"
+    assert not listed() - functions(header), f"{header.name} lacks functions that docs/EXTENDING.md lists"
 
 
 def test_the_list_has_what_all_vectors_have() -> None:
