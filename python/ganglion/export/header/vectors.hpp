@@ -281,9 +281,15 @@ GANGLION_INLINE Vector operator-(Vector a, Vector b) noexcept { return {a.v - b.
 GANGLION_INLINE Vector operator*(Vector a, Vector b) noexcept { return rounded(Vector{a.v * b.v}); }
 GANGLION_INLINE Vector operator/(Vector a, Vector b) noexcept { return {a.v / b.v}; }
 #if defined(__SSE2__) && !defined(__FMA__)
+using Doubles = double __attribute__((vector_size(16)));
+
+GANGLION_INLINE Doubles sum_in_double(__m128 a, __m128 b, __m128 c) noexcept {
+  const Doubles exact = static_cast<Doubles>(_mm_cvtps_pd(a)) * static_cast<Doubles>(_mm_cvtps_pd(b));
+  return exact + static_cast<Doubles>(_mm_cvtps_pd(c));
+}
+
 /// As `fused`, two at a time.
 GANGLION_INLINE __m128 fused_two(__m128 a, __m128 b, __m128 c) noexcept {
-  using Doubles = double __attribute__((vector_size(16)));
   using Longs = std::int64_t __attribute__((vector_size(16)));
   const Doubles exact = static_cast<Doubles>(_mm_cvtps_pd(a)) * static_cast<Doubles>(_mm_cvtps_pd(b));
   const Doubles more = static_cast<Doubles>(_mm_cvtps_pd(c));
@@ -304,9 +310,21 @@ GANGLION_INLINE Vector fma(Vector a, Vector b, Vector c) noexcept {
 #elif defined(__FMA__)
   return {_mm_fmadd_ps(a.v, b.v, c.v)};
 #else
-  const __m128 low = fused_two(a.v, b.v, c.v);
   const auto high = [](__m128 v) { return _mm_movehl_ps(v, v); };
-  return {_mm_movelh_ps(low, fused_two(high(a.v), high(b.v), high(c.v)))};
+  const Doubles first = sum_in_double(a.v, b.v, c.v);
+  const Doubles second = sum_in_double(high(a.v), high(b.v), high(c.v));
+  // Rounding twice is as rounding once, unless the first time ended half-way between two floats, or among denormal
+  // ones.
+  const __m128 one = reinterpret_cast<__m128>(first);
+  const __m128 other = reinterpret_cast<__m128>(second);
+  const Ints ends = reinterpret_cast<Ints>(_mm_shuffle_ps(one, other, 0x88));
+  const Ints begins = reinterpret_cast<Ints>(_mm_shuffle_ps(one, other, 0xDD)) & INT32_MAX;
+  const Ints is_special = ((ends & 0x1FFFFFFF) == 0x10000000) | ((begins > 0) & (begins < 0x38100000));
+  if (_mm_movemask_epi8(reinterpret_cast<__m128i>(is_special)) == 0) {
+    return {
+        _mm_movelh_ps(_mm_cvtpd_ps(reinterpret_cast<__m128d>(first)), _mm_cvtpd_ps(reinterpret_cast<__m128d>(second)))};
+  }
+  return {_mm_movelh_ps(fused_two(a.v, b.v, c.v), fused_two(high(a.v), high(b.v), high(c.v)))};
 #endif
 }
 GANGLION_INLINE Vector root(Vector a) noexcept {

@@ -44,6 +44,10 @@ inline Vector operator-(Vector a, Vector b) { return {a.v - b.v}; }
 inline Vector operator*(Vector a, Vector b) { return {a.v * b.v}; }
 inline Vector operator/(Vector a, Vector b) { return {a.v / b.v}; }
 #if defined(__x86_64__)
+inline __m128d sum_in_double(__m128 a, __m128 b, __m128 c) {
+  return _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(a), _mm_cvtps_pd(b)), _mm_cvtps_pd(c));
+}
+
 /// Two lanes of fma. The product of two floats is exact in double; its sum with the third is rounded to odd (where it
 /// is not exact and its last bit is 0, one step towards what it lost), and then rounding to float is as if there had
 /// been no other. S. Boldo, G. Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using
@@ -70,6 +74,19 @@ inline __m128 fma_of_two(__m128 a, __m128 b, __m128 c) {
 #if defined(__x86_64__)
 [[gnu::noinline]] Vector fma(Vector a, Vector b, Vector c) noexcept GANGLION_NONBLOCKING {
   const auto high = [](Floats v) { return _mm_movehl_ps(v, v); };
+  const __m128 first = _mm_castpd_ps(sum_in_double(a.v, b.v, c.v));
+  const __m128 second = _mm_castpd_ps(sum_in_double(high(a.v), high(b.v), high(c.v)));
+  // Rounding twice is as rounding once, unless the first time ended half-way between two floats, or among denormal
+  // ones.
+  const __m128i ends = _mm_castps_si128(_mm_shuffle_ps(first, second, 0x88));
+  const __m128i begins =
+      _mm_and_si128(_mm_castps_si128(_mm_shuffle_ps(first, second, 0xDD)), _mm_set1_epi32(INT32_MAX));
+  const __m128i half_way = _mm_cmpeq_epi32(_mm_and_si128(ends, _mm_set1_epi32(0x1FFFFFFF)), _mm_set1_epi32(0x10000000));
+  const __m128i tiny =
+      _mm_and_si128(_mm_cmpgt_epi32(begins, _mm_setzero_si128()), _mm_cmplt_epi32(begins, _mm_set1_epi32(0x38100000)));
+  if (_mm_movemask_epi8(_mm_or_si128(half_way, tiny)) == 0) {
+    return {_mm_movelh_ps(_mm_cvtpd_ps(_mm_castps_pd(first)), _mm_cvtpd_ps(_mm_castps_pd(second)))};
+  }
   return {_mm_movelh_ps(fma_of_two(a.v, b.v, c.v), fma_of_two(high(a.v), high(b.v), high(c.v)))};
 }
 #else
