@@ -41,7 +41,7 @@ const KernelTable* kernels_for(Isa isa) noexcept {
   if (isa != Isa::automatic) return cpu_has(isa) ? kernels_of(isa) : nullptr;
   const KernelTable* best = &kernels_portable;
   for (const Isa each : every_isa) {
-    const KernelTable* const table = kernels_for(each);
+    const KernelTable* const table = cpu_has(each) ? kernels_of(each) : nullptr;
     if (table != nullptr) best = table;
   }
   return best;

@@ -87,16 +87,17 @@ template <bool Narrow>
 GANGLION_INLINE void dot_affine_of(const Step& step) {
   const auto* w = static_cast<const std::int8_t*>(step.weights);
   const std::size_t panel = 4 * lanes * (slots_of(step.in_size[0]) + slots_of(step.in_size[1]));
-  for_affine_panels(step, [&]<std::size_t Count>(std::size_t row, std::size_t number) __attribute__((always_inline)) {
-    for_rows<Whole::shared_rows>(
-        step.batch,
-        [&](std::size_t first, std::size_t count) __attribute__((always_inline)) {
-          dot_affine_rows<Narrow, Count, Whole::shared_rows>(step, w + number * panel, row, first, count);
-        },
-        [&](std::size_t alone) __attribute__((always_inline)) {
-          dot_affine_rows<Narrow, Count, 1>(step, w + number * panel, row, alone, 1);
-        });
-  });
+  for_affine_panels(
+      step, [&]<std::size_t Count>(std::size_t first_row, std::size_t number) __attribute__((always_inline)) {
+        for_rows<Whole::shared_rows>(
+            step.batch,
+            [&](std::size_t row, std::size_t count) __attribute__((always_inline)) {
+              dot_affine_rows<Narrow, Count, Whole::shared_rows>(step, w + number * panel, first_row, row, count);
+            },
+            [&](std::size_t row) __attribute__((always_inline)) {
+              dot_affine_rows<Narrow, Count, 1>(step, w + number * panel, first_row, row, 1);
+            });
+      });
 }
 
 void dot_affine(const Step& step) noexcept GANGLION_NONBLOCKING {
