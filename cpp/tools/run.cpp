@@ -52,7 +52,8 @@ Options parse(Arguments arguments) {
       options.paths.push_back(argument);
     }
   }
-  if (options.paths.size() != 3 && !(options.digest && options.paths.size() == 2)) {
+  const std::size_t least = options.digest ? 2 : 3;
+  if (options.paths.size() < least || options.paths.size() > 3) {
     throw UsageError("an artifact, a trajectory and an output file are needed");
   }
   return options;
@@ -145,8 +146,8 @@ void write_step(std::ostream& out, const Policy& policy, bool with_state) {
 
 /// What is done with a run.
 struct Answer {
-  std::ostream* out;  ///< null: no CSV
-  bool with_state;
+  std::ostream* out = nullptr;  ///< null: no CSV
+  bool with_state = false;
   ganglion::detail::Sha256 digest;
 };
 
