@@ -136,26 +136,23 @@ class Arguments {
   static void take(const std::string& option, bool& value) { value = !option.starts_with("--no-"); }
   void take(const std::string& option, std::filesystem::path& value) { value = value_of(option); }
 
+  template <class Named>
+  [[nodiscard]] static auto one_of(const std::string& name, const char* what, Named named, const std::string& known) {
+    const auto value = named(name);
+    if (!value) throw UsageError(std::string(what) + " '" + name + "' is not one of " + known);
+    return *value;
+  }
+
   void take(const std::string& option, Engine& value) {
-    const std::string name = value_of(option);
-    const std::optional<Engine> engine = engine_named(name);
-    if (!engine) {
-      std::string known = "automatic";
-      for (const EngineTraits& row : engine_table) known += std::string(", ") + row.name;
-      throw UsageError("engine '" + name + "' is not one of " + known);
-    }
-    value = *engine;
+    std::string known = to_string(Engine::automatic);
+    for (const EngineTraits& row : engine_table) known += std::string(", ") + row.name;
+    value = one_of(value_of(option), "engine", engine_named, known);
   }
 
   void take(const std::string& option, Isa& value) {
-    const std::string name = value_of(option);
-    const std::optional<Isa> isa = isa_named(name);
-    if (!isa) {
-      std::string known = "automatic";
-      for (const Isa each : every_isa) known += std::string(", ") + to_string(each);
-      throw UsageError("instruction set '" + name + "' is not one of " + known);
-    }
-    value = *isa;
+    std::string known = to_string(Isa::automatic);
+    for (const Isa each : every_isa) known += std::string(", ") + to_string(each);
+    value = one_of(value_of(option), "instruction set", isa_named, known);
   }
 
   /// INPUT:OUTPUT of a file without a contract; given again, and then it says it of all. "none": there is no state.

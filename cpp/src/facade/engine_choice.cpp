@@ -82,14 +82,14 @@ const native::KernelTable* kernels_of(Engine engine, const std::filesystem::path
   return &kernels_asked_for(path.string(), options.isa);
 }
 
-std::shared_ptr<EngineModel> open_model(const std::filesystem::path& path, Engine engine, Artifact& artifact,
+std::shared_ptr<EngineModel> open_model(const std::filesystem::path& path, Engine engine,
+                                        const native::KernelTable* kernels, Artifact& artifact,
                                         const LoadOptions& options) {
   if (artifact.kind == ArtifactKind::torchscript && !options.trust) {
     check_torchscript_program(artifact.bytes, path.string());
   }
   const std::filesystem::path library = library_for(engine, options);
   native::Program* const program = artifact.program ? &*artifact.program : nullptr;
-  const native::KernelTable* const kernels = kernels_of(engine, path, options);
   Failure failure;
   EngineModel* model =
       open_on(engine, {path, artifact.bytes, library, options.threads, options.lock_memory, kernels, program}, failure);

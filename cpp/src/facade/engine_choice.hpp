@@ -24,8 +24,9 @@ namespace ganglion::detail {
 [[nodiscard]] const native::KernelTable* kernels_of(Engine engine, const std::filesystem::path& path,
                                                     const LoadOptions& options);
 
-/// Has an engine open a file. Throws `Error`.
+/// Has an engine open a file, with its `kernels_of`. Throws `Error`.
 [[nodiscard]] std::shared_ptr<EngineModel> open_model(const std::filesystem::path& path, Engine engine,
-                                                      Artifact& artifact, const LoadOptions& options);
+                                                      const native::KernelTable* kernels, Artifact& artifact,
+                                                      const LoadOptions& options);
 
 }  // namespace ganglion::detail

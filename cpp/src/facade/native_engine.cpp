@@ -206,11 +206,9 @@ realtime::Loop make_loop(const std::string& name, const Contract& contract, cons
     shape.action_map = realtime::ActionMap(*contract.action_map, contract.action_size());
   }
   if (sample_seed) shape.sampling = sampling_of(name, contract, *sample_seed);
-  const native::KernelTable& fastest = *native::kernels_for(Isa::automatic);
-  const realtime::LoopKernels chosen = kernels != nullptr
-                                           ? realtime::LoopKernels{kernels->all_finite, kernels->take}
-                                           : realtime::LoopKernels{fastest.all_finite, fastest.take_as_it_is};
-  realtime::Loop loop(std::move(shape), chosen, lock_memory);
+  const native::KernelTable& own = kernels != nullptr ? *kernels : *native::kernels_for(Isa::automatic);
+  realtime::Loop loop(std::move(shape), {own.all_finite, kernels != nullptr ? own.take : own.take_as_it_is},
+                      lock_memory);
   if (!loop.valid()) throw Error(ErrorCode::engine_failure, "'" + name + "': " + too_little_memory(lock_memory));
   return loop;
 }

@@ -178,14 +178,14 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
   }
   detail::check_signer(artifact.signer, options.public_key, path.string());
   const Engine engine = detail::engine_for(path, suffix_of(artifact.kind), options.engine);
+  const native::KernelTable* const kernels = detail::kernels_of(engine, path, options);
   std::shared_ptr<detail::EngineModel> model;
   const auto open = [&] {
-    if (model == nullptr) model = detail::open_model(path, engine, artifact, options);
+    if (model == nullptr) model = detail::open_model(path, engine, kernels, artifact, options);
     return model;
   };
   const auto reading = std::make_shared<const Reading>(understand(artifact, path, options, open));
   const std::size_t batch = detail::choose_batch(path.string(), reading->contract, options.batch);
-  const native::KernelTable* const kernels = detail::kernels_of(engine, path, options);
   const auto start = [&](std::size_t rows, int steps) {
     Policy started(
         std::make_unique<Impl>(path, reading, open(), engine, kernels, rows, options.lock_memory, options.sample_seed));
@@ -278,7 +278,7 @@ Reading explained(Artifact artifact, const std::filesystem::path& path, const Lo
   detail::check_signer(artifact.signer, options.public_key, path.string());
   return understand(artifact, path, options, [&] {
     const Engine engine = detail::engine_for(path, suffix_of(artifact.kind), options.engine);
-    return detail::open_model(path, engine, artifact, options);
+    return detail::open_model(path, engine, detail::kernels_of(engine, path, options), artifact, options);
   });
 }
 

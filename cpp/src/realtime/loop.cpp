@@ -76,7 +76,7 @@ std::span<const float> Loop::state() const noexcept GANGLION_NONBLOCKING { retur
 Status Loop::set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING {
   if (state.size() != state_size_) return Status::bad_size;
   if (!kernels_.all_finite(state.data(), state.size())) return Status::non_finite_state;
-  // The caller may hand back what state() answered, or a part of it.
+  // The caller may hand back what state() answered.
   std::memmove(state_[phase_], state.data(), state.size_bytes());
   kernels_.take(state_[phase_], state_[phase_], state_size_);
   return Status::ok;
@@ -104,8 +104,8 @@ bool Loop::sample(ActionSampler& sampler, std::size_t phase) noexcept GANGLION_N
   const std::optional<std::size_t> at = sampler.log_prob();
   float* const log_prob = at ? outputs_[phase] + shape_.batch * *at : nullptr;
   sampler.draw({mean, action_size_}, outputs_[phase] + action_size_, sampled_, log_prob);
-  if (!kernels_.all_finite(sampled_, action_size_) || (at && !kernels_.all_finite(log_prob, shape_.batch)))
-    return false;
+  if (!kernels_.all_finite(sampled_, action_size_)) return false;
+  if (at && !kernels_.all_finite(log_prob, shape_.batch)) return false;
   const std::size_t size = action_size_ / shape_.batch;
   for (std::size_t row = 0; row < shape_.batch; ++row) {
     float* const own = sampled_ + row * size;
@@ -127,7 +127,7 @@ Status Loop::set_applied_action(std::span<const float> action) noexcept GANGLION
     float* const own = state_[phase_] + row * shape_.hidden + *shape_.applied_action;
     const float* const told = action.data() + row * size;
     if (shape_.action_map.empty()) {
-      std::memmove(own, told, size * sizeof(float));
+      std::memcpy(own, told, size * sizeof(float));
     } else {
       shape_.action_map.undo(told, own);
     }

@@ -64,11 +64,10 @@ def to_bytes(program: Program, contract: Contract) -> tuple[bytes, Contract]:
     Raises:
         ArtifactError: contract and program do not fit together.
     """
-    _check_fit(program, contract)
     if contract.golden is None:
-        return _written(program, contract)
+        return plain_bytes(program, contract)
     golden = dataclasses.replace(contract.golden, bits=())
-    data, contract = _written(program, dataclasses.replace(contract, golden=golden))
+    data, contract = plain_bytes(program, dataclasses.replace(contract, golden=golden))
     options = _core.LoadOptions({"batch": golden.rows if contract.batch is None else None, "warmup_steps": 0})
     try:
         test = _core.Policy.load_bytes(data, "the compiled policy", options).self_test()
@@ -76,10 +75,17 @@ def to_bytes(program: Program, contract: Contract) -> tuple[bytes, Contract]:
         return data, contract
     if not test.ok or len(test.bits) != golden.rows:
         return data, contract
-    return _written(program, dataclasses.replace(contract, golden=dataclasses.replace(golden, bits=tuple(test.bits))))
+    golden = dataclasses.replace(golden, bits=tuple(test.bits))
+    return plain_bytes(program, dataclasses.replace(contract, golden=golden))
 
 
-def _written(program: Program, contract: Contract) -> tuple[bytes, Contract]:
+def plain_bytes(program: Program, contract: Contract) -> tuple[bytes, Contract]:
+    """`to_bytes` without a run: for bytes that are loaded here and now, and kept by nobody.
+
+    Raises:
+        ArtifactError: see `to_bytes`.
+    """
+    _check_fit(program, contract)
     program_text = program.to_json()
     contract = dataclasses.replace(contract, sha256=_digest(program_text, program.tensors))
     # The order of the safetensors library: widest elements first keeps every tensor aligned without gaps.

@@ -22,13 +22,10 @@ class Function:
     Attributes:
         identifier: its name in C++, where it is not a keyword.
         parameters: names of its parameters.
-        definition: what it computes: a C++ expression of `x` (or of `a` and `b`), the parameters and functions before
-            it in the table; every number in it is a real one, `1.0`.
     """
 
     identifier: str
     parameters: tuple[str, ...]
-    definition: str
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,7 @@ _TABLE: Mapping[str, Any] = json.loads(_core.vocabulary_json())
 
 
 def _functions(kind: str) -> dict[str, Function]:
-    return {
-        entry["name"]: Function(entry["identifier"], tuple(entry["parameters"]), entry["definition"])
-        for entry in _TABLE[kind]
-    }
+    return {entry["name"]: Function(entry["identifier"], tuple(entry["parameters"])) for entry in _TABLE[kind]}
 
 
 LIMITS: Mapping[str, int] = {name: entry["value"] for name, entry in _TABLE["limits"].items()}

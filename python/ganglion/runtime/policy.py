@@ -164,11 +164,11 @@ def _compiled(
 ) -> Policy:
     # The compiler needs the package onnx, which a robot that flies .ganglion files does not have.
     from ganglion.compiler import compile_onnx
-    from ganglion.compiler.file import to_bytes
+    from ganglion.compiler.file import plain_bytes
 
     # The compiled bytes carry a contract; what was recognised, and what is wrong, is known of the file alone.
     origin = explain_file(file, state=state, action=action, public_key=public_key)
-    data = to_bytes(*compile_onnx(file, state=state, action=action))[0]
+    data = plain_bytes(*compile_onnx(file, state=state, action=action))[0]
     with core_errors():
         return Policy(_core.Policy.load_bytes(data, str(file.path), options), origin)
 

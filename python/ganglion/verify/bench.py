@@ -200,7 +200,7 @@ def _compiled(path: Path, target: Path, state: Mapping[str, str] | None, action:
     from ganglion.compiler import compile_onnx
     from ganglion.compiler import file as ganglion_file
 
-    target.write_bytes(ganglion_file.to_bytes(*compile_onnx(path, state=state, action=action))[0])
+    target.write_bytes(ganglion_file.plain_bytes(*compile_onnx(path, state=state, action=action))[0])
     return target
 
 

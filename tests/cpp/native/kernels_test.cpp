@@ -124,6 +124,14 @@ struct Tolerance {
   double high = 2.0;
 };
 
+void step_well(Loop& loop, Session& session, const std::vector<float>& observation, std::vector<float>& action) {
+  const auto run = [&](std::size_t phase) {
+    session.run(phase);
+    return true;
+  };
+  CHECK_EQUAL(loop.step(observation, action, run), ganglion::Status::ok);
+}
+
 /// The bits of all outputs and of the state of some rows over some steps, with resets: the rows in batches of `batch`.
 std::vector<std::uint32_t> bits_of(const Program& program, LoopShape shape, const Tolerance& tolerance,
                                    const KernelTable& kernels, std::size_t batch) {
@@ -150,11 +158,7 @@ std::vector<std::uint32_t> bits_of(const Program& program, LoopShape shape, cons
       }
       CHECK_EQUAL(loop.reset(resets), ganglion::Status::ok);
       std::vector<float> action(batch * shape.outputs[0]);
-      const auto run = [&](std::size_t phase) {
-        session->run(phase);
-        return true;
-      };
-      CHECK_EQUAL(loop.step(observation, action, run), ganglion::Status::ok);
+      step_well(loop, *session, observation, action);
       for (std::size_t row = 0; row < batch; ++row) {
         std::uint32_t* to = bits.data() + ((first + row) * steps + step) * results;
         const auto keep = [&](std::span<const float> values, std::size_t size) {
@@ -217,11 +221,7 @@ void check_program(const Program& program, const std::string& name, const Tolera
         for (float& x : observation) x = uniform(static_cast<float>(tolerance.low), static_cast<float>(tolerance.high));
         std::vector<float> state(loop.state().begin(), loop.state().end());
         std::vector<float> action(batch * shape.outputs[0]);
-        const auto run = [&](std::size_t phase) {
-          session->run(phase);
-          return true;
-        };
-        CHECK_EQUAL(loop.step(observation, action, run), ganglion::Status::ok);
+        step_well(loop, *session, observation, action);
         for (std::size_t row = 0; row < batch; ++row) {
           const std::vector<float> seen(observation.begin() + static_cast<std::ptrdiff_t>(row * observed),
                                         observation.begin() + static_cast<std::ptrdiff_t>((row + 1) * observed));

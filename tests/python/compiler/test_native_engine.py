@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from compiler_graphs import node, shaped
-from random_graphs import Grower
+from random_graphs import grown
 from test_operators import CASES
 
 import ganglion
@@ -43,10 +43,7 @@ def test_operator(build, shape, result, opset, observations, tmp_path):
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_graph(seed, tmp_path):
-    grower = Grower(seed)
-    for _ in range(int(grower.random.integers(5, 60))):
-        grower.step()
-    program, contract = compile_onnx(grower.model())
+    program, contract = compile_onnx(grown(seed))
     path = tmp_path / "policy.ganglion"
     for scheme in ("float32", "float16", "int8"):
         check(quantised(program, scheme), contract, path, rows=1 + seed % 4, tolerance=5e-5)

@@ -179,7 +179,7 @@ def test_other_bits_than_recorded_are_refused(tmp_path):
     program, contract = file.read(path)
     other = tuple("0" * 64 for _ in contract.golden.bits)
     contract = dataclasses.replace(contract, golden=dataclasses.replace(contract.golden, bits=other))
-    path.write_bytes(file._written(program, contract)[0])
+    path.write_bytes(file.plain_bytes(program, contract)[0])
     with pytest.raises(ganglion.ParityError, match="missed the recorded bits in row 0"):
         ganglion.load(path)
     # Whoever writes the file again has them of this engine.

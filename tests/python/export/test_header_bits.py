@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from header_programs import contract_of, program_of_everything
 from header_toolchains import TOOLCHAINS, drive
-from random_graphs import Grower
+from random_graphs import grown
 
 import ganglion
 from ganglion.compiler import compile_onnx, file
@@ -133,10 +133,7 @@ def test_a_difference_of_one_unit_is_found(everything, tmp_path):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_graphs(seed, tmp_path):
-    grower = Grower(seed)
-    for _ in range(int(grower.random.integers(5, 60))):
-        grower.step()
-    program, contract = compile_onnx(grower.model())
+    program, contract = compile_onnx(grown(seed))
     program = quantised(program, SCHEMES[seed % len(SCHEMES)])
     observations, resets = _numbers(STEPS, contract.observation_size)
     observation, reset = np.ones((4, 1, contract.observation_size), np.float32), np.zeros((4, 1), np.bool_)

@@ -181,3 +181,11 @@ class Grower:
             constants(**self.arrays),
             opset=18,
         )
+
+
+def grown(seed):
+    """A graph of 5 to 59 operators."""
+    grower = Grower(seed)
+    for _ in range(int(grower.random.integers(5, 60))):
+        grower.step()
+    return grower.model()

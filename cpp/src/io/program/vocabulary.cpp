@@ -25,16 +25,15 @@ struct FunctionEntry {
   const char* name;
   const char* identifier;
   const char* parameters;
-  const char* definition;
 };
 
 constexpr FunctionEntry unary_functions[] = {
-#define GANGLION_UNARY(id, name, first, second, ...) {name, #id, #first "," #second, #__VA_ARGS__},
+#define GANGLION_UNARY(id, name, first, second, ...) {name, #id, #first "," #second},
 #include "native/vocabulary.def"
 };
 
 constexpr FunctionEntry binary_functions[] = {
-#define GANGLION_BINARY(id, name, ...) {name, #id, "", #__VA_ARGS__},
+#define GANGLION_BINARY(id, name, ...) {name, #id, ""},
 #include "native/vocabulary.def"
 };
 
@@ -84,10 +83,7 @@ template <class Entries>
 Json functions(const Entries& entries) {
   Json list = Json::array();
   for (const FunctionEntry& one : entries) {
-    list.push_back(Json{{"name", one.name},
-                        {"identifier", one.identifier},
-                        {"parameters", names_in(one.parameters)},
-                        {"definition", one.definition}});
+    list.push_back(Json{{"name", one.name}, {"identifier", one.identifier}, {"parameters", names_in(one.parameters)}});
   }
   return list;
 }

@@ -39,12 +39,11 @@ const KernelTable* kernels_of(Isa isa) noexcept {
 
 const KernelTable* kernels_for(Isa isa) noexcept {
   if (isa != Isa::automatic) return cpu_has(isa) ? kernels_of(isa) : nullptr;
-  const KernelTable* best = &kernels_portable;
-  for (const Isa each : every_isa) {
-    const KernelTable* const table = cpu_has(each) ? kernels_of(each) : nullptr;
-    if (table != nullptr) best = table;
+  for (std::size_t i = every_isa.size(); i-- > 0;) {  // the fastest is the last
+    const KernelTable* const table = kernels_of(every_isa[i]);
+    if (table != nullptr && cpu_has(every_isa[i])) return table;
   }
-  return best;
+  return &kernels_portable;
 }
 
 }  // namespace ganglion::native

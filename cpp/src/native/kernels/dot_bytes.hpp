@@ -6,9 +6,6 @@
 //   sum a w = (sum low w) + 256 (sum high w - 128 sum w)
 // An int32 holds 2^31 / (255 * 127 * 1) = 66,000 products, more than packing_of lets come here.
 
-/// Inputs whose whole sum an int32 holds for certain: 512 * 127 * 32767 < 2^31.
-constexpr std::size_t inputs_of_int32 = 512;
-
 /// The whole numbers of one row in the scratch: a line with the scale, low bytes, high bytes.
 struct WholeBytes {
   static constexpr std::size_t group = 4;

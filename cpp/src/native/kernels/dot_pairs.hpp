@@ -1,9 +1,6 @@
 // Integer products two inputs at a time, for instruction sets without products of bytes. Included inside an anonymous
 // namespace, before dot.hpp.
 
-/// Inputs whose products an int32 can add up for certain: 512 * 127 * 32767 < 2^31.
-constexpr std::size_t inputs_of_int32 = 512;
-
 /// The whole numbers of one row in the scratch: a line with the scale, then 16 bits each.
 struct WholePairs {
   static constexpr std::size_t group = 2;

@@ -51,6 +51,9 @@ struct Step {
 /// F of NUMERICS.md: what is smaller than that counts as zero on its way into a value.
 inline constexpr float smallest_value = 0x1p-100F;
 
+/// Whole numbers of 16 bits whose products with int8 weights an int32 adds up for certain: 512 * 127 * 32767 < 2^31.
+inline constexpr std::size_t inputs_of_int32 = 512;
+
 /// How a packed weight is stored and read.
 enum class Packing : std::uint8_t {
   f32,

@@ -44,13 +44,13 @@ def torchscript_stepper(
     """
     from ganglion.adapters import torchscript
     from ganglion.compiler import compile_onnx
-    from ganglion.compiler.file import to_bytes
+    from ganglion.compiler.file import plain_bytes
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is suspicious about the file its reading says
         names = None if state is None else tuple(state)
         policy = torchscript.load(path, state_names=names, observation=observation, trust=trust)
-        data, contract = to_bytes(*compile_onnx(torchscript.to_onnx(policy)))
+        data, contract = plain_bytes(*compile_onnx(torchscript.to_onnx(policy)))
     if contract.batch in (None, batch):
         return PilotStepper(load_compiled(data, path, batch=batch), ENGINE), contract
     rows = [PilotStepper(load_compiled(data, path), ENGINE) for _ in range(batch)]
