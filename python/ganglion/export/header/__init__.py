@@ -79,7 +79,7 @@ def write_program(program: Program, contract: Contract, path: Path) -> Contract:
     contract = _of_one_row(dataclasses.replace(contract, sha256=file.digest(program)))
     with tempfile.TemporaryDirectory() as folder:
         same = Path(folder) / f"{path.stem}.ganglion"
-        same.write_bytes(file.plain_bytes(program, contract)[0])
+        same.write_bytes(file.to_bytes(program, contract)[0])
         prove(same, contract, what="the program of the header")
     text = render(program, contract, identifier(path.stem))
     with replacing(path) as temporary:
