@@ -1,4 +1,4 @@
-"""README's table "coming from": each command line as it stands there, on a trainer's files, beside its own actions."""
+"""The table of docs/coming_from.md: each command line word for word, on a trainer's files, beside its own actions."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEPS = 200
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-ROWS = re.search(r"^\| coming from \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, re.MULTILINE)
+PAGE = (Path(__file__).parents[3] / "docs/coming_from.md").read_text(encoding="utf-8")
+ROWS = re.search(r"^\| coming from \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
 LINES = [line for row in ROWS[1].splitlines() for line in re.findall(r"`(ganglion [^`]*)`", row)] if ROWS else []
 
 

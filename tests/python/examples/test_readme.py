@@ -1,39 +1,67 @@
-"""README's second example, word for word but for the number of epochs; and its table of policies."""
+"""README's loops in both languages, the first policy of docs (but for its epochs), and the table of policies."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
+import cartpole_policy
 import numpy as np
+import pytest
+from pages import ROOT, blocks, run
 
 import ganglion
 from ganglion.policies import catalogue
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
 
-README = Path(__file__).parents[3] / "README.md"
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+BLOCKS = {block.language: block.text for block in blocks(README)}
+
+
+def test_readme_fits_a_screen() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 80
+
+
+def test_its_commands_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    commands = re.findall(r"^make (\w+)", BLOCKS[""], re.MULTILINE)
+    assert commands == ["demo", "test"]
+    for command in commands:
+        assert re.search(rf"^{command}:", makefile, re.MULTILINE)
+
+
+def test_its_python_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, contract = cartpole_policy.load_policy()
+    names = {"policy": policy, "observation": np.zeros(contract.observation_size, np.float32)}
+    monkeypatch.chdir(tmp_path)
+    exec(compile(BLOCKS["python"], README, "exec"), names)
+    assert names["action"].shape == (contract.action_size,)
+
+
+def test_its_cpp_loop(tmp_path: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed: Debian package g++")
+    include, loop = BLOCKS["cpp"].split("\n", 1)
+    around = "void hold();\nvoid fly(bool running, std::span<float> observation, std::span<float> action)"
+    program = f"{include}\n{around} {{{loop}}}\n"
+    (tmp_path / "loop.cpp").write_text(program, encoding="utf-8")
+    command = ["g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", ROOT / "cpp/include"]
+    subprocess.run([*command, tmp_path / "loop.cpp"], check=True)
 
 
 def test_the_table_of_policies_has_every_class() -> None:
+    page = (DOCS / "policies.md").read_text(encoding="utf-8")
     for name in catalogue.names():
-        assert f"`{name.split()[0]}`" in README.read_text(encoding="utf-8"), f"README has no {name.split()[0]}"
+        assert f"`{name.split()[0]}`" in page, f"docs/policies.md has no {name.split()[0]}"
 
 
-def test_train_export_fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = README.read_text(encoding="utf-8")
-    (block,) = (code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "PPO(" in code)
-    shortened = block.replace("n_epochs=20", "n_epochs=1")
-    assert shortened != block
-    script = tmp_path / "readme.py"
-    script.write_text("import ganglion\n" + shortened, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": "__main__", "__file__": str(script)}
-    exec(compile(script.read_text(encoding="utf-8"), script, "exec"), names)
-    pilot = names["pilot"]
-    assert isinstance(pilot, ganglion.Policy)
-    assert [slot.name for slot in pilot.contract.state] == ["h", "c"]
-    assert np.isfinite(pilot.step(np.array([0.1, 0.02], np.float32))).all()
+def test_first_policy(tmp_path: Path) -> None:
+    run(DOCS / "first_policy.md", tmp_path, replaced={"n_epochs=20": "n_epochs=1"})
+    assert [slot.name for slot in ganglion.inspect(tmp_path / "pendulum.ganglion").state] == ["h", "c"]
     assert (tmp_path / "out/pendulum/progress.csv").is_file()
+    assert (tmp_path / "report.html").is_file()

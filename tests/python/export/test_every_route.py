@@ -67,9 +67,9 @@ class FromZerosPolicy(RecurrentPolicy):
         return obs[..., :2] - hidden, obs[..., :2].clone()
 
 
-def test_readme_asks_for_what_a_policy_needs_and_no_more():
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    asked = re.search(r"Any subclass of `RecurrentPolicy` exports: (.*?)\. ", readme, re.DOTALL)[1]
+def test_the_page_asks_for_what_a_policy_needs_and_no_more():
+    page = (Path(__file__).parents[3] / "docs/policies.md").read_text(encoding="utf-8")
+    asked = re.search(r"Any subclass of `RecurrentPolicy` exports: (.*?)\. ", page, re.DOTALL)[1]
     needed = {name for name in vars(FromZerosPolicy) if not name.startswith("_")}
     assert set(re.findall(r"`([a-z_]+)", asked)) == needed | {"init_hidden"}
 
