@@ -90,6 +90,8 @@ class TensorComparison:
             none.
         reference_from_float64: that of the reference.
         by_rounding: how many elements are beyond the tolerance, and no farther from float64 than rounding takes them.
+        from_float64_per_step: `[steps]`, of which `from_float64` is the largest.
+        reference_from_float64_per_step: that of the reference.
     """
 
     name: str
@@ -100,6 +102,8 @@ class TensorComparison:
     from_float64: float | None = None
     reference_from_float64: float | None = None
     by_rounding: int = 0
+    from_float64_per_step: NDArray[np.float64] | None = None
+    reference_from_float64_per_step: NDArray[np.float64] | None = None
 
     @property
     def max_error(self) -> float:
@@ -223,8 +227,10 @@ def _compare_tensor(
     exact = None if judge.exact is None else tensors_of(judge.exact).get(name)
     allowed = judge.allowed.get(name)
     block = max(1, _BLOCK_ELEMENTS // max(1, math.prod(found.shape[1:])))
-    largest_absolute = largest_relative = own = its = 0.0
+    largest_absolute = largest_relative = 0.0
     by_rounding = 0
+    own_per_step: list[NDArray[np.float64]] = []
+    its_per_step: list[NDArray[np.float64]] = []
     per_step, divergence = [], None
     for start in range(0, len(found), block):
         here, there = found[start : start + block], expected[start : start + block]
@@ -239,7 +245,8 @@ def _compare_tensor(
         if exact is not None:
             true = exact[start : start + block, :rows]
             off, reference_off = errors(here, true), errors(there, true)
-            own, its = max(own, float(off.scaled.max())), max(its, float(reference_off.scaled.max()))
+            own_per_step.append(off.scaled.max(axis=(1, 2)))
+            its_per_step.append(reference_off.scaled.max(axis=(1, 2)))
         if allowed is not None:
             limit = allowed[start : start + block, :rows]
             worst = absolute if exact is None else np.maximum(off.absolute, reference_off.absolute)
@@ -260,13 +267,16 @@ def _compare_tensor(
                 exact=None if exact is None else float(true[at]),
                 allowed=0.0 if allowed is None else float(limit[at]),
             )
+    own, its = (np.concatenate(steps) if steps else None for steps in (own_per_step, its_per_step))
     return TensorComparison(
         name=name,
         max_absolute_error=largest_absolute,
         max_relative_error=largest_relative,
         error_per_step=np.concatenate(per_step),
         first_divergence=divergence,
-        from_float64=None if exact is None else own,
-        reference_from_float64=None if exact is None else its,
+        from_float64=None if own is None else float(own.max()),
+        reference_from_float64=None if its is None else float(its.max()),
         by_rounding=by_rounding,
+        from_float64_per_step=own,
+        reference_from_float64_per_step=its,
     )

@@ -198,11 +198,11 @@ class ParityReport:
         """Writes the report; the suffix picks the form.
 
         Args:
-            path: `.html` for one self-contained page with plots, `.json` for the text of `to_json`.
+            path: `.html` for one page with curves to zoom, which needs no other file; `.json` for the text of
+                `to_json`.
 
         Raises:
             ValueError: another suffix.
-            EngineUnavailableError: an HTML page without matplotlib installed.
         """
         target = Path(path)
         if target.suffix == ".html":
