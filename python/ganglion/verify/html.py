@@ -181,10 +181,10 @@ def _growth(report: ParityReport) -> dict[str, list[Growth]]:
     for name, curves in found.items():
         same = [tensor for c in report.comparisons for tensor in c.tensors if tensor.name == name]
         distances = [t.from_float64_per_step for t in same if t.from_float64_per_step is not None]
-        of_reference = [
-            t.reference_from_float64_per_step for t in same if t.reference_from_float64_per_step is not None
-        ]
-        if distances and of_reference:
-            curves.append(Growth("reference to float64", np.max(of_reference, axis=0)))
-            curves.append(Growth("others to float64, the largest", np.max(distances, axis=0), 0))
+        references = [t.reference_from_float64_per_step for t in same if t.reference_from_float64_per_step is not None]
+        if distances and references:
+            curves[:0] = [
+                Growth("reference to float64", np.max(references, axis=0)),
+                Growth("others to float64, the largest", np.max(distances, axis=0)),
+            ]
     return found

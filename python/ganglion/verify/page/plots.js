@@ -38,18 +38,18 @@
     return Array.from({ length: Math.floor((last - first) / every) + 1 }, (_, index) => 10 ** (first + index * every));
   };
 
-  // Zoomed out, a curve of errors is the largest of each pixel: whatever lies below is noise that hides the others.
+  // Zoomed out, a curve of errors is the largest of a few pixels each: what lies below is noise that hides the others.
   const linear = uPlot.paths.linear();
   const envelope = (plot, series, first, last) => {
-    const width = plot.bbox.width / devicePixelRatio;
-    if (last - first < 2 * width) return linear(plot, series, first, last);
+    const bucket = 4 * devicePixelRatio;
+    if (last - first < (2 * plot.bbox.width) / bucket) return linear(plot, series, first, last);
     const [x, y] = [plot.data[0], plot.data[series]];
     const stroke = new Path2D();
     let at = null;
     let top = null;
     const put = () => top !== null && stroke.lineTo(at, plot.valToPos(top, "y", true));
     for (let index = first; index <= last; index++) {
-      const pixel = Math.round(plot.valToPos(x[index], "x", true) / devicePixelRatio) * devicePixelRatio;
+      const pixel = Math.round(plot.valToPos(x[index], "x", true) / bucket) * bucket;
       if (pixel !== at) {
         put();
         [at, top] = [pixel, null];

@@ -210,7 +210,7 @@
       }
       this.add({
         heading: `|difference| to the reference${channel.unit ? ` (${channel.unit})` : ""}`,
-        note: "|found − expected| of this element; at the foot it is equal to the bit; zoomed out, the largest of each pixel",
+        note: "|found − expected| of this element; at the foot it is equal to the bit; zoomed out, the largest of neighbours",
         at,
         curves,
         unit: channel.unit,
