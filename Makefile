@@ -8,10 +8,10 @@ export PYTHONDONTWRITEBYTECODE := 1
 PYTHON ?= python3
 
 CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.in' -o -name '*.def' -o -name 'CMakeLists.txt' -o -name '*.cmake')
-PYTHON_FOLDERS := python tests export_examples cpp/bench
+PYTHON_FOLDERS := python tests export_examples cpp/bench docs/hooks.py
 CLANG_FORMAT_FILES := $(shell find cpp python tests export_examples -name '*.[ch]pp')
 
-.PHONY: setup demo test test-cpp test-asan test-python cross fuzz rtsan lint format bench clean
+.PHONY: setup demo test test-cpp test-asan test-python cross fuzz rtsan lint format docs bench clean
 
 ## setup: a .venv with everything pinned, the Python package (editable) and the C++ build
 setup: .venv/.installed
@@ -88,6 +88,17 @@ format: setup
 	ruff check --fix-only -q $(PYTHON_FOLDERS)
 	ruff format -q $(PYTHON_FOLDERS)
 	clang-format -i $(CLANG_FORMAT_FILES)
+
+## docs: the docs site, in build/docs; a warning or a dead link fails it
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: .venv/.docs
+	python -m mkdocs build --strict -q
+	@echo "docs: open $(CURDIR)/build/docs/index.html"
+
+.venv/.docs: requirements-docs.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -q -r $<
+	touch $@
 
 ## bench: latency of a step, native against ONNX Runtime, LibTorch and a read of the weights; cpp/bench/RESULTS.md
 bench: setup

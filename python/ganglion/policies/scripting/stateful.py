@@ -109,13 +109,12 @@ class StatefulRecurrentNetwork(nn.Module):
     def step(self, obs: Tensor, hidden: Tensor):  # noqa: ANN201
         """Steps once with the state outside; the module's own state is neither read nor written.
 
+        Gives a tuple: the outputs in the order of the contract, then the new hidden vector. (The number of outputs
+        depends on the policy, so TorchScript infers the type.)
+
         Args:
             obs: `[input_size]` or `[batch, input_size]`, float32.
             hidden: `[hidden_size]` or `[batch, hidden_size]`, float32.
-
-        Returns:
-            A tuple: the outputs in the order of the contract, then the new hidden vector. (The number of outputs
-            depends on the policy, so TorchScript infers the type.)
 
         Raises:
             RuntimeError: a size does not fit.
