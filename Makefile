@@ -5,7 +5,10 @@ VENV := $(CURDIR)/.venv
 export VIRTUAL_ENV := $(VENV)
 export PATH := $(VENV)/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
-PYTHON ?= python3
+export PYTHON ?= python3
+# The versions of Python that every pin has wheels for.
+export PYTHONS := 3.11 to 3.14
+$(shell setup/moved.sh)
 
 CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.in' -o -name '*.def' -o -name 'CMakeLists.txt' -o -name '*.cmake')
 PYTHON_FOLDERS := python tests export_examples cpp/bench docs/hooks.py
@@ -13,26 +16,59 @@ CLANG_FORMAT_FILES := $(shell find cpp python tests export_examples -name '*.[ch
 
 .PHONY: setup demo test test-cpp test-asan test-python cross fuzz rtsan lint format docs bench clean
 
-## setup: a .venv with everything pinned, the Python package (editable) and the C++ build
+# MiB on the disk, measured: .venv and build/ in the end.
+DEMO_MIB := 1800
+DEV_MIB := 3000
+TRAINERS_MIB := 5000
+
+# pip install -e . with what CMake shall build: $(1), options for pip.
+PACKAGE = $(VENV)/bin/python -m pip install --disable-pip-version-check -v --no-compile --no-build-isolation --no-deps \
+	--config-settings=build-dir=build/python $(1) -e .
+PACKAGE_SOURCES := pyproject.toml CMakeLists.txt $(CPP_FILES)
+
+## setup: a .venv with everything pinned but the trainers, the Python package (editable) and the C++ build
 setup: .venv/.installed
 	@cmake --preset dev $(if $(wildcard build/dev/CMakeCache.txt),> build/configure.log || (cat build/configure.log; false))
 	cmake --build --preset dev
 
-.venv/.requirements: requirements-dev.txt requirements-trainers.txt
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
-	$(VENV)/bin/python -m pip install --disable-pip-version-check -q --no-deps -r requirements-trainers.txt
-	touch $@
+.venv/.requirements: requirements-dev.txt requirements-demo.txt
+	@setup/preflight.sh $(DEV_MIB)
+	@setup/step.sh build/packages-dev.log "Python packages, those of the demo and a developer's, into .venv" \
+	setup/packages.sh -r requirements-dev.txt
+	@touch $@
 
-.venv/.installed: .venv/.requirements pyproject.toml CMakeLists.txt $(CPP_FILES)
-	$(VENV)/bin/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps --config-settings=build-dir=build/python -e .
-	# An editable install keeps what is built elsewhere; mypy and editors look for the stubs beside the sources.
-	cp $$(python -c "from ganglion.runtime.libtorch_build import package_data as d; print(d())")/_core.pyi python/ganglion/
-	touch $@
+.venv/.trainers: .venv/.requirements requirements-trainers.txt
+	@setup/preflight.sh $(TRAINERS_MIB)
+	@setup/step.sh build/packages-trainers.log "the trainers whose files the tests read into .venv" \
+	setup/packages.sh --no-deps -r requirements-trainers.txt
+	@touch $@
+
+.venv/.installed: .venv/.requirements $(PACKAGE_SOURCES)
+	@setup/preflight.sh $(DEV_MIB) > /dev/null
+	@setup/step.sh build/package.log "the Python package and its C++ library" \
+	$(call PACKAGE,$(foreach part,BUILD_EXAMPLES=OFF LIBTORCH=OFF PYTHON_STUBS=ON,--config-settings=cmake.define.GANGLION_$(part)))
+	@# An editable install keeps what is built elsewhere; mypy and editors look for the stubs beside the sources.
+	@cp $$(python -c "from ganglion.runtime.libtorch_build import package_data as d; print(d())")/_core.pyi python/ganglion/
+	@touch $@
+
+.venv/.demo-packages: requirements-demo.txt
+	@setup/preflight.sh $(DEMO_MIB)
+	@setup/step.sh build/packages-demo.log "[1/3] Python packages of the demo into .venv" \
+	setup/packages.sh -r requirements-demo.txt
+	@touch $@
+
+.venv/.demo: .venv/.demo-packages $(PACKAGE_SOURCES)
+	@setup/preflight.sh $(DEMO_MIB) > /dev/null
+	@setup/step.sh build/package-demo.log "[2/3] C++ library and the programs that fly" \
+	$(call PACKAGE,$(foreach part,BUILD_EXAMPLES=ON LIBTORCH=ON PYTHON_STUBS=OFF,--config-settings=cmake.define.GANGLION_$(part)) \
+	"--config-settings=build.targets=ganglion_libtorch;_core;ganglion-run;ganglion-bench;02_fly_cartpole")
+	@touch $@
 
 ## demo: export the shipped policy, verify it on every engine, fly it from Python and C++, write out/demo/report.html
-demo: setup
-	python export_examples/demo.py --fly-binary build/dev/export_examples/02_fly_cartpole -o out/demo
+demo: .venv/.demo
+	@echo "[3/3] exports the policy, verifies it on every engine and flies it, about a minute"
+	@GANGLION_LIBTORCH=$(CURDIR)/build/python/libganglion_libtorch.so PYTHONDONTWRITEBYTECODE= \
+	python export_examples/demo.py --fly-binary build/python/export_examples/02_fly_cartpole -o out/demo
 
 ## test: every C++ and Python test
 test: test-cpp test-asan cross test-python
@@ -45,7 +81,7 @@ test-asan: setup
 	cmake --build --preset asan
 	ctest --preset asan
 
-test-python: setup
+test-python: setup .venv/.trainers
 	python -m pytest -n $$(nproc) --dist loadfile
 
 ## cross: the C++ library and its tests for 64-bit ARM, run under QEMU; skips where the tools are not installed

@@ -50,9 +50,14 @@ endif()
 
 # LibTorch: optional. Looked for on CMAKE_PREFIX_PATH and inside the Python interpreter's torch package. Its package
 # config sets global flags and demands tools that a header and three libraries do not need, so we look for those.
-option(GANGLION_LIBTORCH "Build ganglion::libtorch where Torch is found" ON)
+# The Python package builds it on the user's machine, against the torch that is there.
+if(GANGLION_BUILD_PYTHON)
+  option(GANGLION_LIBTORCH "Build ganglion::libtorch where Torch is found" OFF)
+else()
+  option(GANGLION_LIBTORCH "Build ganglion::libtorch where Torch is found" ON)
+endif()
 set(TORCH_FOUND OFF)
-if(GANGLION_LIBTORCH AND NOT GANGLION_BUILD_PYTHON)
+if(GANGLION_LIBTORCH)
   if(NOT GANGLION_TORCH_ROOT)
     ganglion_python_package(torch torch_package)
   endif()
