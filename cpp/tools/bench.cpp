@@ -1,48 +1,55 @@
-// ganglion-bench: how long a step takes and how often it goes to the heap, for several files in interleaved rounds.
+// ganglion-bench: how long a step takes, hot and cold, how often it goes to the heap, what a load takes and what stays
+// in memory, for several files in interleaved rounds.
 
-#if defined(__linux__)
-#include <sched.h>
-#endif
-
-#include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <ganglion/policy.hpp>
 #include <ganglion/version.hpp>
 #include <iostream>
+#include <memory>
 #include <optional>
-#include <random>
 
 #include "arguments.hpp"
-#include "heap_counter.hpp"
-#include "weight_floor.hpp"
+#include "contenders.hpp"
+#include "machine.hpp"
 
 namespace {
 
 using ganglion::Engine;
 using ganglion::Policy;
-using ganglion::Status;
 using ganglion::tools::Arguments;
+using ganglion::tools::FileStepper;
+using ganglion::tools::Floor;
+using ganglion::tools::LibraryStepper;
+using ganglion::tools::Stepper;
+using ganglion::tools::Times;
 using ganglion::tools::UsageError;
-using ganglion::tools::WeightFloor;
 
 constexpr const char* usage =
-    "usage: ganglion-bench [OPTION OF THE LOAD]... [--json] [--steps N] [--rounds R] [--engine E]... [--pin CPU]\n"
-    "                      [--floor BYTES]... FILE...\n"
-    "Steps every file on every engine asked for (default: the one that fits it), in R interleaved rounds of N steps.\n"
-    "--pin keeps the program on one CPU. --floor adds a contender that does nothing but read so many bytes once, with\n"
-    "the widest loads of this CPU: the least time of a step that needs so many bytes of weights.\n";
+    "usage: ganglion-bench [OPTION OF THE LOAD]... [--json] [--steps N] [--rounds R] [--cold N] [--engine E]...\n"
+    "                      [--pin CPU] [--fifo] [--floor BYTES]... [--library FILE.so]... [FILE]...\n"
+    "Steps every file on every engine asked for (default: the one that fits it), in R interleaved rounds of N steps, "
+    "and\n"
+    "loads it five times. What the clock takes is off every time.\n"
+    "--cold steps N times a round with everything put out of the caches before: so a control loop finds them.\n"
+    "--pin keeps the program on one CPU, and --fifo asks for SCHED_FIFO there. --floor adds a contender that does "
+    "nothing\n"
+    "but read so many bytes once, with the widest loads of this CPU: the least time of a step that needs so many bytes "
+    "of\n"
+    "weights. --library adds a step of your own: a shared library that exports bench_observation_size,\n"
+    "bench_action_size, bench_reset and bench_step with C linkage.\n";
 
 struct Options {
   bool json = false;
+  bool fifo = false;
   int steps = 2000;
   int rounds = 5;
+  int cold = 0;
   ganglion::LoadOptions load;
   std::optional<int> cpu;
   std::vector<Engine> engines;
   std::vector<std::size_t> floors;
+  std::vector<std::string> libraries;
   std::vector<std::string> files;
 };
 
@@ -56,6 +63,12 @@ Options parse(Arguments arguments) {
       options.steps = arguments.count_of(argument);
     } else if (argument == "--rounds") {
       options.rounds = arguments.count_of(argument);
+    } else if (argument == "--cold") {
+      options.cold = arguments.count_of(argument, 0);
+    } else if (argument == "--fifo") {
+      options.fifo = true;
+    } else if (argument == "--library") {
+      options.libraries.push_back(arguments.value_of(argument));
     } else if (argument == "--engine") {
       options.engines.push_back(arguments.engine_of(argument));
     } else if (argument == "--pin") {
@@ -70,117 +83,9 @@ Options parse(Arguments arguments) {
       options.files.push_back(argument);
     }
   }
-  if (options.files.empty()) throw UsageError("no file was named");
+  if (options.files.empty() && options.libraries.empty()) throw UsageError("no file was named");
   if (options.engines.empty()) options.engines.push_back(Engine::automatic);
   return options;
-}
-
-/// Durations of one contender over all rounds.
-class Times {
- public:
-  void reserve(std::size_t count) { microseconds_.reserve(count); }
-
-  template <class Run>
-  void measure(const Run& run) {
-    const auto begin = std::chrono::steady_clock::now();
-    run();
-    const std::chrono::duration<double, std::micro> duration = std::chrono::steady_clock::now() - begin;
-    microseconds_.push_back(duration.count());
-  }
-
-  void sort() { std::sort(microseconds_.begin(), microseconds_.end()); }
-  [[nodiscard]] std::size_t count() const { return microseconds_.size(); }
-  /// Of sorted times.
-  [[nodiscard]] double percentile(double fraction) const {
-    return microseconds_[static_cast<std::size_t>(fraction * static_cast<double>(microseconds_.size() - 1))];
-  }
-
- private:
-  std::vector<double> microseconds_;
-};
-
-/// One file on one engine: the policy, its random observations, and what was measured so far.
-class Contender {
- public:
-  Contender(std::string file, Policy policy)
-      : file_(std::move(file)),
-        policy_(std::move(policy)),
-        observations_(distinct_observations * policy_.batch() * policy_.contract().observation_size()),
-        action_(policy_.batch() * policy_.contract().action_size()) {
-    std::mt19937 generator(0);  // the same observations in every run
-    std::normal_distribution<float> normal;
-    for (float& value : observations_) value = normal(generator);
-  }
-
-  void run(int steps) {
-    policy_.reset();
-    const std::size_t size = observations_.size() / distinct_observations;
-    for (int i = 0; i < steps; ++i) {
-      const std::size_t which = static_cast<std::size_t>(i) % distinct_observations;
-      const std::span<const float> observation(observations_.data() + which * size, size);
-      const std::uint64_t before = ganglion::tools::heap_allocations();
-      Status status = Status::ok;
-      times_.measure([&] { status = policy_.step(observation, action_); });
-      allocations_ += ganglion::tools::heap_allocations() - before;
-      if (status != Status::ok) {
-        throw std::runtime_error("'" + file_ + "': a step answered " + to_string(status));
-      }
-    }
-  }
-
-  [[nodiscard]] const std::string& file() const { return file_; }
-  [[nodiscard]] const char* engine() const { return to_string(policy_.engine()); }
-  [[nodiscard]] Times& times() { return times_; }
-  [[nodiscard]] const Times& times() const { return times_; }
-  [[nodiscard]] double allocations_per_step() const {
-    return static_cast<double>(allocations_) / static_cast<double>(times_.count());
-  }
-
- private:
-  static constexpr std::size_t distinct_observations = 64;
-
-  std::string file_;
-  Policy policy_;
-  std::vector<float> observations_;
-  std::vector<float> action_;
-  Times times_;
-  std::uint64_t allocations_ = 0;
-};
-
-/// The weights alone, read once per step; no bytes at all show what the clock itself takes.
-class Floor {
- public:
-  explicit Floor(std::size_t bytes) : weights_(bytes) {}
-
-  void run(int steps) {
-    for (int i = 0; i < steps; ++i) times_.measure([&] { weights_.read(); });
-  }
-
-  [[nodiscard]] std::size_t bytes() const { return weights_.bytes(); }
-  [[nodiscard]] Times& times() { return times_; }
-  [[nodiscard]] const Times& times() const { return times_; }
-
- private:
-  WeightFloor weights_;
-  Times times_;
-};
-
-void pin_to(int cpu) {
-#if defined(__linux__)
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (cpu < CPU_SETSIZE) CPU_SET(cpu, &set);
-  if (sched_setaffinity(0, sizeof set, &set) == 0) return;
-#endif
-  throw std::runtime_error("the program cannot be kept on CPU " + std::to_string(cpu));
-}
-
-std::string cpu_name() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  }
-  return "unknown";
 }
 
 std::string quoted(const std::string& text) {
@@ -192,82 +97,134 @@ std::string quoted(const std::string& text) {
   return result + '"';
 }
 
+/// Everything that takes part, and what it runs under.
+struct Field {
+  const char* scheduling = "SCHED_OTHER";
+  double clock = 0.0;  ///< microseconds
+  std::vector<std::unique_ptr<FileStepper>> files;
+  std::vector<std::unique_ptr<LibraryStepper>> libraries;
+  std::vector<std::unique_ptr<Floor>> floors;
+
+  template <class Do>
+  void each(const Do& act) {
+    for (const auto& one : files) act(*one);
+    for (const auto& one : libraries) act(*one);
+    for (const auto& one : floors) act(*one);
+  }
+};
+
 /// The members that every measurement has.
-void print_times(const Options& options, const Times& times) {
+void print_times(const Options& options, const ganglion::tools::Contender& contender) {
+  const Times& hot = contender.hot();
   std::printf("\"steps\": %zu, \"rounds\": %d, \"p50_us\": %.3f, \"p99_us\": %.3f, \"p999_us\": %.3f, \"max_us\": %.3f",
-              times.count(), options.rounds, times.percentile(0.5), times.percentile(0.99), times.percentile(0.999),
-              times.percentile(1.0));
+              hot.count(), options.rounds, hot.percentile(0.5), hot.percentile(0.99), hot.percentile(0.999),
+              hot.percentile(1.0));
+  if (options.cold > 0) {
+    const Times& cold = contender.cold();
+    std::printf(", \"cold_p50_us\": %.3f, \"cold_p99_us\": %.3f", cold.percentile(0.5), cold.percentile(0.99));
+  }
 }
 
-void print_json(const Options& options, const std::vector<Contender>& contenders, const std::vector<Floor>& floors) {
-  std::printf("{\"version\": %s, \"cpu\": %s, \"results\": [", quoted(ganglion::version).c_str(),
-              quoted(cpu_name()).c_str());
-  const char* separator = "";
-  for (const Contender& contender : contenders) {
-    std::printf("%s\n  {\"file\": %s, \"engine\": %s, ", separator, quoted(contender.file()).c_str(),
-                quoted(contender.engine()).c_str());
-    print_times(options, contender.times());
-    std::printf(", \"allocations_per_step\": %.3f}", contender.allocations_per_step());
-    separator = ",";
+void print_stepper(const Options& options, const Stepper& stepper) {
+  std::printf("{\"file\": %s, \"engine\": %s, \"batch\": %zu, ", quoted(stepper.file()).c_str(),
+              quoted(stepper.engine()).c_str(), stepper.rows());
+  print_times(options, stepper);
+  std::printf(", \"allocations_per_step\": %.3f", stepper.allocations_per_step());
+}
+
+void print_json(const Options& options, const Field& field) {
+  std::printf("{\"version\": %s, \"cpu\": %s, \"scheduling\": \"%s\", \"clock_us\": %.3f, \"results\": [",
+              quoted(ganglion::version).c_str(), quoted(ganglion::tools::cpu_name()).c_str(), field.scheduling,
+              field.clock);
+  const char* separator = "\n  ";
+  const auto part = [&] { std::printf("%s", std::exchange(separator, ",\n  ")); };
+  for (const auto& file : field.files) {
+    part();
+    print_stepper(options, *file);
+    std::printf(", \"load_ms\": %.3f, \"resident_bytes\": %zu}", file->load().milliseconds,
+                file->load().resident_bytes);
+  }
+  for (const auto& library : field.libraries) {
+    part();
+    print_stepper(options, *library);
+    std::printf("}");
   }
   std::printf("\n], \"floors\": [");
-  separator = "";
-  for (const Floor& floor : floors) {
-    std::printf("%s\n  {\"bytes\": %zu, ", separator, floor.bytes());
-    print_times(options, floor.times());
+  separator = "\n  ";
+  for (const auto& floor : field.floors) {
+    part();
+    std::printf("{\"bytes\": %zu, ", floor->bytes());
+    print_times(options, *floor);
     std::printf("}");
-    separator = ",";
   }
   std::printf("\n]}\n");
 }
 
-void print_row(const char* what, const Times& times, double allocations, const std::string& file) {
-  std::printf("%-12s %10.2f %10.2f %10.2f %10.2f %12.2f  %s\n", what, times.percentile(0.5), times.percentile(0.99),
-              times.percentile(0.999), times.percentile(1.0), allocations, file.c_str());
+void print_row(const Options& options, const char* what, const ganglion::tools::Contender& contender,
+               const std::string& file) {
+  const Times& hot = contender.hot();
+  std::printf("%-12s %10.2f %10.2f %10.2f %10.2f", what, hot.percentile(0.5), hot.percentile(0.99),
+              hot.percentile(0.999), hot.percentile(1.0));
+  if (options.cold > 0) std::printf(" %12.2f", contender.cold().percentile(0.5));
+  std::printf(" %12.2f  %s\n", contender.allocations_per_step(), file.c_str());
 }
 
-void print_table(const std::vector<Contender>& contenders, const std::vector<Floor>& floors) {
-  std::printf("%-12s %10s %10s %10s %10s %12s  %s\n", "engine", "p50 us", "p99 us", "p99.9 us", "max us", "heap/step",
-              "file");
-  for (const Contender& contender : contenders) {
-    print_row(contender.engine(), contender.times(), contender.allocations_per_step(), contender.file());
-  }
-  for (const Floor& floor : floors) {
-    print_row("(floor)", floor.times(), 0.0, std::to_string(floor.bytes()) + " bytes read once");
+void print_table(const Options& options, const Field& field) {
+  std::printf("%-12s %10s %10s %10s %10s%s %12s  %s\n", "engine", "p50 us", "p99 us", "p99.9 us", "max us",
+              options.cold > 0 ? "  cold p50 us" : "", "heap/step", "file");
+  for (const auto& file : field.files) print_row(options, file->engine().c_str(), *file, file->file());
+  for (const auto& library : field.libraries) print_row(options, "(library)", *library, library->file());
+  for (const auto& floor : field.floors) {
+    print_row(options, "(floor)", *floor, std::to_string(floor->bytes()) + " bytes read once");
   }
 }
 
-/// One turn of a round for each of a list.
-template <class Contenders>
-void run_all(Contenders& contenders, int steps) {
-  for (auto& contender : contenders) contender.run(steps);
+/// Loads a file five times. What it takes in memory is seen at the second load: the first one brings the engine.
+std::unique_ptr<FileStepper> loaded(const std::string& file, const ganglion::LoadOptions& options) {
+  constexpr int loads = 5;
+  Times times;
+  std::vector<Policy> kept;
+  std::size_t resident = 0;
+  for (int i = 0; i < loads; ++i) {
+    const std::size_t before = ganglion::tools::resident_bytes();
+    times.measure([&] { kept.push_back(Policy::load(file, options)); });
+    const std::size_t after = ganglion::tools::resident_bytes();
+    if (i == 1) resident = after > before ? after - before : 0;
+    if (i > 1) kept.pop_back();
+  }
+  times.finish(0.0);
+  ganglion::tools::print_findings("ganglion-bench", file, kept.front().reading());
+  kept.pop_back();
+  return std::make_unique<FileStepper>(file, std::move(kept.front()),
+                                       FileStepper::Load{times.percentile(0.5) / 1000.0, resident});
 }
 
 void bench(Options options) {
-  if (options.cpu) pin_to(*options.cpu);
-  std::vector<Contender> contenders;
+  Field field;
+  if (options.cpu) ganglion::tools::pin_to(*options.cpu);
   for (const std::string& file : options.files) {
     for (const Engine engine : options.engines) {
       options.load.engine = engine;
-      Policy policy = Policy::load(file, options.load);
-      ganglion::tools::print_findings("ganglion-bench", file, policy.reading());
-      contenders.emplace_back(file, std::move(policy));
+      field.files.push_back(loaded(file, options.load));
     }
   }
-  std::vector<Floor> floors;
-  floors.reserve(options.floors.size());
-  for (const std::size_t bytes : options.floors) floors.emplace_back(bytes);
+  for (const std::string& library : options.libraries) field.libraries.push_back(LibraryStepper::open(library));
+  for (const std::size_t bytes : options.floors) field.floors.push_back(std::make_unique<Floor>(bytes));
+  if (options.fifo) field.scheduling = ganglion::tools::ask_for_fifo();
+  field.clock = ganglion::tools::clock_time();
 
-  const std::size_t count = static_cast<std::size_t>(options.steps) * static_cast<std::size_t>(options.rounds);
-  for (Contender& contender : contenders) contender.times().reserve(count);
-  for (Floor& floor : floors) floor.times().reserve(count);
-  for (int round = 0; round < options.rounds; ++round) {
-    run_all(contenders, options.steps);
-    run_all(floors, options.steps);
+  const auto rounds = static_cast<std::size_t>(options.rounds);
+  field.each([&](ganglion::tools::Contender& one) {
+    one.reserve(rounds * static_cast<std::size_t>(options.steps), rounds * static_cast<std::size_t>(options.cold));
+  });
+  std::optional<ganglion::tools::Caches> caches;
+  if (options.cold > 0) caches.emplace();
+  for (std::size_t round = 0; round < rounds; ++round) {
+    field.each([&](ganglion::tools::Contender& one) { one.run(options.steps); });
+    if (caches) field.each([&](ganglion::tools::Contender& one) { one.run_cold(options.cold, *caches); });
   }
-  for (Contender& contender : contenders) contender.times().sort();
-  for (Floor& floor : floors) floor.times().sort();
-  options.json ? print_json(options, contenders, floors) : print_table(contenders, floors);
+  field.each([&](ganglion::tools::Contender& one) { one.finish(field.clock); });
+  options.json ? print_json(options, field) : print_table(options, field);
 }
 
 }  // namespace

@@ -26,9 +26,14 @@ using ganglion::detail::Signature;
 const fs::path artifacts = GANGLION_ARTIFACTS;
 
 std::string hash(std::string_view text, std::size_t piece) {
-  ganglion::detail::Sha256 digest;
-  for (std::size_t at = 0; at < text.size(); at += piece) digest.update(as_bytes(text.substr(at, piece)));
-  return digest.hex_digest();
+  std::array<std::string, 2> found;  // without and with the instructions of the CPU
+  for (const bool with_instructions : {false, true}) {
+    ganglion::detail::Sha256 digest(with_instructions);
+    for (std::size_t at = 0; at < text.size(); at += piece) digest.update(as_bytes(text.substr(at, piece)));
+    found[with_instructions ? 1 : 0] = digest.hex_digest();
+  }
+  CHECK(found[0] == found[1]);
+  return found[0];
 }
 
 /// A file that is removed at the end of the test.

@@ -32,51 +32,55 @@ float half_to_float(std::uint16_t half) {
   return value;
 }
 
-/// Where the weight of input k goes inside a panel, for plain packings and for those in groups of four.
-struct PanelLayout {
-  std::size_t vectors;
-  std::size_t lanes;
-  std::size_t split;
-  std::size_t group;
-
-  [[nodiscard]] std::size_t at(std::size_t k, std::size_t lane_of_panel) const {
-    const std::size_t slot = k < split ? k : realtime::round_up(split, group) + (k - split);
-    return slot / group * group * vectors * lanes + group * lane_of_panel + slot % group;
-  }
-};
-
 std::size_t slots(std::size_t columns, std::size_t split, std::size_t group) {
   return realtime::round_up(split, group) + realtime::round_up(columns - split, group);
+}
+
+/// Where the weights of every input begin inside a panel: those of one input for all lanes stand side by side, or, in
+/// groups, those of a few inputs for one lane.
+std::vector<std::size_t> places(std::size_t columns, std::size_t split, std::size_t group, std::size_t lanes) {
+  std::vector<std::size_t> result(columns);
+  for (std::size_t k = 0; k < columns; ++k) {
+    const std::size_t slot = k < split ? k : realtime::round_up(split, group) + (k - split);
+    result[k] = slot / group * group * lanes + slot % group;
+  }
+  return result;
 }
 
 template <class T, class Read>
 void pack_as(const MatrixSource& source, const RowOrder& order, std::size_t group, std::size_t split, T* to,
              Read read) {
+  constexpr std::size_t block = 16;  // inputs in turn: what is read and what is written stay in the first cache
   const std::size_t columns = source.columns();
   std::size_t vectors = 0;
   for (const std::uint8_t count : order.panels) vectors += count;
-  const std::size_t lanes = vectors == 0 ? 1 : order.rows.size() / vectors;
+  const std::size_t lanes_of_vector = vectors == 0 ? 1 : order.rows.size() / vectors;
   std::size_t first = 0;
   for (const std::uint8_t count : order.panels) {
-    const PanelLayout layout{count, lanes, split, group};
-    for (std::size_t lane = 0; lane < count * lanes; ++lane) {
-      const Index row = order.rows[first + lane];
-      if (row == none) continue;
-      for (std::size_t k = 0; k < columns; ++k) to[layout.at(k, lane)] = read(row, k);
+    const std::size_t lanes = count * lanes_of_vector;
+    const std::vector<std::size_t> place = places(columns, split, group, lanes);
+    for (std::size_t begin = 0; begin < columns; begin += block) {
+      const std::size_t end = std::min(columns, begin + block);
+      for (std::size_t lane = 0; lane < lanes; ++lane) {
+        const Index row = order.rows[first + lane];
+        if (row == none) continue;
+        for (std::size_t k = begin; k < end; ++k) to[place[k] + group * lane] = read(row * columns + k);
+      }
     }
-    first += count * lanes;
-    to += slots(columns, split, group) * count * lanes;
+    first += lanes;
+    to += slots(columns, split, group) * lanes;
   }
 }
+
+/// A weight as kernels take it.
+float without_tiny(float value) { return std::fabs(value) < smallest_value ? 0.0F : value; }
 
 }  // namespace
 
 float float_at(const Tensor& tensor, std::size_t i) {
   switch (tensor.dtype) {
-    case Dtype::f32: {
-      const auto value = element<float>(tensor, i);
-      return std::fabs(value) < smallest_value ? 0.0F : value;
-    }
+    case Dtype::f32:
+      return without_tiny(element<float>(tensor, i));
     case Dtype::f16:
       return half_to_float(element<std::uint16_t>(tensor, i));
     case Dtype::i8:
@@ -136,13 +140,13 @@ std::size_t packed_size(const MatrixSource& source, const RowOrder& order, Packi
 void pack(const MatrixSource& source, const RowOrder& order, Packing packing, std::size_t group, std::size_t split,
           std::byte* to) {
   const Tensor& weight = *source.weight;
-  const std::size_t columns = source.columns();
-  const auto fill = [&]<class T>(T* elements, auto read) {
-    pack_as(source, order, group, split, elements,
-            [&](std::size_t row, std::size_t k) { return read(row * columns + k); });
-  };
+  const auto fill = [&]<class T>(T* elements, auto read) { pack_as(source, order, group, split, elements, read); };
   switch (packing) {
     case Packing::f32:
+      if (weight.dtype == Dtype::f32) {
+        return fill(reinterpret_cast<float*>(to),
+                    [&](std::size_t i) { return without_tiny(element<float>(weight, i)); });
+      }
       return fill(reinterpret_cast<float*>(to), [&](std::size_t i) { return float_at(weight, i); });
     case Packing::f16:
       return fill(reinterpret_cast<std::uint16_t*>(to),
