@@ -11,8 +11,9 @@ namespace ganglion::detail {
 /// SHA-256 (FIPS 180-4), fed piece by piece.
 class Sha256 {
  public:
+  Sha256() : Sha256(true) {}
   /// With the instructions that the CPU has for it, where it has them; or without.
-  explicit Sha256(bool with_instructions = true);
+  explicit Sha256(bool with_instructions);
 
   void update(std::span<const std::byte> bytes);
   /// The digest in lower-case hexadecimal; the object is used up.
