@@ -1,7 +1,7 @@
 """`make bench`: how long a step takes, native against ONNX Runtime, LibTorch and a single read of the weights.
 
-Builds the nets of `nets.py`, measures each one in one process with all contenders in interleaved rounds on one CPU, and
-writes `latency.json`, `latency.png` and `RESULTS.md`.
+Builds the nets of `nets.py` at the product's defaults, measures each one in one process with all contenders in
+interleaved rounds on one CPU, hot, cold and in batches, and writes `latency.json`, `latency.png` and `RESULTS.md`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import importlib.metadata
 import json
 import os
 import platform
+import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import nets
+import numpy as np
 import report
 import torch
 
@@ -28,6 +30,10 @@ from ganglion.verify import Latency, WeightFloor, bench
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ROUNDS = 50
+COLD = 4
+"""Steps a round that find nothing in the caches."""
+BATCHES = (8, 64)
+LOADS = 5
 
 
 def main() -> None:
@@ -42,9 +48,9 @@ def main() -> None:
     busy = _cpu_ticks(cpu)
     for net in chosen:
         begin = time.monotonic()
-        stored = _built(net, arguments.nets, arguments.keep)
+        refused = _built(net, arguments.nets, arguments.keep)
         built = time.monotonic()
-        document["nets"].append(_measured(net, arguments.nets, arguments.rounds, cpu) | {"stored": stored})
+        document["nets"].append(_measured(net, arguments.nets, arguments.rounds, cpu) | {"refused": refused})
         print(
             f"{net.title}: files in {built - begin:.0f} s, measured in {time.monotonic() - built:.0f} s",
             file=sys.stderr,
@@ -71,33 +77,74 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _built(net: nets.Net, folder: Path, keep: bool) -> dict[str, dict[str, str]]:
-    """Writes the files of a net; returns how small weights are stored and what that costs, by contender."""
-    paths = nets.files(net, folder)
-    if not (keep and all(path.is_file() for path in paths.values())):
-        nets.build(net, folder)
-    small = {name: path for name, path in paths.items() if name in (report.FLOAT16, report.INT8)}
-    contracts = {name: ganglion.inspect(path) for name, path in small.items()}
-    keys = ("weights", "weights_error")
-    return {name: {key: contract.provenance[key] for key in keys} for name, contract in contracts.items()}
+def _built(net: nets.Net, folder: Path, keep: bool) -> dict[str, str]:
+    """Writes the files of a net; returns which smaller weights the product refuses at its default, by contender."""
+    said = folder / f"{net.key}.refused.json"
+    if not (keep and said.is_file() and all(path.is_file() for path in nets.files(net, folder).values())):
+        said.unlink(missing_ok=True)
+        said.write_text(json.dumps(nets.build(net, folder)), encoding="utf-8")
+    refused: dict[str, str] = json.loads(said.read_text(encoding="utf-8"))
+    return refused
 
 
 def _measured(net: nets.Net, folder: Path, rounds: int, cpu: int) -> dict[str, Any]:
     paths = nets.files(net, folder)
-    sizes = {name: _weight_bytes(path) for name, path in paths.items() if "native" in name}
-    # No bytes at all: what the clock itself takes, which is part of every time.
-    found = bench(list(paths.values()), steps=net.steps, rounds=rounds, floors=[*sizes.values(), 0], pin=cpu)
-    *floors, clock = found.floors
+    library = paths.pop(nets.HEADER)
+    sizes = {name: _weight_bytes(paths[name]) for name in nets.NATIVE}
+    options: dict[str, Any] = {"rounds": rounds, "pin": cpu, "fifo": True, "observation": {"obs": net.observations}}
+    found = bench(
+        list(paths.values()),
+        libraries=[library],
+        steps=net.steps,
+        cold=COLD,
+        floors=list(sizes.values()),
+        **options,
+    )
+    contenders = dict(zip([*paths, nets.HEADER], map(_times, found.results), strict=True))
     return {
         "key": net.key,
         "title": net.title,
         "group": net.group,
         "tiny": net.tiny,
         "weight_bytes": sizes,
-        "clock_us": clock.p50_us,
-        "contenders": {name: _times(row) for name, row in zip(paths, found.results, strict=True)},
-        "floors": {name: _times(row) for name, row in zip(sizes, floors, strict=True)},
+        "scheduling": found.scheduling,
+        "clock_us": found.clock_us,
+        "contenders": contenders,
+        "floors": dict(zip(sizes, map(_times, found.floors), strict=True)),
+        "batches": {batch: _in_batches(net, folder, batch, options) for batch in BATCHES},
+        "stored": {name: _stored(paths[name]) for name in nets.NATIVE},
+        "python": {name: _in_python(paths[name], net.steps) for name in nets.NATIVE},
     }
+
+
+def _in_batches(net: nets.Net, folder: Path, batch: int, options: dict[str, Any]) -> dict[str, float]:
+    """Median time of a row in a batch, in microseconds, by contender."""
+    paths = nets.files_of_rows(net, folder)
+    steps, rounds = max(10, net.steps // batch), max(5, options["rounds"] // 5)
+    found = bench(list(paths.values()), batch=batch, steps=steps, **options | {"rounds": rounds})
+    return {name: row.p50_us / batch for name, row in zip(paths, found.results, strict=True)}
+
+
+def _stored(path: Path) -> dict[str, str]:
+    """How weights lie in the file and in memory, which is the same, and the error that this makes."""
+    provenance = ganglion.inspect(path).provenance
+    return {key: provenance[key] for key in ("weights", "weights_error") if key in provenance}
+
+
+def _in_python(path: Path, steps: int) -> dict[str, float]:
+    """Median time of a load, in milliseconds, and of a step into an array that is there, in microseconds."""
+    loads, times = [], []
+    for _ in range(LOADS):
+        begin = time.perf_counter_ns()
+        pilot = ganglion.load(path)
+        loads.append((time.perf_counter_ns() - begin) / 1e6)
+    observation = np.zeros(pilot.contract.observation_size, np.float32)
+    action = np.zeros(pilot.contract.action_size, np.float32)
+    for _ in range(steps):
+        begin = time.perf_counter_ns()
+        pilot.step(observation, out=action)
+        times.append((time.perf_counter_ns() - begin) / 1e3)
+    return {"load_ms": statistics.median(loads), "step_us": statistics.median(times)}
 
 
 def _times(row: Latency | WeightFloor) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Latency:
-    """Latency of one file on one engine.
+    """Latency of one file on one engine. What the clock takes is off every time.
 
     Attributes:
-        file: the artifact.
-        engine: engine of the C++ runtime.
+        file: the artifact, or a library of one's own.
+        engine: engine of the C++ runtime; `"library"` for a library.
+        batch: rows of a step.
         steps: timed steps in all.
         rounds: rounds that they were done in; the files take turns.
         p50_us: median time of a step, in microseconds.
@@ -36,10 +37,15 @@ class Latency:
         p999_us: 99.9 % of the steps took at most this long, in microseconds.
         max_us: the slowest step, in microseconds.
         allocations_per_step: heap allocations per step, or None where they were not counted.
+        cold_p50_us: median time of a step that finds nothing in the caches, in microseconds; None where not measured.
+        cold_p99_us: 99 % of those steps took at most this long, in microseconds; None where not measured.
+        load_ms: median time of a load in C++, in milliseconds; None for a library.
+        resident_bytes: memory that a further load keeps, in bytes; None for a library.
     """
 
     file: str
     engine: str
+    batch: int
     steps: int
     rounds: int
     p50_us: float
@@ -47,6 +53,10 @@ class Latency:
     p999_us: float
     max_us: float
     allocations_per_step: float | None
+    cold_p50_us: float | None = None
+    cold_p99_us: float | None = None
+    load_ms: float | None = None
+    resident_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,8 @@ class WeightFloor:
         p99_us: 99 % of the reads took at most this long, in microseconds.
         p999_us: 99.9 % of the reads took at most this long, in microseconds.
         max_us: the slowest read, in microseconds.
+        cold_p50_us: median time of a read from memory, in microseconds; None where not measured.
+        cold_p99_us: 99 % of those reads took at most this long, in microseconds; None where not measured.
     """
 
     bytes: int
@@ -70,6 +82,8 @@ class WeightFloor:
     p99_us: float
     p999_us: float
     max_us: float
+    cold_p50_us: float | None = None
+    cold_p99_us: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +93,16 @@ class LatencyReport:
     Attributes:
         version: version of the program.
         cpu: name of the processor.
-        results: one entry per file and engine.
+        scheduling: `"SCHED_FIFO"`, which no ordinary program interrupts, or `"SCHED_OTHER"`.
+        clock_us: what the clock takes, in microseconds; it is off every time.
+        results: one entry per file and engine, then one per library.
         floors: one entry per number of bytes asked for.
     """
 
     version: str
     cpu: str
+    scheduling: str
+    clock_us: float
     results: tuple[Latency, ...]
     floors: tuple[WeightFloor, ...] = ()
 
@@ -97,8 +115,12 @@ def bench(
     engines: Sequence[str] = (),
     steps: int | None = None,
     rounds: int | None = None,
+    cold: int | None = None,
+    batch: int | None = None,
     floors: Sequence[int] = (),
+    libraries: Sequence[str | os.PathLike[str]] = (),
     pin: int | None = None,
+    fifo: bool = False,
     state: Mapping[str, str] | None = None,
     action: str | None = None,
     observation: int | Mapping[str, int] | None = None,
@@ -112,9 +134,14 @@ def bench(
             engine measures an `.onnx` file as compiled by `ganglion compile`.
         steps: timed steps per round; None leaves it to the program.
         rounds: rounds; None leaves it to the program.
-        floors: numbers of bytes; how long it takes to read so many is measured in the same rounds. 0 shows what the
-            clock itself takes.
+        cold: steps per round with everything put out of the caches before each: so a control loop finds them. None for
+            none.
+        batch: rows of files that take any number; None for what the contract says, else 1.
+        floors: numbers of bytes; how long it takes to read so many is measured in the same rounds.
+        libraries: shared libraries with a step of one's own, to compare with; `ganglion-bench` without arguments says
+            what they export.
         pin: number of the CPU to run on; None leaves it to the system.
+        fifo: ask for SCHED_FIFO, where the system allows it; `LatencyReport.scheduling` says whether it did.
         state: for files without a contract, their state inputs and the outputs that feed them; see `ganglion.load`.
         action: for files without a contract, the output that is the action; see `ganglion.load`.
         observation: for TorchScript files without a contract, how many elements their observation has; see
@@ -138,9 +165,12 @@ def bench(
     if not program.is_file():
         raise EngineUnavailableError("ganglion-bench is not part of this installation; install ganglion with pip")
     command = [str(program), "--json"]
-    options = [("--steps", steps), ("--rounds", rounds), ("--pin", pin), *(("--floor", size) for size in floors)]
+    options = [("--steps", steps), ("--rounds", rounds), ("--cold", cold), ("--batch", batch), ("--pin", pin)]
+    options += [("--floor", size) for size in floors]
     for option, value in options:
         command += [] if value is None else [option, str(value)]
+    command += [argument for library in libraries for argument in ("--library", str(library))]
+    command += ["--fifo"] if fifo else []
     for pair in (state or {}).items():
         command += ["--state-pair", ":".join(pair)]
     command += [] if action is None else ["--action", action]
@@ -167,8 +197,9 @@ def bench(
     report = _parse(result.stdout)
     if contenders is None:
         return report
-    rows = zip(report.results, contenders, strict=True)
-    return replace(report, results=tuple(replace(row, file=str(file)) for row, (_, file) in rows))
+    of_files, of_libraries = report.results[: len(contenders)], report.results[len(contenders) :]
+    named = (replace(row, file=str(file)) for row, (_, file) in zip(of_files, contenders, strict=True))
+    return replace(report, results=(*named, *of_libraries))
 
 
 def _contenders(
@@ -209,10 +240,14 @@ def _parse(text: str) -> LatencyReport:
         document: dict[str, Any] = json.loads(text)
         results = tuple(Latency(**_members(Latency, entry)) for entry in document["results"])
         floors = tuple(WeightFloor(**_members(WeightFloor, entry)) for entry in document["floors"])
-        return LatencyReport(str(document["version"]), str(document["cpu"]), results, floors)
+        named = (str(document[name]) for name in ("version", "cpu", "scheduling"))
+        return LatencyReport(*named, float(document["clock_us"]), results, floors)
     except (ValueError, KeyError, TypeError) as error:
         raise GanglionError(f"ganglion-bench gave an answer that is not understood: {error}") from error
 
 
 def _members(kind: type[Latency | WeightFloor], entry: dict[str, Any]) -> dict[str, Any]:
-    return {field.name: entry[field.name] for field in fields(kind)}
+    needed = [field.name for field in fields(kind) if field.default is MISSING]
+    return {name: entry[name] for name in needed} | {
+        field.name: entry[field.name] for field in fields(kind) if field.name in entry
+    }
