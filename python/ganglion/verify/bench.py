@@ -240,8 +240,8 @@ def _parse(text: str) -> LatencyReport:
         document: dict[str, Any] = json.loads(text)
         results = tuple(Latency(**_members(Latency, entry)) for entry in document["results"])
         floors = tuple(WeightFloor(**_members(WeightFloor, entry)) for entry in document["floors"])
-        named = (str(document[name]) for name in ("version", "cpu", "scheduling"))
-        return LatencyReport(*named, float(document["clock_us"]), results, floors)
+        version, cpu, scheduling = (str(document[name]) for name in ("version", "cpu", "scheduling"))
+        return LatencyReport(version, cpu, scheduling, float(document["clock_us"]), results, floors)
     except (ValueError, KeyError, TypeError) as error:
         raise GanglionError(f"ganglion-bench gave an answer that is not understood: {error}") from error
 
