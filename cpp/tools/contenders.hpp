@@ -159,9 +159,9 @@ class LibraryStepper : public Stepper {
 
   template <class Kind>
   [[nodiscard]] static Kind* symbol(const std::string& path, void* library, const char* name) {
-    void* const found = dlsym(library, name);
+    auto* const found = reinterpret_cast<Kind*>(dlsym(library, name));
     if (found == nullptr) throw std::runtime_error("'" + path + "' does not export " + name);
-    return reinterpret_cast<Kind*>(found);
+    return found;
   }
 
   void reset() override { reset_(); }

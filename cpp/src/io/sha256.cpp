@@ -148,7 +148,7 @@ bool Sha256::cpu_has_instructions() noexcept {
   unsigned int ecx = 0;
   unsigned int edx = 0;
   constexpr unsigned int bit_sha = 1U << 29U;
-  return __builtin_cpu_supports("sse4.1") != 0 && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 &&
+  return __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 &&
          (ebx & bit_sha) != 0;
 }
 

@@ -39,13 +39,15 @@ CPP_FOREIGN = {
     "pthread.h": {"src/engines/onnxruntime"},
     "sched.h": {"tools"},
     "sys/mman.h": {"src/realtime", "tools"},
+    "sys/auxv.h": {"src/io"},
     "sys/stat.h": {"src/io"},
-    "unistd.h": {"src/io"},
+    "malloc.h": {"tools"},
+    "unistd.h": {"src/io", "tools"},
     "sanitizer/": {"src/realtime"},
-    "cpuid.h": {"src/realtime"},
+    "cpuid.h": {"src/realtime", "src/io"},
     "xmmintrin.h": {"src/realtime"},
-    "immintrin.h": {"src/native", "tools"},
-    "arm_neon.h": {"src/native"},
+    "immintrin.h": {"src/native", "src/io", "tools"},
+    "arm_neon.h": {"src/native", "src/io"},
 }
 
 
