@@ -9,13 +9,9 @@ only where every pole stayed up and every file is equal to the PyTorch policy.
 from __future__ import annotations
 
 import argparse
-import base64
-import html
-import io
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +19,8 @@ import cartpole
 import cartpole_policy
 import numpy as np
 import torch
+from demo_flights import FLIGHT_HEADINGS, TOLERANCE_RAD, Flight, until_fall
+from demo_page import render_page
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -33,7 +31,7 @@ import ganglion
 import ganglion.runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from cartpole import Trace
     from matplotlib.axes import Axes
@@ -45,62 +43,9 @@ if TYPE_CHECKING:
 
 ENGINES: dict[EngineName, str] = {"native": "policy.ganglion", "onnxruntime": "policy.onnx", "libtorch": "policy.pt"}
 """Each engine with the file that it runs."""
-TOLERANCE_RAD = 1e-5
-"""Largest accepted difference of a pole angle to the PyTorch flight, at any time of any flight."""
 _COLORS = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#000000")
 _WIDTHS = (8.0, 6.6, 5.4, 4.2, 3.0, 1.8, 0.8)
 _STAGES = 4 * len(ENGINES) + 3
-
-
-@dataclass(frozen=True)
-class Flight:
-    """One set of flights of the same starts.
-
-    Attributes:
-        engine: what computed the policy.
-        language: what the control loop was written in.
-        trace: what happened.
-        difference: `[n]` absolute difference of the pole angle to that of the PyTorch flight, rad.
-    """
-
-    engine: str
-    language: str
-    trace: Trace
-    difference: NDArray[np.float64]
-
-    @property
-    def label(self) -> str:
-        """Engine and language in a few words."""
-        return f"{self.engine} from {self.language}"
-
-    @property
-    def ok(self) -> bool:
-        """True where every pole stayed up, as close to the PyTorch flight as it should."""
-        return self.trace.balanced and float(self.difference.max()) <= TOLERANCE_RAD
-
-    def cells(self) -> tuple[str, ...]:
-        """The row of this flight in the tables; `FLIGHT_HEADINGS` names the columns."""
-        microseconds = self.trace.step_ns / 1000.0
-        return (
-            self.engine,
-            self.language,
-            "yes" if self.trace.balanced else "NO",
-            f"{self.trace.worst_angle:.4f}",
-            f"{self.difference.max():.1e}",
-            f"{np.median(microseconds):.1f}",
-            f"{np.percentile(microseconds, 99.0):.1f}",
-        )
-
-
-FLIGHT_HEADINGS = (
-    "engine",
-    "language",
-    "balanced",
-    "worst (rad)",
-    "off PyTorch (rad)",
-    "median (us)",
-    "p99 (us)",
-)
 
 
 class Demo:
@@ -184,24 +129,11 @@ def cpp_environment() -> dict[str, str]:
     return {**found, **os.environ}
 
 
-def _until_fall(trace: Trace) -> NDArray[np.float64]:
-    """Pole angles, not-a-number from every fall to the next reset."""
-    fallen = (np.abs(trace.pole_angle) > cartpole.FALLEN_ANGLE_RAD) | (
-        np.abs(trace.observation[:, 0]) > cartpole.RAIL_END_M
-    )
-    leg = np.floor(trace.time_s / (cartpole.FLIGHT_S / 2.0)) + 2 * trace.flight
-    angle = trace.pole_angle.copy()
-    for index in np.unique(leg):
-        rows = leg == index
-        angle[rows] = np.where(np.cumsum(fallen[rows]) > 0, np.nan, angle[rows])
-    return angle
-
-
 def _draw_angles(axes: Axes, flights: list[Flight], erased: Trace, index: int) -> None:
     rows = erased.flight == index
     axes.plot(
         erased.time_s[rows],
-        np.degrees(_until_fall(erased)[rows]),
+        np.degrees(until_fall(erased)[rows]),
         color="#c0392b",
         linewidth=1.0,
         label="PyTorch, memory erased before each step",
@@ -243,90 +175,6 @@ def draw_overlay(flights: list[Flight], erased: Trace) -> Figure:
     return figure
 
 
-def draw_all(flights: list[Flight], erased: Trace) -> Figure:
-    """Pole angles and differences of every start."""
-    count = int(erased.flight.max()) + 1
-    figure = Figure(figsize=(10.0, 3.0 * count), layout="constrained")
-    rows = figure.subplots(count, 2, squeeze=False, sharex=True)
-    for index, (left, right) in enumerate(rows):
-        _draw_angles(left, flights, erased, index)
-        _draw_differences(right, flights, index)
-        left.set_title(f"flight {index + 1}", loc="left", fontsize=10)
-    figure.legend(*rows[0, 0].get_legend_handles_labels(), ncols=3, fontsize=9, loc="outside lower center")
-    return figure
-
-
-def _as_image(figure: Figure, alternative: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="{html.escape(alternative)}" src="data:image/png;base64,{data}">'
-
-
-def _as_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    def line(cells: tuple[str, ...], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    body = "\n".join(line(cells, "td") for cells in rows)
-    return f"<table>\n<thead>{line(headings, 'th')}</thead>\n<tbody>\n{body}\n</tbody></table>"
-
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-table { border-collapse: collapse; margin: 0.6rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 0.25rem 0.9rem 0.25rem 0; border-bottom: 1px solid #ddd; }
-img { max-width: 100%; height: auto; }
-.good { color: #1a7f37; font-weight: 600; } .bad { color: #b42318; font-weight: 600; }
-"""
-
-
-def render_report(flights: list[Flight], erased: Trace, reports: list[ParityReport]) -> str:
-    """The HTML page; it needs no other file."""
-    good = all(flight.ok for flight in flights) and all(report.ok for report in reports)
-    verdict = (
-        "Every pole stayed up, and every file is equal to the PyTorch policy."
-        if good
-        else "Something is not as it should be; see below."
-    )
-    seconds = f"{cartpole.FLIGHT_S:g}"
-    parts = [
-        "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>ganglion demo</title><style>{_STYLE}</style></head><body>',
-        "<h1>A trained policy, exported, proven equal and flown</h1>",
-        f'<p class="{"good" if good else "bad"}">{verdict}</p>',
-        "<p>An LSTM policy balances a pole on a cart in MuJoCo at 500 Hz. It sees positions only, so how fast cart and "
-        f"pole move has to come from its memory. All rows below start alike; each flight lasts {seconds} s, with "
-        "a reset of cart and policy half-way.</p>",
-        _as_table(FLIGHT_HEADINGS, [flight.cells() for flight in flights]),
-        f"<p>Accepted difference of the pole angle: {TOLERANCE_RAD:g} rad. The same policy with its memory erased "
-        f"before each step: {'balanced' if erased.balanced else 'does not balance'}.</p>",
-        "<h2>The first flight</h2>",
-        _as_image(draw_overlay(flights, erased), "pole angle over time, all engines overlaid"),
-        "<h2>All flights</h2>",
-        _as_image(draw_all(flights, erased), "pole angle and difference to PyTorch over time, every start"),
-        "<h2>Verification</h2>",
-    ]
-    for report in reports:
-        rows = [
-            (
-                comparison.engine,
-                tensor.name,
-                f"{tensor.max_absolute_error:.1e}",
-                f"{tensor.max_relative_error:.1e}",
-                "equal" if tensor.first_divergence is None else str(tensor.first_divergence),
-            )
-            for comparison in report.comparisons
-            for tensor in comparison.tensors
-        ]
-        parts += [
-            f"<h3>{html.escape(Path(report.artifact).name)}</h3>",
-            f'<p class="{"good" if report.ok else "bad"}">{html.escape(report.verdict)}</p>',
-            _as_table(("implementation", "tensor", "max absolute error", "max relative error", "verdict"), rows),
-        ]
-    return "\n".join([*parts, "</body></html>", ""])
-
-
 def _write(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".part.{path.name}")
     try:
@@ -357,7 +205,7 @@ def main() -> None:
         flights, erased = demo.fly(policy)
         demo.stage("drawing the report")
         page = arguments.output / "report.html"
-        _write(page, lambda path: path.write_text(render_report(flights, erased, reports), encoding="utf-8"))
+        _write(page, lambda path: path.write_text(render_page(flights, erased, reports), encoding="utf-8"))
         picture = draw_overlay(flights, erased)
         _write(arguments.output / "cartpole.png", lambda path: picture.savefig(path, format="png", dpi=110))
 

@@ -115,6 +115,12 @@ class Browser:
             assert time.monotonic() < end, f"not true within {seconds:g} s: {script}"
             time.sleep(0.05)
 
+    def box(self, selector: str) -> tuple[float, float, float, float]:
+        """Left, top, width and height of an element, once it is in sight."""
+        self.run(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        sides = self.run(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
+        return sides["left"], sides["top"], sides["width"], sides["height"]
+
     def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
 

@@ -3,8 +3,8 @@
 The reports of `verify` and of the demo are made with it; `uplot/` is somebody else's, as published.
 """
 
-from ganglion.verify.page.curves import Channel, Curves, Growth, Mark, Row
-from ganglion.verify.page.document import document, section, table, tiles, to_html, verdict_box, viewer
+from ganglion.verify.page.curves import Channel, Curves, Growth, Mark, Row, pack
+from ganglion.verify.page.document import data_block, document, section, table, tiles, to_html, verdict_box, viewer
 
 __all__ = [
     "Channel",
@@ -12,7 +12,9 @@ __all__ = [
     "Growth",
     "Mark",
     "Row",
+    "data_block",
     "document",
+    "pack",
     "section",
     "table",
     "tiles",

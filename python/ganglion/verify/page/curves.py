@@ -153,7 +153,7 @@ class Curves:
             "period": self.period_s,
             "rowLabel": self.row_label,
             "rows": [
-                {"name": printable(row.name), "resets": _pack(np.flatnonzero(row.resets).astype(np.uint32))}
+                {"name": printable(row.name), "resets": pack(np.flatnonzero(row.resets).astype(np.uint32))}
                 for row in self.rows
             ],
             "channels": [self._pack_channel(self.channels[index], chosen[index]) for index in order],
@@ -211,8 +211,8 @@ class Curves:
             "tolerance": channel.tolerance,
             "absolute": channel.absolute,
             "runs": there,
-            "at": None if at is None else _pack(at.astype(np.uint32)),
-            "values": _pack(curves),
+            "at": None if at is None else pack(at.astype(np.uint32)),
+            "values": pack(curves),
         }
 
     def _pack_growth(self, curves: Sequence[Growth], points: int) -> dict[str, Any]:
@@ -223,8 +223,8 @@ class Curves:
             values = values[:, at]
         return {
             "curves": [{"name": printable(curve.name), "run": curve.run} for curve in curves],
-            "at": None if at is None else _pack(at.astype(np.uint32)),
-            "values": _pack(values),
+            "at": None if at is None else pack(at.astype(np.uint32)),
+            "values": pack(values),
         }
 
 
@@ -253,7 +253,7 @@ def _thinned(curves: Numbers, compared: Sequence[int], points: int, mark: int | 
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def _pack(values: NDArray[Any]) -> str:
+def pack(values: NDArray[Any]) -> str:
     """The bits of an array, small: `type:base64`, what `packed.js` reads.
 
     Curves that are nearly the same are the first one and what has to be flipped in its bits; bytes of the same weight

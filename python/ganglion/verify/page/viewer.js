@@ -163,7 +163,7 @@
 
     // Where curves lie on each other, each is drawn in dashes that leave the others to be seen.
     dashOf(place, count) {
-      return count < 2 ? undefined : [0, 7 * place, 7, 7 * (count - 1 - place)];
+      return count < 2 || this.data.steps < 3 ? undefined : [0, 7 * place, 7, 7 * (count - 1 - place)];
     }
 
     drawValues(channel, values, at) {
