@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
 from ganglion.errors import (
     ArtifactError,
     EngineUnavailableError,
@@ -21,6 +20,7 @@ from ganglion.errors import (
 )
 
 if TYPE_CHECKING:
+    from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
     from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
     from ganglion.export import export, sign
@@ -59,14 +59,19 @@ __all__ = [
     "verify",
 ]
 
-# Found on first use, so that a robot needs numpy alone and an import costs nothing that is not used.
+# Found on first use, so that a robot needs numpy alone and an import costs nothing that is not used: the command
+# `ganglion --help` not even numpy.
 _LAZY = {
     "CompileReport": "ganglion.conversion",
+    "Contract": "ganglion.contract",
     "Diagnosis": "ganglion.diagnosis",
+    "Golden": "ganglion.contract",
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",
     "Reading": "ganglion.reading",
     "RepairReport": "ganglion.verify",
+    "StateSlot": "ganglion.contract",
+    "TensorSpec": "ganglion.contract",
     "ActionSampler": "ganglion.sampling",
     "compile": "ganglion.conversion",
     "diagnose": "ganglion.diagnosis",
@@ -85,6 +90,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("ganglion._core").__version__
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
+    if name == "contract":  # a room like `errors`, which `import ganglion` gives; this one takes the time of NumPy
+        return importlib.import_module("ganglion.contract")
     raise AttributeError(f"module 'ganglion' has no attribute '{name}'")
 
 

@@ -21,15 +21,13 @@ import numpy as np
 from ganglion._foundation.files import read_file
 from ganglion._foundation.pickles import PickleError, StandIn, read_pickle
 from ganglion._foundation.torch_files import is_old_torch, read_torch_pickle
+from ganglion._foundation.trainers import TRAINERS
 from ganglion.errors import ArtifactError, GanglionError, ParityError
 
 if TYPE_CHECKING:
     import os
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-TRAINERS = ("garage", "pyrado", "rl_games", "rsl_rl", "sb3", "skrl", "tf_agents", "torchrl")
-"""Trainers whose checkpoints `ganglion.adapters` reads."""
 
 _OURS = ("ganglion_checkpoint", "ganglion_snapshot")
 _NAMES: tuple[tuple[str, str], ...] = (

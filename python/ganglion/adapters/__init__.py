@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from ganglion._foundation import checkpoints
+from ganglion._foundation import trainers
 
-TRAINERS = checkpoints.TRAINERS
+TRAINERS = trainers.TRAINERS
 """Modules whose `load` takes a checkpoint."""
 
 __all__ = ["deployment", "garage", "pyrado", "rl_games", "rsl_rl", "sb3", "skrl", "tf_agents", "torchrl", "torchscript"]

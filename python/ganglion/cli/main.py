@@ -1,7 +1,8 @@
-"""The command `ganglion`: export, compile, inspect, verify, repair, bench, doctor.
+"""The command `ganglion`.
 
-Every command prints tables on standard output, or with `--json` exactly one JSON document; progress and errors go to
-standard error. The exit status is 0 for a good verdict, 1 for a bad one or an error, 2 for a wrong command line.
+Every command prints tables on standard output, or with `--json` exactly one JSON document (docs/json.md); progress and
+errors go to standard error, and an error ends with the next command to type. The exit status is 0 for a good verdict, 1
+for a bad one or an error, 2 for a wrong command line.
 """
 
 from __future__ import annotations
@@ -12,20 +13,17 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.segment import Segment
-from rich.text import Text
-
 from ganglion._foundation.boundary import raised_on_purpose
+from ganglion._foundation.documents import SCHEMA
+from ganglion.cli.advice import next_command, next_usage
+from ganglion.cli.command_parser import UsageError
 from ganglion.cli.commands import COMMANDS
-from ganglion.cli.parser import command_line
+from ganglion.cli.parser import FRONT_PAGE, command_line
 from ganglion.errors import GanglionError, printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Sequence
-
-    from rich.console import ConsoleOptions, RenderableType
+    from collections.abc import Callable, Sequence
 
     from ganglion.cli.outcome import Outcome
 
@@ -42,7 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with status 2 for a wrong command line, 0 after `--help` and `--version`.
     """
-    arguments = command_line(COMMANDS).parse_args(argv)
+    typed = list(sys.argv[1:] if argv is None else argv)
+    parser = command_line(COMMANDS)
+    if "_ARGCOMPLETE" in os.environ:
+        from ganglion.cli.completion import complete
+
+        complete(parser)
+    if not typed:
+        print(FRONT_PAGE, end="")
+        return 0
+    try:
+        arguments = parser.parse(typed)
+    except UsageError as error:
+        print(error.parser.format_usage(), end="", file=sys.stderr)
+        _say("UsageError", str(error), next_usage(error, typed), as_json="--json" in typed)
+        raise SystemExit(2) from None
     command: Callable[[argparse.Namespace], Outcome] = arguments.command
     try:
         # A script that yields a policy, or a library below us, may print; standard output belongs to the result.
@@ -53,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if arguments.traceback:
             raise
-        return _fail(error, arguments.json)
+        return _fail(error, arguments, typed)
     try:
         _print(outcome, arguments.json)
         sys.stdout.flush()
@@ -63,37 +75,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if outcome.ok else 1
 
 
-class _Console(Console):
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Escapes what a terminal would obey in texts, which hold names out of files; styles are no part of them."""
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
-
-    def on_broken_pipe(self) -> None:
-        """Leaves it to `main`, which answers a closed pipe in the same way for tables and for JSON."""
-        raise  # what rich has just caught
-
-
 def _print(outcome: Outcome, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(outcome.document, allow_nan=False))
+        print(json.dumps({"schema": SCHEMA} | outcome.document, allow_nan=False))
         return
-    console = _Console()
-    for table in outcome.tables:
-        # A sentence or a path stays one line, to be copied or searched for.
-        console.print(table, soft_wrap=isinstance(table, Text))
+    from ganglion.cli.screen import show
+
+    show(outcome)
 
 
-def _fail(error: Exception, as_json: bool) -> int:
+def _fail(error: Exception, arguments: argparse.Namespace, typed: Sequence[str]) -> int:
     expected = isinstance(error, (GanglionError, OSError)) or (
         isinstance(error, ValueError) and raised_on_purpose(error)
     )
     said = " ".join(str(error).split())
     if not expected:
         said = f"{type(error).__name__}: {said}; this is a defect of ganglion: report it with what --traceback shows"
-    message = printable(said)
-    print(f"ganglion: error: {message}", file=sys.stderr)
-    if as_json:
-        print(json.dumps({"ok": False, "error": {"type": type(error).__name__, "message": message}}))
+    _say(type(error).__name__, said, next_command(error, said, arguments, typed, expected), arguments.json)
     # The functions behind the commands raise a bare ValueError for arguments that do not fit together.
     return 2 if expected and isinstance(error, ValueError) else 1
+
+
+def _say(kind: str, message: str, advice: str, as_json: bool) -> None:
+    message, advice = printable(message), printable(advice)
+    print(f"ganglion: error: {message}", file=sys.stderr)
+    if not message.endswith(advice):
+        print(f"next: {advice}", file=sys.stderr)
+    if as_json:
+        error = {"type": kind, "message": message, "next": advice}
+        print(json.dumps({"schema": SCHEMA, "ok": False, "error": error}))

@@ -1,14 +1,13 @@
-"""What the command line of `ganglion` takes: commands, options, and what their values may be."""
+"""What the command line of `ganglion` takes: commands and options."""
 
 from __future__ import annotations
 
 import argparse
-import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganglion.adapters import TRAINERS
-from ganglion.contract import GOLDEN_STEPS
+from ganglion.cli import values
+from ganglion.cli.command_parser import CommandParser, HelpAll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,184 +17,167 @@ _SOURCE_HELP = (
     "import), module:attribute, a checkpoint written by save_checkpoint, or the snapshot folder of a training run (its "
     "last snapshot). The attribute is a policy, a pair (policy, contract), or a function that returns one of these"
 )
+_SOURCE_BRIEF = "file.py[:NAME], module:NAME, checkpoint, snapshots"
+_FILE_BRIEF = "a .ganglion, .onnx or .pt file, ours or anybody's"
+_WEIGHTS = ("float32", "float16", "int8", "int8x16", "int8x8")
+
+FRONT_PAGE = """\
+ganglion takes a policy trained in Python to a C++ control loop, with proof.
+
+Three jobs:
+  export   write a trained policy to one file
+           $ ganglion export walker.py -o walker.ganglion
+  embed    step that file from C++ (ganglion::Policy::load); this times a step
+           $ ganglion bench walker.ganglion
+  verify   run Python, the file and C++ along one trajectory, and compare
+           $ ganglion verify walker.ganglion --policy walker.py
+
+And beside them:
+  inspect     show what goes in, what comes out, and which state is kept
+  compile     an .onnx or .pt file, ours or anybody's, for the native engine
+  repair      put right what another exporter lost in a GRU
+  sign        sign a file, so that a robot can insist on its own
+  doctor      show which engines this machine can run
+  completion  print the script that makes TAB complete all this
+
+Every command: --help on one screen, --help-all in full, --json for programs.
+Read on: README.md, docs/. Exit status: 0 good, 1 bad verdict or error, 2 usage.
+"""
+"""What `ganglion` alone and `ganglion --help` print."""
 
 
-def _engines() -> tuple[str, ...] | None:
-    """The names to choose from; any where the C++ runtime cannot be loaded, of which `ganglion doctor` tells."""
-    try:
-        from ganglion.runtime import engine_names
-    except ImportError:
-        return None
-    return engine_names()
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"'{text}' is not an integer of at least {least}")
-        return value
-
-    return parse
-
-
-def _tolerance(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0.0):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
-    return value
-
-
-def _batch_or_any(text: str) -> int | str:
-    return "any" if text == "any" else _at_least(1)(text)
-
-
-def _iteration(text: str) -> str:
-    return text if text in ("last", "first") else str(_at_least(0)(text))
-
-
-def _native_path(text: str) -> str:
-    if Path(text).suffix not in (".ganglion", ".hpp"):
-        raise argparse.ArgumentTypeError(f"'{text}': a compiled policy ends in .ganglion or .hpp")
-    return text
-
-
-class _State(argparse.Action):
-    """Gathers `--state INPUT:OUTPUT` into a dictionary."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, text: Any, *_: Any) -> None:
-        if text == "none":
-            setattr(namespace, self.dest, getattr(namespace, self.dest) or {})
-            return
-        source, colon, target = str(text).rpartition(":")
-        if not (source and colon and target):
-            parser.error(f"--state takes INPUT:OUTPUT, not '{text}'")
-        setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), source: target})
-
-
-class _Observation(argparse.Action):
-    """Takes `--observation N`, or gathers `--observation INPUT:N` into a dictionary."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, text: Any, *_: Any) -> None:
-        name, colon, count = str(text).rpartition(":")
-        try:
-            size = _at_least(1)(count)
-        except argparse.ArgumentTypeError as error:
-            parser.error(f"--observation takes N or INPUT:N: {error}")
-        given = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, {**(given if isinstance(given, dict) else {}), name: size} if colon else size)
-
-
-def _add_hints(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _add_hints(parser: CommandParser, *, torchscript: bool = True) -> None:
+    group = parser.add_argument_group("a file without a contract")
+    parser.option(
         "--state",
-        action=_State,
+        to=group,
+        action=values.State,
         metavar="INPUT:OUTPUT",
+        brief="this output is its next value; or 'none'",
         help="for a file without a contract: this output is the next value of this state input; can be given again, "
         "and then says it of all; 'none': the file has no state. The file <FILE>.yaml beside it can say the same",
     )
-    parser.add_argument(
+    parser.option(
         "--action",
+        to=group,
         metavar="OUTPUT",
+        brief="this output is the action",
         help="for an .onnx file without a contract: this output is the action; <FILE>.yaml can say the same",
     )
+    if torchscript:
+        parser.option(
+            "--observation",
+            to=group,
+            action=values.Observation,
+            metavar="N",
+            brief=None if parser.prog == "ganglion verify" else "so many elements has the observation (TorchScript)",
+            help="for a TorchScript file without a contract: the observation has N elements; INPUT:N, given again, "
+            "where it takes several; <FILE>.yaml can say the same",
+        )
+        parser.option(
+            "--trust",
+            to=group,
+            action="store_true",
+            help="run a .pt file whose program has what no policy needs: it may do all that you may",
+        )
 
 
-def _add_observation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--observation",
-        action=_Observation,
-        metavar="N",
-        help="for a TorchScript file without a contract: the observation has N elements; INPUT:N, given again, where "
-        "it takes several; <FILE>.yaml can say the same",
-    )
-
-
-def _add_trust(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="run a .pt file whose program has what no policy needs: it may do all that you may",
-    )
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"'{text}': names with commas between them are expected")
-    return names
-
-
-def _add_deployment(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
+def _add_deployment(parser: CommandParser, what: str, brief: str | None = None) -> Any:
+    group = parser.add_argument_group("the controller around the network")
+    parser.option(
         "--deployment",
+        to=group,
         metavar="FILE",
+        brief=brief,
         help="what stands around the network in its controller (IO_descriptors.yaml of Isaac Lab, deploy.yaml of "
         f"Unitree, an .onnx file with metadata of mjlab): {what}",
     )
-    parser.add_argument(
+    parser.option(
         "--annotate-only",
+        to=group,
         action="store_true",
         help="with --deployment: names, units, limits and the control period go into the contract, and the function "
         "stays as it is",
     )
-    parser.add_argument(
+    parser.option(
         "--joint-sdk-names",
-        type=_names,
+        to=group,
+        type=values.names,
         metavar="NAME,NAME,...",
         help="with a deploy.yaml of Unitree: the names of the motors in the order of the robot's SDK, which it lacks",
     )
+    return group
 
 
-def _add_trainer(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--from", dest="trainer", choices=TRAINERS, help="SOURCE is a checkpoint of this trainer")
-    parser.add_argument("--config", metavar="FILE", help="with --from: the trainer's settings (agent.yaml)")
-    parser.add_argument("--vecnormalize", metavar="FILE", help="with --from sb3: statistics of VecNormalize")
-    parser.add_argument(
+def _add_trainer(parser: CommandParser, *, all_brief: bool = False) -> None:
+    group = parser.add_argument_group("the checkpoint of another trainer")
+    parser.option(
+        "--from",
+        to=group,
+        dest="trainer",
+        choices=TRAINERS,
+        metavar="TRAINER",
+        brief=f"{', '.join(TRAINERS[2:6])}, ... ({len(TRAINERS)} in all)",
+        help="SOURCE is a checkpoint of this trainer: %(choices)s",
+    )
+    parser.option(
+        "--config",
+        to=group,
+        metavar="FILE",
+        brief="the trainer's settings (agent.yaml)" if all_brief else None,
+        help="with --from: the trainer's settings (agent.yaml)",
+    )
+    parser.option(
+        "--vecnormalize",
+        to=group,
+        metavar="FILE",
+        brief="of sb3: statistics of VecNormalize" if all_brief else None,
+        help="with --from sb3: statistics of VecNormalize",
+    )
+    parser.option(
+        "--set",
+        to=group,
+        action="append",
+        metavar="NAME=VALUE",
+        brief="any other argument of the adapter" if all_brief else None,
+        help="with --from: any other argument of the adapter's load()",
+    )
+    parser.option(
         "--allow-pickle",
+        to=group,
         action="store_true",
         help="with --from: run what a pickle asks for, where it cannot be read as data; that can be any code",
     )
-    parser.add_argument(
-        "--set", action="append", metavar="NAME=VALUE", help="with --from: any other argument of the adapter's load()"
-    )
 
 
-def _add_tolerance(parser: argparse.ArgumentParser, difference: str) -> None:
-    parser.add_argument(
+def _add_tolerance(parser: CommandParser, difference: str, brief: str) -> None:
+    parser.option(
         "--tolerance",
-        type=_tolerance,
+        type=values.tolerance,
         metavar="X",
+        brief=brief,
         help=f"largest accepted {difference} (default: 1e-5, or what rounding does in float32 where that is more)",
     )
 
 
-def _add_weights(parser: argparse.ArgumentParser, tolerance: str) -> None:
-    parser.add_argument(
+def _add_weights(parser: CommandParser, tolerance: str) -> None:
+    parser.option(
         "--weights",
-        choices=("float32", "float16", "int8", "int8x16", "int8x8"),
+        choices=_WEIGHTS,
         default="float32",
-        help="how the native engine stores the weights (default: %(default)s); int8 takes the fastest scheme that "
-        "holds the tolerance, with inputs of products rounded to 8 bits (int8x8), to 16 bits (int8x16) or not at all",
+        metavar="FORM",
+        brief=f"stored as {', '.join(_WEIGHTS)}",
+        help="how the native engine stores the weights: %(choices)s (default: %(default)s); int8 takes the fastest "
+        "scheme that holds the tolerance, with inputs of products rounded to 8 bits (int8x8), to 16 bits (int8x16) or "
+        "not at all",
     )
-    parser.add_argument(
+    parser.option(
         tolerance,
-        type=_tolerance,
+        type=values.tolerance,
         metavar="X",
+        brief="largest difference that smaller weights may make" if tolerance == "--tolerance" else None,
         help="largest accepted |difference| that smaller weights make in any output (default: 0.01)",
     )
-
-
-def _report_path(text: str) -> str:
-    if Path(text).suffix not in (".html", ".json"):
-        raise argparse.ArgumentTypeError(f"'{text}': a report ends in .html or .json")
-    return text
 
 
 class _Version(argparse.Action):
@@ -208,138 +190,226 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]]) -> argparse.ArgumentParser:
+class _FrontParser(CommandParser):
+    def format_help(self) -> str:
+        return FRONT_PAGE
+
+
+def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]]) -> CommandParser:
     """Returns the parser of `ganglion`.
 
     Args:
         commands: what runs, by the name of the command; a parse leaves it in `command`.
     """
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print exactly one JSON document on standard output")
-    common.add_argument("--traceback", action="store_true", help="on an error, show where in the code it was raised")
-    parser = argparse.ArgumentParser(
-        prog="ganglion",
-        description="Takes a recurrent policy trained in Python to a C++ control loop, and proves that both agree.",
-        epilog="exit status: 0 good verdict, 1 bad verdict or error, 2 wrong command line",
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and leave")
-    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = _FrontParser(prog="ganglion", usage="ganglion COMMAND [options]")
+    parser.option("--version", action=_Version, nargs=0, help="show the version and leave")
+    parsers = parser.add_subparsers(prog="ganglion", required=True, metavar="COMMAND", parser_class=CommandParser)
 
-    def add(name: str, text: str) -> argparse.ArgumentParser:
-        added = parsers.add_parser(name, parents=[common], help=text, description=f"{text[0].upper()}{text[1:]}.")
-        added.set_defaults(command=commands[name])
+    def add(name: str, text: str, takes: str, *examples: str) -> CommandParser:
+        added: CommandParser = parsers.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            usage=" ".join(("ganglion", name, *takes.split(), "[options]")),
+            examples=[f"ganglion {name}{' ' * bool(example)}{example}" for example in examples],
+        )
+        added.set_defaults(command=commands[name], name=name)
+        added.option(
+            "--json",
+            action="store_true",
+            brief="one JSON document on standard output (docs/json.md)",
+            help="print exactly one JSON document on standard output",
+        )
+        added.option("--traceback", action="store_true", help="on an error, show where in the code it was raised")
+        added.option("--help-all", action=HelpAll, nargs=0, brief="all", help="show this page and leave")
+        parser.commands[name] = added
         return added
 
-    export = add("export", "write a policy to one file, checked against the policy before it appears")
-    export.add_argument("source", metavar="SOURCE", help=f"{_SOURCE_HELP}; with --from, a checkpoint of that trainer")
-    export.add_argument(
+    _export(add)
+    _compile(add)
+    _inspect(add)
+    _sign(add)
+    _verify(add)
+    _repair(add)
+    _bench(add)
+    add("doctor", "show which engines are usable, library files, CPU features and versions", "", "", "--json")
+    _completion(add)
+    return parser
+
+
+def _export(add: Callable[..., CommandParser]) -> None:
+    export = add(
+        "export",
+        "write a policy to one file, checked against the policy before it appears",
+        "SOURCE -o FILE",
+        "walker.py -o walker.ganglion",
+        "model_1500.pt --from rsl_rl -o walker.onnx",
+    )
+    export.option(
+        "source",
+        metavar="SOURCE",
+        brief=_SOURCE_BRIEF,
+        help=f"{_SOURCE_HELP}; with --from, a checkpoint of that trainer",
+    )
+    export.option(
         "--itr",
-        type=_iteration,
+        type=values.iteration,
         metavar="N|last|first",
         help="SOURCE is a folder of snapshots: the one to take (default: last)",
     )
-    _add_trainer(export)
-    export.add_argument(
-        "-o", "--output", metavar="FILE", required=True, help="the file; .ganglion, .hpp, .onnx or .pt picks the form"
+    export.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        brief=".ganglion, .hpp, .onnx or .pt picks the form",
+        help="the file; .ganglion, .hpp, .onnx or .pt picks the form",
     )
-    export.add_argument("--batch", type=_batch_or_any, metavar="N|any", help="rows of one step (default: 1)")
-    export.add_argument(
+    export.option(
+        "--batch",
+        type=values.batch_or_any,
+        metavar="N|any",
+        brief="rows of one step (default: 1)",
+        help="rows of one step (default: 1)",
+    )
+    _add_tolerance(export, "|file - policy| / max(1, |policy|)", "largest accepted error of the file")
+    _add_weights(export, "--weight-tolerance")
+    export.option(
         "--golden-steps",
-        type=_at_least(GOLDEN_STEPS),
-        default=GOLDEN_STEPS,
+        type=values.golden_steps,
         metavar="N",
-        help="steps of the run that is recorded in the file and replayed at every load (default: %(default)s)",
+        help="steps of the run that is recorded in the file and replayed at every load (default: the fewest)",
     )
-    export.add_argument(
+    export.option(
         "--recording",
         metavar="RUN.npz",
         help="take the observations of that run from recorded episodes (see verify), around the beginning of one",
     )
-    _add_tolerance(export, "|file - policy| / max(1, |policy|)")
-
+    _add_trainer(export, all_brief=True)
     _add_deployment(export, "with --annotate-only")
     export.set_defaults(joint_order=None)
-    _add_weights(export, "--weight-tolerance")
 
-    compile_ = add("compile", "compile an .onnx or .pt file, ours or anybody's, for the native engine")
-    compile_.add_argument("file", metavar="FILE", help="an .onnx or .pt file")
-    _add_hints(compile_)
-    _add_observation(compile_)
-    _add_trust(compile_)
-    _add_deployment(compile_, "scales, clips, histories and joint orders become part of the function")
-    compile_.add_argument(
-        "--joint-order",
-        type=_names,
-        metavar="NAME,NAME,...",
-        help="with --deployment: the joints in the order in which the controller gives and takes them (default: that "
-        "of Unitree's motors, else that of the training)",
+
+def _compile(add: Callable[..., CommandParser]) -> None:
+    compile_ = add(
+        "compile",
+        "compile an .onnx or .pt file, ours or anybody's, for the native engine",
+        "FILE -o FILE",
+        "policy.onnx -o policy.ganglion",
+        "policy.onnx -o policy.hpp --weights float16",
     )
-    compile_.add_argument(
-        "-o", "--output", type=_native_path, metavar="FILE", required=True, help="the file; .ganglion or .hpp"
+    compile_.option("file", metavar="FILE", brief="an .onnx or .pt file", help="an .onnx or .pt file")
+    compile_.option(
+        "-o",
+        "--output",
+        type=values.native_path,
+        metavar="FILE",
+        required=True,
+        brief="the file; .ganglion or .hpp",
+        help="the file; .ganglion or .hpp",
     )
     _add_weights(compile_, "--tolerance")
-    compile_.add_argument(
+    compile_.option(
         "--recording",
         metavar="RUN.npz",
         help="a recorded run ('observation', 'reset'; see verify) to measure smaller weights with, beside the golden "
         "trajectory",
     )
+    group = _add_deployment(
+        compile_,
+        "scales, clips, histories and joint orders become part of the function",
+        "Isaac Lab's or Unitree's yaml: becomes part of it",
+    )
+    compile_.option(
+        "--joint-order",
+        to=group,
+        type=values.names,
+        metavar="NAME,NAME,...",
+        help="with --deployment: the joints in the order in which the controller gives and takes them (default: that "
+        "of Unitree's motors, else that of the training)",
+    )
+    _add_hints(compile_)
 
-    inspect = add("inspect", "show the contract of a file: inputs, outputs, state, period, digest")
-    inspect.add_argument("file", metavar="FILE")
+
+def _inspect(add: Callable[..., CommandParser]) -> None:
+    inspect = add(
+        "inspect",
+        "show the contract of a file: inputs, outputs, state, period, digest",
+        "FILE",
+        "walker.ganglion",
+        "policy.onnx --state h_in:h_out",
+    )
+    inspect.option("file", metavar="FILE", brief=_FILE_BRIEF, help="a .ganglion, .onnx or .pt file")
     _add_hints(inspect)
-    _add_observation(inspect)
-    _add_trust(inspect)
 
-    sign = add("sign", "sign a file with the private key of a lab, so that a robot can insist on its own")
-    sign.add_argument("file", metavar="FILE", help="a .ganglion, .onnx or .pt file with a contract")
-    sign.add_argument(
+
+def _sign(add: Callable[..., CommandParser]) -> None:
+    sign = add(
+        "sign",
+        "sign a file with the key of a lab, so that a robot can insist on its own",
+        "FILE --key PRIVATE.pem",
+        "walker.ganglion --key PRIVATE.pem",
+        "walker.ganglion --key PRIVATE.pem -o signed.ganglion",
+    )
+    what = "a .ganglion, .onnx or .pt file with a contract"
+    sign.option("file", metavar="FILE", brief=what, help=what)
+    sign.option(
         "--key",
         metavar="PRIVATE.pem",
         required=True,
+        brief="openssl genpkey -algorithm ed25519 -out PRIVATE.pem",
         help="an Ed25519 private key; openssl genpkey -algorithm ed25519 -out PRIVATE.pem makes one",
     )
-    sign.add_argument(
-        "--passphrase-env", metavar="NAME", help="the environment variable that holds the passphrase of the key"
+    sign.option(
+        "--passphrase-env",
+        metavar="NAME",
+        brief="the environment variable with the key's passphrase",
+        help="the environment variable that holds the passphrase of the key",
     )
-    sign.add_argument("-o", "--output", metavar="FILE", help="the signed file (default: FILE itself)")
+    sign.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        brief="the signed file (default: FILE itself)",
+        help="the signed file (default: FILE itself)",
+    )
 
-    verify = add("verify", "run one long trajectory through every implementation and compare them")
-    verify.add_argument("file", metavar="FILE", nargs="?", help="an exported .ganglion, .onnx or .pt file")
-    _add_hints(verify)
-    _add_observation(verify)
-    _add_trust(verify)
-    verify.add_argument(
-        "--matrix",
-        metavar="POLICY",
-        nargs="*",
-        help="in place of a file: export an example of every kind of policy (or of those named) to every kind of file, "
-        "and run each on every engine, along drawn observations and recorded episodes, with one row and with three of "
-        "which some are reset",
+
+def _verify(add: Callable[..., CommandParser]) -> None:
+    verify = add(
+        "verify",
+        "run one long trajectory through every implementation and compare them",
+        "FILE",
+        "walker.ganglion --policy walker.py --report report.html",
     )
-    verify.add_argument(
-        "--key",
-        metavar="PUBLIC.pem",
-        help="refuse a file that is signed with none of these Ed25519 public keys; see ganglion sign",
-    )
-    verify.add_argument(
+    verify.option("file", metavar="FILE", nargs="?", brief=_FILE_BRIEF, help="an exported .ganglion, .onnx or .pt file")
+    verify.option(
         "--policy",
         action="append",
         metavar="SOURCE",
+        brief="the reference: file.py, checkpoint, another file of it",
         help="the reference (default: the file in Python): another .onnx, .pt or .ganglion file of the policy; or "
         f"{_SOURCE_HELP}; with --from, a checkpoint of that trainer. Can be given again: the first is the reference, "
         "and the others are compared with it, too",
     )
-    _add_trainer(verify)
     trajectory = verify.add_mutually_exclusive_group()
-    trajectory.add_argument("--steps", type=_at_least(1), metavar="N", help="length of the trajectory (default: 2000)")
-    trajectory.add_argument(
+    verify.option(
+        "--steps",
+        to=trajectory,
+        type=values.at_least(1),
+        metavar="N",
+        brief="length of the trajectory (default: 2000)",
+        help="length of the trajectory (default: 2000)",
+    )
+    verify.option(
         "--recording",
+        to=trajectory,
         metavar="RUN.npz",
+        brief="recorded episodes in place of a drawn trajectory",
         help="in place of a drawn trajectory, episodes that EpisodeBatch.save wrote, each beginning with a reset; "
         "or arrays 'observation' [T, n] or [T, batch, n] and, if there were resets, 'reset' [T] or [T, batch]",
     )
-    verify.add_argument(
+    verify.option(
         "--recorded-actions",
         nargs="?",
         const="actions",
@@ -347,61 +417,136 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
         help="also compare the actions of recorded episodes (or this entry of agent_infos, 'mean' say), or an array "
         "'action', with those of the reference: for runs of this very policy, without noise",
     )
-    verify.add_argument(
-        "--seed", type=_at_least(0), default=0, metavar="S", help="of the drawn trajectory (default: 0)"
+    verify.option(
+        "--seed", type=values.at_least(0), default=0, metavar="S", help="of the drawn trajectory (default: 0)"
     )
-    _add_tolerance(verify, "|found - expected| / max(1, |expected|)")
-    verify.add_argument(
+    _add_tolerance(verify, "|found - expected| / max(1, |expected|)", "largest accepted error")
+    verify.option(
         "--engine",
         action="append",
-        choices=_engines(),
-        help="engine of the C++ runtime that must run; can be given "
-        "again (default: every one that opens the file, or what it is compiled to in memory)",
+        choices=values.Engines(),
+        metavar="ENGINE",
+        brief="that must run; again for more (see: ganglion doctor)",
+        help="engine of the C++ runtime that must run: %(choices)s; can be given again (default: every one that opens "
+        "the file, or what it is compiled to in memory)",
     )
-    verify.add_argument("--batch", type=_at_least(1), metavar="N", help="rows, for a file that takes any number")
-    verify.add_argument(
-        "--report", type=_report_path, metavar="OUT", help="also write a report: .html (plots) or .json"
+    verify.option("--batch", type=values.at_least(1), metavar="N", help="rows, for a file that takes any number")
+    verify.option(
+        "--report",
+        type=values.report_path,
+        metavar="OUT",
+        brief="also write a report: .html (plots) or .json",
+        help="also write a report: .html (plots) or .json",
     )
+    verify.option(
+        "--key",
+        metavar="PUBLIC.pem",
+        help="refuse a file that is signed with none of these Ed25519 public keys; see ganglion sign",
+    )
+    verify.option(
+        "--matrix",
+        metavar="POLICY",
+        nargs="*",
+        help="in place of a file: export an example of every kind of policy (or of those named) to every kind of file, "
+        "and run each on every engine, along drawn observations and recorded episodes, with one row and with three of "
+        "which some are reset",
+    )
+    _add_trainer(verify)
+    _add_hints(verify)
 
-    repair = add("repair", "set linear_before_reset in the GRUs of an .onnx file if a reference wants it")
-    repair.add_argument("file", metavar="FILE", help="an .onnx file of another exporter")
-    repair.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="written only if it is right and FILE is not; else exit 1"
+
+def _repair(add: Callable[..., CommandParser]) -> None:
+    repair = add(
+        "repair",
+        "set linear_before_reset in the GRUs of an .onnx file if a reference wants it",
+        "FILE -o OUT",
+        "policy.onnx -o repaired.onnx --recording run.npz",
+    )
+    what = "an .onnx file of another exporter"
+    repair.option("file", metavar="FILE", brief=what, help=what)
+    repair.option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        brief="written if it is right and FILE is not; else exit 1",
+        help="written only if it is right and FILE is not; else exit 1",
     )
     reference = repair.add_mutually_exclusive_group(required=True)
-    reference.add_argument(
+    repair.option(
         "--recording",
+        to=reference,
         metavar="RUN.npz",
+        brief="recorded episodes of the policy without noise",
         help="recorded episodes of the policy without noise (EpisodeBatch.save), or arrays 'observation', 'action' "
         "and, if there were resets, 'reset', [T, ...] or [T, batch, ...]",
     )
-    reference.add_argument(
+    repair.option(
         "--policy",
+        to=reference,
         dest="source",
         metavar="SOURCE",
+        brief=_SOURCE_BRIEF,
         help=f"the policy; {_SOURCE_HELP}; with --from, a checkpoint of that trainer",
     )
-    _add_trainer(repair)
-    repair.set_defaults(itr=None)
-    repair.add_argument(
+    repair.option(
         "--recorded-actions",
         metavar="NAME",
         default="actions",
         help="entry of the episodes' agent_infos to compare with, 'mean' say (default: %(default)s)",
     )
-    _add_tolerance(repair, "|found - expected| / max(1, |expected|) of an action")
-    _add_hints(repair)
+    _add_tolerance(repair, "|found - expected| / max(1, |expected|) of an action", "largest accepted error")
+    _add_trainer(repair)
+    repair.set_defaults(itr=None)
+    _add_hints(repair, torchscript=False)
 
-    bench = add("bench", "measure the latency of a step in the C++ runtime, engines interleaved")
-    bench.add_argument("files", nargs="+", metavar="FILE")
-    _add_hints(bench)
-    _add_observation(bench)
-    _add_trust(bench)
-    bench.add_argument(
-        "--engine", action="append", choices=_engines(), help="only this engine; can be given again (default: all)"
+
+def _bench(add: Callable[..., CommandParser]) -> None:
+    bench = add(
+        "bench",
+        "measure the latency of a step in the C++ runtime, engines interleaved",
+        "FILE [FILE ...]",
+        "walker.ganglion walker.onnx",
     )
-    bench.add_argument("--steps", type=_at_least(1), metavar="N", help="timed steps per round")
-    bench.add_argument("--rounds", type=_at_least(1), metavar="R", help="rounds; in each, every engine has its turn")
+    bench.option("files", nargs="+", metavar="FILE", brief=_FILE_BRIEF, help="a .ganglion, .onnx or .pt file")
+    bench.option(
+        "--engine",
+        action="append",
+        choices=values.Engines(),
+        metavar="ENGINE",
+        brief="only this one; again for more (see: ganglion doctor)",
+        help="only this engine of %(choices)s; can be given again (default: all)",
+    )
+    bench.option(
+        "--steps",
+        type=values.at_least(1),
+        metavar="N",
+        brief="timed steps per round",
+        help="timed steps per round",
+    )
+    bench.option(
+        "--rounds",
+        type=values.at_least(1),
+        metavar="R",
+        brief="in each, every engine has its turn",
+        help="rounds; in each, every engine has its turn",
+    )
+    _add_hints(bench)
 
-    add("doctor", "show which engines are usable, library files, CPU features and versions")
-    return parser
+
+def _completion(add: Callable[..., CommandParser]) -> None:
+    completion = add(
+        "completion",
+        "print the script that makes TAB complete commands, options and files",
+        "SHELL",
+        "bash >> ~/.bashrc",
+        "zsh >> ~/.zshrc",
+        "fish > ~/.config/fish/completions/ganglion.fish",
+    )
+    completion.option(
+        "shell",
+        choices=("bash", "zsh", "fish"),
+        metavar="SHELL",
+        brief="bash, zsh or fish",
+        help="the shell: %(choices)s",
+    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion._foundation.boundary import bounded
+from ganglion._foundation.documents import SCHEMA
 from ganglion._foundation.files import read_file, replacing
 from ganglion._foundation.rounding import LEAST
 from ganglion.errors import ArtifactError, ParityError
@@ -92,7 +93,7 @@ class RepairReport:
 
     def to_json(self) -> str:
         """The report as strict JSON; an error that is not finite becomes a string (`"inf"`)."""
-        document: dict[str, Any] = {"ok": self.ok, "verdict": self.verdict} | asdict(self)
+        document: dict[str, Any] = {"schema": SCHEMA, "ok": self.ok, "verdict": self.verdict} | asdict(self)
         for key in ("original_error", "repaired_error"):
             if document[key] is not None and not math.isfinite(document[key]):
                 document[key] = str(document[key])

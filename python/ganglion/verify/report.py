@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ganglion._foundation.documents import SCHEMA
 from ganglion._foundation.files import replacing
 from ganglion.verify.html import render_html
 
@@ -161,6 +162,7 @@ class ParityReport:
         """The report as strict JSON, without the runs; a number that is not finite becomes a string (`"nan"`)."""
         return json.dumps(
             {
+                "schema": SCHEMA,
                 "ok": self.ok,
                 "verdict": self.verdict,
                 "artifact": self.artifact,

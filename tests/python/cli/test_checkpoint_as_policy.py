@@ -19,7 +19,8 @@ from torch import nn
 
 import ganglion
 from ganglion import _core
-from ganglion._foundation.checkpoints import TRAINERS, CheckpointError, checkpoint_advice
+from ganglion._foundation.checkpoints import CheckpointError, checkpoint_advice
+from ganglion._foundation.trainers import TRAINERS
 from ganglion.cli import main
 from ganglion.errors import ArtifactError, GanglionError
 from ganglion.policies import catalogue

@@ -10,13 +10,14 @@ import pytest
 import ganglion
 from ganglion import adapters, verify
 from ganglion.adapters import deployment
+from ganglion.cli import completion
 from ganglion.cli.commands import COMMANDS
 from ganglion.cli.parser import command_line
 from ganglion.export import export
 from ganglion.training import load_policy
 from ganglion.verify import matrix
 
-OUTPUT = {"json", "traceback", "help"}  # how a result is printed
+OUTPUT = {"json", "traceback", "help", "help_all"}  # how a result is printed
 FILE = {"file": "path", "output": "out"}
 SOURCE = {"source": "policy", "trainer": None, "set": None}  # a policy; which adapter; any argument of its `load`
 
@@ -39,6 +40,7 @@ CALLS = {
     "repair": ([ganglion.repair, *LOADERS], FILE | SOURCE),
     "bench": ([verify.bench], {"engine": "engines"}),
     "doctor": ([ganglion.diagnose], {}),
+    "completion": ([completion.script], {}),
 }
 
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from ganglion.cli.commands import bench, compile, doctor, export, inspect, repair, sign, verify  # noqa: A004
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from ganglion.cli.outcome import Outcome
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], Outcome]:
+    def run(arguments: argparse.Namespace) -> Outcome:
+        # Only now: help and completion answer at once.
+        outcome: Outcome = importlib.import_module(f"{__name__}.{name}").run(arguments)
+        return outcome
+
+    return run
+
 
 COMMANDS = {
-    "export": export.run,
-    "compile": compile.run,
-    "inspect": inspect.run,
-    "verify": verify.run,
-    "sign": sign.run,
-    "repair": repair.run,
-    "bench": bench.run,
-    "doctor": doctor.run,
+    name: _command(name)
+    for name in ("export", "compile", "inspect", "verify", "sign", "repair", "bench", "doctor", "completion")
 }
 
 __all__ = ["COMMANDS"]

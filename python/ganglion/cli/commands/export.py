@@ -41,11 +41,11 @@ def run(arguments: argparse.Namespace) -> Outcome:
             arguments.output,
             contract=contract,
             batch=rows,
-            golden_steps=arguments.golden_steps,
             recording=arguments.recording,
             tolerance=arguments.tolerance,
             weights=arguments.weights,
             weight_tolerance=arguments.weight_tolerance,
+            **({} if arguments.golden_steps is None else {"golden_steps": arguments.golden_steps}),
         )
     size = Path(arguments.output).stat().st_size
     document = {"ok": True, "file": arguments.output, "bytes": size, "contract": contract_document(written)}

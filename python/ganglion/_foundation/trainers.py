@@ -1,0 +1,6 @@
+"""Whose checkpoints are read. Importing this needs nothing else."""
+
+from __future__ import annotations
+
+TRAINERS = ("garage", "pyrado", "rl_games", "rsl_rl", "sb3", "skrl", "tf_agents", "torchrl")
+"""Trainers whose checkpoints `ganglion.adapters` reads."""

@@ -1,0 +1,289 @@
+"""The next command to type after an error: one rule for each kind, with what was typed put in.
+
+Nothing out of a file's content gets into a command but as one quoted word of it, and no command here runs what was
+refused to run: whether to trust somebody's code is for a person to say.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ganglion.errors import EngineUnavailableError, ExportError, ParityError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from ganglion.cli.command_parser import UsageError
+
+_OUTPUTS = {"export": "policy.ganglion", "compile": "policy.ganglion", "repair": "repaired.onnx"}
+_READ = ("file", "files", "source", "policy", "recording", "deployment", "config", "vecnormalize", "key")
+_WRITTEN = ("output", "report")
+_FORMS = (".hpp", ".ganglion", ".onnx", ".pt")
+"""What a policy is exported to, the most demanding first."""
+
+_CODE = re.compile(r"\[([a-z]+(?:-[a-z]+)+)\]")
+_EXTRA = re.compile(r"\bganglion\[([a-z_]+(?:,[a-z_]+)*)\]")
+_REMEDY = re.compile(r"--state (?!INPUT:|none\b)([^\s:]\S*?:(?!OUTPUT\b)[^\s,;)]+)")
+_UNSET = re.compile(r"the environment variable (\w+) is not set")
+_COMMAND_OF_A_CHECKPOINT = re.compile(r"export it first: (ganglion export .*)")
+
+
+@dataclass(frozen=True)
+class _Fault:
+    error: Exception
+    said: str
+    arguments: argparse.Namespace
+    typed: Sequence[str]
+
+    @property
+    def command(self) -> str:
+        return str(self.arguments.name)
+
+    @property
+    def file(self) -> str | None:
+        """The file that the command is about, where it is there."""
+        given = [*getattr(self.arguments, "files", ()), getattr(self.arguments, "file", None)]
+        return next((text for text in given if text is not None and Path(text).is_file()), None)
+
+    @property
+    def code(self) -> str:
+        found = _CODE.findall(self.said)
+        return found[-1] if found else ""
+
+    def said_again(self, *more: str, without: Sequence[str] = ()) -> str:
+        """The line that was typed, with or without something."""
+        kept, skip = [], False
+        for word in self.typed:
+            if not skip and word.partition("=")[0] not in without:
+                kept.append(word)
+            skip = not skip and word in without
+        return _line("ganglion", *kept, *more)
+
+    def with_word(self, old: str, new: str) -> str:
+        return _line("ganglion", *(new if word == old else word for word in self.typed))
+
+
+def next_command(
+    error: Exception, said: str, arguments: argparse.Namespace, typed: Sequence[str], expected: bool
+) -> str:
+    """The command to type after an error.
+
+    Args:
+        error: the error.
+        said: what is printed of it.
+        arguments: the command line, parsed.
+        typed: the command line.
+        expected: whether the error is no defect of ours.
+    """
+    fault = _Fault(error, said, arguments, typed)
+    if not expected:
+        return fault.said_again("--traceback")
+    return next(advice for rule in _RULES if (advice := rule(fault)) is not None)
+
+
+def next_usage(error: UsageError, typed: Sequence[str]) -> str:
+    """The command to type after a wrong command line."""
+    parser, message = error.parser, str(error)
+    if error.line is not None:
+        return _line("ganglion", *error.line)
+    command = parser.prog.partition(" ")[2]
+    if not command:
+        word = next((word for word in typed if not word.startswith("-")), "")
+        if word.endswith(".py") and Path(word).is_file():
+            return _line("ganglion", "export", word, "-o", f"{Path(word).stem}.ganglion")
+        if Path(word).suffix in (".ganglion", ".onnx", ".pt") and Path(word).is_file():
+            return _line("ganglion", "inspect", word)
+        return "ganglion --help"
+    if message.endswith("required: -o/--output") and command in _OUTPUTS:
+        return _line("ganglion", *typed, "-o", _OUTPUTS[command])
+    return f"ganglion {command} {'--help-all' if parser.names_a_rare_option(message) else '--help'}"
+
+
+def _line(*words: str) -> str:
+    return shlex.join(words)
+
+
+def _checkpoint(fault: _Fault) -> str | None:
+    found = _COMMAND_OF_A_CHECKPOINT.search(fault.said)
+    if type(fault.error).__name__ != "CheckpointError" or found is None:
+        return None
+    return "ganglion export --help" if "--from TRAINER" in found[1] else found[1]
+
+
+def _missing_package(fault: _Fault) -> str | None:
+    found = _EXTRA.search(fault.said)
+    return None if found is None else f"pip install '{found[0]}'"
+
+
+def _missing_file(fault: _Fault) -> str | None:
+    for name in _READ:
+        given = getattr(fault.arguments, name, None)
+        for text in given if isinstance(given, list) else [given]:
+            path = Path(_file_of(text)) if isinstance(text, str) else None
+            if path is None or path.exists():
+                continue
+            if ":" in text and not text.rpartition(":")[0].endswith(".py"):
+                return _line("python", "-c", f"import {text.rpartition(':')[0]}")
+            folder = path.parent
+            while not folder.is_dir():
+                folder = folder.parent
+            alike = _alike(path) if folder == path.parent else None
+            if alike is not None:
+                return fault.with_word(text, text.replace(str(_file_of(text)), alike, 1))
+            return "ls" if str(folder) == "." else _line("ls", str(folder))
+    return None
+
+
+def _file_of(text: str) -> str:
+    """Of `file.py:attribute` the file."""
+    file, colon, _ = text.rpartition(":")
+    return file if colon and file.endswith(".py") else text
+
+
+def _alike(path: Path) -> str | None:
+    names = sorted(one.name for one in path.parent.iterdir() if one.suffix == path.suffix)
+    meant = difflib.get_close_matches(path.name, names, n=1, cutoff=0.7)
+    return str(path.with_name(meant[0])) if meant else None
+
+
+def _output(fault: _Fault) -> str | None:
+    for name in _WRITTEN:
+        text = getattr(fault.arguments, name, None)
+        if text is None:
+            continue
+        path = Path(text)
+        if not path.parent.exists():
+            return _line("mkdir", "-p", str(path.parent))
+        if path.is_dir():
+            return fault.with_word(text, str(path / _OUTPUTS.get(fault.command, "out.ganglion")))
+        if fault.command == "export" and path.suffix not in _FORMS:
+            return fault.with_word(text, str(path.with_suffix(".ganglion")))
+    return None
+
+
+def _file_system(fault: _Fault) -> str | None:
+    cause: BaseException | None = fault.error
+    while cause is not None and (not isinstance(cause, OSError) or cause.errno is None):
+        cause = cause.__cause__
+    if cause is None:
+        return None
+    path = Path(str(cause.filename or fault.file or "."))
+    if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        written = getattr(fault.arguments, "output", None) or getattr(fault.arguments, "report", None) or path
+        return _line("df", "-h", str(Path(written).parent))
+    if cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return _line("ls", "-ld", str(path if path.exists() else path.parent))
+    return _line("ls", str(path)) if path.is_dir() else None
+
+
+def _stand_in(fault: _Fault) -> str | None:
+    if fault.file is None:
+        return None
+    with Path(fault.file).open("rb") as file:
+        return "git lfs pull" if file.read(40).startswith(b"version https://git-lfs") else None
+
+
+def _environment(fault: _Fault) -> str | None:
+    found = _UNSET.search(fault.said)
+    return None if found is None else f"read -rs {found[1]} && export {found[1]}"
+
+
+def _reading(fault: _Fault) -> str | None:
+    """What is open in a file without a contract is said to `inspect`, which shows how it is read and writes nothing."""
+    if fault.file is None:
+        return None
+    how = ("ganglion", "inspect", fault.file)
+    kind = fault.code.partition("-")[0]
+    if fault.code in ("weights-missing", "weights-outside"):
+        return _line("ls", str(Path(fault.file).parent))
+    if fault.code in ("state-ambiguous", "state-not-fed"):
+        pairs = dict.fromkeys(_REMEDY.findall(fault.said))
+        states = [word for pair in pairs for word in ("--state", pair)]
+        return _line(*how, *(states or ("--state", "none")))
+    if kind == "state" and getattr(fault.arguments, "state", None):
+        return _line(*how)
+    if kind == "action" and getattr(fault.arguments, "action", None):
+        return _line(*how)
+    if kind == "observation":
+        size = re.search(r"\b(\d+) or \d+ elements", fault.said)
+        if size is not None:
+            return _line(*how, "--observation", size[1])
+        return "ganglion inspect --help" if not getattr(fault.arguments, "observation", None) else _line(*how)
+    return None
+
+
+def _options(fault: _Fault) -> str | None:
+    """Options that do not fit together."""
+    if not isinstance(fault.error, ValueError):
+        return None
+    for name in ("engine", "batch", "itr"):
+        if getattr(fault.arguments, name, None) is not None and re.search(rf"\b{name}\b", fault.said):
+            return fault.said_again(without=(f"--{name}",))
+    return f"ganglion {fault.command} --help-all"
+
+
+def _source(fault: _Fault) -> str | None:
+    """What the user's own code did."""
+    text = str(getattr(fault.arguments, "source", None) or "")
+    file = _file_of(text)
+    if re.search(r": no attribute '", fault.said) and Path(file).is_file():
+        return _line("grep", "-nE", "^(def |class |[A-Za-z_]+ *=)", file)
+    if re.search(r" raised \w+: ", fault.said):
+        return fault.said_again("--traceback")
+    return None
+
+
+def _engine(fault: _Fault) -> str | None:
+    return "ganglion doctor" if isinstance(fault.error, EngineUnavailableError) else None
+
+
+def _other_form(fault: _Fault) -> str | None:
+    """What one form cannot hold another may."""
+    if not isinstance(fault.error, (ExportError, ParityError)):
+        return None
+    if getattr(fault.arguments, "weights", "float32") != "float32":
+        return fault.said_again(without=("--weights", "--weight-tolerance"))
+    if fault.command != "export":
+        return None
+    form = Path(fault.arguments.output).suffix
+    if form in _FORMS[:-1]:
+        other = str(Path(fault.arguments.output).with_suffix(_FORMS[_FORMS.index(form) + 1]))
+        return fault.with_word(fault.arguments.output, other)
+    return fault.said_again("--traceback")
+
+
+def _consent(fault: _Fault) -> str | None:
+    """What consent means stands on the whole page."""
+    asked = re.search(r"--(trust|allow-pickle)\b", fault.said)
+    return None if asked is None else f"ganglion {fault.command} --help-all"
+
+
+def _anything(fault: _Fault) -> str:
+    if fault.file is not None and fault.command != "inspect":
+        return _line("ganglion", "inspect", fault.file)
+    return f"ganglion {'export' if fault.file is not None else fault.command} --help"
+
+
+_RULES: tuple[Callable[[_Fault], str | None], ...] = (
+    _checkpoint,
+    _missing_package,
+    _missing_file,
+    _output,
+    _file_system,
+    _stand_in,
+    _environment,
+    _reading,
+    _options,
+    _source,
+    _engine,
+    _consent,
+    _other_form,
+    _anything,
+)
