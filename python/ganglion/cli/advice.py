@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganglion.errors import EngineUnavailableError, ExportError, ParityError
+from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError, GanglionError, ParityError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
     from ganglion.cli.command_parser import UsageError
+    from ganglion.cli.outcome import Outcome
 
 _OUTPUTS = {"export": "policy.ganglion", "compile": "policy.ganglion", "repair": "repaired.onnx"}
 _READ = ("file", "files", "source", "policy", "recording", "deployment", "config", "vecnormalize", "key")
@@ -88,6 +89,17 @@ def next_command(
     return next(advice for rule in _RULES if (advice := rule(fault)) is not None)
 
 
+def next_after(outcome: Outcome, arguments: argparse.Namespace, typed: Sequence[str]) -> str:
+    """The command to type after a bad verdict."""
+    fault = _Fault(GanglionError(), "", arguments, typed)
+    if fault.command == "doctor":
+        broken = outcome.document["problem"] is not None
+        return "pip install --force-reinstall ganglion" if broken else "pip install 'ganglion[onnx]'"
+    if fault.command == "verify" and not arguments.report and arguments.matrix is None:
+        return fault.said_again("--report", "report.html")
+    return _anything(fault)
+
+
 def next_usage(error: UsageError, typed: Sequence[str]) -> str:
     """The command to type after a wrong command line."""
     parser, message = error.parser, str(error)
@@ -131,6 +143,8 @@ def _missing_file(fault: _Fault) -> str | None:
                 continue
             if ":" in text and not text.rpartition(":")[0].endswith(".py"):
                 return _line("python", "-c", f"import {text.rpartition(':')[0]}")
+            if name == "key" and fault.command == "sign":
+                return _line("openssl", "genpkey", "-algorithm", "ed25519", "-out", text)
             folder = path.parent
             while not folder.is_dir():
                 folder = folder.parent
@@ -195,6 +209,18 @@ def _environment(fault: _Fault) -> str | None:
     return None if found is None else f"read -rs {found[1]} && export {found[1]}"
 
 
+def _no_policy(fault: _Fault) -> str | None:
+    """Where the source of a policy is given in place of its file."""
+    for text in [*getattr(fault.arguments, "files", ()), getattr(fault.arguments, "file", None)]:
+        path = Path(text or "")
+        if text and path.suffix == ".py" and path.is_file():
+            return _line("ganglion", "export", text, "-o", f"{path.stem}.ganglion")
+        if text and path.is_dir():
+            snapshots = (path / "params.pt").is_file() or any(path.glob("itr_*.pt"))
+            return _line("ganglion", "export", text, "-o", "policy.ganglion") if snapshots else _line("ls", text)
+    return None
+
+
 def _reading(fault: _Fault) -> str | None:
     """What is open in a file without a contract is said to `inspect`, which shows how it is read and writes nothing."""
     if fault.file is None:
@@ -221,9 +247,11 @@ def _reading(fault: _Fault) -> str | None:
 
 def _options(fault: _Fault) -> str | None:
     """Options that do not fit together."""
+    if getattr(fault.arguments, "engine", None) and re.search(r"\bengine '?\w+'? does not (run|open)", fault.said):
+        return fault.said_again(without=("--engine",))
     if not isinstance(fault.error, ValueError):
         return None
-    for name in ("engine", "batch", "itr"):
+    for name in ("batch", "itr"):
         if getattr(fault.arguments, name, None) is not None and re.search(rf"\b{name}\b", fault.said):
             return fault.said_again(without=(f"--{name}",))
     return f"ganglion {fault.command} --help-all"
@@ -266,7 +294,7 @@ def _consent(fault: _Fault) -> str | None:
 
 
 def _anything(fault: _Fault) -> str:
-    if fault.file is not None and fault.command != "inspect":
+    if fault.file is not None and fault.command != "inspect" and not isinstance(fault.error, ArtifactError):
         return _line("ganglion", "inspect", fault.file)
     return f"ganglion {'export' if fault.file is not None else fault.command} --help"
 
@@ -274,13 +302,14 @@ def _anything(fault: _Fault) -> str:
 _RULES: tuple[Callable[[_Fault], str | None], ...] = (
     _checkpoint,
     _missing_package,
+    _options,
     _missing_file,
     _output,
     _file_system,
     _stand_in,
     _environment,
+    _no_policy,
     _reading,
-    _options,
     _source,
     _engine,
     _consent,

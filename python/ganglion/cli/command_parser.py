@@ -86,7 +86,8 @@ class CommandParser(argparse.ArgumentParser):
         parser = self.commands.get(command, self)
         for one in (self, parser):
             one._typed = typed
-        parser._check_spelling(typed)
+        if parser is not self or not command:  # of an unknown command no option is known
+            parser._check_spelling(typed)
         arguments, left = self.parse_known_args(typed)
         if left:
             parser.error(f"what does {' '.join(left)} mean here? '{parser.prog}' takes no such argument")

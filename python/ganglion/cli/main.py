@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ganglion._foundation.boundary import raised_on_purpose
 from ganglion._foundation.documents import SCHEMA
-from ganglion.cli.advice import next_command, next_usage
+from ganglion.cli.advice import next_after, next_command, next_usage
 from ganglion.cli.command_parser import UsageError
 from ganglion.cli.commands import COMMANDS
 from ganglion.cli.parser import FRONT_PAGE, command_line
@@ -66,18 +66,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.traceback:
             raise
         return _fail(error, arguments, typed)
+    advice = None if outcome.ok else printable(next_after(outcome, arguments, typed))
     try:
-        _print(outcome, arguments.json)
+        _print(outcome, arguments.json, advice)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader (head, less) has seen enough; what is still buffered must not be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if advice is not None:
+        print(f"next: {advice}", file=sys.stderr)
     return 0 if outcome.ok else 1
 
 
-def _print(outcome: Outcome, as_json: bool) -> None:
+def _print(outcome: Outcome, as_json: bool, advice: str | None) -> None:
     if as_json:
-        print(json.dumps({"schema": SCHEMA} | outcome.document, allow_nan=False))
+        more = {} if advice is None else {"next": advice}
+        print(json.dumps({"schema": SCHEMA} | outcome.document | more, allow_nan=False))
         return
     from ganglion.cli.screen import show
 

@@ -198,6 +198,7 @@ def _guarded(where: str, call: Callable[[], Any]) -> Any:
     except GanglionError:
         raise
     except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
+        # The import machinery's own lines say nothing.
+        frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith("<frozen")]
         line = f", line {frames[-1].lineno} of {Path(frames[-1].filename).name}" if frames else ""
         raise GanglionError(f"{where} raised {type(error).__name__}: {error}{line}") from error

@@ -6,9 +6,10 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
+
+from ganglion._foundation.tables import FilledTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,18 +39,13 @@ def contract_tables(contract: Contract) -> tuple[RenderableType, ...]:
 
     facts = Table.grid(padding=(0, 2))
     for label, value in contract_facts(contract):
-        facts.add_row(Text(label, style="dim"), Text(value, overflow="fold"))
+        if value:
+            facts.add_row(Text(label, style="dim"), Text(value, overflow="fold"))
     tables: list[RenderableType] = [facts]
     for kind, specs in (("Input", contract.inputs), ("Output", contract.outputs)):
         for spec in specs:
             title, rows = f"{kind} {spec.name} [{spec.size}]", element_rows(spec)
-            if not rows:
-                tables.append(Text(f"{title}: {NOTHING_KNOWN}"))
-                continue
-            table = Table(*ELEMENT_COLUMNS, title=Text(title), title_justify="left", box=SIMPLE_HEAD)
-            for row in rows:
-                table.add_row(*map(Text, row))
-            tables.append(table)
+            tables.append(FilledTable(title, ELEMENT_COLUMNS, rows) if rows else Text(f"{title}: {NOTHING_KNOWN}"))
     return tuple(tables)
 
 

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from ganglion._foundation.documents import SCHEMA
 from ganglion._foundation.files import replacing
+from ganglion._foundation.tables import FilledTable
 from ganglion.verify.html import render_html
 
 if TYPE_CHECKING:
@@ -217,23 +216,15 @@ class ParityReport:
             temporary.write_text(text, encoding="utf-8")
 
     def __rich__(self) -> RenderableType:
-        title = Text(f"{self.artifact} against {self.reference.name}")
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-        table.add_column("implementation", no_wrap=True)
-        table.add_column("tensor")
-        table.add_column("max abs", justify="right", no_wrap=True)
-        table.add_column("max rel", justify="right", no_wrap=True)
-        table.add_column("to float64", justify="right", no_wrap=True)
-        table.add_column("over time", no_wrap=True)
-        table.add_column("first divergence")
+        rows: list[tuple[Text | str, ...]] = []
         for index, (name, distance) in enumerate(self.reference_from_float64.items()):
-            table.add_row(Text("reference" if index == 0 else ""), Text(name), "", "", f"{distance:.2e}", "", Text(""))
+            rows.append(("reference" if index == 0 else "", name, "", "", f"{distance:.2e}", "", ""))
         for comparison in self.comparisons:
             for index, tensor in enumerate(comparison.tensors):
                 first = tensor.first_divergence
-                table.add_row(
-                    Text(comparison.engine if index == 0 else ""),
-                    Text(tensor.name),
+                row = (
+                    comparison.engine if index == 0 else "",
+                    tensor.name,
                     f"{tensor.max_absolute_error:.2e}",
                     f"{tensor.max_relative_error:.2e}",
                     "" if tensor.from_float64 is None else f"{tensor.from_float64:.2e}",
@@ -242,11 +233,13 @@ class ParityReport:
                     if first is None
                     else Text(f"step {first.step}, row {first.row}, element {first.element}", style="bold red"),
                 )
+                rows.append(row)
             if comparison.failure is not None and not comparison.tensors:
-                table.add_row(Text(comparison.engine), *[""] * 5, Text(comparison.failure, style="bold red"))
+                rows.append((comparison.engine, *[""] * 5, Text(comparison.failure, style="bold red")))
         for left_out in self.not_run:
-            reason = Text(f"not run: {left_out.reason}", style="yellow")
-            table.add_row(Text(left_out.engine), *[""] * 5, reason)
+            rows.append((left_out.engine, *[""] * 5, Text(f"not run: {left_out.reason}", style="yellow")))
+        columns = ("engine", "tensor", ">max abs", ">max rel", ">to float64", "over time", "first divergence")
+        table = FilledTable(f"{self.artifact} against {self.reference.name}", columns, rows)
         trajectory = self.trajectory
         drawn = (
             f"{trajectory.steps:,} steps, batch {trajectory.batch}, {int(trajectory.reset.sum())} resets, "

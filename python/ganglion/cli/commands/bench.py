@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
-
+from ganglion._foundation.tables import FilledTable
 from ganglion.cli.outcome import Outcome
 from ganglion.cli.progress import status
 from ganglion.cli.tables import finding_lines
@@ -36,15 +33,17 @@ def run(arguments: argparse.Namespace) -> Outcome:
         names = ("state", "action", "observation", "trust")
         hints = {name: getattr(arguments, name) for name in names}
         readings = {file: explain(file, **hints) for file in arguments.files}
-    table = Table(
-        "file", "engine", title=Text(f"one step, microseconds, on {report.cpu}"), title_justify="left", box=SIMPLE_HEAD
-    )
-    for heading in ("p50", "p99", "p99.9", "max", "allocations"):
-        table.add_column(heading, justify="right")
-    for row in report.results:
-        times = (f"{value:.2f}" for value in (row.p50_us, row.p99_us, row.p999_us, row.max_us))
-        allocations = "-" if row.allocations_per_step is None else f"{row.allocations_per_step:g}"
-        table.add_row(Text(row.file), Text(row.engine), *times, allocations)
+    rows = [
+        (
+            row.file,
+            row.engine,
+            *(f"{value:.2f}" for value in (row.p50_us, row.p99_us, row.p999_us, row.max_us)),
+            "" if row.allocations_per_step is None else f"{row.allocations_per_step:g}",
+        )
+        for row in report.results
+    ]
+    columns = ("file", "engine", ">p50", ">p99", ">p99.9", ">max", ">allocations")
+    table = FilledTable(f"one step, microseconds, on {report.cpu}", columns, rows)
     document: dict[str, Any] = {"ok": True} | dataclasses.asdict(report)
     suspicious = {file: reading.findings for file, reading in readings.items() if reading.findings}
     if suspicious:

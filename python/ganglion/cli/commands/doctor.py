@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
+from ganglion._foundation.tables import FilledTable
 from ganglion.cli.outcome import Outcome
 from ganglion.cli.progress import status
 from ganglion.diagnosis import diagnose
@@ -22,13 +21,18 @@ def run(arguments: argparse.Namespace) -> Outcome:
     del arguments
     with status("looking at the engines"):
         diagnosis = diagnose()
-    engines = Table("engine", "", "version", "note", title="Engines", title_justify="left", box=SIMPLE_HEAD)
-    for engine in diagnosis.engines:
-        state = Text("usable", style="green") if engine.usable else Text("not usable", style="yellow")
-        engines.add_row(Text(engine.name), state, Text(engine.version or "-"), Text(engine.reason))
-    versions = Table("package", "version", title="Versions", title_justify="left", box=SIMPLE_HEAD)
-    for package, version in diagnosis.versions.items():
-        versions.add_row(Text(package), Text(version or "not installed", style="" if version else "dim"))
+    usable = {True: Text("usable", style="green"), False: Text("not usable", style="yellow")}
+    engines = FilledTable(
+        "Engines",
+        ("engine", "here", "version", "note"),
+        [(engine.name, usable[engine.usable], engine.version or "", engine.reason) for engine in diagnosis.engines],
+    )
+    missing = Text("not installed", style="dim")
+    versions = FilledTable(
+        "Versions",
+        ("package", "version"),
+        [(package, version or missing) for package, version in diagnosis.versions.items()],
+    )
     notes = [Text(f"{engine.name}: {engine.library}") for engine in diagnosis.engines if engine.library is not None]
     notes.append(Text(f"{diagnosis.platform}; CPU features: {', '.join(diagnosis.cpu_features) or 'none found'}"))
     if diagnosis.problem is not None:

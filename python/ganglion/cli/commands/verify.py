@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
+from ganglion._foundation.tables import FilledTable
+from ganglion._foundation.targets import check_target
 from ganglion.cli.outcome import Outcome
 from ganglion.cli.progress import progress, status
 
@@ -27,6 +28,8 @@ def run(arguments: argparse.Namespace) -> Outcome:
     from ganglion.cli.source import references_of
     from ganglion.verify import verify
 
+    if arguments.report is not None:
+        check_target(Path(arguments.report))  # before the long run, and not behind it
     with status("loading the policy"):
         references = references_of(arguments)
     with progress() as tick:
@@ -85,23 +88,18 @@ def _verify_matrix(arguments: argparse.Namespace) -> Outcome:
     with progress() as tick:
         for some in matrix(arguments.matrix or None, steps=arguments.steps or 2000, tick=tick):
             cells += some
-    title = Text(
+    title = (
         "every policy, file and engine against Python, drawn and recorded, over one row and three with masked resets; "
         ".onnx for any number of rows and for three alone"
     )
-    table = Table("policy", "file", title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("largest error", justify="right")
-    table.add_column("ran on")
+    rows = []
     for policy, suffix in dict.fromkeys((cell.policy, cell.suffix) for cell in cells):
         here = [cell for cell in cells if (cell.policy, cell.suffix) == (policy, suffix)]
         bad = any(cell.problem for cell in here)
         ran = dict.fromkeys(cell.implementation for cell in here)
-        table.add_row(
-            Text(policy, no_wrap=True),
-            Text(suffix),
-            Text(f"{max(cell.error for cell in here):.1e}", style="bold red" if bad else "green"),
-            Text(", ".join(ran)),
-        )
+        worst = Text(f"{max(cell.error for cell in here):.1e}", style="bold red" if bad else "green")
+        rows.append((policy, suffix, worst, ", ".join(ran)))
+    table = FilledTable(title, ("policy", "file", ">largest error", "ran on"), rows)
     problems = [cell for cell in cells if cell.problem is not None]
     lines = [
         Text(f"{cell.policy}, {cell.suffix}, {cell.implementation}: {cell.problem}", style="bold red")
