@@ -126,7 +126,7 @@ def _checkpoint(fault: _Fault) -> str | None:
     found = _COMMAND_OF_A_CHECKPOINT.search(fault.said)
     if type(fault.error).__name__ != "CheckpointError" or found is None:
         return None
-    return "ganglion export --help" if "--from TRAINER" in found[1] else found[1]
+    return "ganglion help export" if "--from TRAINER" in found[1] else found[1]
 
 
 def _missing_package(fault: _Fault) -> str | None:
@@ -138,9 +138,9 @@ def _missing_file(fault: _Fault) -> str | None:
     for name in _READ:
         given = getattr(fault.arguments, name, None)
         for text in given if isinstance(given, list) else [given]:
-            path = Path(_file_of(text)) if isinstance(text, str) else None
-            if path is None or path.exists():
+            if not isinstance(text, str) or Path(_file_of(text)).exists():
                 continue
+            path = Path(_file_of(text))
             if ":" in text and not text.rpartition(":")[0].endswith(".py"):
                 return _line("python", "-c", f"import {text.rpartition(':')[0]}")
             if name == "key" and fault.command == "sign":
@@ -150,7 +150,7 @@ def _missing_file(fault: _Fault) -> str | None:
                 folder = folder.parent
             alike = _alike(path) if folder == path.parent else None
             if alike is not None:
-                return fault.with_word(text, text.replace(str(_file_of(text)), alike, 1))
+                return fault.with_word(text, text.replace(_file_of(text), alike, 1))
             return "ls" if str(folder) == "." else _line("ls", str(folder))
     return None
 

@@ -42,7 +42,7 @@ def script(shell: str) -> str:
         EngineUnavailableError: argcomplete is not installed.
     """
     try:
-        from argcomplete import shellcode
+        from argcomplete.shell_integration import shellcode
     except ImportError as error:
         raise EngineUnavailableError("completion is done by argcomplete: pip install 'ganglion[completion]'") from error
     text: str = shellcode(["ganglion"], shell=shell)
@@ -53,13 +53,14 @@ def complete(parser: CommandParser) -> None:
     """Answers a shell that asks what may follow, and leaves the process. Without argcomplete there is no answer."""
     try:
         import argcomplete
+        from argcomplete.completers import FilesCompleter, SuppressCompleter
     except ImportError as error:
         raise SystemExit(1) from error
     for name, command in parser.commands.items():
         for action in command._actions:
             if action.choices is None and action.nargs != 0:
                 suffixes = _SUFFIXES.get((name, action.dest), _SUFFIXES.get(("", action.dest)))
-                files = argcomplete.FilesCompleter(suffixes) if suffixes else argcomplete.SuppressCompleter()
+                files = FilesCompleter(suffixes) if suffixes else SuppressCompleter()
                 action.completer = files  # type: ignore[attr-defined]
     argcomplete.autocomplete(parser, always_complete_options="long")
     raise SystemExit(1)

@@ -92,6 +92,7 @@ def test_the_json_has_its_keys_and_is_strict():
     document = json.loads(BAD.to_json(), parse_constant=lambda name: pytest.fail(name))
     assert set(document) == {
         *(
+            "schema",
             "ok",
             "verdict",
             "artifact",
