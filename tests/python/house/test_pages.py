@@ -72,7 +72,7 @@ def commands() -> list[tuple[str, str]]:
         ]
         rows = (row for row in page.read_text(encoding="utf-8").split("\n") if row.startswith("|"))
         lines += [line for row in rows for line in re.findall(r"`(ganglion [a-z]+ [^`]*)`", row)]
-        joined = "\n".join(lines).replace("\\\n", " ")
+        joined = "\n".join(lines).replace("\\\n", "")
         found += [(name(page), line.strip()) for line in joined.split("\n") if re.match(r"\s*ganglion [a-z]", line)]
     return found
 
