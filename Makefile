@@ -128,13 +128,13 @@ format: setup
 ## docs: the docs site, in build/docs; a warning or a dead link fails it
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: .venv/.docs
-	python -m mkdocs build --strict -q
+	@setup/step.sh build/docs.log "the docs site, into build/docs" python -m mkdocs build --strict
 	@echo "docs: open $(CURDIR)/build/docs/index.html"
 
 .venv/.docs: requirements-docs.txt
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --disable-pip-version-check -q -r $<
-	touch $@
+	@setup/step.sh build/packages-docs.log "what the docs site is built with, into .venv" \
+	setup/packages.sh -r requirements-docs.txt
+	@touch $@
 
 ## bench: latency of a step, native against ONNX Runtime, LibTorch and a read of the weights; cpp/bench/RESULTS.md
 bench: setup
