@@ -63,6 +63,12 @@ def test_every_page_of_docs_can_be_reached_from_readme() -> None:
     assert [name(page) for page in PAGES if name(page).startswith("docs/") and page not in reached] == []
 
 
+def test_every_page_of_docs_is_in_the_navigation_of_the_site() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    docs = {name(page).removeprefix("docs/") for page in PAGES if name(page).startswith("docs/")}
+    assert docs <= set(re.findall(r"[\w/]+\.md", navigation)), "mkdocs.yml, nav"
+
+
 def commands() -> list[tuple[str, str]]:
     """Every command line of `ganglion` in a block or a table of a page, with the page; text names them in part."""
     found = []
