@@ -103,6 +103,10 @@ def _error_table(report: ParityReport) -> str:
 def _where(tensor: TensorComparison, first: Divergence | None) -> str:
     if first is None:
         return f"none; {tensor.by_rounding:,} elements by rounding" if tensor.by_rounding else "none"
+    return _place(first)
+
+
+def _place(first: Divergence) -> str:
     name = f" ({first.element_name})" if first.element_name else ""
     return (
         f"step {first.step}, row {first.row}, element {first.element}{name}: "
@@ -128,7 +132,7 @@ def _curves(report: ParityReport) -> Curves:
     for place, row in enumerate(rows):
         for group, element, channel in _channels(report, row, place):
             if first is not None and (group, element, row) == (first.output, first.element, first.row):
-                mark = Mark(len(channels), first.step, str(first))
+                mark = Mark(len(channels), first.step, f"{first.engine}, {_place(first)}")
             channels.append(channel)
     return Curves(
         runs=(report.reference.name, *(run.name for run in report.runs)),

@@ -213,7 +213,9 @@ def test_the_first_divergence_is_shown_first(chromium, tmp_path) -> None:
     press(chromium, "The next element")
     press(chromium, "Show the first divergence")
     assert ranges(chromium)[2] == pytest.approx([140 * 0.02, 260 * 0.02])
-    assert "differs first at step 200" in chromium.run("document.querySelector('.plots .note').textContent")
+    assert "implementation 2, step 200, row 1, element 1 (joint 1): expected" in chromium.run(
+        "document.querySelector('.plots .note').textContent"
+    )
 
 
 def test_the_button_turns_the_page_dark_and_the_curves_with_it(chromium, tmp_path) -> None:

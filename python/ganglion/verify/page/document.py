@@ -23,6 +23,7 @@ _HERE = Path(__file__).parent
 _STYLES = ("uplot/uPlot.min.css", "page.css")
 _SCRIPTS = ("uplot/uPlot.iife.min.js", "theme.js", "packed.js", "plots.js", "viewer.js")
 _LONG_WORD = 24  # breaks anywhere, a shorter one nowhere
+_WIDE = 60  # text so long gets a broad column, and not a high row
 _LONE = re.compile("[\ud800-\udfff]")
 
 
@@ -82,8 +83,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 def _cell(cell: Cell) -> str:
     if isinstance(cell, str):
-        long = any(len(word) > _LONG_WORD for word in cell.split())
-        return f"<td{' class=long' if long else ''}>{to_html(cell)}</td>"
+        kinds = (
+            *(("long",) if any(len(word) > _LONG_WORD for word in cell.split()) else ()),
+            *(("wide",) if len(cell) > _WIDE else ()),
+        )
+        return f'<td class="{" ".join(kinds)}">{to_html(cell)}</td>' if kinds else f"<td>{to_html(cell)}</td>"
     kind, text = cell
     if kind == "number" or not text:
         return f'<td class="number">{to_html(text)}</td>'
