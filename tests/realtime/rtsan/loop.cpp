@@ -8,6 +8,8 @@
 #include <span>
 #include <vector>
 
+#include "ganglion/action_guard.hpp"
+#include "ganglion/cadence.hpp"
 #include "ganglion/native_policy.hpp"
 #include "ganglion/policy.hpp"
 #include "io/artifact.hpp"
@@ -45,14 +47,51 @@ std::size_t loop(NativePolicy& policy, std::span<const float> observations, std:
   return good;
 }
 
-void run_session(native::Session& session) noexcept GANGLION_NONBLOCKING {
-  for (std::size_t round = 0; round < rounds; ++round) session.run(round % 2);
-}
-
 std::vector<float> numbers(std::size_t size) {
   std::vector<float> result(size);
   for (std::size_t i = 0; i < size; ++i) result[i] = 0.125F * static_cast<float>(i % 17) - 1.0F;
   return result;
+}
+
+/// What stands around a step.
+std::uint64_t fly(ganglion::Cadence& cadence, ganglion::TickMonitor& monitor, ganglion::ActionGuard& guard,
+                  std::span<float> action, std::span<float> command) noexcept GANGLION_NONBLOCKING {
+  std::uint64_t seen = 0;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(rounds); ++i) {
+    const std::int64_t now = i * 1'000'000;
+    if (i % 1000 == 0) seen += guard.engage(command) ? 1 : 0;
+    if (cadence.due(now)) {
+      seen += cadence.take(action) == Status::ok ? 1 : 0;
+      seen += monitor.tick(now) == ganglion::Tick::on_time ? 1 : 0;
+    }
+    seen += cadence.action(now, command) ? 1 : 0;
+    seen += monitor.mismatch().has_value() ? 1 : 0;
+    seen += static_cast<std::uint64_t>(guard.apply(action, now, command).reason);
+    if (i % 50 == 0) seen += static_cast<std::uint64_t>(guard.hold(now, command).reason);
+    if (i % 3000 == 0) {
+      cadence.reset();
+      monitor.reset();
+      guard.disengage();
+    }
+  }
+  return seen;
+}
+
+void run_flight(const char* path) {
+  ganglion::Contract contract = ganglion::inspect(path);
+  contract.period_s = 0.02;
+  ganglion::Cadence cadence(contract, 0.001);
+  ganglion::TickMonitor monitor(contract);
+  ganglion::GuardOptions options;
+  options.rate = {1.0};
+  ganglion::ActionGuard guard(contract, options);
+  auto action = numbers(contract.action_size());
+  std::vector<float> command(action.size());
+  std::printf("around a step: %llu\n", static_cast<unsigned long long>(fly(cadence, monitor, guard, action, command)));
+}
+
+void run_session(native::Session& session) noexcept GANGLION_NONBLOCKING {
+  for (std::size_t round = 0; round < rounds; ++round) session.run(round % 2);
 }
 
 void run_policy(const char* path) {
@@ -94,6 +133,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
+    run_flight(argv[1]);
     for (int i = 1; i < argc; ++i) {
       run_policy(argv[i]);
       for (const auto isa : ganglion::every_isa) run_on(isa, argv[i]);

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstdint>
+
+#include "ganglion/realtime.hpp"
+
+namespace ganglion::flight {
+
+/// Nanoseconds from `begin` to `end`, which is not earlier; exact for all times that there are.
+[[nodiscard]] constexpr double elapsed(std::int64_t begin, std::int64_t end) noexcept GANGLION_NONBLOCKING {
+  return static_cast<double>(static_cast<std::uint64_t>(end) - static_cast<std::uint64_t>(begin));
+}
+
+}  // namespace ganglion::flight
