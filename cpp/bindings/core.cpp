@@ -15,6 +15,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "flight.hpp"
 #include "functions.hpp"
 #include "io/artifact.hpp"
 #include "io/boundary.hpp"
@@ -268,6 +269,7 @@ PYBIND11_MODULE(_core, module) {
   bind_self_test(module);
   bind_policy(module);
   bind_program(module);
+  ganglion::bindings::bind_flight(module);
   module.def("native_instruction_set", &ganglion::native_instruction_set);
   module.def(
       "check_torchscript",

@@ -24,14 +24,17 @@ if TYPE_CHECKING:
     from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
     from ganglion.export import export, sign
+    from ganglion.flight import ActionGuard, Cadence, TickMonitor
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import ActionSampler
     from ganglion.verify import ParityReport, RepairReport, repair, verify
 
 __all__ = [
+    "ActionGuard",
     "ActionSampler",
     "ArtifactError",
+    "Cadence",
     "CompileReport",
     "Contract",
     "Diagnosis",
@@ -47,6 +50,7 @@ __all__ = [
     "StateSlot",
     "StepError",
     "TensorSpec",
+    "TickMonitor",
     "UnsupportedModuleError",
     "compile",
     "diagnose",
@@ -62,6 +66,8 @@ __all__ = [
 # Found on first use, so that a robot needs numpy alone and an import costs nothing that is not used: the command
 # `ganglion --help` not even numpy.
 _LAZY = {
+    "ActionGuard": "ganglion.flight",
+    "Cadence": "ganglion.flight",
     "CompileReport": "ganglion.conversion",
     "Contract": "ganglion.contract",
     "Diagnosis": "ganglion.diagnosis",
@@ -72,6 +78,7 @@ _LAZY = {
     "RepairReport": "ganglion.verify",
     "StateSlot": "ganglion.contract",
     "TensorSpec": "ganglion.contract",
+    "TickMonitor": "ganglion.flight",
     "ActionSampler": "ganglion.sampling",
     "compile": "ganglion.conversion",
     "diagnose": "ganglion.diagnosis",

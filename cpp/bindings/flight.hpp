@@ -1,0 +1,10 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace ganglion::bindings {
+
+/// What stands around a step, for ganglion.flight.
+void bind_flight(pybind11::module_& module);
+
+}  // namespace ganglion::bindings
