@@ -13,12 +13,12 @@ namespace ganglion {
 
 /// Lists have one number per element of the action, or one for all of them.
 struct GuardOptions {
-  std::vector<double> rate;     ///< most that an element may change, in its unit per second; must be given
-  std::vector<double> low;      ///< none: those of the contract
-  std::vector<double> high;     ///< none: those of the contract
-  double blend_s = 1.0;         ///< from where the robot is to what the policy says, after engage
-  std::vector<double> damping;  ///< the action to go to where the policy gave none for too long; none: stay
-  double longest_hold_s = 0.1;  ///< so long the last action is held where the policy gives none
+  std::vector<double> rate = {};     ///< most that an element may change, in its unit per second; must be given
+  std::vector<double> low = {};      ///< none: those of the contract
+  std::vector<double> high = {};     ///< none: those of the contract
+  double blend_s = 1.0;              ///< from where the robot is to what the policy says, after engage
+  std::vector<double> damping = {};  ///< the action to go to where the policy gave none for too long; none: stay
+  double longest_hold_s = 0.1;       ///< so long the last action is held where the policy gives none
   std::optional<double> longest_tick_s =
       std::nullopt;  ///< a longer tick moves no farther; none: two of the contract's periods
 };

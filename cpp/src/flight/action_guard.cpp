@@ -48,7 +48,7 @@ float below(float value) noexcept GANGLION_NONBLOCKING {
   return std::bit_cast<float>(value > 0.0F ? bits - 1 : bits + 1);
 }
 
-bool is_finite(float value) noexcept GANGLION_NONBLOCKING { return value - value == 0.0F; }
+bool is_finite(float value) noexcept GANGLION_NONBLOCKING { return 0.0F * value == 0.0F; }
 
 }  // namespace
 
@@ -116,7 +116,7 @@ bool ActionGuard::move(std::size_t element, double to, double seconds) noexcept 
   const auto from = static_cast<double>(given_[element]);
   const double most = rate_[element] * seconds;
   const bool is_too_far = to - from > most || from - to > most;
-  const double reached = !is_too_far ? to : to > from ? from + most : from - most;
+  const double reached = is_too_far ? from + (to > from ? most : -most) : to;
   auto rounded = static_cast<float>(reached);
   // The nearest float may be farther than what is allowed: then the one before it.
   if (static_cast<double>(rounded) - from > most) rounded = below(rounded);
