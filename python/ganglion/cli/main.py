@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 from ganglion._foundation.boundary import raised_on_purpose
@@ -23,7 +24,7 @@ from ganglion.errors import GanglionError, printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ganglion.cli.outcome import Outcome
 
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], Outcome] = arguments.command
     try:
         # A script that yields a policy, or a library below us, may print; standard output belongs to the result.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), _warnings_as_sentences():
             outcome = command(arguments)
     except KeyboardInterrupt:
         return 130
@@ -76,6 +77,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if advice is not None:
         print(f"next: {advice}", file=sys.stderr)
     return 0 if outcome.ok else 1
+
+
+@contextlib.contextmanager
+def _warnings_as_sentences() -> Iterator[None]:
+    """A warning says what it says, without the line of ours that it came through."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: (
+        f"ganglion: warning: {printable(' '.join(str(message).split()))}\n"
+    )
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _print(outcome: Outcome, as_json: bool, advice: str | None) -> None:

@@ -364,6 +364,36 @@ def test_the_module_is_the_command(folder):
     assert bad.returncode == 1 and bad.stdout == "" and bad.stderr.startswith("ganglion: error: ")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export quiet.py -o quiet.onnx",
+        "verify walker.onnx --policy quiet.py --steps 20",
+        "verify walker.pt --steps 20",
+        "verify --matrix GRUPolicy --steps 20",
+    ],
+)
+def test_nothing_of_other_packages_is_on_the_screen(line, folder, tmp_path):
+    for name in ("walker.onnx", "walker.pt"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    text = (folder / "walker.py").read_text().replace("import helper_beside_the_script", "").replace("print(", "str(")
+    (tmp_path / "quiet.py").write_text(text)
+    command = [sys.executable, "-m", "ganglion", *line.split()]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 0 and result.stderr == ""
+
+
+def test_a_warning_of_ours_is_a_sentence(folder, tmp_path):
+    (tmp_path / "warns.py").write_text(
+        "import warnings\nwarnings.warn('two\\n\x1b[31mlines')\nfrom walker import policy\n"
+    )
+    command = [sys.executable, "-m", "ganglion", "export", "warns.py", "-o", "x.pt"]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert r"ganglion: warning: two \x1b[31mlines" in result.stderr.splitlines()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 def test_a_reader_that_leaves_early_is_no_error(folder):
     command = f"{sys.executable} -m ganglion inspect {folder / 'walker.onnx'}"

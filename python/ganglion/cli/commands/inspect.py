@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from ganglion.cli.outcome import Outcome
+from ganglion.cli.progress import status
 from ganglion.cli.tables import contract_document, contract_tables, finding_lines
 
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ def run(arguments: argparse.Namespace) -> Outcome:
     """Runs `ganglion inspect`."""
     from ganglion import runtime
 
-    reading = runtime.explain(
-        arguments.file,
-        state=arguments.state,
-        action=arguments.action,
-        observation=arguments.observation,
-        trust=arguments.trust,
-    )
+    with status(f"reading {arguments.file}"):
+        reading = runtime.explain(
+            arguments.file,
+            state=arguments.state,
+            action=arguments.action,
+            observation=arguments.observation,
+            trust=arguments.trust,
+        )
     document = {
         "ok": True,
         "file": arguments.file,
