@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | setup. Everything lives in .venv and build/ inside this folder.
+# make demo | check | test | lint | bench | setup. Everything lives in .venv and build/ inside this folder.
 
 SHELL := /bin/bash
 VENV := $(CURDIR)/.venv
@@ -14,7 +14,7 @@ CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.in' -
 PYTHON_FOLDERS := python tests export_examples cpp/bench docs/hooks.py
 CLANG_FORMAT_FILES := $(shell find cpp python tests export_examples -name '*.[ch]pp')
 
-.PHONY: setup demo test test-cpp test-asan test-python cross fuzz rtsan lint format docs bench clean
+.PHONY: setup demo check test test-cpp test-asan test-python cross fuzz rtsan lint format docs bench clean
 
 # MiB on the disk, measured: .venv and build/ in the end.
 DEMO_MIB := 1800
@@ -82,7 +82,12 @@ test-asan: setup
 	ctest --preset asan
 
 test-python: setup .venv/.trainers
-	python -m pytest -n $$(nproc) --dist loadfile
+	python -m pytest -n $$(nproc) --dist worksteal
+
+## check: what is not deep (tests/python/conftest.py): a developer's look before a commit
+check: setup
+	ctest --preset check
+	python -m pytest -n $$(nproc) --dist worksteal -q -m "not deep"
 
 ## cross: the C++ library and its tests for 64-bit ARM, run under QEMU; skips where the tools are not installed
 CROSS_TOOLS := aarch64-linux-gnu-g++ qemu-aarch64

@@ -16,6 +16,8 @@ from torch import nn
 import ganglion
 from ganglion.cli import main
 
+pytestmark = pytest.mark.deep  # exports every kind of cell with every exporter
+
 ENGINES = ("onnxruntime", "native")
 ZEROS = torch.zeros(1, UNITS)
 

@@ -16,6 +16,8 @@ from ganglion.errors import ArtifactError, ExportError
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.deep  # exports and flies every layout
+
 AXES = {"base_lin_vel": "xyz", "base_ang_vel": "xyz", "projected_gravity": "xyz", "generated_commands": "012"}
 
 

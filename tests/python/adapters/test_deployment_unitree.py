@@ -15,6 +15,8 @@ import yaml
 from ganglion.adapters.deployment import apply, read, unitree
 from ganglion.errors import ArtifactError
 
+pytestmark = pytest.mark.deep  # exports and flies every layout
+
 GO2_NAMES = [f"{leg}_{part}_joint" for leg in ("FR", "FL", "RR", "RL") for part in ("hip", "thigh", "calf")]
 
 

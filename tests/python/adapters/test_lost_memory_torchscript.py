@@ -15,7 +15,11 @@ from ganglion.adapters.torchscript import load
 from ganglion.cli import main
 from ganglion.reading.torchscript import read
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+# Deep: exports and verifies TorchScript of every form.
+pytestmark = [
+    pytest.mark.deep,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning"),
+]
 
 
 def saved(folder, module, how="script", example=STEP):

@@ -32,6 +32,8 @@ from ganglion.policies import (
 )
 from ganglion.policies.garage.weights import _variables
 
+pytestmark = pytest.mark.deep  # exports what every library names
+
 torch.set_num_threads(1)
 
 

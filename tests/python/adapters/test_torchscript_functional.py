@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[nn.Module, Tensor, Any], tuple[Tensor, Any]]
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.deep, pytest.mark.filterwarnings("ignore")]  # exports and verifies TorchScript of every form
 
 UNITS = files.UNITS
 

@@ -84,6 +84,7 @@ def test_export_json_is_one_document(run, folder, tmp_path):
     assert document["contract"]["golden"] == {"steps": 64, "rows": 3, "tolerance": 1e-5}
 
 
+@pytest.mark.deep
 def test_export_takes_an_attribute_a_module_a_function_and_a_checkpoint(run, folder, tmp_path, monkeypatch):
     from ganglion.cli.source import load_source
     from ganglion.policies.checkpoint import save_checkpoint

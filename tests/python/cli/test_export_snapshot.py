@@ -101,6 +101,7 @@ def test_a_snapshot_file_does_as_well(run, tmp_path):
     np.testing.assert_allclose(answer(target), expected(1), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.deep
 def test_a_snapshot_is_a_reference_to_verify_with(run, tmp_path, capsys):
     target = tmp_path / "policy.pt"
     assert main(["export", str(run), "-o", str(target), "--itr", "2"]) == 0

@@ -14,6 +14,8 @@ import torch
 from compiler_graphs import compare, kinds
 from torch import nn
 
+pytestmark = pytest.mark.deep  # exports with every exporter
+
 torch.set_num_threads(1)
 
 ACTIVATIONS = {

@@ -15,6 +15,8 @@ from layer_kinds import KINDS, layer
 from ganglion.compiler import compile_onnx
 from ganglion.compiler.interpreter import Interpreter
 
+pytestmark = pytest.mark.deep  # exports every kind of layer
+
 torch.set_num_threads(1)
 
 # The older exporter cannot write these; of the others the newer one, which is slow, writes those that it takes apart.

@@ -20,6 +20,8 @@ from ganglion.compiler.quantise import quantised, worst_error
 from ganglion.contract import Contract, StateSlot, TensorSpec
 from ganglion.errors import ExportError
 
+pytestmark = pytest.mark.deep  # exports and compiles every model
+
 ARTIFACTS = Path(__file__).parents[2] / "golden" / "artifacts"
 FLOAT = np.float32
 

@@ -13,6 +13,8 @@ from ganglion.compiler import compile_onnx, file
 from ganglion.compiler.interpreter import Interpreter
 from ganglion.errors import ExportError
 
+pytestmark = pytest.mark.deep  # every node of ONNX
+
 # For each reason: what the refusal says, and the names of the tests, whole, as a regular expression.
 REFUSED = (
     # Fixed sizes, and one step after the other.

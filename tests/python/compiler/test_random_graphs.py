@@ -6,6 +6,8 @@ import pytest
 from compiler_graphs import compare
 from random_graphs import Grower
 
+pytestmark = pytest.mark.deep  # many graphs
+
 
 @pytest.mark.parametrize("seed", range(150))
 def test_random_graph(seed):

@@ -7,6 +7,8 @@ import cartpole_policy
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.deep  # flies
+
 
 class _StateFeedback:
     def __init__(self, gain):

@@ -15,6 +15,8 @@ import pytest
 import ganglion
 from ganglion.policies import load_checkpoint
 
+pytestmark = pytest.mark.deep  # runs every example
+
 ARTIFACTS = demo.ENGINES
 
 

@@ -12,6 +12,8 @@ from pages import ROOT, blocks, run
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.deep  # runs every guide
+
 NUMBER = re.compile(r"-?\d[\d.e+-]*")
 GUIDES = sorted((ROOT / "docs/guides").glob("*.md"))
 

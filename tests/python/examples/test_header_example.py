@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.deep  # compiles and runs an example
+
 
 def test_header_example(examples, monkeypatch, capsys, tmp_path):
     if shutil.which("g++") is None:

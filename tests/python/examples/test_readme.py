@@ -18,6 +18,8 @@ from ganglion.policies import catalogue
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.deep  # runs what README says
+
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 BLOCKS = {block.language: block.text for block in blocks(README)}

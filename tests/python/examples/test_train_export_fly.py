@@ -12,6 +12,8 @@ import torch
 import ganglion
 from ganglion.training import load_policy
 
+pytestmark = pytest.mark.deep  # trains
+
 
 def test_train_export_fly(examples, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["08_train_export_fly.py", "--epochs", "2", "--out", str(tmp_path)])

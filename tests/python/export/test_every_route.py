@@ -17,6 +17,8 @@ from ganglion.contract import StateSlot
 from ganglion.policies import RecurrentPolicy, catalogue
 from ganglion.verify import draw_trajectory, verify
 
+pytestmark = pytest.mark.deep  # exports and compiles every policy
+
 
 def check_header(policy, folder, steps):
     """Drives the header of a policy on this machine along a long trajectory, beside the policy."""

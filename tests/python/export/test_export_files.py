@@ -37,6 +37,8 @@ from ganglion.export import export
 from ganglion.export import onnx as onnx_target
 from ganglion.policies import GRUPolicy, LSTMPolicy, RNNPolicy
 
+pytestmark = pytest.mark.deep  # exports to every kind of file
+
 
 @pytest.mark.parametrize(
     ("make", "batch", "inputs", "outputs"),

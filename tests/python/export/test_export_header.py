@@ -45,6 +45,8 @@ from ganglion.policies import (
 )
 from ganglion.sampling import mapped
 
+pytestmark = pytest.mark.deep  # compiles headers with every compiler
+
 CROSS = [name for name in TOOLCHAINS if name != "host"]
 
 

@@ -13,6 +13,8 @@ from ganglion._foundation.observations import golden_size
 from ganglion.contract import GOLDEN_STEPS
 from ganglion.policies import EnvSpec, LayeredPolicy
 
+pytestmark = pytest.mark.deep  # exports large policies
+
 IMAGE = (4, 84, 84)
 SIZE = 4 * 84 * 84
 

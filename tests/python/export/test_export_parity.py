@@ -25,6 +25,8 @@ from torch import nn
 from ganglion.export import export
 from ganglion.policies import ActionMap, DeployablePolicy, GRUPolicy, LSTMPolicy, ObservationNormalizer, RNNPolicy
 
+pytestmark = pytest.mark.deep  # exports every policy
+
 KINDS = {
     "rnn_tanh": lambda layers: RNNPolicy(SPEC, 8, layers, hidden_nonlin="tanh"),
     "rnn_relu": lambda layers: RNNPolicy(SPEC, 8, layers, hidden_nonlin="relu"),

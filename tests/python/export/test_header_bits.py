@@ -19,6 +19,8 @@ from ganglion.contract import Golden
 from ganglion.export import export, header
 from ganglion.policies import catalogue
 
+pytestmark = pytest.mark.deep  # compiles headers with every compiler
+
 STEPS = 2000
 AVX2 = ["-mavx2", "-mfma"]
 BUILDS = {

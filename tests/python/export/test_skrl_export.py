@@ -26,6 +26,8 @@ from ganglion.policies.skrl.models import (
 )
 from ganglion.policies.skrl.policy import SkrlPolicy, as_policy
 
+pytestmark = pytest.mark.deep  # exports every model to every kind of file
+
 STEPS = 300
 Box = gymnasium.spaces.Box
 OBSERVATIONS, STATES = Box(-2.0, 2.0, (5,)), Box(-1.0, 1.0, (3,))

@@ -11,6 +11,8 @@ import pytest
 
 from ganglion.runtime.engines import onnxruntime_library
 
+pytestmark = pytest.mark.deep  # builds the library as its users do
+
 ROOT = Path(__file__).parents[3]
 ARTIFACTS = ROOT / "tests" / "golden" / "artifacts"
 

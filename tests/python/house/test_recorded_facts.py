@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.deep  # records again what a table says
+
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS.parent / "golden"
 LIBRARIES = ("garage", "pyrado", "skrl", "tf_agents")

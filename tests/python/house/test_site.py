@@ -19,6 +19,8 @@ from test_public_surface import ROOMS, SURFACE
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.deep  # builds the site
+
 HEADERS = ROOT / "cpp" / "include" / "ganglion"
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from ganglion.policies.tf_agents.actor import ActorPolicy
 
+pytestmark = pytest.mark.deep  # exports every policy to every kind of file
+
 STEPS = 300
 TOLERANCE = 1e-5
 

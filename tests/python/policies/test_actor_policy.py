@@ -295,6 +295,7 @@ def test_the_name_is_the_tenth_argument() -> None:
 # --- what `PolicySaver` is there: a file ---
 
 
+@pytest.mark.deep
 def test_a_written_policy_gives_the_same(tmp_path: Path) -> None:
     policy, path = shaken(recurrent()), tmp_path / "policy.ganglion"
     export(policy, path, batch=3)

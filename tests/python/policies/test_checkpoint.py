@@ -45,6 +45,8 @@ from ganglion.policies import (
 )
 from ganglion.policies.checkpoint import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.deep  # exports every policy
+
 GOLDEN = Path(__file__).parents[2] / "golden" / "checkpoints"
 BOX = gymnasium.spaces.Box
 SPEC = EnvSpec(

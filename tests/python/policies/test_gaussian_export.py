@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ganglion.data.env_spec import EnvSpec
     from ganglion.policies.garage.base import GaussianPolicy
 
+pytestmark = pytest.mark.deep  # exports every policy to every kind of file
+
 STEPS = 300
 TOLERANCE = 1e-5
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+pytestmark = pytest.mark.deep  # compiles with JAX, a trainer
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 jax = pytest.importorskip("jax", reason="needs ganglion[jax]")
 linen = pytest.importorskip("flax.linen", reason="needs ganglion[jax]")

@@ -24,6 +24,8 @@ from ganglion.policies.pyrado.adn import ADNPolicy, pd_capacity_21, pd_capacity_
 from ganglion.policies.pyrado.neural_field import NFPolicy
 from ganglion.policies.pyrado.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy
 
+pytestmark = pytest.mark.deep  # exports every policy to every kind of file
+
 STEPS, OBSERVATIONS = 300, 4
 SPEC = EnvSpec(gymnasium.spaces.Box(-2.0, 2.0, (OBSERVATIONS,)), gymnasium.spaces.Box(-1.0, 1.0, (2,)))
 

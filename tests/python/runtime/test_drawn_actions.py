@@ -30,6 +30,8 @@ from ganglion.policies import (
 from ganglion.policies.tf_agents.heads import NormalProjection
 from ganglion.sampling import ActionSampler, mapped
 
+pytestmark = pytest.mark.deep  # exports every policy that draws to every engine
+
 SPEC = EnvSpec(gym.spaces.Box(-1.0, 1.0, (3,)), gym.spaces.Box(-1.0, 1.0, (2,)))
 MAPS = {
     "scaled": ActionMap([10.0, -4.0], [0.5, 0.0]),

@@ -26,6 +26,8 @@ from ganglion.policies import (
 )
 from ganglion.sampling import ActionSampler
 
+pytestmark = pytest.mark.deep  # exports every mixture of actions to every engine
+
 OBSERVATION = ArraySpec((5,))
 BOX = BoundedArraySpec((2,), torch.float32, "c", [-2.0, -0.1], [3.0, 0.1])
 ONE = BoundedArraySpec((), torch.int64, "d", 0, 2)

@@ -18,6 +18,8 @@ from ganglion.policies import EnvSpec, LSTMPolicy
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.deep  # exports to every engine
+
 SWAP = """
 import os, sys, time
 first, second, target = sys.argv[1:4]

@@ -20,6 +20,8 @@ from ganglion.policies import (
 )
 from ganglion.sampling import ActionSampler, noise_counter, philox, standard_gumbel, standard_normal
 
+pytestmark = pytest.mark.deep  # exports to every engine
+
 ACTION = BoundedArraySpec((2,), torch.float32, "act", [-2.0, -1.0], [3.0, 1.0])
 CATEGORY = BoundedArraySpec((), torch.int32, "act", 0, 3)
 

@@ -12,6 +12,8 @@ import pytest
 import recurrent_ppo
 import torch
 
+pytestmark = pytest.mark.deep  # trains
+
 
 @pytest.fixture(autouse=True)
 def _one_thread():

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.deep  # opens pages in a browser
+
 NASTY = "</script><img src=x onerror=window.fallen=1>"
 
 

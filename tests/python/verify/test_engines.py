@@ -17,6 +17,8 @@ from ganglion.verify.html import render_html
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.deep  # runs every engine
+
 torch.set_num_threads(1)
 
 

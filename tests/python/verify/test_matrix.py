@@ -14,6 +14,8 @@ from ganglion.cli import main
 from ganglion.policies import RecurrentPolicy, catalogue
 from ganglion.verify import matrix as _matrix
 
+pytestmark = pytest.mark.deep  # exports every policy to every kind of file
+
 STEPS = 2000
 IMPLEMENTATIONS = {
     (".pt", None, 1): {"torch.jit step()", "torch.jit forward()", "C++ libtorch"},

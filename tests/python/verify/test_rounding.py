@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.deep  # exports and verifies dozens of policies
+
 
 def spec(observations: int, actions: int, bound: float = np.inf) -> EnvSpec:
     sizes = ((observations, bound), (actions, np.inf))

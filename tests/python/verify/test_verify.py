@@ -16,6 +16,8 @@ from ganglion.policies import EnvSpec, GRUPolicy, LSTMPolicy, RecurrentPolicy
 from ganglion.runtime.engines import onnxruntime_library
 from ganglion.verify import verify
 
+pytestmark = pytest.mark.deep  # runs every engine
+
 BOX = gymnasium.spaces.Box
 SPEC = EnvSpec(BOX(-2.0, 2.0, (3,)), BOX(-1.0, 1.0, (2,)))
 STEPS = 150

@@ -1,0 +1,74 @@
+"""What every test gets, and which tests are deep.
+
+`make test` runs everything; `make check` runs what is not deep. Deep is a test that is marked so (`pytest.mark.deep`,
+on the test or, as `pytestmark`, on its file) because it takes more than a few seconds, and every file that imports a
+trainer, by itself or by a helper: trainers are installed by `make test` alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+_SUPPORT = Path(__file__).parent / "support"
+_TRAINERS = {
+    "flax",
+    "jax",
+    "ray",
+    "rl_games",
+    "rsl_rl",
+    "sb3_contrib",
+    "skrl",
+    "stable_baselines3",
+    "tensorboard",
+    "tensorboardX",
+    "tensordict",
+    "torchrl",
+}
+_IMPORT = re.compile(r"^ *(?:from|import) (\w+)", re.MULTILINE)
+_DEEP_FILE = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.deep\b", re.MULTILINE)
+
+
+@functools.cache
+def _imports_a_trainer(file: Path) -> bool:
+    names = set(_IMPORT.findall(file.read_text(encoding="utf-8")))
+    helpers = [_SUPPORT / f"{name}.py" for name in names]
+    return bool(names & _TRAINERS) or any(_imports_a_trainer(one) for one in helpers if one.exists() and one != file)
+
+
+def _is_deep(file: Path) -> bool:
+    return _DEEP_FILE.search(file.read_text(encoding="utf-8")) is not None or _imports_a_trainer(file)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Deep files are not even imported where no deep test is asked for: some could not be."""
+    if config.option.markexpr == "not deep" and collection_path.suffix == ".py" and _is_deep(collection_path):
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _imports_a_trainer(item.path):
+            item.add_marker(pytest.mark.deep)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exporter_table_is_made_once():
+    """torch makes its table of some thousand translations anew in every export: a second each, a third of the suite."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    made = functools.cache(ONNXRegistry.from_torchlib)
+
+    def from_torchlib(**arguments):
+        registry = copy.copy(made(**arguments))
+        registry.functions = {target: list(found) for target, found in registry.functions.items()}
+        return registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(from_torchlib))
+        yield
