@@ -82,12 +82,12 @@ test-asan: setup
 	ctest --preset asan
 
 test-python: setup .venv/.trainers
-	python -m pytest -n $$(nproc) --dist worksteal
+	python -m pytest -n $$(nproc) --dist loadfile
 
 ## check: what is not deep (tests/python/conftest.py): a developer's look before a commit
 check: setup
 	ctest --preset check
-	python -m pytest -n $$(nproc) --dist worksteal -q -m "not deep"
+	python -m pytest -n $$(nproc) --dist loadfile -q -m "not deep"
 
 ## cross: the C++ library and its tests for 64-bit ARM, run under QEMU; skips where the tools are not installed
 CROSS_TOOLS := aarch64-linux-gnu-g++ qemu-aarch64
