@@ -116,7 +116,7 @@ rtsan: setup
 	tests/realtime/rtsan.sh
 
 ## lint: formatters in check mode, ruff, mypy --strict, clang-tidy
-lint: setup
+lint: setup .venv/.trainers  # mypy looks at what we build on them
 	ruff check $(PYTHON_FOLDERS)
 	ruff format --check $(PYTHON_FOLDERS)
 	mypy

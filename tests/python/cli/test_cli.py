@@ -271,7 +271,8 @@ def test_verify_refuses_what_does_not_fit_together(run, folder):
 def test_bench_measures_files_on_their_engines(run, folder):
     arguments = ("bench", folder / "walker.onnx", folder / "walker.pt", "--steps", 50, "--rounds", 2)
     status, document, _ = run(*arguments, "--json")
-    assert status == 0 and set(document) == {"schema", "ok", "version", "cpu", "results", "floors"}
+    named = {"schema", "ok", "version", "cpu", "scheduling", "clock_us", "results", "floors"}
+    assert status == 0 and set(document) == named
     assert [result["engine"] for result in document["results"]] == ["onnxruntime", "libtorch"]
     for result in document["results"]:
         assert result["steps"] == 100 and result["rounds"] == 2

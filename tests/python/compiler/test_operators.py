@@ -360,7 +360,10 @@ def _(_):
     return nodes, ()
 
 
-RANDOM = np.random.default_rng(5)
+@pytest.fixture(autouse=True)
+def random(request, monkeypatch):
+    """Of every case its own, whatever ran before it."""
+    monkeypatch.setitem(globals(), "RANDOM", np.random.default_rng(list(request.node.name.encode())))
 
 
 def normal(*shape):
