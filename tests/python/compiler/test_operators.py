@@ -360,6 +360,9 @@ def _(_):
     return nodes, ()
 
 
+RANDOM = np.random.default_rng(5)
+
+
 @pytest.fixture(autouse=True)
 def random(request, monkeypatch):
     """Of every case its own, whatever ran before it."""
