@@ -19,6 +19,8 @@ from ganglion.cli import main
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.deep  # exports in processes of their own
+
 GO2 = str(networks.GOLDEN / "unitree_go2.yaml")
 OBSERVATIONS, ACTIONS = 45, 12
 NAMES = ",".join(GO2_NAMES)

@@ -15,6 +15,8 @@ from ganglion.compiler import compile_onnx, file
 from ganglion.compiler.interpreter import Interpreter
 from ganglion.compiler.quantise import quantised
 
+pytestmark = pytest.mark.deep  # exports many policies
+
 STEPS = 12
 
 

@@ -34,6 +34,8 @@ from ganglion.policies import (
     RNNPolicy,
 )
 
+pytestmark = pytest.mark.deep  # exports many policies
+
 STEPS = 2000
 
 

@@ -17,6 +17,8 @@ from ganglion.policies import GRUPolicy
 from ganglion.runtime import proof
 from ganglion.runtime.engines import EngineInfo
 
+pytestmark = pytest.mark.deep  # exports many policies
+
 SUFFIXES = (".ganglion", ".onnx", ".pt", ".hpp")
 
 

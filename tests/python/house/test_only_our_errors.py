@@ -34,6 +34,8 @@ from ganglion.verify import load_recording
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.deep  # spoils every kind of file in every way
+
 GOLDEN = Path(__file__).parents[2] / "golden"
 ARTIFACTS = GOLDEN / "artifacts"
 MANY = int(os.environ.get("GANGLION_MUTATIONS", "1"))

@@ -30,6 +30,8 @@ from ganglion.training.gaussian_agent import GaussianAgent
 from ganglion.training.ppo import PPO
 from ganglion.training.value_function import value_spec
 
+pytestmark = pytest.mark.deep  # trains
+
 
 @pytest.fixture(autouse=True)
 def _seeded():

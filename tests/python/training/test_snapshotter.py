@@ -18,6 +18,8 @@ import torch
 from ganglion.errors import ArtifactError
 from ganglion.training import SnapshotNotFoundError, Snapshotter, TrainingError, find_snapshot, load_snapshot
 
+pytestmark = pytest.mark.deep  # trains
+
 HERE = Path(__file__).parent
 
 
