@@ -15,6 +15,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "arrays.hpp"
 #include "flight.hpp"
 #include "functions.hpp"
 #include "io/artifact.hpp"
@@ -26,11 +27,11 @@ namespace py = pybind11;
 
 namespace {
 
+using ganglion::bindings::Floats;
+using ganglion::bindings::view;
+using ganglion::bindings::written;
 using ganglion::detail::at_boundary;
-using Floats = py::array_t<float, py::array::c_style>;
 using Flags = py::array_t<std::uint8_t, py::array::c_style>;
-
-std::span<const float> view(const Floats& array) { return {array.data(), static_cast<std::size_t>(array.size())}; }
 
 Floats copy(std::span<const float> values) { return Floats(static_cast<py::ssize_t>(values.size()), values.data()); }
 
@@ -150,7 +151,7 @@ void bind_policy(py::module_& module) {
       .def(
           "step",
           [](Policy& policy, const Floats& observation, Floats& action) {
-            const std::span<float> out(action.mutable_data(), static_cast<std::size_t>(action.size()));
+            const std::span<float> out = written(action);
             const py::gil_scoped_release release;
             return policy.step(view(observation), out);
           },

@@ -1,22 +1,18 @@
 #include "flight.hpp"
 
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <ganglion/action_guard.hpp>
 #include <ganglion/cadence.hpp>
 #include <ganglion/contract.hpp>
 
+#include "arrays.hpp"
+
 namespace ganglion::bindings {
 
 namespace py = pybind11;
 
 namespace {
-
-using Floats = py::array_t<float, py::array::c_style>;
-
-std::span<const float> view(const Floats& array) { return {array.data(), static_cast<std::size_t>(array.size())}; }
-std::span<float> written(Floats& array) { return {array.mutable_data(), static_cast<std::size_t>(array.size())}; }
 
 /// What the flight reads of a contract.
 Contract about(std::size_t actions, std::optional<double> period_s, std::vector<double> low, std::vector<double> high) {
@@ -62,8 +58,9 @@ void bind_time(py::module_& module) {
       .def_readonly("longest_s", &TickStatistics::longest_s)
       .def_readonly("off_ns", &TickStatistics::off_ns);
   py::class_<TickMonitor>(module, "TickMonitor", "ganglion::TickMonitor; see ganglion.TickMonitor.")
-      .def(py::init([](double period_s, double tolerance, double mismatch_tolerance) {
-             return TickMonitor(period_s, {.tolerance = tolerance, .mismatch_tolerance = mismatch_tolerance});
+      .def(py::init([](std::optional<double> period_s, double tolerance, double mismatch_tolerance) {
+             const TickOptions options{.tolerance = tolerance, .mismatch_tolerance = mismatch_tolerance};
+             return period_s ? TickMonitor(*period_s, options) : TickMonitor(Contract{}, options);
            }),
            py::arg("period_s"), py::arg("tolerance"), py::arg("mismatch_tolerance"))
       .def(

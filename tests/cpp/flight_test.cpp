@@ -344,6 +344,9 @@ TEST_CASE("a guard refuses what would let it jump") {
   given.high = {1.0};
   CHECK_ERROR(ActionGuard(contract(0.01), given), ErrorCode::bad_option, "lower bound of element 0");
   CHECK_ERROR(ActionGuard(contract(std::nullopt), options(1.0)), ErrorCode::bad_option, "longest_tick_s");
+  for (const double period : {0.0, -0.01, std::nan("")}) {
+    CHECK_ERROR(ActionGuard(contract(period), options(1.0)), ErrorCode::bad_option, "the period in the contract");
+  }
   CHECK_ERROR(ActionGuard(contract(0.01), options(1.0, -1.0)), ErrorCode::bad_option, "blend_s");
   given = options(1.0);
   given.damping = {std::nan("")};

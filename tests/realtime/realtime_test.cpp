@@ -11,13 +11,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
-#include <ganglion/action_guard.hpp>
-#include <ganglion/cadence.hpp>
 #include <ganglion/native_policy.hpp>
 #include <ganglion/policy.hpp>
 #include <string>
 #include <vector>
 
+#include "flight_loop.hpp"
 #include "guard.hpp"
 
 #if defined(__x86_64__)
@@ -146,26 +145,8 @@ TEST_CASE("what stands around a step touches neither heap nor locks nor kernel")
   ganglion::ActionGuard guard(contract, options);
   std::vector<float> action(contract.action_size(), 0.5F);
   std::vector<float> command(contract.action_size());
-  std::uint64_t seen = 0;
   realtime::watch(true);
-  for (std::int64_t i = 0; i < steps; ++i) {
-    const std::int64_t now = i * 1'000'000 - (i % 1000 == 0 ? 3'000'000 : 0);
-    if (i % 5000 == 0) seen += guard.engage(command) ? 1 : 0;
-    action[0] = i % 777 == 0 ? NAN : 0.001F * static_cast<float>(i % 1000);
-    if (cadence.due(now)) {
-      seen += cadence.take(action) == Status::ok ? 1 : 0;
-      seen += monitor.tick(now) == ganglion::Tick::on_time ? 1 : 0;
-      seen += monitor.mismatch().has_value() ? 1 : 0;
-    }
-    seen += cadence.action(now, command) ? 1 : 0;
-    seen += static_cast<std::uint64_t>(guard.apply(action, now, command).reason);
-    if (i % 50 == 0) seen += static_cast<std::uint64_t>(guard.hold(now, command).reason);
-    if (i % 9999 == 0) {
-      cadence.reset();
-      monitor.reset();
-      guard.disengage();
-    }
-  }
+  const std::uint64_t seen = realtime::fly(steps, cadence, monitor, guard, action, command);
   realtime::watch(false);
   CHECK(seen > 0);
   check::report(realtime::violations() == 0, "the flight keeps still", __FILE__, __LINE__, realtime::last_violation());

@@ -7,7 +7,8 @@
 #include <string>
 #include <utility>
 
-#include "flight/elapsed.hpp"
+#include "flight/numbers.hpp"
+#include "flight/options.hpp"
 #include "ganglion/error.hpp"
 
 namespace ganglion {
@@ -35,10 +36,9 @@ double checked_time(double seconds, const char* name) {
 
 double longest_tick(const Contract& contract, const GuardOptions& options) {
   if (options.longest_tick_s) return checked_time(*options.longest_tick_s, "longest_tick_s");
-  if (contract.period_s) return 2.0 * *contract.period_s;
-  refuse(
-      "the contract does not say at which period the policy was trained; give GuardOptions::longest_tick_s, the "
-      "longest time between two calls that still moves the robot");
+  return 2.0 *
+         flight::trained_period(
+             contract, "GuardOptions::longest_tick_s, the longest time between two calls that still moves the robot");
 }
 
 /// The next number towards 0 of a number that is not 0, and towards -infinity of 0.
@@ -47,8 +47,6 @@ float below(float value) noexcept GANGLION_NONBLOCKING {
   if (value == 0.0F) return -std::numeric_limits<float>::denorm_min();
   return std::bit_cast<float>(value > 0.0F ? bits - 1 : bits + 1);
 }
-
-bool is_finite(float value) noexcept GANGLION_NONBLOCKING { return 0.0F * value == 0.0F; }
 
 }  // namespace
 
@@ -81,9 +79,7 @@ ActionGuard::ActionGuard(const Contract& contract, const GuardOptions& options)
     low_[i] = static_cast<double>(static_cast<float>(low_[i]));
     high_[i] = static_cast<double>(static_cast<float>(high_[i]));
     const std::string of = " of element " + std::to_string(i) + " is ";
-    if (!std::isfinite(rate_[i]) || rate_[i] <= 0.0) {
-      refuse("GuardOptions::rate" + of + std::to_string(rate_[i]) + "; give a positive number of units per second");
-    }
+    flight::positive(rate_[i], "GuardOptions::rate of element " + std::to_string(i), " of units per second");
     if (!(low_[i] <= high_[i])) {
       refuse("the lower bound" + of + std::to_string(low_[i]) + " and its upper bound " + std::to_string(high_[i]));
     }
@@ -96,7 +92,7 @@ ActionGuard::ActionGuard(const Contract& contract, const GuardOptions& options)
 bool ActionGuard::engage(std::span<const float> position) noexcept GANGLION_NONBLOCKING {
   if (position.size() != size_) return false;
   for (const float value : position) {
-    if (!is_finite(value)) return false;
+    if (!flight::is_finite(value)) return false;
   }
   for (std::size_t i = 0; i < size_; ++i) start_[i] = given_[i] = position[i];
   engaged_s_ = held_s_ = 0.0;
@@ -130,7 +126,7 @@ GuardStatus ActionGuard::apply(std::span<const float> action, std::int64_t now_n
   if (action.size() != size_ || out.size() != size_) return {GuardReason::bad_size, 0};
   if (!is_engaged_) return {GuardReason::not_engaged, 0};
   for (std::size_t i = 0; i < size_; ++i) {
-    if (is_finite(action[i])) continue;
+    if (flight::is_finite(action[i])) continue;
     const GuardStatus held = hold(now_ns, out);
     return {held.reason, i};
   }

@@ -1,40 +1,23 @@
 #include "ganglion/cadence.hpp"
 
-#include <algorithm>
-#include <cmath>
-
-#include "flight/elapsed.hpp"
+#include "flight/numbers.hpp"
+#include "flight/options.hpp"
 #include "ganglion/error.hpp"
 
 namespace ganglion {
 
 namespace {
 
-double positive(double seconds, const std::string& what) {
-  if (std::isfinite(seconds) && seconds > 0.0) return seconds;
-  throw Error(ErrorCode::bad_option, what + " is " + std::to_string(seconds) + " s; give a positive number of seconds");
-}
-
 double period_of(const Contract& contract, const CadenceOptions& options) {
-  if (options.period_s) return positive(*options.period_s, "the period of the policy (CadenceOptions::period_s)");
-  if (contract.period_s) return positive(*contract.period_s, "the period in the contract");
-  throw Error(ErrorCode::bad_option,
-              "the contract does not say at which period the policy was trained; give CadenceOptions::period_s, or "
-              "export the policy with its period_s");
-}
-
-bool are_finite(std::span<const float> values) noexcept GANGLION_NONBLOCKING {
-  // A product with 0 is 0 for every number, and NaN for what is none.
-  float sum = 0.0F;
-  for (const float value : values) sum += 0.0F * value;
-  return sum == 0.0F;
+  if (!options.period_s) return flight::trained_period(contract, "CadenceOptions::period_s");
+  return flight::positive(*options.period_s, "the period of the policy (CadenceOptions::period_s)", " of seconds");
 }
 
 }  // namespace
 
 Cadence::Cadence(const Contract& contract, double loop_period_s, const CadenceOptions& options)
     : period_ns_(period_of(contract, options) * 1e9),
-      half_tick_ns_(positive(loop_period_s, "the period of the loop") * 1e9 / 2.0),
+      half_tick_ns_(flight::positive(loop_period_s, "the period of the loop", " of seconds") * 1e9 / 2.0),
       between_(options.between),
       before_(options.rows * contract.action_size()),
       action_(before_.size()) {
@@ -73,7 +56,9 @@ bool Cadence::due(std::int64_t now_ns) noexcept GANGLION_NONBLOCKING {
 
 Status Cadence::take(std::span<const float> action) noexcept GANGLION_NONBLOCKING {
   if (action.size() != action_.size()) return Status::bad_size;
-  if (!are_finite(action)) return Status::non_finite_action;
+  for (const float value : action) {
+    if (!flight::is_finite(value)) return Status::non_finite_action;
+  }
   for (std::size_t i = 0; i < action.size(); ++i) {
     before_[i] = has_action_ ? action_[i] : action[i];
     action_[i] = action[i];

@@ -1,29 +1,15 @@
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <sstream>
 #include <utility>
 
-#include "flight/elapsed.hpp"
+#include "flight/numbers.hpp"
+#include "flight/options.hpp"
 #include "ganglion/cadence.hpp"
-#include "ganglion/error.hpp"
 
 namespace ganglion {
 
 namespace {
-
-double checked(double value, const char* what) {
-  if (std::isfinite(value) && value > 0.0) return value;
-  throw Error(ErrorCode::bad_option, std::string(what) + " is " + std::to_string(value) + "; give a positive number");
-}
-
-double period_of(const Contract& contract) {
-  if (contract.period_s) return *contract.period_s;
-  throw Error(
-      ErrorCode::bad_option,
-      "the contract does not say at which period the policy was trained; give the period of the loop, or export "
-      "the policy with its period_s");
-}
 
 /// Which of the counters of TickStatistics::off_ns counts this.
 std::size_t counter_of(double off_ns, std::size_t counters) noexcept GANGLION_NONBLOCKING {
@@ -52,13 +38,13 @@ std::string CadenceMismatch::sentence() const {
 }
 
 TickMonitor::TickMonitor(double period_s, const TickOptions& options)
-    : period_ns_(checked(period_s, "the period of the loop, in seconds,") * 1e9), options_(options) {
-  checked(options.tolerance, "TickOptions::tolerance");
-  checked(options.mismatch_tolerance, "TickOptions::mismatch_tolerance");
+    : period_ns_(flight::positive(period_s, "the period of the loop", " of seconds") * 1e9), options_(options) {
+  flight::positive(options.tolerance, "TickOptions::tolerance");
+  flight::positive(options.mismatch_tolerance, "TickOptions::mismatch_tolerance");
 }
 
 TickMonitor::TickMonitor(const Contract& contract, const TickOptions& options)
-    : TickMonitor(period_of(contract), options) {}
+    : TickMonitor(flight::trained_period(contract, "the period of the loop"), options) {}
 
 Tick TickMonitor::tick(std::int64_t now_ns) noexcept GANGLION_NONBLOCKING {
   const bool is_first = statistics_.ticks++ == 0;

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ganglion import _core
 from ganglion._foundation.core_errors import core_errors
-from ganglion.errors import GanglionError
 
 if TYPE_CHECKING:
     from ganglion.contract import Contract
@@ -57,11 +56,6 @@ class TickMonitor:
 
     def __init__(self, period: float | Contract, *, tolerance: float = 0.1, mismatch_tolerance: float = 0.05) -> None:
         period_s = period if isinstance(period, (int, float)) else period.period_s
-        if period_s is None:
-            raise GanglionError(
-                "the contract does not say at which period the policy was trained; give the period of the loop, or "
-                "export the policy with its period_s"
-            )
         with core_errors():
             self._core = _core.TickMonitor(period_s, tolerance, mismatch_tolerance)
 

@@ -8,8 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "ganglion/action_guard.hpp"
-#include "ganglion/cadence.hpp"
+#include "flight_loop.hpp"
 #include "ganglion/native_policy.hpp"
 #include "ganglion/policy.hpp"
 #include "io/artifact.hpp"
@@ -21,7 +20,6 @@ namespace {
 using ganglion::NativePolicy;
 using ganglion::Status;
 namespace native = ganglion::native;
-namespace realtime = ganglion::realtime;
 
 constexpr std::size_t rounds = 10'000;
 
@@ -53,30 +51,6 @@ std::vector<float> numbers(std::size_t size) {
   return result;
 }
 
-/// What stands around a step.
-std::uint64_t fly(ganglion::Cadence& cadence, ganglion::TickMonitor& monitor, ganglion::ActionGuard& guard,
-                  std::span<float> action, std::span<float> command) noexcept GANGLION_NONBLOCKING {
-  std::uint64_t seen = 0;
-  for (std::int64_t i = 0; i < static_cast<std::int64_t>(rounds); ++i) {
-    const std::int64_t now = i * 1'000'000;
-    if (i % 1000 == 0) seen += guard.engage(command) ? 1 : 0;
-    if (cadence.due(now)) {
-      seen += cadence.take(action) == Status::ok ? 1 : 0;
-      seen += monitor.tick(now) == ganglion::Tick::on_time ? 1 : 0;
-    }
-    seen += cadence.action(now, command) ? 1 : 0;
-    seen += monitor.mismatch().has_value() ? 1 : 0;
-    seen += static_cast<std::uint64_t>(guard.apply(action, now, command).reason);
-    if (i % 50 == 0) seen += static_cast<std::uint64_t>(guard.hold(now, command).reason);
-    if (i % 3000 == 0) {
-      cadence.reset();
-      monitor.reset();
-      guard.disengage();
-    }
-  }
-  return seen;
-}
-
 void run_flight(const char* path) {
   ganglion::Contract contract = ganglion::inspect(path);
   contract.period_s = 0.02;
@@ -87,7 +61,9 @@ void run_flight(const char* path) {
   ganglion::ActionGuard guard(contract, options);
   auto action = numbers(contract.action_size());
   std::vector<float> command(action.size());
-  std::printf("around a step: %llu\n", static_cast<unsigned long long>(fly(cadence, monitor, guard, action, command)));
+  std::printf("around a step: %llu\n",
+              static_cast<unsigned long long>(
+                  realtime::fly(static_cast<std::int64_t>(rounds), cadence, monitor, guard, action, command)));
 }
 
 void run_session(native::Session& session) noexcept GANGLION_NONBLOCKING {

@@ -11,4 +11,7 @@ namespace ganglion::flight {
   return static_cast<double>(static_cast<std::uint64_t>(end) - static_cast<std::uint64_t>(begin));
 }
 
+/// Neither NaN nor infinite. A product with 0 is 0 for every other number.
+[[nodiscard]] constexpr bool is_finite(float value) noexcept GANGLION_NONBLOCKING { return 0.0F * value == 0.0F; }
+
 }  // namespace ganglion::flight

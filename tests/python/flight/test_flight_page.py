@@ -1,0 +1,46 @@
+"""The loop in C++ on the page docs/flight.md is valid as it stands there."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from pages import ROOT, blocks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SURROUNDINGS = """
+#include <cstdint>
+#include <string>
+#include <vector>
+
+extern bool running, has_action;
+extern std::vector<float> position, observation, action, target, command;
+std::int64_t now_ns();
+void stop();
+void send(const std::vector<float>&);
+void log(const std::string&);
+
+void controller() {
+%s
+}
+"""
+
+
+def test_the_loop_compiles(tmp_path: Path) -> None:
+    compiler = shutil.which("c++")
+    if compiler is None:
+        pytest.skip("there is no c++")
+    [loop] = [block.text for block in blocks(ROOT / "docs" / "flight.md") if block.language == "cpp"]
+    includes = [line for line in loop.splitlines() if line.startswith("#include")]
+    body = [line for line in loop.splitlines() if not line.startswith("#include")]
+    source = tmp_path / "loop.cpp"
+    source.write_text("\n".join(includes) + SURROUNDINGS % "\n".join(body), encoding="utf-8")
+    command = [compiler, "-std=c++20", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
+    found = subprocess.run(
+        [*command, f"-I{ROOT / 'cpp' / 'include'}", source], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <ganglion/action_guard.hpp>
+#include <ganglion/cadence.hpp>
+#include <limits>
+#include <span>
+
+namespace realtime {
+
+/// What stands around a step, at 1 kHz, in a function that the compiler knows to be nonblocking: every verb, actions
+/// that are not finite, a clock that is set back. Answers something that depends on all of it.
+inline std::uint64_t fly(std::int64_t ticks, ganglion::Cadence& cadence, ganglion::TickMonitor& monitor,
+                         ganglion::ActionGuard& guard, std::span<float> action,
+                         std::span<float> command) noexcept GANGLION_NONBLOCKING {
+  std::uint64_t seen = 0;
+  for (std::int64_t i = 0; i < ticks; ++i) {
+    const std::int64_t now = i * 1'000'000 - (i % 1000 == 0 ? 3'000'000 : 0);
+    if (i % 1000 == 0) seen += guard.engage(command) ? 1 : 0;
+    action[0] = i % 777 == 0 ? std::numeric_limits<float>::quiet_NaN() : 0.001F * static_cast<float>(i % 1000);
+    if (cadence.due(now)) {
+      seen += cadence.take(action) == ganglion::Status::ok ? 1 : 0;
+      seen += monitor.tick(now) == ganglion::Tick::on_time ? 1 : 0;
+      seen += monitor.mismatch().has_value() ? 1 : 0;
+    }
+    seen += cadence.action(now, command) ? 1 : 0;
+    seen += static_cast<std::uint64_t>(guard.apply(action, now, command).reason);
+    if (i % 50 == 0) seen += static_cast<std::uint64_t>(guard.hold(now, command).reason);
+    if (i % 3000 == 2999) {
+      cadence.reset();
+      monitor.reset();
+      guard.disengage();
+    }
+  }
+  return seen;
+}
+
+}  // namespace realtime
