@@ -10,7 +10,7 @@ import csv
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import mujoco
 import mujoco.rollout
@@ -48,6 +48,11 @@ SETTLED_ANGLE_RAD = 0.03
 SETTLED_POSITION_M = 0.10
 SETTLED_TAIL_S = 2.0
 """A cart is balanced where it never falls, and stays within these over the last seconds."""
+
+
+def has_fallen(position_m: NDArray[np.floating[Any]], angle_rad: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """True where the pole is down or the cart is at the end of its rail; all of one shape."""
+    return np.asarray((np.abs(position_m) > RAIL_END_M) | (np.abs(angle_rad) > FALLEN_ANGLE_RAD), dtype=np.bool_)
 
 
 def load_model() -> mujoco.MjModel:
@@ -131,9 +136,7 @@ class CartPoles:
     @property
     def fallen(self) -> NDArray[np.bool_]:
         """`[rows]`: true where the pole is down or the cart is at the end of its rail."""
-        return np.asarray(
-            (np.abs(self.state[:, 0]) > RAIL_END_M) | (np.abs(self.state[:, 1]) > FALLEN_ANGLE_RAD), dtype=np.bool_
-        )
+        return has_fallen(self.state[:, 0], self.state[:, 1])
 
     def step(self, force: NDArray[np.float32]) -> None:
         """Advances every cart by one control period under `force` `[rows]`, in newtons."""
@@ -272,9 +275,9 @@ class Trace:
     @property
     def balanced(self) -> bool:
         """True where no flight falls, and every one has settled before its reset and at its end."""
-        angle, position = np.abs(self.pole_angle), np.abs(self.observation[:, 0])
-        if bool((angle > FALLEN_ANGLE_RAD).any() or (position > RAIL_END_M).any()):
+        if bool(has_fallen(self.observation[:, 0], self.pole_angle).any()):
             return False
+        angle, position = np.abs(self.pole_angle), np.abs(self.observation[:, 0])
         leg_s = FLIGHT_S / 2.0
         tail = self.time_s % leg_s >= leg_s - SETTLED_TAIL_S
         return bool((angle[tail] < SETTLED_ANGLE_RAD).all() and (position[tail] < SETTLED_POSITION_M).all())

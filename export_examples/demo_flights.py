@@ -69,9 +69,7 @@ FLIGHT_HEADINGS = (
 
 def until_fall(trace: Trace) -> NDArray[np.float64]:
     """Pole angles, not-a-number from every fall to the next reset."""
-    fallen = (np.abs(trace.pole_angle) > cartpole.FALLEN_ANGLE_RAD) | (
-        np.abs(trace.observation[:, 0]) > cartpole.RAIL_END_M
-    )
+    fallen = cartpole.has_fallen(trace.observation[:, 0], trace.pole_angle)
     leg = np.floor(trace.time_s / (cartpole.FLIGHT_S / 2.0)) + 2 * trace.flight
     angle = trace.pole_angle.copy()
     for index in np.unique(leg):

@@ -1,17 +1,11 @@
 // The flight as a moving picture: rendered by MuJoCo, or drawn here from the trace; in step with the plots.
 "use strict";
 document.querySelectorAll(".moving").forEach(async (host) => {
-  const { unpack, viewers } = window.ganglion;
+  const { make, unpack, viewers } = window.ganglion;
   const viewer = viewers[0];
   const data = JSON.parse(host.querySelector("script").textContent);
   const [WIDTH, HEIGHT] = [480, 274];
   const titles = ["with its memory", "memory erased before each step"];
-  const make = (tag, attributes = {}, ...children) => {
-    const element = document.createElement(tag);
-    Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
-    element.append(...children);
-    return element;
-  };
 
   const views = titles.map((title, index) => {
     const canvas = make("canvas", { role: "img", "aria-label": `Cart and pole, ${title}` });

@@ -165,9 +165,9 @@ def _pictures(views: Sequence[NDArray[np.float64]]) -> tuple[list[bytes], list[l
     for view in views:
         order = []
         fallen_for = 0
+        fallen = cartpole.has_fallen(view[:, 0], view[:, 1])
         for frame, position in enumerate(view):
-            fallen = abs(position[1]) > cartpole.FALLEN_ANGLE_RAD or abs(position[0]) > cartpole.RAIL_END_M
-            fallen_for = 0 if frame % leg == 0 else fallen_for + int(fallen or fallen_for > 0)
+            fallen_for = 0 if frame % leg == 0 else fallen_for + int(fallen[frame] or fallen_for > 0)
             if fallen_for <= _AFTER_FALL_S * _FRAMES_PER_S:
                 positions.append(position)
             order.append(len(positions) - 1)

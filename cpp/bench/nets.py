@@ -161,14 +161,10 @@ class _Functional(nn.Module):
         return stepped
 
 
-class _Stateless(nn.Module):
+class _Stateless(_Functional):
     """The same of a policy without state."""
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, obs: Tensor) -> Tensor:
+    def forward(self, obs: Tensor) -> Tensor:  # type: ignore[override]
         """Returns the action."""
         action: Tensor = self.network.step(obs, torch.zeros(obs.size(0), 0))[0]
         return action

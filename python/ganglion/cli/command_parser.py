@@ -62,8 +62,9 @@ class CommandParser(argparse.ArgumentParser):
             *names: as for `add_argument`.
             to: the group that it belongs to.
             brief: its line on the short page; None leaves it to `--help-all`.
-            **settings: as for `add_argument`.
+            **settings: as for `add_argument`; without `help`, `--help-all` says what `brief` says.
         """
+        settings.setdefault("help", brief)
         action: argparse.Action = (self if to is None else to).add_argument(*names, **settings)
         action.brief = brief  # type: ignore[attr-defined]
         return action

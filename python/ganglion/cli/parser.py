@@ -270,7 +270,6 @@ def _export(add: Callable[..., CommandParser]) -> None:
         type=values.batch_or_any,
         metavar="N|any",
         brief="rows of one step (default: 1)",
-        help="rows of one step (default: 1)",
     )
     _add_tolerance(export, "|file - policy| / max(1, |policy|)", "largest accepted error of the file")
     _add_weights(export, "--weight-tolerance")
@@ -298,7 +297,7 @@ def _compile(add: Callable[..., CommandParser]) -> None:
         "policy.onnx -o policy.ganglion",
         "policy.onnx -o policy.hpp --weights float16",
     )
-    compile_.option("file", metavar="FILE", brief="an .onnx or .pt file", help="an .onnx or .pt file")
+    compile_.option("file", metavar="FILE", brief="an .onnx or .pt file")
     compile_.option(
         "-o",
         "--output",
@@ -306,7 +305,6 @@ def _compile(add: Callable[..., CommandParser]) -> None:
         metavar="FILE",
         required=True,
         brief="the file; .ganglion or .hpp",
-        help="the file; .ganglion or .hpp",
     )
     _add_weights(compile_, "--tolerance")
     compile_.option(
@@ -351,8 +349,7 @@ def _sign(add: Callable[..., CommandParser]) -> None:
         "walker.ganglion --key PRIVATE.pem",
         "walker.ganglion --key PRIVATE.pem -o signed.ganglion",
     )
-    what = "a .ganglion, .onnx or .pt file with a contract"
-    sign.option("file", metavar="FILE", brief=what, help=what)
+    sign.option("file", metavar="FILE", brief="a .ganglion, .onnx or .pt file with a contract")
     sign.option(
         "--key",
         metavar="PRIVATE.pem",
@@ -371,7 +368,6 @@ def _sign(add: Callable[..., CommandParser]) -> None:
         "--output",
         metavar="FILE",
         brief="the signed file (default: FILE itself)",
-        help="the signed file (default: FILE itself)",
     )
 
 
@@ -399,7 +395,6 @@ def _verify(add: Callable[..., CommandParser]) -> None:
         type=values.at_least(1),
         metavar="N",
         brief="length of the trajectory (default: 2000)",
-        help="length of the trajectory (default: 2000)",
     )
     verify.option(
         "--recording",
@@ -436,7 +431,6 @@ def _verify(add: Callable[..., CommandParser]) -> None:
         type=values.report_path,
         metavar="OUT",
         brief="also write a report: .html (plots) or .json",
-        help="also write a report: .html (plots) or .json",
     )
     verify.option(
         "--key",
@@ -462,8 +456,7 @@ def _repair(add: Callable[..., CommandParser]) -> None:
         "FILE -o OUT",
         "policy.onnx -o repaired.onnx --recording run.npz",
     )
-    what = "an .onnx file of another exporter"
-    repair.option("file", metavar="FILE", brief=what, help=what)
+    repair.option("file", metavar="FILE", brief="an .onnx file of another exporter")
     repair.option(
         "-o",
         "--output",
@@ -522,7 +515,6 @@ def _bench(add: Callable[..., CommandParser]) -> None:
         type=values.at_least(1),
         metavar="N",
         brief="timed steps per round",
-        help="timed steps per round",
     )
     bench.option(
         "--rounds",

@@ -247,7 +247,4 @@ def _parse(text: str) -> LatencyReport:
 
 
 def _members(kind: type[Latency | WeightFloor], entry: dict[str, Any]) -> dict[str, Any]:
-    needed = [field.name for field in fields(kind) if field.default is MISSING]
-    return {name: entry[name] for name in needed} | {
-        field.name: entry[field.name] for field in fields(kind) if field.name in entry
-    }
+    return {field.name: entry[field.name] for field in fields(kind) if field.default is MISSING or field.name in entry}

@@ -86,11 +86,9 @@ class TensorComparison:
         error_per_step: `[steps]`, largest `|found - expected| / max(1, |expected|)` of each step; this is what the
             tolerance is compared with.
         first_divergence: None where every element is within the tolerance, or within what rounding does.
-        from_float64: largest `|found - exact| / max(1, |exact|)`, the distance to the float64 run; None where there is
-            none.
-        reference_from_float64: that of the reference.
         by_rounding: how many elements are beyond the tolerance, and no farther from float64 than rounding takes them.
-        from_float64_per_step: `[steps]`, of which `from_float64` is the largest.
+        from_float64_per_step: `[steps]`, largest `|found - exact| / max(1, |exact|)` of each step, the distance to the
+            float64 run; None where there is none.
         reference_from_float64_per_step: that of the reference.
     """
 
@@ -99,8 +97,6 @@ class TensorComparison:
     max_relative_error: float
     error_per_step: NDArray[np.float64]
     first_divergence: Divergence | None
-    from_float64: float | None = None
-    reference_from_float64: float | None = None
     by_rounding: int = 0
     from_float64_per_step: NDArray[np.float64] | None = None
     reference_from_float64_per_step: NDArray[np.float64] | None = None
@@ -110,10 +106,24 @@ class TensorComparison:
         """The largest element of `error_per_step`."""
         return float(self.error_per_step.max())
 
+    @property
+    def from_float64(self) -> float | None:
+        """The largest element of `from_float64_per_step`."""
+        return _largest(self.from_float64_per_step)
+
+    @property
+    def reference_from_float64(self) -> float | None:
+        """The largest element of `reference_from_float64_per_step`."""
+        return _largest(self.reference_from_float64_per_step)
+
     def growth(self, windows: int = 20) -> list[float]:
         """The largest error in each of at most `windows` equal parts of the trajectory, in order of time."""
         parts = np.array_split(self.error_per_step, min(windows, len(self.error_per_step)))
         return [float(part.max()) for part in parts]
+
+
+def _largest(per_step: NDArray[np.float64] | None) -> float | None:
+    return None if per_step is None else float(per_step.max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,8 +284,6 @@ def _compare_tensor(
         max_relative_error=largest_relative,
         error_per_step=np.concatenate(per_step),
         first_divergence=divergence,
-        from_float64=None if own is None else float(own.max()),
-        reference_from_float64=None if its is None else float(its.max()),
         by_rounding=by_rounding,
         from_float64_per_step=own,
         reference_from_float64_per_step=its,

@@ -86,7 +86,7 @@
     ctx.restore();
   };
 
-  /* spec: host, label (of the whole, for those who do not see it), x, curves: [{name, values, drawn?, colour, width, dash, single}],
+  /* spec: host, label (of the whole, for those who do not see it), x, curves: [{name, values, colour, width, dash, single}],
      log: whether the axis is logarithmic, limits, unit, axis: {label, tell(index)}, resets, mark, zoomed(from, to), height */
   window.ganglion.plot = (spec) => {
     const range = spec.log ? decades(spec.curves.map((curve) => curve.values), spec.limits) : null;
@@ -138,7 +138,6 @@
         })),
       ],
       hooks: {
-        drawSeries: [],
         draw: [(plot) => drawMarks(plot, spec.resets, spec.mark)],
         setScale: [(plot, name) => name === "x" && spec.zoomed(plot.scales.x.min, plot.scales.x.max)],
       },

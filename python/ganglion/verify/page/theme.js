@@ -1,6 +1,15 @@
-// The button for dark and light; without it the page follows the system.
+// What the other scripts share, and the button for dark and light; without it the page follows the system.
 "use strict";
-window.ganglion = { viewers: [], onTheme: [] };
+window.ganglion = {
+  viewers: [],
+  onTheme: [],
+  make: (tag, attributes = {}, ...children) => {
+    const element = document.createElement(tag);
+    Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
+    element.append(...children);
+    return element;
+  },
+};
 {
   const root = document.documentElement;
   const button = document.getElementById("theme");

@@ -1,14 +1,9 @@
 // The viewer of a run: a list to choose an element from, plots that zoom together, buttons and keys for it.
 "use strict";
 {
-  const { plot: makePlot, unpack, onTheme, viewers } = window.ganglion;
+  const { make, plot: makePlot, unpack, onTheme, viewers } = window.ganglion;
 
-  const make = (tag, attributes = {}, ...children) => {
-    const element = document.createElement(tag);
-    Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
-    element.append(...children);
-    return element;
-  };
+  const limitCurve = (values) => ({ name: "tolerance", colour: "limit", width: 1.4, dash: [6, 4], values });
 
   class Viewer {
     constructor(host, data) {
@@ -205,8 +200,7 @@
       const limits = [];
       if (channel.tolerance !== null) {
         limits.push(channel.tolerance);
-        const allowed = Float64Array.from(expected, (value) => channel.tolerance * (channel.absolute ? 1 : Math.max(1, Math.abs(value) || 0)));
-        curves.push({ name: "tolerance", colour: "limit", width: 1.4, dash: [6, 4], values: allowed });
+        curves.push(limitCurve(Float64Array.from(expected, (value) => channel.tolerance * (channel.absolute ? 1 : Math.max(1, Math.abs(value) || 0)))));
       }
       this.add({
         heading: `|difference| to the reference${channel.unit ? ` (${channel.unit})` : ""}`,
@@ -232,7 +226,7 @@
       const limits = [];
       if (data.tolerance !== null) {
         limits.push(data.tolerance);
-        curves.push({ name: "tolerance", colour: "limit", width: 1.4, dash: [6, 4], values: new Float64Array(errors[0].length).fill(data.tolerance) });
+        curves.push(limitCurve(new Float64Array(errors[0].length).fill(data.tolerance)));
       }
       this.add({
         heading: `Error growth of ${channel.group}`,
