@@ -340,7 +340,10 @@ class Builder {
 
   /// Floats that an operation needs beside its operands.
   [[nodiscard]] std::size_t scratch_of(const Op& op) const {
-    if (op.kind == OpKind::conv1d) return op.conv.in_channels * (op.conv.pad_left + op.conv.length + op.conv.pad_right);
+    if (op.kind == OpKind::conv1d) {  // its padded input, in phases of the stride
+      const std::size_t padded = op.conv.pad_left + op.conv.length + op.conv.pad_right;
+      return op.conv.in_channels * std::min(op.conv.stride, padded) * ((padded + op.conv.stride - 1) / op.conv.stride);
+    }
     if (op.kind == OpKind::gru && !op.linear_before_reset) return batch_ * 4 * size_of(op.out[0]);
     if (op.weight == none || is_plain(op.kind)) return 0;
     if (packing_of(program_.tensors[op.weight], op.activations) != Packing::i8_dot) return 0;

@@ -196,28 +196,50 @@ void matmul(const Step& step) noexcept GANGLION_NONBLOCKING {
   }
 }
 
-/// The row of one channel with its padding on both sides.
-inline void pad_channel(const Conv1d& conv, const float* x, float* padded) {
-  const std::size_t size = conv.pad_left + conv.length + conv.pad_right;
-  __builtin_memcpy(padded + conv.pad_left, x, conv.length * sizeof(float));
-  for (std::size_t i = 0; i < conv.pad_left; ++i) {
-    padded[i] = conv.circular ? x[conv.length - conv.pad_left + i] : 0.0F;
-  }
-  for (std::size_t i = conv.pad_left + conv.length; i < size; ++i) {
-    padded[i] = conv.circular ? x[i - conv.pad_left - conv.length] : 0.0F;
+/// The row of one channel with its padding on both sides. What a stride picks lies side by side: element i is number
+/// i / stride of phase i % stride, each `phase` long.
+inline void pad_channel(const Conv1d& conv, const float* x, std::size_t phase, float* padded) {
+  const std::size_t end = conv.pad_left + conv.length;
+  const std::size_t size = end + conv.pad_right;
+  for (std::size_t p = 0; p < conv.stride && p < size; ++p) {
+    std::size_t to = p * phase;
+    for (std::size_t i = p; i < size; i += conv.stride, ++to) {
+      const bool is_inside = i >= conv.pad_left && i < end;
+      const std::size_t around = i < conv.pad_left ? i + conv.length : i - conv.length;
+      padded[to] = is_inside ? x[i - conv.pad_left] : conv.circular ? x[around - conv.pad_left] : 0.0F;
+    }
   }
 }
 
-/// y[t] += weight * x[t * stride].
-inline void add_scaled(float* y, const float* x, float weight, std::size_t size, std::size_t stride) {
-  for (std::size_t t = 0; t < size; t += lanes) {
-    const std::size_t n = size - t < lanes ? size - t : lanes;
-    float apart[lanes] = {};
-    if (stride != 1) {
-      for (std::size_t i = 0; i < n; ++i) apart[i] = x[(t + i) * stride];
+/// So many channels of an output share its inputs: as many chains as the latency of the fma needs.
+constexpr std::size_t shared_channels = is_compact ? 1 : 8;
+
+/// `Count` channels of the output from `o` on, from the padded `channels` of their group.
+template <std::size_t Count>
+GANGLION_INLINE void convolve(const Step& step, const Conv1d& conv, const float* channels, std::size_t phase,
+                              std::size_t per_channel, std::size_t o, float* y) {
+  const std::size_t in_group = conv.in_channels / conv.groups;
+  const std::size_t width = in_group * conv.kernel;
+  for (std::size_t t = 0; t < conv.out_length; t += lanes) {
+    const std::size_t n = conv.out_length - t;
+    const float* weight = static_cast<const float*>(step.weights) + o * width;
+    Vector sums[Count];
+    repeat<Count>([&]<std::size_t J>() __attribute__((always_inline)) {
+      sums[J] = set(step.bias != nullptr ? step.bias[o + J] : 0.0F);
+    });
+    for (std::size_t c = 0; c < in_group; ++c) {
+      std::size_t offset = 0;  // of the kernel's element in its phase, which is number `p`
+      std::size_t p = 0;
+      for (std::size_t k = 0; k < conv.kernel; ++k, ++weight) {
+        const Vector input = load_up_to(channels + c * per_channel + p * phase + offset + t, n);
+        repeat<Count>([&]<std::size_t J>()
+                          __attribute__((always_inline)) { sums[J] = fma(set(weight[J * width]), input, sums[J]); });
+        for (p += conv.dilation; p >= conv.stride; p -= conv.stride) ++offset;
+      }
     }
-    const Vector input = stride == 1 ? load_up_to(x + t, n) : load(apart);
-    store_up_to(y + t, fma(set(weight), input, load_up_to(y + t, n)), n);
+    repeat<Count>([&]<std::size_t J>() __attribute__((always_inline)) {
+      store_up_to(y + (o + J) * conv.out_length + t, flushed(sums[J]), n);
+    });
   }
 }
 
@@ -227,24 +249,23 @@ void conv1d(const Step& step) noexcept GANGLION_NONBLOCKING {
   const std::size_t in_group = conv.in_channels / conv.groups;
   const std::size_t out_group = conv.out_channels / conv.groups;
   const std::size_t padded = conv.pad_left + conv.length + conv.pad_right;
+  const std::size_t phase = (padded + conv.stride - 1) / conv.stride;
+  const std::size_t per_channel = (conv.stride < padded ? conv.stride : padded) * phase;
   auto* const input = static_cast<float*>(step.scratch);
   for (std::size_t row = 0; row < step.batch; ++row) {
     const float* x = step.in[0].data + row * step.in[0].stride;
-    for (std::size_t c = 0; c < conv.in_channels; ++c) pad_channel(conv, x + c * conv.length, input + c * padded);
-    const float* weight = static_cast<const float*>(step.weights);
-    for (std::size_t o = 0; o < conv.out_channels; ++o) {
-      float* y = step.out[0].data + row * step.out[0].stride + o * conv.out_length;
-      for (std::size_t t = 0; t < conv.out_length; ++t) y[t] = step.bias != nullptr ? step.bias[o] : 0.0F;
-      for (std::size_t c = 0; c < in_group; ++c) {
-        const float* channel = input + (o / out_group * in_group + c) * padded;
-        for (std::size_t k = 0; k < conv.kernel; ++k, ++weight) {
-          add_scaled(y, channel + k * conv.dilation, *weight, conv.out_length, conv.stride);
-        }
+    float* y = step.out[0].data + row * step.out[0].stride;
+    for (std::size_t c = 0; c < conv.in_channels; ++c) {
+      pad_channel(conv, x + c * conv.length, phase, input + c * per_channel);
+    }
+    for (std::size_t g = 0; g < conv.groups; ++g) {
+      const float* channels = input + g * in_group * per_channel;
+      const std::size_t end = (g + 1) * out_group;
+      std::size_t o = g * out_group;
+      for (; o + shared_channels <= end; o += shared_channels) {
+        convolve<shared_channels>(step, conv, channels, phase, per_channel, o, y);
       }
-      for (std::size_t t = 0; t < conv.out_length; t += lanes) {
-        const std::size_t n = conv.out_length - t;
-        store_up_to(y + t, flushed(load_up_to(y + t, n)), n);
-      }
+      for (; o < end; ++o) convolve<1>(step, conv, channels, phase, per_channel, o, y);
     }
   }
 }
