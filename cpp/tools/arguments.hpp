@@ -86,6 +86,17 @@ class Arguments {
     return whole_number<int>(option, value_of(option), least);
   }
 
+  /// A positive number that is no greater than `most`.
+  [[nodiscard]] double positive_of(const std::string& option, double most) {
+    const std::string text = value_of(option);
+    double value = 0.0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+    // A comparison with NaN is false.
+    if (code == std::errc{} && end == text.data() + text.size() && value > 0.0 && value <= most) return value;
+    throw UsageError("option " + option + " needs a positive number of at most " +
+                     std::to_string(static_cast<long>(most)) + ", not '" + text + "'");
+  }
+
   /// Takes an option that goes into the load options, and its value; false for any other. Every load option is one:
   /// see load_flag.
   [[nodiscard]] bool take_load_option(const std::string& option, LoadOptions& options) {
@@ -191,6 +202,16 @@ inline std::string printable(std::string text) {
     if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F || is_c1) text[i] = '?';
   }
   return text;
+}
+
+/// The text as a string of JSON.
+inline std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    if (static_cast<unsigned char>(c) >= 0x20) result += c;
+  }
+  return result + '"';
 }
 
 /// Says on standard error what is suspicious about a file.

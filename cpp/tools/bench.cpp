@@ -21,6 +21,7 @@ using ganglion::tools::Arguments;
 using ganglion::tools::FileStepper;
 using ganglion::tools::Floor;
 using ganglion::tools::LibraryStepper;
+using ganglion::tools::quoted;
 using ganglion::tools::Stepper;
 using ganglion::tools::Times;
 using ganglion::tools::UsageError;
@@ -86,15 +87,6 @@ Options parse(Arguments arguments) {
   if (options.files.empty() && options.libraries.empty()) throw UsageError("no file was named");
   if (options.engines.empty()) options.engines.push_back(Engine::automatic);
   return options;
-}
-
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') result += '\\';
-    if (static_cast<unsigned char>(c) >= 0x20) result += c;
-  }
-  return result + '"';
 }
 
 /// Everything that takes part, and what it runs under.
@@ -210,7 +202,7 @@ void bench(Options options) {
   }
   for (const std::string& library : options.libraries) field.libraries.push_back(LibraryStepper::open(library));
   for (const std::size_t bytes : options.floors) field.floors.push_back(std::make_unique<Floor>(bytes));
-  if (options.fifo) field.scheduling = ganglion::tools::ask_for_fifo();
+  if (options.fifo && ganglion::tools::ask_for_fifo(50)) field.scheduling = "SCHED_FIFO";
   field.clock = ganglion::tools::clock_time();
 
   const auto rounds = static_cast<std::size_t>(options.rounds);

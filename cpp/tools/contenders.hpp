@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <ganglion/policy.hpp>
 #include <memory>
-#include <random>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -14,6 +13,7 @@
 
 #include "caches.hpp"
 #include "heap_counter.hpp"
+#include "observations.hpp"
 #include "times.hpp"
 #include "weight_floor.hpp"
 
@@ -76,32 +76,22 @@ class Stepper : public Contender {
       : file_(std::move(file)),
         engine_(std::move(engine)),
         rows_(rows),
-        size_(rows * observations),
-        observations_(distinct_observations * size_),
-        action_(rows * actions) {
-    std::mt19937 generator(0);
-    std::normal_distribution<float> normal;
-    for (float& value : observations_) value = normal(generator);
-  }
+        observations_(rows * observations),
+        action_(rows * actions) {}
 
   [[nodiscard]] const std::string& file() const { return file_; }
   [[nodiscard]] const std::string& engine() const { return engine_; }
   [[nodiscard]] std::size_t rows() const { return rows_; }
 
  protected:
-  [[nodiscard]] std::span<const float> observation(std::size_t i) const {
-    return {observations_.data() + i % distinct_observations * size_, size_};
-  }
+  [[nodiscard]] std::span<const float> observation(std::size_t i) const { return observations_.at(i); }
   [[nodiscard]] std::span<float> action() { return action_; }
 
  private:
-  static constexpr std::size_t distinct_observations = 64;
-
   std::string file_;
   std::string engine_;
   std::size_t rows_;
-  std::size_t size_;
-  std::vector<float> observations_;
+  Observations observations_;
   std::vector<float> action_;
 };
 

@@ -4,8 +4,12 @@
 #include <malloc.h>
 #include <sched.h>
 #endif
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <ctime>
 #include <fstream>
 #include <stdexcept>
 
@@ -21,13 +25,44 @@ void pin_to(int cpu) {
   throw std::runtime_error("the program cannot be kept on CPU " + std::to_string(cpu));
 }
 
-const char* ask_for_fifo() noexcept {
+bool ask_for_fifo([[maybe_unused]] int priority) noexcept {
 #if defined(__linux__)
   sched_param parameters{};
-  parameters.sched_priority = 50;
-  if (sched_setscheduler(0, SCHED_FIFO, &parameters) == 0) return "SCHED_FIFO";
+  parameters.sched_priority = priority;
+  return sched_setscheduler(0, SCHED_FIFO, &parameters) == 0;
+#else
+  errno = ENOSYS;
+  return false;
 #endif
-  return "SCHED_OTHER";
+}
+
+bool lock_all_memory() noexcept { return mlockall(MCL_CURRENT | MCL_FUTURE) == 0; }
+
+std::int64_t now_ns() noexcept {
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+void wait_until(std::int64_t time_ns) noexcept {
+#if defined(__linux__)
+  const timespec time{time_ns / 1'000'000'000, time_ns % 1'000'000'000};
+  clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nullptr);
+#else
+  const std::int64_t left = time_ns - now_ns();
+  const timespec time{left / 1'000'000'000, left % 1'000'000'000};
+  if (left > 0) nanosleep(&time, nullptr);
+#endif
+}
+
+ThreadUsage usage_of_thread() noexcept {
+  rusage usage{};
+#if defined(__linux__)
+  getrusage(RUSAGE_THREAD, &usage);
+#else
+  getrusage(RUSAGE_SELF, &usage);
+#endif
+  return {usage.ru_minflt + usage.ru_majflt, usage.ru_majflt, usage.ru_nvcsw, usage.ru_nivcsw};
 }
 
 std::string cpu_name() {

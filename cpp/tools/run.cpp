@@ -6,6 +6,7 @@
 // The answer is CSV with every output element (and, with --state, the hidden state) in shortest round-trip decimals.
 // With --digest it is also one line on standard output: the SHA-256 over the bytes (little-endian binary32) of the
 // action of all rows and of the state of all rows, step by step. On the native engine it is the same on every machine.
+// With --loop it flies the policy in a loop at its rate, and prints how long waking up and a step took.
 
 #include <array>
 #include <charconv>
@@ -13,101 +14,95 @@
 #include <fstream>
 #include <ganglion/policy.hpp>
 #include <iostream>
+#include <optional>
 #include <sstream>
 
 #include "arguments.hpp"
 #include "io/sha256.hpp"
+#include "timed_loop.hpp"
+#include "trajectory.hpp"
 
 namespace {
 
 using ganglion::Policy;
 using ganglion::Status;
 using ganglion::tools::Arguments;
+using ganglion::tools::TrajectoryReader;
 using ganglion::tools::UsageError;
 
 constexpr const char* usage =
     "usage: ganglion-run [OPTION OF THE LOAD]... [--state] FILE TRAJECTORY.csv OUTPUT.csv\n"
     "       ganglion-run [OPTION OF THE LOAD]... --digest FILE TRAJECTORY.csv [OUTPUT.csv]\n"
-    "--digest prints the SHA-256 over all actions and states: the same on every machine, on the native engine\n";
+    "       ganglion-run [OPTION OF THE LOAD]... --loop HZ [--seconds S] [--priority P] [--cpu N] [--json]\n"
+    "                    FILE [TRAJECTORY.csv]\n"
+    "--digest prints the SHA-256 over all actions and states: the same on every machine, on the native engine.\n"
+    "--loop steps the policy in a loop of so many ticks a second, for --seconds (10) or until Ctrl-C, under SCHED_FIFO "
+    "at\n"
+    "--priority (50) and on one CPU where --cpu names it, and prints how long waking up and a step took on this "
+    "machine.\n";
 
 struct Options {
   ganglion::LoadOptions load;
   bool state = false;
   bool digest = false;
+  std::optional<double> loop_hz;
+  bool says_how = false;  ///< to loop
+  ganglion::tools::LoopOptions loop;
   std::vector<std::string> paths;
 };
+
+/// False for an option that says nothing of how to loop.
+bool take_loop_option(const std::string& argument, Arguments& arguments, ganglion::tools::LoopOptions& options) {
+  if (argument == "--seconds") {
+    options.seconds = arguments.positive_of(argument, 1e7);
+  } else if (argument == "--priority") {
+    options.priority = arguments.count_of(argument);
+    if (options.priority > 99) throw UsageError("option --priority needs a whole number from 1 to 99");
+  } else if (argument == "--cpu") {
+    options.cpu = arguments.count_of(argument, 0);
+  } else if (argument == "--json") {
+    options.json = true;
+  } else {
+    return false;
+  }
+  return true;
+}
 
 Options parse(Arguments arguments) {
   Options options;
   while (!arguments.empty()) {
     const std::string argument = arguments.take();
     if (arguments.take_load_option(argument, options.load)) continue;
+    if (take_loop_option(argument, arguments, options.loop)) {
+      options.says_how = true;
+      continue;
+    }
     if (argument == "--state") {
       options.state = true;
     } else if (argument == "--digest") {
       options.digest = true;
+    } else if (argument == "--loop") {
+      options.loop_hz = arguments.positive_of(argument, 1e6);
     } else if (argument.starts_with('-')) {
       throw UsageError("option " + argument + " is not known");
     } else {
       options.paths.push_back(argument);
     }
   }
+  if (options.loop_hz) {
+    if (options.state || options.digest) throw UsageError("--loop writes no actions: without --state and --digest");
+    if (options.paths.empty() || options.paths.size() > 2) {
+      throw UsageError("a loop needs an artifact, and takes a trajectory");
+    }
+    return options;
+  }
+  if (options.says_how) throw UsageError("--seconds, --priority, --cpu and --json are of --loop");
   const std::size_t least = options.digest ? 2 : 3;
   if (options.paths.size() < least || options.paths.size() > 3) {
     throw UsageError("an artifact, a trajectory and an output file are needed");
   }
   return options;
 }
-
-/// Reads the lines of a trajectory: a flag, and an observation.
-class TrajectoryReader {
- public:
-  TrajectoryReader(const std::string& path, const ganglion::Contract& contract) : path_(path), file_(path) {
-    numbers_ = std::to_string(1 + contract.observation_size()) + " numbers (reset";
-    for (const ganglion::TensorSpec& input : contract.inputs) {
-      numbers_ += " + " + input.name + " " + std::to_string(input.size);
-    }
-    numbers_ += ')';
-    std::string header;
-    if (!file_ || !std::getline(file_, header)) throw std::runtime_error("'" + path + "' cannot be read");
-  }
-
-  /// False at the end of the file.
-  bool next(std::uint8_t& reset, std::span<float> observation) {
-    std::string line;
-    if (!std::getline(file_, line)) return false;
-    ++line_;
-    const char* at = line.data();
-    const char* const end = line.data() + line.size();
-    float flag = 0.0F;
-    at = number(at, end, flag);
-    reset = flag != 0.0F ? 1 : 0;
-    for (float& value : observation) {
-      if (at == end || *at != ',') refuse("has fewer than " + numbers_);
-      at = number(at + 1, end, value);
-    }
-    if (at != end && *at != '\r') refuse("has more than " + numbers_);
-    return true;
-  }
-
-  [[nodiscard]] std::size_t line() const { return line_; }
-
-  [[noreturn]] void refuse(const std::string& why) const {
-    throw std::runtime_error("'" + path_ + "', line " + std::to_string(line_) + ", " + why);
-  }
-
- private:
-  const char* number(const char* at, const char* end, float& value) const {
-    const auto [stop, code] = std::from_chars(at, end, value);
-    if (code != std::errc{}) refuse("has something that is not a number");
-    return stop;
-  }
-
-  std::string path_;
-  std::string numbers_;  ///< what a line has, for errors
-  std::ifstream file_;
-  std::size_t line_ = 1;
-};
 
 std::string element_name(const ganglion::TensorSpec& spec, std::size_t index) {
   return spec.element_names.empty() ? spec.name + "_" + std::to_string(index) : spec.element_names[index];
@@ -153,18 +148,12 @@ struct Answer {
 
 std::size_t replay(Policy& policy, TrajectoryReader& trajectory, Answer& answer) {
   const std::size_t batch = policy.batch();
-  const std::size_t size = policy.contract().observation_size();
-  std::vector<float> observation(batch * size);
+  std::vector<float> observation(batch * policy.contract().observation_size());
   std::vector<float> action(batch * policy.contract().action_size());
   std::vector<std::uint8_t> reset(batch);
   if (answer.out != nullptr) write_header(*answer.out, policy, answer.with_state);
   std::size_t steps = 0;
-  while (trajectory.next(reset[0], std::span(observation).first(size))) {
-    for (std::size_t row = 1; row < batch; ++row) {
-      if (!trajectory.next(reset[row], std::span(observation).subspan(row * size, size))) {
-        trajectory.refuse("the file ends inside a step of " + std::to_string(batch) + " rows");
-      }
-    }
+  while (trajectory.next(reset, observation)) {
     Status status = policy.reset(reset);
     if (status == Status::ok) status = policy.step(observation, action);
     if (status != Status::ok) trajectory.refuse(std::string("the step was refused: ") + to_string(status));
@@ -179,6 +168,12 @@ std::size_t replay(Policy& policy, TrajectoryReader& trajectory, Answer& answer)
 void run(const Options& options) {
   Policy policy = Policy::load(options.paths[0], options.load);
   ganglion::tools::print_findings("ganglion-run", options.paths[0], policy.reading());
+  if (options.loop_hz) {
+    std::optional<TrajectoryReader> given;
+    if (options.paths.size() == 2) given.emplace(options.paths[1], policy.contract());
+    ganglion::tools::fly(policy, options.paths[0], given ? &*given : nullptr, *options.loop_hz, options.loop);
+    return;
+  }
   TrajectoryReader trajectory(options.paths[1], policy.contract());
   Answer answer{nullptr, options.state, {}};
   if (options.paths.size() == 2) {

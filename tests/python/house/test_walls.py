@@ -40,6 +40,7 @@ CPP_FOREIGN = {
     "sched.h": {"tools"},
     "sys/mman.h": {"src/realtime", "tools"},
     "sys/auxv.h": {"src/io"},
+    "sys/resource.h": {"tools"},
     "sys/stat.h": {"src/io"},
     "malloc.h": {"tools"},
     "unistd.h": {"src/io", "tools"},
