@@ -157,6 +157,15 @@ void bind_policy(py::module_& module) {
           },
           py::arg("observation").noconvert(), py::arg("action").noconvert())
       .def("step_in_place", &step_in_place, py::arg("observation"), py::arg("action"))
+      .def(
+          "burn_in",
+          [](Policy& policy, const Floats& observations) {
+            const std::span<const float> values = view(observations);
+            const py::gil_scoped_release release;
+            const ganglion::BurnIn done = policy.burn_in(values);
+            return std::pair(done.status, done.steps);
+          },
+          py::arg("observations").noconvert())
       .def("reset", py::overload_cast<>(&Policy::reset))
       .def(
           "reset_rows",

@@ -22,6 +22,7 @@ void check_moved_from(AnyPolicy policy, const Further& further) {
   for (int round = 0; round < 2; ++round) {
     CHECK_EQUAL(policy.step(observation, action), Status::moved_from);
     CHECK_EQUAL(action[0], -7.0F);
+    CHECK_EQUAL(policy.burn_in(observation).status, Status::moved_from);
     policy.reset();
     CHECK_EQUAL(policy.reset(std::vector<std::uint8_t>{1}), Status::moved_from);
     CHECK_EQUAL(policy.set_state({}), Status::moved_from);

@@ -63,6 +63,7 @@ std::uint64_t violations_of_a_loop(AnyPolicy& policy) {
     refused += policy.step(observation, action) == Status::ok ? 0 : 1;
     seen += policy.output(0).empty() ? 0.0F : policy.output(0)[0];
     seen += policy.state().empty() ? 0.0F : policy.state()[0];
+    if (i % 100 == 40) refused += policy.burn_in(observation).status == Status::ok ? 0 : 1;
     if (i % 100 == 50) policy.reset();
     if (i % 100 == 70) static_cast<void>(policy.reset(rows));
     if (i % 100 == 90) static_cast<void>(policy.set_state(state));

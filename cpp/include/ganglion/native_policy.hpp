@@ -49,6 +49,12 @@ class NativePolicy final {
   /// On any status but ok, `action` and the state keep their old bytes.
   [[nodiscard]] Status step(std::span<const float> observation, std::span<float> action) noexcept GANGLION_NONBLOCKING;
 
+  /// Steps along live observations without acting on them, so that the memory is filled before the robot is engaged.
+  /// observations: [steps, batch, observation_size], the oldest one first; begins in the state that there is. Stops at
+  /// the first step that is refused: the steps before it stay in the state, nothing of that one does. bad_size, and no
+  /// step, where the observations are no whole number of steps.
+  [[nodiscard]] BurnIn burn_in(std::span<const float> observations) noexcept GANGLION_NONBLOCKING;
+
   /// Restores the initial state of every row; also the state right after load.
   void reset() noexcept GANGLION_NONBLOCKING;
 

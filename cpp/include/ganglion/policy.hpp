@@ -22,7 +22,8 @@ struct Artifact;
 
 /// A loaded policy that owns its hidden state. Movable, not copyable; one thread at a time.
 ///
-/// Set-up functions may allocate and throw `Error`. Loop verbs (step, reset, output, state, set_state) are noexcept.
+/// Set-up functions may allocate and throw `Error`. Loop verbs (step, burn_in, reset, output, state, set_state) are
+/// noexcept.
 ///
 /// After a fork the child keeps what it has, but for ONNX Runtime: there a step answers engine_failure, and the child
 /// loads a policy of its own. It must leave by _exit or exec; the library's own cleanup would wait for threads of the
@@ -47,6 +48,12 @@ class Policy final {
   /// One control step. observation: [batch, observation_size]; action: [batch, action_size].
   /// On any status but ok, `action` and the state keep their old bytes.
   [[nodiscard]] Status step(std::span<const float> observation, std::span<float> action) noexcept;
+
+  /// Steps along live observations without acting on them, so that the memory is filled before the robot is engaged.
+  /// observations: [steps, batch, observation_size], the oldest one first; begins in the state that there is. Stops at
+  /// the first step that is refused: the steps before it stay in the state, nothing of that one does. bad_size, and no
+  /// step, where the observations are no whole number of steps.
+  [[nodiscard]] BurnIn burn_in(std::span<const float> observations) noexcept;
 
   /// Restores the initial state of every row; also the state right after load.
   void reset() noexcept;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace ganglion {
@@ -35,5 +36,11 @@ enum class Status : std::uint8_t {
   }
   return "unknown";
 }
+
+/// How far a burn-in came.
+struct BurnIn {
+  Status status = Status::ok;  ///< of the first step that was refused
+  std::size_t steps = 0;       ///< steps that were ok, all of them before that one
+};
 
 }  // namespace ganglion

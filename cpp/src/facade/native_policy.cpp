@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "facade/burn_in.hpp"
 #include "facade/golden_replay.hpp"
 #include "facade/native_engine.hpp"
 #include "facade/nothing.hpp"
@@ -29,6 +30,7 @@ class NativePolicy::Impl {
         model_(std::move(model)),
         lock_memory_(lock_memory),
         loop_(detail::make_loop(name_, reading_->contract, &kernels_, batch, lock_memory, sample_seed)),
+        unused_action_(batch * reading_->contract.action_size()),
         session_(native::Session::make(model_, {loop_.observation(), loop_.states(), loop_.outputs()})) {
     if (session_ == nullptr) {
       throw Error(ErrorCode::engine_failure, "'" + name_ + "': " + detail::too_little_memory(lock_memory));
@@ -49,6 +51,8 @@ class NativePolicy::Impl {
   }
 
   [[nodiscard]] realtime::Loop& loop() noexcept GANGLION_NONBLOCKING { return loop_; }
+  /// [batch, action_size]: of steps that nobody acts on.
+  [[nodiscard]] std::span<float> unused_action() noexcept GANGLION_NONBLOCKING { return unused_action_; }
   [[nodiscard]] const Reading& reading() const noexcept GANGLION_NONBLOCKING { return *reading_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
@@ -59,6 +63,7 @@ class NativePolicy::Impl {
   std::shared_ptr<const native::Model> model_;
   bool lock_memory_;
   realtime::Loop loop_;
+  std::vector<float> unused_action_;
   std::unique_ptr<native::Session> session_;  // last: it must go before the buffers it is bound to
 };
 
@@ -108,6 +113,10 @@ NativePolicy::~NativePolicy() = default;
 
 Status NativePolicy::step(std::span<const float> observation, std::span<float> action) noexcept GANGLION_NONBLOCKING {
   return impl_ ? impl_->step(observation, action) : Status::moved_from;
+}
+
+BurnIn NativePolicy::burn_in(std::span<const float> observations) noexcept GANGLION_NONBLOCKING {
+  return impl_ ? detail::burn_in(*this, observations, impl_->unused_action()) : BurnIn{Status::moved_from, 0};
 }
 
 void NativePolicy::reset() noexcept GANGLION_NONBLOCKING {

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "engines/engine.hpp"
+#include "facade/burn_in.hpp"
 #include "facade/engine_choice.hpp"
 #include "facade/golden_replay.hpp"
 #include "facade/native_engine.hpp"
@@ -127,7 +129,8 @@ class Policy::Impl {
         engine_(engine),
         kernels_(kernels),
         lock_memory_(lock_memory),
-        loop_(detail::make_loop(path_.string(), reading_->contract, kernels, batch, lock_memory, sample_seed)) {
+        loop_(detail::make_loop(path_.string(), reading_->contract, kernels, batch, lock_memory, sample_seed)),
+        unused_action_(batch * reading_->contract.action_size()) {
     Failure failure;
     const detail::ReadingSignature signature(*reading_, batch);
     session_.reset(model_->bind(signature.get(), {loop_.observation(), loop_.states(), loop_.outputs()}, failure));
@@ -145,6 +148,8 @@ class Policy::Impl {
   }
 
   [[nodiscard]] realtime::Loop& loop() noexcept { return loop_; }
+  /// [batch, action_size]: of steps that nobody acts on.
+  [[nodiscard]] std::span<float> unused_action() noexcept { return unused_action_; }
   [[nodiscard]] const Reading& reading() const noexcept { return *reading_; }
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
   [[nodiscard]] Engine engine() const noexcept { return engine_; }
@@ -158,6 +163,7 @@ class Policy::Impl {
   const native::KernelTable* kernels_;
   bool lock_memory_;
   realtime::Loop loop_;
+  std::vector<float> unused_action_;
   std::unique_ptr<detail::EngineSession> session_;  // last: it must go before the buffers it is bound to
 };
 
@@ -220,6 +226,10 @@ Policy::~Policy() = default;
 
 Status Policy::step(std::span<const float> observation, std::span<float> action) noexcept {
   return impl_ ? impl_->step(observation, action) : Status::moved_from;
+}
+
+BurnIn Policy::burn_in(std::span<const float> observations) noexcept {
+  return impl_ ? detail::burn_in(*this, observations, impl_->unused_action()) : BurnIn{Status::moved_from, 0};
 }
 
 void Policy::reset() noexcept {

@@ -308,6 +308,36 @@ class Policy:
         self._check(self._core.step(array, out))
         return out
 
+    def burn_in(self, observations: ArrayLike | Mapping[str, ArrayLike]) -> None:
+        """Steps along live observations without acting on them, so that the memory is filled before the robot engages.
+
+        Begins in the state that there is; `reset` comes first where it is to be filled anew.
+
+        Args:
+            observations: `[steps, ...]`, the oldest one first, each of a shape that `step` takes; or a dictionary of
+                such arrays.
+
+        Raises:
+            StepError: a step was refused; its number is in the message. The steps before it stay in the state, nothing
+                of that one does. Of observations of a wrong shape none is stepped.
+        """
+        if isinstance(observations, Mapping):
+            arrays = {name: np.asarray(values) for name, values in observations.items()}
+            counts = {len(array) if array.ndim else 0 for array in arrays.values()}
+            if len(counts) > 1:
+                raise StepError("bad_size", f"the inputs have different numbers of steps: {sorted(counts)}")
+            flat = [
+                self._flat({name: array[i] for name, array in arrays.items()}) for i in range(max(counts, default=0))
+            ]
+        else:
+            flat = [self._flat(observation) for observation in np.atleast_1d(np.asarray(observations))]
+        if not flat:
+            return
+        status, steps = self._core.burn_in(np.stack(flat))
+        if status != _core.Status.ok:
+            message = _STEP_MESSAGES.get(status.name, "a buffer has the wrong size")
+            raise StepError(status.name, f"step {steps} of the burn-in: {message}")
+
     def reset(self, rows: ArrayLike | None = None) -> None:
         """Restores the initial state of all rows, or of those where `rows` (`[batch]`, bool) is true.
 

@@ -18,7 +18,7 @@ SURROUNDINGS = """
 #include <vector>
 
 extern bool running, has_action;
-extern std::vector<float> position, observation, action, target, command;
+extern std::vector<float> recent, position, observation, action, target, command;
 std::int64_t now_ns();
 void stop();
 void send(const std::vector<float>&);

@@ -49,6 +49,30 @@ def test_shapes_follow_the_observation(suffix: str) -> None:
     assert batch.output("actions").shape == (4, 2)
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru_batch4"])
+def test_a_burn_in_is_so_many_steps(suffix: str, name: str) -> None:
+    stepped, burnt = pilot(name, suffix), pilot(name, suffix)
+    rows = () if stepped.batch == 1 else (stepped.batch,)
+    observations = np.random.default_rng(0).normal(size=(9, *rows, 3)).astype(np.float32)
+    for observation in observations:
+        stepped.step(observation)
+    burnt.burn_in(observations)
+    np.testing.assert_array_equal(burnt.state(), stepped.state())
+    burnt.burn_in([])
+    burnt.reset()
+    observations[5, ..., 1] = np.nan
+    with pytest.raises(ganglion.StepError, match="step 5 of the burn-in: the observation has a NaN") as caught:
+        burnt.burn_in(observations.tolist())
+    assert caught.value.status == "non_finite_observation"
+    stepped.reset()
+    stepped.burn_in({"obs": observations[:5]})
+    np.testing.assert_array_equal(burnt.state(), stepped.state())
+    for wrong in (observations[..., :2], observations[0], 3.0):
+        with pytest.raises(ganglion.StepError, match="bad_size"):
+            burnt.burn_in(wrong)
+    np.testing.assert_array_equal(burnt.state(), stepped.state())
+
+
 @pytest.mark.parametrize(
     "observation",
     [

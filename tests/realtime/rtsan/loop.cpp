@@ -30,6 +30,7 @@ std::size_t loop(NativePolicy& policy, std::span<const float> observations, std:
   std::size_t good = 0;
   for (std::size_t round = 0; round < rounds; ++round) {
     good += policy.step(observations.subspan(round % size, size), action) == Status::ok ? 1 : 0;
+    if (round % 100 == 98) good -= policy.burn_in(observations.first(size)).status == Status::ok ? 0 : 1;
     if (round % 100 == 99) policy.reset();
     if (round % 50 == 49) static_cast<void>(policy.reset(rows));
     if (round % 10 == 9) static_cast<void>(policy.set_state(policy.state()));
