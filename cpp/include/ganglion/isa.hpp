@@ -14,6 +14,7 @@ namespace ganglion {
 #define GANGLION_INSTRUCTION_SETS(ISA) \
   ISA(baseline)                        \
   ISA(neon)                            \
+  ISA(neon_dotprod)                    \
   ISA(avx2)                            \
   ISA(avx_vnni)                        \
   ISA(avx512)                          \

@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace ganglion::realtime {
@@ -29,12 +31,26 @@ bool has_avx_vnni() noexcept {
 }
 
 }  // namespace
+#elif defined(__aarch64__)
+namespace {
+
+/// Products of signed bytes (FEAT_DotProd), as Linux tells.
+bool has_dot_products() noexcept {
+#if defined(__linux__)
+  constexpr unsigned long dot_products = 1UL << 20U;  // HWCAP_ASIMDDP
+  return (getauxval(AT_HWCAP) & dot_products) != 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
 #endif
 
 bool cpu_has(Isa isa) noexcept {
   if (isa == Isa::automatic || isa == Isa::baseline) return true;
 #if defined(__x86_64__)
-  if (isa == Isa::neon) return false;
+  if (isa == Isa::neon || isa == Isa::neon_dotprod) return false;
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   if (isa == Isa::avx2) return avx2;
@@ -43,7 +59,7 @@ bool cpu_has(Isa isa) noexcept {
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   return avx512 && (isa == Isa::avx512 || __builtin_cpu_supports("avx512vnni"));
 #elif defined(__aarch64__)
-  return isa == Isa::neon;
+  return isa == Isa::neon || (isa == Isa::neon_dotprod && has_dot_products());
 #else
   return false;
 #endif

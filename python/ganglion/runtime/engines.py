@@ -19,7 +19,7 @@ from ganglion.runtime.libtorch_build import build_libtorch_engine
 EngineName = Literal["automatic", "native", "onnxruntime", "libtorch"]
 """The names of the table, for type checkers."""
 
-InstructionSet = Literal["automatic", "baseline", "neon", "avx2", "avx_vnni", "avx512", "avx512_vnni"]
+InstructionSet = Literal["automatic", "baseline", "neon", "neon_dotprod", "avx2", "avx_vnni", "avx512", "avx512_vnni"]
 """The instruction sets of the native engine (`ganglion/isa.hpp`), for type checkers."""
 
 _COMPILED: dict[str, EngineName] = {".onnx": "native"}

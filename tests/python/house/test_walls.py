@@ -39,7 +39,7 @@ CPP_FOREIGN = {
     "pthread.h": {"src/engines/onnxruntime"},
     "sched.h": {"tools"},
     "sys/mman.h": {"src/realtime", "tools"},
-    "sys/auxv.h": {"src/io"},
+    "sys/auxv.h": {"src/io", "src/realtime"},
     "sys/resource.h": {"tools"},
     "sys/stat.h": {"src/io"},
     "malloc.h": {"tools"},

@@ -15,6 +15,7 @@ namespace {
 #include "native/kernels/vectors/avx512.hpp"
 #include "native/kernels/math.hpp"
 #include "native/kernels/panels.hpp"
+#include "native/kernels/bytes/avx512.hpp"
 #include "native/kernels/dot_bytes.hpp"
 #include "native/kernels/dot.hpp"
 // clang-format on

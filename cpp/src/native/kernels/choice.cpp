@@ -8,7 +8,7 @@ using realtime::cpu_has;
 
 namespace {
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 KernelTable with_dot(KernelTable table, const char* name, const DotKernels& dot) noexcept {
   constexpr auto packing = static_cast<std::size_t>(Packing::i8_dot);
   table.name = name;
@@ -30,7 +30,9 @@ const KernelTable* kernels_of(Isa isa) noexcept {
   if (isa == Isa::avx512) return &kernels_avx512;
   if (isa == Isa::avx512_vnni) return &avx512_vnni;
 #elif defined(__aarch64__)
+  static const KernelTable neon_dotprod = with_dot(kernels_portable, "neon_dotprod", dot_kernels_neon_dotprod);
   if (isa == Isa::neon) return &kernels_portable;
+  if (isa == Isa::neon_dotprod) return &neon_dotprod;
 #endif
   return isa == Isa::baseline ? &kernels_portable : nullptr;
 }

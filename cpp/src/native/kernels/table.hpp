@@ -109,6 +109,8 @@ extern const KernelTable kernels_avx2;
 extern const KernelTable kernels_avx512;
 extern const DotKernels dot_kernels_avx_vnni;
 extern const DotKernels dot_kernels_avx512_vnni;
+#elif defined(__aarch64__)
+extern const DotKernels dot_kernels_neon_dotprod;
 #endif
 
 }  // namespace ganglion::native
