@@ -184,6 +184,7 @@ void bind_policy(py::module_& module) {
           "set_applied_action",
           [](Policy& policy, const Floats& action) { return policy.set_applied_action(view(action)); },
           py::arg("action").noconvert())
+      .def("attach", &Policy::attach, py::arg("recorder"))
       .def("reading_json", [](const Policy& policy) { return policy.reading().to_json(); })
       .def("self_test", &Policy::self_test, py::call_guard<py::gil_scoped_release>())
       .def("clone", &Policy::clone, py::call_guard<py::gil_scoped_release>())
@@ -277,6 +278,7 @@ PYBIND11_MODULE(_core, module) {
   py::class_<ganglion::LoadOptions>(module, "LoadOptions").def(py::init(&make_options), py::arg("options"));
   module.def("load_options", &load_options);
   bind_self_test(module);
+  ganglion::bindings::bind_recorder(module);
   bind_policy(module);
   bind_program(module);
   ganglion::bindings::bind_flight(module);

@@ -6,5 +6,7 @@ namespace ganglion::bindings {
 
 /// What stands around a step, for ganglion.flight.
 void bind_flight(pybind11::module_& module);
+/// The flight recorder, and what a replay computes as it does. After `bind_flight`.
+void bind_recorder(pybind11::module_& module);
 
 }  // namespace ganglion::bindings

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
     from ganglion.export import export, sign
-    from ganglion.flight import ActionGuard, Cadence, TickMonitor
+    from ganglion.flight import ActionGuard, Cadence, FlightRecorder, TickMonitor
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import ActionSampler
@@ -40,6 +40,7 @@ __all__ = [
     "Diagnosis",
     "EngineUnavailableError",
     "ExportError",
+    "FlightRecorder",
     "GanglionError",
     "Golden",
     "ParityError",
@@ -71,6 +72,7 @@ _LAZY = {
     "CompileReport": "ganglion.conversion",
     "Contract": "ganglion.contract",
     "Diagnosis": "ganglion.diagnosis",
+    "FlightRecorder": "ganglion.flight",
     "Golden": "ganglion.contract",
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",

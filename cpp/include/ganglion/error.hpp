@@ -19,6 +19,7 @@ enum class ErrorCode : std::uint8_t {
   self_test_failed,    ///< the golden trajectory was missed
   out_of_memory,       ///< the system had no memory for it
   not_signed,          ///< the file is signed with none of the keys that the caller insists on
+  recording_failed,    ///< a recording of a flight cannot be written, or is not whole
 };
 
 /// The enumerator's name, for example "bad_artifact"; a string with static storage.
@@ -46,6 +47,8 @@ enum class ErrorCode : std::uint8_t {
       return "out_of_memory";
     case ErrorCode::not_signed:
       return "not_signed";
+    case ErrorCode::recording_failed:
+      return "recording_failed";
   }
   return "unknown";
 }

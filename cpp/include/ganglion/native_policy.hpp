@@ -9,6 +9,7 @@
 
 #include "ganglion/contract.hpp"
 #include "ganglion/error.hpp"
+#include "ganglion/flight_recorder.hpp"
 #include "ganglion/options.hpp"
 #include "ganglion/reading.hpp"
 #include "ganglion/realtime.hpp"
@@ -77,6 +78,12 @@ class NativePolicy final {
   /// non_finite_action refuses NaN and infinity.
   [[nodiscard]] Status set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING;
 
+  /// Records every verb from now on, and the policy itself. Set-up; throws `Error`: the policy is recorded already, or
+  /// its file was changed or removed after it was loaded. Clones are not recorded.
+  void attach(FlightRecorder& recorder);
+  /// Notes in the recording what became of this policy; nothing where it is not attached. `count` is the caller's.
+  void mark(FlightEvent event, std::uint64_t count = 0) noexcept GANGLION_NONBLOCKING;
+
   [[nodiscard]] const Contract& contract() const noexcept GANGLION_NONBLOCKING;
   /// How the file was understood, and what is suspicious about it.
   [[nodiscard]] const Reading& reading() const noexcept GANGLION_NONBLOCKING;
@@ -91,7 +98,8 @@ class NativePolicy final {
  private:
   class Impl;
   explicit NativePolicy(std::unique_ptr<Impl> impl) noexcept;
-  static NativePolicy make(const std::string& name, detail::Artifact artifact, const NativeOptions& options);
+  static NativePolicy make(const std::string& name, detail::Artifact artifact, bool is_in_memory,
+                           const NativeOptions& options);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -7,8 +7,10 @@
 #include "facade/golden_replay.hpp"
 #include "facade/native_engine.hpp"
 #include "facade/nothing.hpp"
+#include "facade/origin.hpp"
 #include "facade/signature.hpp"
 #include "facade/warm_up.hpp"
+#include "ganglion/flight_recorder.hpp"
 #include "io/artifact.hpp"
 #include "io/boundary.hpp"
 #include "io/signer.hpp"
@@ -21,10 +23,11 @@ const char* native_instruction_set() { return detail::kernels_asked_for("native 
 
 class NativePolicy::Impl {
  public:
-  Impl(std::string name, std::shared_ptr<const Reading> reading, const native::KernelTable& kernels,
-       std::shared_ptr<const native::Model> model, std::size_t batch, bool lock_memory,
-       std::optional<std::uint64_t> sample_seed = std::nullopt)
+  Impl(std::string name, std::shared_ptr<const detail::Origin> origin, std::shared_ptr<const Reading> reading,
+       const native::KernelTable& kernels, std::shared_ptr<const native::Model> model, std::size_t batch,
+       bool lock_memory, std::optional<std::uint64_t> sample_seed = std::nullopt)
       : name_(std::move(name)),
+        origin_(std::move(origin)),
         reading_(std::move(reading)),
         kernels_(kernels),
         model_(std::move(model)),
@@ -38,7 +41,7 @@ class NativePolicy::Impl {
   }
 
   [[nodiscard]] std::unique_ptr<Impl> clone() const {
-    auto copy = std::make_unique<Impl>(name_, reading_, kernels_, model_, loop_.batch(), lock_memory_);
+    auto copy = std::make_unique<Impl>(name_, origin_, reading_, kernels_, model_, loop_.batch(), lock_memory_);
     copy->loop_.copy_from(loop_);
     return copy;
   }
@@ -50,6 +53,10 @@ class NativePolicy::Impl {
     });
   }
 
+  [[nodiscard]] detail::RecordedPolicy recorded() const {
+    return detail::recorded(*origin_, *reading_, loop_, Engine::native, kernels_.name);
+  }
+
   [[nodiscard]] realtime::Loop& loop() noexcept GANGLION_NONBLOCKING { return loop_; }
   /// [batch, action_size]: of steps that nobody acts on.
   [[nodiscard]] std::span<float> unused_action() noexcept GANGLION_NONBLOCKING { return unused_action_; }
@@ -58,6 +65,7 @@ class NativePolicy::Impl {
 
  private:
   std::string name_;
+  std::shared_ptr<const detail::Origin> origin_;
   std::shared_ptr<const Reading> reading_;
   const native::KernelTable& kernels_;
   std::shared_ptr<const native::Model> model_;
@@ -73,19 +81,22 @@ NativePolicy NativePolicy::load(const std::filesystem::path& path, const NativeO
                                            "': the native engine runs .ganglion files; compile it (ganglion compile) "
                                            "or load it with ganglion::Policy");
   }
-  return detail::at_boundary(path, [&] { return make(path.string(), detail::read_artifact(path), options); });
+  return detail::at_boundary(path, [&] { return make(path.string(), detail::read_artifact(path), false, options); });
 }
 
 NativePolicy NativePolicy::load(std::span<const std::byte> file, const NativeOptions& options) {
   constexpr const char* name = "a .ganglion file in memory";
   return detail::at_boundary(name, [&] {
-    return make(name, detail::read_artifact({file.begin(), file.end()}, name, detail::ArtifactKind::ganglion), options);
+    return make(name, detail::read_artifact({file.begin(), file.end()}, name, detail::ArtifactKind::ganglion), true,
+                options);
   });
 }
 
-NativePolicy NativePolicy::make(const std::string& name, detail::Artifact artifact, const NativeOptions& options) {
+NativePolicy NativePolicy::make(const std::string& name, detail::Artifact artifact, bool is_in_memory,
+                                const NativeOptions& options) {
   if (options.warmup_steps < 0) throw Error(ErrorCode::bad_option, "'" + name + "': warmup_steps must be at least 0");
   detail::check_signer(artifact.signer, options.public_key, name);
+  const auto origin = detail::origin_of(name, artifact, is_in_memory);
   // NOLINTBEGIN(bugprone-unchecked-optional-access): read_artifact fills both for a .ganglion file
   const auto reading = std::make_shared<const Reading>(
       detail::reading_of(std::move(*artifact.contract), artifact.is_sealed, std::move(artifact.signer)));
@@ -96,8 +107,8 @@ NativePolicy NativePolicy::make(const std::string& name, detail::Artifact artifa
   if (model == nullptr) {
     throw Error(ErrorCode::engine_failure, "'" + name + "': " + detail::too_little_memory(options.lock_memory));
   }
-  NativePolicy policy(std::make_unique<Impl>(name, reading, kernels, std::move(model), batch, options.lock_memory,
-                                             options.sample_seed));
+  NativePolicy policy(std::make_unique<Impl>(name, origin, reading, kernels, std::move(model), batch,
+                                             options.lock_memory, options.sample_seed));
   static_cast<void>(detail::warm_up(policy, policy.impl_->loop(), options.warmup_steps));
   if (options.self_test) {
     const SelfTest result = policy.self_test();
@@ -141,6 +152,15 @@ Status NativePolicy::set_state(std::span<const float> state) noexcept GANGLION_N
 
 Status NativePolicy::set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING {
   return impl_ ? impl_->loop().set_applied_action(action) : Status::moved_from;
+}
+
+void NativePolicy::attach(FlightRecorder& recorder) {
+  const Impl& own = detail::held(impl_);
+  detail::at_boundary(own.name(), [&] { impl_->loop().record(recorder.attach(own.recorded())); });
+}
+
+void NativePolicy::mark(FlightEvent event, std::uint64_t count) noexcept GANGLION_NONBLOCKING {
+  if (impl_) impl_->loop().mark(detail::kind_of(event), count);
 }
 
 const Contract& NativePolicy::contract() const noexcept GANGLION_NONBLOCKING { return reading().contract; }

@@ -11,14 +11,17 @@
 #include "facade/golden_replay.hpp"
 #include "facade/native_engine.hpp"
 #include "facade/nothing.hpp"
+#include "facade/origin.hpp"
 #include "facade/signature.hpp"
 #include "facade/warm_up.hpp"
+#include "ganglion/flight_recorder.hpp"
 #include "io/artifact.hpp"
 #include "io/boundary.hpp"
 #include "io/hints.hpp"
 #include "io/onnx/reading.hpp"
 #include "io/signer.hpp"
 #include "io/words.hpp"
+#include "native/kernels/choice.hpp"
 
 namespace ganglion {
 
@@ -120,10 +123,11 @@ std::size_t rows_that_run(const Start& start) {
 /// A loop and the session that is bound to its buffers.
 class Policy::Impl {
  public:
-  Impl(std::filesystem::path path, std::shared_ptr<const Reading> reading, std::shared_ptr<detail::EngineModel> model,
-       Engine engine, const native::KernelTable* kernels, std::size_t batch, bool lock_memory,
-       std::optional<std::uint64_t> sample_seed = std::nullopt)
+  Impl(std::filesystem::path path, std::shared_ptr<const detail::Origin> origin, std::shared_ptr<const Reading> reading,
+       std::shared_ptr<detail::EngineModel> model, Engine engine, const native::KernelTable* kernels, std::size_t batch,
+       bool lock_memory, std::optional<std::uint64_t> sample_seed = std::nullopt)
       : path_(std::move(path)),
+        origin_(std::move(origin)),
         reading_(std::move(reading)),
         model_(std::move(model)),
         engine_(engine),
@@ -138,13 +142,18 @@ class Policy::Impl {
   }
 
   [[nodiscard]] std::unique_ptr<Impl> clone() const {
-    auto copy = std::make_unique<Impl>(path_, reading_, model_, engine_, kernels_, loop_.batch(), lock_memory_);
+    auto copy =
+        std::make_unique<Impl>(path_, origin_, reading_, model_, engine_, kernels_, loop_.batch(), lock_memory_);
     copy->loop_.copy_from(loop_);
     return copy;
   }
 
   [[nodiscard]] Status step(std::span<const float> observation, std::span<float> action) noexcept {
     return loop_.step(observation, action, [this](std::size_t phase) noexcept { return session_->run(phase); });
+  }
+
+  [[nodiscard]] detail::RecordedPolicy recorded() const {
+    return detail::recorded(*origin_, *reading_, loop_, engine_, kernels_ == nullptr ? "" : kernels_->name);
   }
 
   [[nodiscard]] realtime::Loop& loop() noexcept { return loop_; }
@@ -157,6 +166,7 @@ class Policy::Impl {
 
  private:
   std::filesystem::path path_;
+  std::shared_ptr<const detail::Origin> origin_;
   std::shared_ptr<const Reading> reading_;
   std::shared_ptr<detail::EngineModel> model_;
   Engine engine_;
@@ -168,16 +178,17 @@ class Policy::Impl {
 };
 
 Policy Policy::load(const std::filesystem::path& path, const LoadOptions& options) {
-  return detail::at_boundary(path, [&] { return make(path, detail::read_artifact(path), options); });
+  return detail::at_boundary(path, [&] { return make(path, detail::read_artifact(path), false, options); });
 }
 
 Policy Policy::load(std::span<const std::byte> file, const std::string& name, const LoadOptions& options) {
   return detail::at_boundary(name, [&] {
-    return make(name, detail::read_artifact({file.begin(), file.end()}, name, ArtifactKind::ganglion), options);
+    return make(name, detail::read_artifact({file.begin(), file.end()}, name, ArtifactKind::ganglion), true, options);
   });
 }
 
-Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact, const LoadOptions& options) {
+Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact, bool is_in_memory,
+                    const LoadOptions& options) {
   if (options.threads < 1 || options.warmup_steps < 0) {
     throw Error(ErrorCode::bad_option,
                 "'" + path.string() + "': threads must be at least 1 and warmup_steps at least 0");
@@ -185,6 +196,7 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
   detail::check_signer(artifact.signer, options.public_key, path.string());
   const Engine engine = detail::engine_for(path, suffix_of(artifact.kind), options.engine);
   const native::KernelTable* const kernels = detail::kernels_of(engine, path, options);
+  const auto origin = detail::origin_of(path.string(), artifact, is_in_memory, options.hints);
   std::shared_ptr<detail::EngineModel> model;
   const auto open = [&] {
     if (model == nullptr) model = detail::open_model(path, engine, kernels, artifact, options);
@@ -193,8 +205,8 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
   const auto reading = std::make_shared<const Reading>(understand(artifact, path, options, open));
   const std::size_t batch = detail::choose_batch(path.string(), reading->contract, options.batch);
   const auto start = [&](std::size_t rows, int steps) {
-    Policy started(
-        std::make_unique<Impl>(path, reading, open(), engine, kernels, rows, options.lock_memory, options.sample_seed));
+    Policy started(std::make_unique<Impl>(path, origin, reading, open(), engine, kernels, rows, options.lock_memory,
+                                          options.sample_seed));
     if (!detail::warm_up(started, started.impl_->loop(), steps)) {
       throw Error(ErrorCode::engine_failure, "'" + path.string() + "': the engine " + ganglion::to_string(engine) +
                                                  " failed in a warm-up step: " + started.impl_->last_engine_error());
@@ -254,6 +266,15 @@ Status Policy::set_state(std::span<const float> state) noexcept {
 
 Status Policy::set_applied_action(std::span<const float> action) noexcept {
   return impl_ ? impl_->loop().set_applied_action(action) : Status::moved_from;
+}
+
+void Policy::attach(FlightRecorder& recorder) {
+  const Impl& own = detail::held(impl_);
+  detail::at_boundary(own.path(), [&] { impl_->loop().record(recorder.attach(own.recorded())); });
+}
+
+void Policy::mark(FlightEvent event, std::uint64_t count) noexcept {
+  if (impl_) impl_->loop().mark(detail::kind_of(event), count);
 }
 
 const Contract& Policy::contract() const noexcept { return reading().contract; }

@@ -40,7 +40,9 @@ Loop::Loop(LoopShape shape, const LoopKernels& kernels, bool lock_memory)
 }
 
 void Loop::reset() noexcept GANGLION_NONBLOCKING {
+  if (tape_ != nullptr) tape_->begin_reset(moment());
   for (std::size_t row = 0; row < shape_.batch; ++row) reset_row(row);
+  if (tape_ != nullptr) tape_->end_reset(Status::ok, nullptr);
 }
 
 void Loop::begin_again() noexcept {
@@ -51,6 +53,13 @@ void Loop::begin_again() noexcept {
 }
 
 Status Loop::reset(std::span<const std::uint8_t> rows) noexcept GANGLION_NONBLOCKING {
+  if (tape_ != nullptr) tape_->begin_reset(moment());
+  const Status status = try_reset(rows);
+  if (tape_ != nullptr) tape_->end_reset(status, rows.data());
+  return status;
+}
+
+Status Loop::try_reset(std::span<const std::uint8_t> rows) noexcept GANGLION_NONBLOCKING {
   if (rows.size() != shape_.batch) return Status::bad_size;
   for (std::size_t row = 0; row < shape_.batch; ++row) {
     if (rows[row] != 0) reset_row(row);
@@ -74,6 +83,13 @@ std::span<const float> Loop::output(std::size_t index) const noexcept GANGLION_N
 std::span<const float> Loop::state() const noexcept GANGLION_NONBLOCKING { return {state_[phase_], state_size_}; }
 
 Status Loop::set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING {
+  if (tape_ != nullptr) tape_->begin(PolicyTopic::set_state, moment(), state);
+  const Status status = try_set_state(state);
+  if (tape_ != nullptr) tape_->end(status, this->state());
+  return status;
+}
+
+Status Loop::try_set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING {
   if (state.size() != state_size_) return Status::bad_size;
   if (!kernels_.all_finite(state.data(), state.size())) return Status::non_finite_state;
   // The caller may hand back what state() answered.
@@ -120,6 +136,13 @@ bool Loop::sample(ActionSampler& sampler, std::size_t phase) noexcept GANGLION_N
 }
 
 Status Loop::set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING {
+  if (tape_ != nullptr) tape_->begin(PolicyTopic::applied_action, moment(), action);
+  const Status status = try_set_applied_action(action);
+  if (tape_ != nullptr) tape_->end(status, this->state());
+  return status;
+}
+
+Status Loop::try_set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING {
   if (!shape_.applied_action || action.size() != action_size_) return Status::bad_size;
   if (!kernels_.all_finite(action.data(), action.size())) return Status::non_finite_action;
   const std::size_t size = action_size_ / shape_.batch;
@@ -134,6 +157,15 @@ Status Loop::set_applied_action(std::span<const float> action) noexcept GANGLION
     kernels_.take(own, own, size);
   }
   return Status::ok;
+}
+
+LoopSizes Loop::sizes() const noexcept {
+  return {.batch = shape_.batch,
+          .observation = observation_size_,
+          .action = action_size_,
+          .state = state_size_,
+          .outputs = output_size_ - (sampler_ ? 0 : action_size_),
+          .draws = sampler_.has_value()};
 }
 
 void Loop::copy_from(const Loop& other) {

@@ -7,14 +7,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "ganglion/realtime.hpp"
 #include "ganglion/status.hpp"
 #include "realtime/action_map.hpp"
 #include "realtime/float_mode.hpp"
+#include "realtime/loop_tape.hpp"
 #include "realtime/memory.hpp"
 #include "realtime/sampling.hpp"
 
@@ -51,17 +54,10 @@ class Loop {
   /// `run(phase)` computes state and outputs of the other phase; false: it could not. As nonblocking as `run` is.
   template <class Run>
   [[nodiscard]] Status step(std::span<const float> observation, std::span<float> action, Run run) noexcept {
-    if (observation.size() != observation_size_ || action.size() != action_size_) return Status::bad_size;
-    const FloatMode mode;
-    if (!kernels_.take(observation.data(), observation_, observation.size())) return Status::non_finite_observation;
-    if (!run(phase_)) return Status::engine_failure;
-    const std::size_t next = 1 - phase_;
-    if (!good_outputs(next) || !kernels_.all_finite(state_[next], state_size_)) return Status::non_finite_action;
-    if (sampler_ && !sample(*sampler_, next)) return Status::non_finite_action;
-    std::memcpy(action.data(), sampler_ ? sampled_ : outputs_[next], action.size_bytes());
-    phase_ = next;
-    has_stepped_ = true;
-    return Status::ok;
+    if (tape_ != nullptr) tape_->begin(PolicyTopic::step, moment(), observation);
+    const Status status = try_step(observation, action, run);
+    if (tape_ != nullptr) tape_->end_step(status, action.data(), recorded_outputs(), state());
+    return status;
   }
 
   void reset() noexcept GANGLION_NONBLOCKING;
@@ -70,6 +66,15 @@ class Loop {
   [[nodiscard]] std::span<const float> state() const noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] Status set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] Status set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING;
+  /// From now on every verb is recorded; null: none is.
+  void record(std::unique_ptr<LoopTape> tape) noexcept { tape_ = std::move(tape); }
+  /// Notes an event where the loop is recorded.
+  void mark(EventKind kind, std::uint64_t count) noexcept GANGLION_NONBLOCKING {
+    if (tape_ != nullptr) tape_->mark(kind, count);
+  }
+  [[nodiscard]] const LoopTape* tape() const noexcept GANGLION_NONBLOCKING { return tape_.get(); }
+  [[nodiscard]] LoopSizes sizes() const noexcept;
+  [[nodiscard]] const ActionSampler* sampler() const noexcept { return sampler_ ? &*sampler_ : nullptr; }
   /// As a loop begins, after steps that only served to warm up.
   void begin_again() noexcept;
   /// From now on the action is the first output.
@@ -87,6 +92,31 @@ class Loop {
   void copy_from(const Loop& other);
 
  private:
+  template <class Run>
+  [[nodiscard]] Status try_step(std::span<const float> observation, std::span<float> action, Run& run) noexcept {
+    if (observation.size() != observation_size_ || action.size() != action_size_) return Status::bad_size;
+    const FloatMode mode;
+    if (!kernels_.take(observation.data(), observation_, observation.size())) return Status::non_finite_observation;
+    if (!run(phase_)) return Status::engine_failure;
+    const std::size_t next = 1 - phase_;
+    if (!good_outputs(next) || !kernels_.all_finite(state_[next], state_size_)) return Status::non_finite_action;
+    if (sampler_ && !sample(*sampler_, next)) return Status::non_finite_action;
+    std::memcpy(action.data(), sampler_ ? sampled_ : outputs_[next], action.size_bytes());
+    phase_ = next;
+    has_stepped_ = true;
+    return Status::ok;
+  }
+
+  [[nodiscard]] Status try_reset(std::span<const std::uint8_t> rows) noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] Status try_set_state(std::span<const float> state) noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] Status try_set_applied_action(std::span<const float> action) noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] LoopMoment moment() const noexcept GANGLION_NONBLOCKING {
+    return {state(), sampler_ ? &*sampler_ : nullptr};
+  }
+  /// All but the action.
+  [[nodiscard]] const float* recorded_outputs() const noexcept GANGLION_NONBLOCKING {
+    return outputs_[phase_] + (sampler_ ? 0 : action_size_);
+  }
   /// True where every output can be acted on. Behind the first, the action, an output may have -infinity beside finite
   /// elements: the logit of a choice that is masked out.
   [[nodiscard]] bool good_outputs(std::size_t phase) const noexcept GANGLION_NONBLOCKING {
@@ -109,6 +139,7 @@ class Loop {
   float* sampled_ = nullptr;  ///< actions, where they are drawn
   std::optional<ActionSampler> sampler_;
   LoopKernels kernels_;
+  std::unique_ptr<LoopTape> tape_;  ///< null: nobody records
   std::size_t phase_ = 0;
   bool has_stepped_ = false;
 };

@@ -64,6 +64,12 @@ class ActionSampler {
             float* log_prob) const noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] std::size_t mean() const noexcept GANGLION_NONBLOCKING { return sampling_.mean; }
   [[nodiscard]] std::optional<std::size_t> log_prob() const noexcept GANGLION_NONBLOCKING { return sampling_.log_prob; }
+  [[nodiscard]] std::uint64_t seed() const noexcept { return sampling_.seed; }
+  /// Where in the random numbers a row is.
+  [[nodiscard]] std::uint64_t step_of(std::size_t row) const noexcept GANGLION_NONBLOCKING { return rows_[row].step; }
+  [[nodiscard]] std::uint32_t episode_of(std::size_t row) const noexcept GANGLION_NONBLOCKING {
+    return rows_[row].episode;
+  }
   void count_step() noexcept GANGLION_NONBLOCKING;
   void reset(std::size_t row) noexcept GANGLION_NONBLOCKING;
   /// As if nothing had been drawn yet.

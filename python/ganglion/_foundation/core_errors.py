@@ -21,6 +21,6 @@ def core_errors() -> Iterator[None]:
         code, message = error.args
         if code == "engine_unavailable":
             raise EngineUnavailableError(message) from error
-        if code in ("bad_option", "engine_failure"):
+        if code in ("bad_option", "engine_failure", "recording_failed"):
             raise GanglionError(message) from error
         raise ArtifactError(message) from error

@@ -8,6 +8,16 @@ from __future__ import annotations
 
 from ganglion.flight.cadence import Cadence
 from ganglion.flight.guard import ActionGuard, GuardStatus
+from ganglion.flight.recorder import FlightRecorder, RecorderChannel, RecorderStatistics
 from ganglion.flight.ticks import TickMonitor, TickStatistics
 
-__all__ = ["ActionGuard", "Cadence", "GuardStatus", "TickMonitor", "TickStatistics"]
+__all__ = [
+    "ActionGuard",
+    "Cadence",
+    "FlightRecorder",
+    "GuardStatus",
+    "RecorderChannel",
+    "RecorderStatistics",
+    "TickMonitor",
+    "TickStatistics",
+]

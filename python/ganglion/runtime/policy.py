@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ganglion._foundation.files import ReadFile
     from ganglion.contract import Contract, TensorSpec
+    from ganglion.flight import FlightRecorder
     from ganglion.runtime.engines import EngineName, InstructionSet
 
 SelfTest = _core.SelfTest
@@ -416,6 +417,16 @@ class Policy:
     def clone(self) -> Policy:
         """Returns a second policy with the same weights and a copy of the state."""
         return Policy(self._core.clone(), self._reading)
+
+    def attach(self, recorder: FlightRecorder) -> None:
+        """Records every step, reset and change of the state from now on, and the policy itself; not its clones.
+
+        Raises:
+            GanglionError: the policy is recorded already, the recording is closed, or the file was changed or removed
+                after it was loaded.
+        """
+        with core_errors():
+            self._core.attach(recorder._core)
 
     @property
     def contract(self) -> Contract:

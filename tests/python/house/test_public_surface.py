@@ -21,6 +21,7 @@ SURFACE = {
     "Diagnosis",
     "EngineUnavailableError",
     "ExportError",
+    "FlightRecorder",
     "GanglionError",
     "Golden",
     "ParityError",

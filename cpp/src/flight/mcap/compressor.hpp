@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+
+#include "flight/mcap/records.hpp"
+#include "ganglion/flight_recorder.hpp"
+
+namespace ganglion::flight {
+
+/// What MCAP calls it: "", "zstd", "lz4".
+[[nodiscard]] const char* name_of(Compression compression) noexcept;
+
+/// A function that compresses a block, of the library that this machine has. Throws `Error` (engine_unavailable): it
+/// has none; the function throws `Error` (recording_failed).
+[[nodiscard]] std::function<Bytes(std::span<const std::byte>)> compressor(Compression compression);
+
+}  // namespace ganglion::flight
