@@ -185,7 +185,9 @@ void bind_policy(py::module_& module) {
           [](Policy& policy, const Floats& action) { return policy.set_applied_action(view(action)); },
           py::arg("action").noconvert())
       .def("attach", &Policy::attach, py::arg("recorder"))
-      .def("reading_json", [](const Policy& policy) { return policy.reading().to_json(); })
+      .def(
+          "reading_json", [](const Policy& policy, bool with_golden) { return policy.reading().to_json(with_golden); },
+          py::arg("with_golden"))
       .def("self_test", &Policy::self_test, py::call_guard<py::gil_scoped_release>())
       .def("clone", &Policy::clone, py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("batch", &Policy::batch)

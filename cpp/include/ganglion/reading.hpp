@@ -34,8 +34,8 @@ struct Reading {
   std::vector<std::string> notes;  ///< one sentence for each thing that was recognised
   std::vector<Finding> findings;
 
-  /// The JSON document that Python reads.
-  [[nodiscard]] std::string to_json() const;
+  /// The JSON document that Python reads; with_golden: with the golden run, which is most of it.
+  [[nodiscard]] std::string to_json(bool with_golden = true) const;
 };
 
 /// Elements of the observation of a TorchScript file, under "", or of each of several under its name.

@@ -25,10 +25,12 @@ Json write_findings(const std::vector<Finding>& findings) {
 
 }  // namespace
 
-std::string Reading::to_json() const {
-  return detail::at_boundary("reading", [this] {
+std::string Reading::to_json(bool with_golden) const {
+  return detail::at_boundary("reading", [&] {
+    Contract written = contract;
+    if (!with_golden) written.golden.reset();
     return Json{{"dialect", dialect},
-                {"contract", contract.to_json()},
+                {"contract", written.to_json()},
                 {"state", write_state(*this)},
                 {"constants", constants},
                 {"signer", signer},

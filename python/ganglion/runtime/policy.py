@@ -145,7 +145,7 @@ def load(
     else:
         with core_errors():
             policy = Policy(_core.Policy.load(path, _options(path, public_key=public_key, **given)))
-    for finding in policy.reading.findings:
+    for finding in policy._brief.findings:
         warnings.warn(
             f"'{path}': {finding.sentence} [{finding.code}]", stacklevel=4
         )  # past the boundary and the look at checkpoints
@@ -269,9 +269,11 @@ class Policy:
 
     def __init__(self, core: _core.Policy, origin: Reading | None = None) -> None:
         self._core = core
-        reading = Reading.from_json(core.reading_json())
-        self._reading = reading if origin is None else dataclasses.replace(origin, contract=reading.contract)
-        self._contract = self._reading.contract
+        self._origin = origin
+        # A loop needs sizes and names; the golden run, hundreds of kilobytes of numbers, is read when it is looked at.
+        self._brief = self._read(with_golden=False)
+        self._contract = self._brief.contract
+        self._reading: Reading | None = None
         self._batch = core.batch
         inputs = self._contract.inputs
         self._input_shapes = {spec.name: self._shapes_of(spec) for spec in inputs}
@@ -416,7 +418,7 @@ class Policy:
 
     def clone(self) -> Policy:
         """Returns a second policy with the same weights and a copy of the state."""
-        return Policy(self._core.clone(), self._reading)
+        return Policy(self._core.clone(), self._origin)
 
     def attach(self, recorder: FlightRecorder) -> None:
         """Records every step, reset and change of the state from now on, and the policy itself; not its clones.
@@ -431,11 +433,13 @@ class Policy:
     @property
     def contract(self) -> Contract:
         """What goes in, what comes out, which state, at what period."""
-        return self._contract
+        return self.reading.contract
 
     @property
     def reading(self) -> Reading:
         """How the file was understood, and what is suspicious about it."""
+        if self._reading is None:
+            self._reading = self._read(with_golden=True)
         return self._reading
 
     @property
@@ -458,6 +462,10 @@ class Policy:
             f"<ganglion.Policy on {self.engine}: {self._contract.observation_size} observation elements, "
             f"{self._action_size} action elements, {self._contract.hidden_size} state elements, batch {self._batch}>"
         )
+
+    def _read(self, *, with_golden: bool) -> Reading:
+        reading = Reading.from_json(self._core.reading_json(with_golden))
+        return reading if self._origin is None else dataclasses.replace(self._origin, contract=reading.contract)
 
     def _shapes(self, *row: int) -> tuple[tuple[int, ...], ...]:
         rows = (self._batch, *row)
@@ -499,7 +507,7 @@ class Policy:
             return ""
         parts = " + ".join(f"{spec.name} {spec.size}" for spec in inputs)
         told = "; one of them that is a state is named at load: state={INPUT: OUTPUT}"
-        own = self._reading.dialect == "ganglion"
+        own = self._brief.dialect == "ganglion"
         return f": {self._contract.observation_size} = {parts}{'' if own else told}"
 
     @staticmethod

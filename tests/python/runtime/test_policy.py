@@ -31,6 +31,8 @@ def test_properties(suffix: str) -> None:
     assert (policy.engine, policy.batch, policy.realtime_safe) == (ENGINES[suffix], 1, suffix == ".ganglion")
     assert policy.contract.state == (ganglion.StateSlot("h", (2, 8)), ganglion.StateSlot("c", (2, 8)))
     assert policy.contract == ganglion.inspect(ARTIFACTS / f"lstm{suffix}")
+    assert policy.contract.golden is not None  # read from the core when it is looked at, not at load
+    assert policy.clone().contract == policy.contract
     assert policy.self_test().ok
     assert policy.engine in repr(policy)
 
