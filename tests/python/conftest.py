@@ -9,10 +9,17 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
+import os
 import re
 from pathlib import Path
 
 import pytest
+
+# Before anything imports torch, and for the programs that tests start: the workers of pytest fill the machine already,
+# and threads that wait for each other took twice the processor time. Tests of threads ask torch for their number.
+for _threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
 
 _SUPPORT = Path(__file__).parent / "support"
 _TRAINERS = {
@@ -55,6 +62,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _imports_a_trainer(item.path):
             item.add_marker(pytest.mark.deep)
+
+
+def pytest_collection_finish() -> None:
+    """What all these modules hold stays: the garbage collector need not look through it during every export."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
