@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <ganglion/action_guard.hpp>
 #include <ganglion/cadence.hpp>
+#include <ganglion/policy_switch.hpp>
 #include <limits>
 #include <span>
 
@@ -33,6 +34,29 @@ inline std::uint64_t fly(std::int64_t ticks, ganglion::Cadence& cadence, ganglio
     }
   }
   return seen;
+}
+
+/// Every verb of a switch while a candidate that is staged runs beside, blends, takes over and is rolled back. Answers
+/// how many steps were ok.
+template <class AnyPolicy>
+std::uint64_t exchange(std::uint64_t steps, ganglion::PolicySwitch<AnyPolicy>& flight,
+                       std::span<const float> observation, std::span<float> action,
+                       std::span<const std::uint8_t> rows) noexcept
+    GANGLION_NONBLOCKING_IF(ganglion::PolicySwitch<AnyPolicy>::is_nonblocking) {
+  std::uint64_t good = 0;
+  for (std::uint64_t i = 0; i < steps; ++i) {
+    good += flight.step(observation, action) == ganglion::Status::ok ? 1 : 0;
+    if (i % 10 == 9) static_cast<void>(flight.set_applied_action(action));
+    if (i % 50 == 49) static_cast<void>(flight.reset(rows));
+    if (i % 60 == 59) static_cast<void>(flight.set_state(flight.state()));
+    if (i % 100 == 99) flight.reset();
+    if (i == steps / 4) flight.take_over();
+    if (i == steps / 4 * 3) flight.roll_back();
+    static_cast<void>(flight.output(0));
+    static_cast<void>(flight.policy());
+    static_cast<void>(flight.report());
+  }
+  return good;
 }
 
 }  // namespace realtime

@@ -153,6 +153,38 @@ TEST_CASE("what stands around a step touches neither heap nor locks nor kernel")
   check::report(realtime::violations() == 0, "the flight keeps still", __FILE__, __LINE__, realtime::last_violation());
 }
 
+template <class AnyPolicy>
+void check_exchanges(const fs::path& path) {
+  const AnyPolicy original = AnyPolicy::load(path);
+  ganglion::PolicySwitch flight(original.clone());
+  const std::vector<float> observation(original.batch() * original.contract().observation_size(), 0.1F);
+  std::vector<float> action(original.batch() * original.contract().action_size());
+  const std::vector<std::uint8_t> rows(original.batch(), 1);
+  constexpr int exchanges = 100;
+  std::uint64_t violations = 0;
+  std::uint64_t good = 0;
+  for (int i = 0; i < exchanges; ++i) {
+    ganglion::SwitchOptions options;
+    options.state = static_cast<ganglion::StateHandOver>(i % 3);
+    if (i % 2 == 0) options.gate = {0.1};
+    flight.stage(original.clone(), options);
+    realtime::watch(true);
+    good += realtime::exchange(1000, flight, observation, action, rows);
+    realtime::watch(false);
+    violations += realtime::violations();
+  }
+  CHECK_EQUAL(good, 1000U * exchanges);
+  CHECK(flight.report().exchanges >= exchanges / 2 && flight.report().roll_backs >= exchanges / 2);
+  check::report(violations == 0, "an exchange keeps still", __FILE__, __LINE__, realtime::last_violation());
+}
+
+TEST_CASE("an exchange of policies touches neither heap nor locks nor kernel") {
+  for (const char* const name : {"lstm", "gru_batch4"}) {
+    check_exchanges<NativePolicy>(artifact(name));
+    check_exchanges<Policy>(artifact(name));
+  }
+}
+
 TEST_CASE("the caller's floating-point mode is given back") {
   NativePolicy policy = NativePolicy::load(artifact("lstm"));
   std::vector<float> observation(policy.contract().observation_size());

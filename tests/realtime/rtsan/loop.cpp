@@ -67,6 +67,22 @@ void run_flight(const char* path) {
                   realtime::fly(static_cast<std::int64_t>(rounds), cadence, monitor, guard, action, command)));
 }
 
+void run_exchange(const char* path) {
+  const NativePolicy original = NativePolicy::load(path);
+  ganglion::PolicySwitch flight(original.clone());
+  const auto observation = numbers(original.batch() * original.contract().observation_size());
+  std::vector<float> action(original.batch() * original.contract().action_size());
+  const std::vector<std::uint8_t> rows(original.batch(), 1);
+  unsigned long long good = 0;
+  for (int i = 0; i < 10; ++i) {
+    ganglion::SwitchOptions options;
+    options.state = static_cast<ganglion::StateHandOver>(i % 3);
+    flight.stage(original.clone(), options);
+    good += realtime::exchange(rounds / 10, flight, observation, action, rows);
+  }
+  std::printf("exchanges: %llu of %zu steps ok\n", good, rounds);
+}
+
 void run_session(native::Session& session) noexcept GANGLION_NONBLOCKING {
   for (std::size_t round = 0; round < rounds; ++round) session.run(round % 2);
 }
@@ -111,6 +127,7 @@ int main(int argc, char** argv) {
   }
   try {
     run_flight(argv[1]);
+    run_exchange(argv[1]);
     for (int i = 1; i < argc; ++i) {
       run_policy(argv[i]);
       for (const auto isa : ganglion::every_isa) run_on(isa, argv[i]);
