@@ -284,6 +284,7 @@ PYBIND11_MODULE(_core, module) {
   bind_policy(module);
   bind_program(module);
   ganglion::bindings::bind_flight(module);
+  ganglion::bindings::bind_replay(module);
   module.def("native_instruction_set", &ganglion::native_instruction_set);
   module.def(
       "check_torchscript",

@@ -111,11 +111,23 @@ void bind_guard(py::module_& module) {
       .def("disengage", &ActionGuard::disengage);
 }
 
+/// The names of an enumeration up to its last enumerator, by their numbers: a recording holds the numbers.
+template <class Enumeration>
+std::vector<std::string> names_to(Enumeration last) {
+  std::vector<std::string> names;
+  for (int value = 0; value <= static_cast<int>(last); ++value) {
+    names.emplace_back(to_string(static_cast<Enumeration>(value)));
+  }
+  return names;
+}
+
 }  // namespace
 
 void bind_flight(py::module_& module) {
   bind_time(module);
   bind_guard(module);
+  module.def("tick_names", [] { return names_to(Tick::clock_set_back); });
+  module.def("guard_reason_names", [] { return names_to(GuardReason::not_engaged); });
 }
 
 }  // namespace ganglion::bindings

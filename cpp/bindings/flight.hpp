@@ -8,5 +8,7 @@ namespace ganglion::bindings {
 void bind_flight(pybind11::module_& module);
 /// The flight recorder, and what a replay computes as it does. After `bind_flight`.
 void bind_recorder(pybind11::module_& module);
+/// What has a recorded flight again, for ganglion.replay.
+void bind_replay(pybind11::module_& module);
 
 }  // namespace ganglion::bindings

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
     from ganglion.export import export, sign
-    from ganglion.flight import ActionGuard, Cadence, FlightRecorder, TickMonitor
+    from ganglion.flight import ActionGuard, Cadence, FlightRecorder, ReplayReport, TickMonitor, replay
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import ActionSampler
@@ -48,6 +48,7 @@ __all__ = [
     "Policy",
     "Reading",
     "RepairReport",
+    "ReplayReport",
     "StateSlot",
     "StepError",
     "TensorSpec",
@@ -60,6 +61,7 @@ __all__ = [
     "inspect",
     "load",
     "repair",
+    "replay",
     "sign",
     "verify",
 ]
@@ -78,6 +80,7 @@ _LAZY = {
     "Policy": "ganglion.runtime",
     "Reading": "ganglion.reading",
     "RepairReport": "ganglion.verify",
+    "ReplayReport": "ganglion.flight",
     "StateSlot": "ganglion.contract",
     "TensorSpec": "ganglion.contract",
     "TickMonitor": "ganglion.flight",
@@ -89,6 +92,7 @@ _LAZY = {
     "inspect": "ganglion.runtime",
     "load": "ganglion.runtime",
     "repair": "ganglion.verify",
+    "replay": "ganglion.flight",
     "sign": "ganglion.export",
     "verify": "ganglion.verify",
 }

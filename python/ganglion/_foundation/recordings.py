@@ -11,6 +11,7 @@ import numpy as np
 
 from ganglion._foundation.arrays import UNREADABLE, check_archive
 from ganglion._foundation.files import LARGEST_RECORDING, opened
+from ganglion._foundation.flights import is_flight, observed
 from ganglion.errors import ArtifactError, EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from ganglion.data import EpisodeBatch
 
     RecordingSource: TypeAlias = str | os.PathLike[str] | EpisodeBatch
-    """An `EpisodeBatch`, the file that its `save` wrote, or a `.npz` file with `observation` and maybe `reset`."""
+    """An `EpisodeBatch`, the file that its `save` wrote, a `.npz` file with `observation` and maybe `reset`, or the
+    `.mcap` file of a flight."""
 
 _META = "meta"
 """The member that only files of `EpisodeBatch.save` (and its kin) have."""
@@ -73,11 +75,19 @@ class Episodes:
 
 
 class Plain(NamedTuple):
-    """Arrays as they lie in a file: `observation [T, batch, n]`, `reset [T, batch]`, `action [T, batch, m]` or None."""
+    """Arrays as they lie in a file.
+
+    Attributes:
+        observation: `[T, batch, n]`.
+        reset: `[T, batch]`.
+        action: `[T, batch, m]`, or None.
+        why_no_action: what stands against comparing actions that are in the file, or empty.
+    """
 
     observation: NDArray[np.float32]
     reset: NDArray[np.bool_]
     action: NDArray[np.float32] | None
+    why_no_action: str = ""
 
 
 def is_path(source: RecordingSource) -> TypeGuard[str | os.PathLike[str]]:
@@ -96,10 +106,11 @@ def read_episodes(source: RecordingSource, observation_size: int) -> Episodes:
     """
     if not is_path(source):
         return _from_batch(source, "the recording", observation_size)
-    fields = _read_fields(Path(source))
+    fields, _ = _read_fields(Path(source), observation_size)
     if "observation" not in fields:
         return _from_batch(_load_batch(source), str(source), observation_size)
-    observation, reset, _ = _checked_plain(source, fields, observation_size, None)
+    plain = _checked_plain(source, fields, observation_size, None)
+    observation, reset = plain.observation, plain.reset
     ends = np.concatenate([reset[1:], np.ones((1, reset.shape[1]), np.bool_)])
     # Row by row, so that an episode's steps are neighbours.
     stops = np.flatnonzero(ends.T.reshape(-1)) + 1
@@ -113,8 +124,10 @@ def read_plain(path: str | os.PathLike[str], observation_size: int, batch: int |
     Raises:
         ArtifactError: see `read_episodes`, or the file has another number of rows than `batch`.
     """
-    fields = _read_fields(Path(path))
-    return None if "observation" not in fields else _checked_plain(path, fields, observation_size, batch)
+    fields, why_no_action = _read_fields(Path(path), observation_size)
+    if "observation" not in fields:
+        return None
+    return _checked_plain(path, fields, observation_size, batch)._replace(why_no_action=why_no_action)
 
 
 def _load_batch(path: str | os.PathLike[str]) -> EpisodeBatch:
@@ -141,11 +154,14 @@ def _from_batch(batch: Any, label: str, observation_size: int) -> Episodes:
     return Episodes(observations, batch.lengths.astype(np.int64), label, batch)
 
 
-def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
+def _read_fields(path: Path, observation_size: int) -> tuple[dict[str, NDArray[Any]], str]:
+    """The arrays in a file, and what stands against comparing its actions."""
     if not path.exists():
         raise ArtifactError(f"{path}: no such recording")
     if not path.is_file():
-        raise ArtifactError(f"{path}: a recording is a .npz file, not a folder")
+        raise ArtifactError(f"{path}: a recording is a .npz or .mcap file, not a folder")
+    if is_flight(path):
+        return observed(path, observation_size)
     try:
         with opened(path, limit=LARGEST_RECORDING) as file:
             archive = np.load(file, allow_pickle=False)
@@ -165,7 +181,7 @@ def _read_fields(path: Path) -> dict[str, NDArray[Any]]:
     # A member that does not begin like an array comes back as its bytes.
     if not all(isinstance(field, np.ndarray) for field in fields.values()):
         raise ArtifactError(f"{path}: not a readable .npz recording: a member is no array")
-    return fields
+    return fields, ""
 
 
 def _checked_plain(path: Any, fields: dict[str, NDArray[Any]], observation_size: int, batch: int | None) -> Plain:

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from ganglion.cli.command_parser import UsageError
     from ganglion.cli.outcome import Outcome
 
-_OUTPUTS = {"export": "policy.ganglion", "compile": "policy.ganglion", "repair": "repaired.onnx"}
+_OUTPUTS = {
+    "export": "policy.ganglion",
+    "compile": "policy.ganglion",
+    "repair": "repaired.onnx",
+    "report": "report.html",
+}
 _READ = ("file", "files", "source", "policy", "recording", "deployment", "config", "vecnormalize", "key")
 _WRITTEN = ("output", "report")
 _FORMS = (".hpp", ".ganglion", ".onnx", ".pt")
@@ -95,6 +100,8 @@ def next_after(outcome: Outcome, arguments: argparse.Namespace, typed: Sequence[
     if fault.command == "doctor":
         broken = outcome.document["problem"] is not None
         return "pip install --force-reinstall ganglion" if broken else "pip install 'ganglion[onnx]'"
+    if fault.command == "replay":
+        return _line("ganglion", "report", arguments.file, "-o", _OUTPUTS["report"])
     if fault.command == "verify" and not arguments.report and arguments.matrix is None:
         return fault.said_again("--report", "report.html")
     return _anything(fault)
@@ -294,6 +301,8 @@ def _consent(fault: _Fault) -> str | None:
 
 
 def _anything(fault: _Fault) -> str:
+    if fault.command in ("replay", "report"):
+        return f"ganglion {fault.command} --help"
     if fault.file is not None and fault.command != "inspect" and not isinstance(fault.error, ArtifactError):
         return _line("ganglion", "inspect", fault.file)
     return f"ganglion {'export' if fault.file is not None else fault.command} --help"

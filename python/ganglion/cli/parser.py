@@ -37,6 +37,8 @@ And beside them:
   compile     an .onnx or .pt file, ours or anybody's, for the native engine
   repair      put right what another exporter lost in a GRU
   sign        sign a file, so that a robot can insist on its own
+  replay      fly a recorded flight again, bit for bit, from its file alone
+  report      show a recorded flight on an HTML page
   doctor      show which engines this machine can run
   completion  print the script that makes TAB complete all this
 
@@ -232,6 +234,8 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     _verify(add)
     _repair(add)
     _bench(add)
+    _replay(add)
+    _report(add)
     add("doctor", "show which engines are usable, library files, CPU features and versions", "", "", "--json")
     _completion(add)
     return parser
@@ -282,7 +286,8 @@ def _export(add: Callable[..., CommandParser]) -> None:
     export.option(
         "--recording",
         metavar="RUN.npz",
-        help="take the observations of that run from recorded episodes (see verify), around the beginning of one",
+        help="take the observations of that run from recorded episodes or a flight (see verify), around the beginning "
+        "of one",
     )
     _add_trainer(export, all_brief=True)
     _add_deployment(export, "with --annotate-only")
@@ -400,9 +405,10 @@ def _verify(add: Callable[..., CommandParser]) -> None:
         "--recording",
         to=trajectory,
         metavar="RUN.npz",
-        brief="recorded episodes in place of a drawn trajectory",
+        brief="recorded episodes or a flight, and none drawn",
         help="in place of a drawn trajectory, episodes that EpisodeBatch.save wrote, each beginning with a reset; "
-        "or arrays 'observation' [T, n] or [T, batch, n] and, if there were resets, 'reset' [T] or [T, batch]",
+        "or arrays 'observation' [T, n] or [T, batch, n] and, if there were resets, 'reset' [T] or [T, batch]; or the "
+        ".mcap file of a flight",
     )
     verify.option(
         "--recorded-actions",
@@ -524,6 +530,56 @@ def _bench(add: Callable[..., CommandParser]) -> None:
         help="rounds; in each, every engine has its turn",
     )
     _add_hints(bench)
+
+
+def _replay(add: Callable[..., CommandParser]) -> None:
+    replay = add(
+        "replay",
+        "fly a recorded flight again from its file alone, and compare every bit",
+        "FLIGHT.mcap",
+        "flight.mcap",
+        "flight.mcap --from 120000",
+    )
+    replay.option("file", metavar="FLIGHT.mcap", brief="what FlightRecorder wrote")
+    replay.option(
+        "--policy",
+        action="append",
+        metavar="FILE",
+        brief="in place of the policy in the recording",
+        help="another file in place of the recorded one: it replaces the policy of the same digest, or the only one; "
+        "of several, give one for each, in their order. What is no copy of what flew is compared within the tolerance",
+    )
+    replay.option(
+        "--engine",
+        choices=values.Engines(),
+        metavar="ENGINE",
+        brief="what runs it (default: what flew it)",
+        help="what runs it: %(choices)s (default: what flew it); bits are compared on the native engine",
+    )
+    replay.option(
+        "--from",
+        dest="from_step",
+        type=values.at_least(0),
+        metavar="STEP",
+        brief="begin at the recorded state before this step",
+    )
+    _add_tolerance(replay, "|replayed - recorded| / max(1, |recorded|)", "where not every bit is compared")
+    replay.option(
+        "--trust",
+        action="store_true",
+        help="run a recorded .pt file whose program has what no policy needs: it may do all that you may",
+    )
+
+
+def _report(add: Callable[..., CommandParser]) -> None:
+    report = add(
+        "report",
+        "show a recorded flight on one HTML page: traces, resets, statuses, gaps, timing",
+        "FLIGHT.mcap -o OUT.html",
+        "flight.mcap -o report.html",
+    )
+    report.option("file", metavar="FLIGHT.mcap", brief="what FlightRecorder wrote")
+    report.option("-o", "--output", metavar="OUT.html", required=True, brief="one page, which needs no other file")
 
 
 def _completion(add: Callable[..., CommandParser]) -> None:

@@ -231,6 +231,7 @@ def load_recording(
             `[T, batch, n]` and, optionally, `reset` `[T]` or `[T, batch]` (bool, or 0 and 1). `[T, n]` is given to
             every row; without `reset` nothing is ever reset. Episodes are handed out to the rows, one behind the
             other, and every one begins with a reset; a row that ends before the others begins with its first again.
+            Or the `.mcap` file of a flight: what its first policy of that observation size saw, with its resets.
         observation_size: the `n` that the policy takes.
         batch: the number of rows wanted, or None to take the recording's, of episodes up to 4.
         actions: also take what was recorded as the action: `"actions"`, or the name of an entry of `agent_infos`
@@ -246,6 +247,11 @@ def load_recording(
     if is_path(recording):
         plain = read_plain(recording, observation_size, batch)
         if plain is not None:
+            if actions is not None and plain.why_no_action:
+                raise ArtifactError(
+                    f"{recording}: {plain.why_no_action}, so its actions do not follow from its observations alone; "
+                    "ganglion replay has the flight again as it was"
+                )
             if actions is not None and (plain.action is None or actions != "actions"):
                 raise ArtifactError(
                     f"{recording}: no recorded '{actions}' to compare with; an array 'action' is taken as 'actions', "

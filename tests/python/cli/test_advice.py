@@ -172,6 +172,8 @@ LINES = {
     "sign": "sign lstm.onnx --key walker.py",
     "repair": "repair lstm.onnx -o x.onnx --policy walker.py",
     "bench": "bench lstm.onnx lstm.ganglion",
+    "replay": "replay lstm.onnx",
+    "report": "report lstm.onnx -o x.html",
     "doctor": "doctor",
     "completion": "completion bash",
 }

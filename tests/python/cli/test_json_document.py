@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
+from flight_files import FlightFile, Flown
 
 import ganglion
 from ganglion.cli import main
@@ -107,6 +108,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pilot = ganglion.load("rsl_rl_gru.onnx")
     action = np.array([np.array(pilot.step(row)) for row in observation])
     np.savez(tmp_path / "run.npz", observation=observation, action=action, reset=np.arange(70) == 0)
+    for name, replaced in (("flight", {}), ("wrong", {"action": [7.0, 8.0]})):
+        file = FlightFile()
+        file.recording()
+        flown = Flown(file, Path("lstm.ganglion"))
+        flown.step([9.0, 0.0, 0.0])
+        flown.step(np.full(3, np.nan))
+        flown.step(np.zeros(3), replaced=replaced)
+        Path(f"{name}.mcap").write_bytes(file.done())
     return tmp_path
 
 
@@ -135,6 +144,9 @@ LINES = [
     ("verify --matrix RNNPolicy --steps 20", "verify --matrix", 0),
     ("repair lost.onnx -o x.onnx --recording run.npz", "repair", 0),
     ("bench lstm.ganglion --steps 50 --rounds 2", "bench", 0),
+    ("replay flight.mcap", "replay", 0),
+    ("replay wrong.mcap", "replay", 1),
+    ("report wrong.mcap -o wrong.html", "report", 0),
     ("doctor", "doctor", 0),
     ("completion bash", "completion", 0),
     ("inspect nothing.onnx", "", 1),

@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 import ganglion
-from ganglion import adapters, verify
+from ganglion import adapters, flight, verify
 from ganglion.adapters import deployment
 from ganglion.cli import completion
 from ganglion.cli.commands import COMMANDS
@@ -39,6 +39,8 @@ CALLS = {
     "sign": ([ganglion.sign], {"file": "path", "key": "private_key", "output": "out", "passphrase_env": "passphrase"}),
     "repair": ([ganglion.repair, *LOADERS], FILE | SOURCE),
     "bench": ([verify.bench], {"engine": "engines"}),
+    "replay": ([ganglion.replay], {"file": "path"}),
+    "report": ([flight.report], {"file": "path"}),
     "doctor": ([ganglion.diagnose], {}),
     "completion": ([completion.script], {}),
 }

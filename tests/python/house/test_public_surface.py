@@ -29,6 +29,7 @@ SURFACE = {
     "Policy",
     "Reading",
     "RepairReport",
+    "ReplayReport",
     "ActionGuard",
     "ActionSampler",
     "Cadence",
@@ -44,6 +45,7 @@ SURFACE = {
     "inspect",
     "load",
     "repair",
+    "replay",
     "sign",
     "verify",
 }

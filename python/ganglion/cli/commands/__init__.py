@@ -23,7 +23,10 @@ def _command(name: str) -> Callable[[argparse.Namespace], Outcome]:
 
 COMMANDS = {
     name: _command(name)
-    for name in ("export", "compile", "inspect", "verify", "sign", "repair", "bench", "doctor", "completion")
+    for name in (
+        *("export", "compile", "inspect", "verify", "sign", "repair", "bench", "replay", "report", "doctor"),
+        "completion",
+    )
 }
 
 __all__ = ["COMMANDS"]

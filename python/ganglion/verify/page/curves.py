@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import math
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ class Channel:
         tolerance: largest accepted `|found - expected| / max(1, |expected|)`, or None.
         absolute: the tolerance is that of `|found - expected|`.
         minor: left out before the others.
+        low: lower bound, or None.
+        high: upper bound, or None.
     """
 
     group: str
@@ -53,6 +56,8 @@ class Channel:
     tolerance: float | None = None
     absolute: bool = False
     minor: bool = False
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +215,9 @@ class Curves:
             "row": channel.row,
             "tolerance": channel.tolerance,
             "absolute": channel.absolute,
+            "bounds": [
+                bound if bound is not None and math.isfinite(bound) else None for bound in (channel.low, channel.high)
+            ],
             "runs": there,
             "at": None if at is None else pack(at.astype(np.uint32)),
             "values": pack(curves),

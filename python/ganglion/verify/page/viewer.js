@@ -169,18 +169,32 @@
       const curves = channel.runs.map((run, place) => ({ run, name: data.runs[run], values: values[place], colour: this.colourOf(run), single, width: 1.6 }));
       const together = curves.filter(({ run, values: found }) => others.includes(run) && near(found));
       curves.forEach((curve) => {
-        if (curve.run === 0) Object.assign(curve, { width: 5, alpha: 0.3 });
+        if (curve.run === 0 && !others.length) curve.colour = "curve-1";
+        else if (curve.run === 0) Object.assign(curve, { width: 5, alpha: 0.3 });
         else if (together.includes(curve)) curve.dash = this.dashOf(together.indexOf(curve), together.length);
         else if (data.uncompared.includes(curve.run)) Object.assign(curve, { width: 1.2, colour: "limit" });
       });
+      curves.push(...this.bounds(channel, values[0]));
       this.add({
         heading: `${channel.group}: ${channel.name}${channel.unit ? ` (${channel.unit})` : ""}`,
-        note: `${this.rowsName(channel)}the pale line is the reference${together.length > 1 ? "; where others lie on each other, their dashes take turns" : ""}; dotted lines are resets${this.markNote()}`,
+        note: `${this.rowsName(channel)}${others.length ? "the pale line is the reference" : "as it was"}${together.length > 1 ? "; where others lie on each other, their dashes take turns" : ""}; dotted lines are resets${this.markNote()}`,
         at,
         curves,
         unit: channel.unit,
         height: 280,
       });
+    }
+
+    // Bounds that are near enough to be seen beside the values.
+    bounds(channel, values) {
+      let [least, most] = [Infinity, -Infinity];
+      for (const value of values) if (Number.isFinite(value)) [least, most] = [Math.min(least, value), Math.max(most, value)];
+      const reach = Math.max(most - least, 1e-6 * Math.abs(most));
+      return (channel.bounds ?? []).flatMap((bound, index) =>
+        bound === null || bound < least - reach || bound > most + reach
+          ? []
+          : [{ ...limitCurve(new Float64Array(values.length).fill(bound)), name: ["lower bound", "upper bound"][index] }],
+      );
     }
 
     drawDifferences(channel, values, at) {
