@@ -529,6 +529,14 @@ def _bench(add: Callable[..., CommandParser]) -> None:
         brief="in each, every engine has its turn",
         help="rounds; in each, every engine has its turn",
     )
+    bench.option(
+        "--cold",
+        type=values.at_least(1),
+        metavar="N",
+        brief="steps with empty caches per round, and a load",
+        help="per round, so many steps with everything put out of the caches before each: so a control loop finds "
+        "them; the table then says, too, what a load takes",
+    )
     _add_hints(bench)
 
 

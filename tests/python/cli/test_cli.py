@@ -280,6 +280,16 @@ def test_bench_measures_files_on_their_engines(run, folder):
         assert result["allocations_per_step"] >= 0.0
     status, out, _ = run(*arguments)
     assert status == 0 and "p99.9" in out and "libtorch" in out
+    assert "cold" not in out and "load" not in out
+
+
+def test_bench_shows_cold_steps_and_loads_where_asked(run, folder):
+    arguments = ("bench", folder / "walker.onnx", "--steps", 50, "--rounds", 2, "--cold", 5)
+    status, document, _ = run(*arguments, "--json")
+    (result,) = document["results"]
+    assert status == 0 and result["cold_p99_us"] >= result["cold_p50_us"] > 0.0 and result["load_ms"] > 0.0
+    status, out, _ = run(*arguments)
+    assert status == 0 and all(heading in out for heading in ("cold p50", "cold p99", "load ms"))
 
 
 def test_bench_of_a_missing_file_or_engine_is_one_sentence(run, folder, tmp_path):

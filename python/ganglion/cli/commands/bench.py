@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
             engines=arguments.engine or (),
             steps=arguments.steps,
             rounds=arguments.rounds,
+            cold=arguments.cold,
             state=arguments.state,
             action=arguments.action,
             observation=arguments.observation,
@@ -33,16 +34,19 @@ def run(arguments: argparse.Namespace) -> Outcome:
         names = ("state", "action", "observation", "trust")
         hints = {name: getattr(arguments, name) for name in names}
         readings = {file: explain(file, **hints) for file in arguments.files}
+    asked = arguments.cold is not None
     rows = [
         (
             row.file,
             row.engine,
-            *(f"{value:.2f}" for value in (row.p50_us, row.p99_us, row.p999_us, row.max_us)),
+            *map(_shown, (row.p50_us, row.p99_us, row.p999_us, row.max_us)),
+            *map(_shown, (row.cold_p50_us, row.cold_p99_us, row.load_ms) if asked else (None, None, None)),
             "" if row.allocations_per_step is None else f"{row.allocations_per_step:g}",
         )
         for row in report.results
     ]
-    columns = ("file", "engine", ">p50", ">p99", ">p99.9", ">max", ">allocations")
+    # Columns that are empty are left out.
+    columns = ("file", "engine", ">p50", ">p99", ">p99.9", ">max", ">cold p50", ">cold p99", ">load ms", ">allocations")
     table = FilledTable(f"one step, microseconds, on {report.cpu}", columns, rows)
     document: dict[str, Any] = {"ok": True} | dataclasses.asdict(report)
     suspicious = {file: reading.findings for file, reading in readings.items() if reading.findings}
@@ -50,3 +54,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         document["findings"] = {file: list(map(dataclasses.asdict, found)) for file, found in suspicious.items()}
     lines = [line for file, found in suspicious.items() for line in finding_lines(found, file)]
     return Outcome(document, (table, *lines))
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
