@@ -82,13 +82,16 @@ test-asan: setup
 	cmake --build --preset asan
 	ctest --preset asan
 
+# Whole files, in the order that tests/python/conftest.py gives them.
+PYTEST := python -m pytest -n $$(nproc) --dist loadfile --no-loadscope-reorder
+
 test-python: setup .venv/.trainers
-	python -m pytest -n $$(nproc) --dist loadfile
+	$(PYTEST)
 
 ## check: what is not deep (tests/python/conftest.py): a developer's look before a commit
 check: setup
 	ctest --preset check
-	python -m pytest -n $$(nproc) --dist loadfile -q -m "not deep"
+	$(PYTEST) -q -m "not deep"
 
 ## cross: the C++ library and its tests for 64-bit ARM, run under QEMU; skips where the tools are not installed
 CROSS_TOOLS := aarch64-linux-gnu-g++ qemu-aarch64

@@ -21,6 +21,29 @@ import pytest
 for _threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
+_LONGEST_FIRST = (
+    "test_consumers.py",
+    "test_matrix.py",
+    "test_header_bits.py",
+    "test_actor_export.py",
+    "test_export_header.py",
+    "test_gaussian_export.py",
+    "test_rounding.py",
+    "test_pyrado_export.py",
+    "test_every_route.py",
+    "test_guides.py",
+    "test_skrl_export.py",
+    "test_torchscript_functional.py",
+    "test_cli.py",
+    "test_export_parity.py",
+    "test_sb3.py",
+    "test_export_images.py",
+    "test_skrl.py",
+    "test_example_scripts.py",
+    "test_ppo_learns.py",
+)
+"""Files of more than half a minute: a worker gets a whole file, and one that begins late keeps the others waiting."""
+
 _SUPPORT = Path(__file__).parent / "support"
 _TRAINERS = {
     "flax",
@@ -59,6 +82,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
     for item in items:
         if _imports_a_trainer(item.path):
             item.add_marker(pytest.mark.deep)
