@@ -1,5 +1,7 @@
 """The whole path on one page: export the trained policy, prove the files equal, fly them from Python and from C++.
 
+At the end a flight is recorded (`flight.mcap`), flown again from that file alone, and shown (`flight.html`).
+
     python export_examples/demo.py --fly-binary build/.../02_fly_cartpole -o out/demo
 
 writes the artifacts, one CSV per flight, `cartpole.png` and `report.html` to the folder, prints a table, and answers 0
@@ -9,6 +11,7 @@ only where every pole stayed up and every file is equal to the PyTorch policy.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from ganglion import ParityReport
+    from ganglion import ParityReport, ReplayReport
     from ganglion.policies import RecurrentPolicy
     from ganglion.runtime.engines import EngineName
 
@@ -45,7 +48,7 @@ ENGINES: dict[EngineName, str] = {"native": "policy.ganglion", "onnxruntime": "p
 """Each engine with the file that it runs."""
 _COLORS = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#000000")
 _WIDTHS = (8.0, 6.6, 5.4, 4.2, 3.0, 1.8, 0.8)
-_STAGES = 4 * len(ENGINES) + 3
+_STAGES = 4 * len(ENGINES) + 4
 
 
 class Demo:
@@ -95,6 +98,27 @@ class Demo:
                 difference = np.abs(trace.pole_angle - reference.pole_angle)
                 flights.append(Flight(engine, language, trace, difference))
         return flights, self._fly_torch(policy, "pytorch_memory_erased", erase_memory=True)
+
+    def record(self) -> ReplayReport:
+        """Flies once more with everything recorded, then the recording."""
+        self.stage("recording a flight, and flying it again from its file")
+        pilot = ganglion.load(self._folder / ENGINES["native"], engine="native")
+        recording = self._folder / "flight.mcap"
+        with ganglion.FlightRecorder.open(recording, overwrite=True) as recorder:
+            pilot.attach(recorder)
+            recorder.set_time(0)
+            steps = itertools.count()
+
+            def step(seen: NDArray[np.float32]) -> float:
+                number = next(steps)
+                recorder.set_time(round(number * cartpole_policy.CONTROL_PERIOD_S * 1e9))
+                if number % 100 == 0:
+                    recorder.flush()  # a simulation can be faster than the disk
+                return float(pilot.step(seen)[0])
+
+            cartpole.fly(self._model, step, pilot.reset, self._starts)
+        ganglion.flight.report(recording, recording.with_suffix(".html"))
+        return ganglion.replay(recording)
 
     def _fly_torch(self, policy: RecurrentPolicy, name: str, *, erase_memory: bool) -> Trace:
         self.stage(f"flying the PyTorch policy{', memory erased before each step' if erase_memory else ''}")
@@ -203,6 +227,7 @@ def main() -> None:
         demo.export(policy)
         reports = demo.verify(policy)
         flights, erased = demo.fly(policy)
+        replayed = demo.record()
         demo.stage("drawing the report")
         page = arguments.output / "report.html"
         _write(page, lambda path: path.write_text(render_page(flights, erased, reports), encoding="utf-8"))
@@ -220,8 +245,10 @@ def main() -> None:
         table.add_row(*flight.cells(), style=None if flight.ok else "bold red")
     console.print(table)
     console.print(f"the same policy, memory erased before each step: {'balanced' if erased.balanced else 'falls'}")
-    console.print(f"report: {page}")
-    sys.exit(0 if all(flight.ok for flight in flights) and all(report.ok for report in reports) else 1)
+    console.print(replayed)
+    console.print(f"report: {page}; the recorded flight: {page.with_name('flight.html')}")
+    good = replayed.ok and all(flight.ok for flight in flights) and all(report.ok for report in reports)
+    sys.exit(0 if good else 1)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def render(flight: Flight, facts: FlightSummary) -> str:
 
 
 def _about(flight: Flight, policy: FlownPolicy) -> str:
-    said = f"{policy.file}, {len(policy.steps):,} steps"
+    said = f"{Path(policy.file).name}, {len(policy.steps):,} steps"
     if any(gap.sequence > policy.steps["sequence"][0] for gap in flight.gaps):
         said += "; where events are missing, the curves go on with the next step that was recorded"
     return said + "; dashed lines are the bounds of the contract"
@@ -275,8 +275,9 @@ def _histogram(periods: NDArray[np.float64], median: float) -> str:
         return ""
     edges = np.array(_BINS) * median
     counts = np.histogram(np.maximum(periods, 0.0), edges)[0]
+    used = slice(int((counts > 0).argmax()), len(counts) - int((counts[::-1] > 0).argmax()))
     lines = []
-    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+    for low, high, count in zip(edges[:-1][used], edges[1:][used], counts[used], strict=True):
         span = f"{low * 1e3:,.4g} to {high * 1e3:,.4g} ms" if np.isfinite(high) else f"longer than {low * 1e3:,.4g} ms"
         bar = f'<span class="share" style="width:{100.0 * count / counts.max():.2f}%"></span>' if count else ""
         lines.append(

@@ -63,6 +63,8 @@ def test_demo_reports_what_it_flew(run_python, programs, tmp_path, monkeypatch):
     assert page.count("https://") == 1  # of uPlot's licence line
     assert (out / "cartpole.png").read_bytes().startswith(b"\x89PNG")
     assert not list(out.glob(".*"))
+    assert ganglion.replay(out / "flight.mcap").verdict == "the same flight bit for bit: 10,000 steps"
+    assert "As it should be" in (out / "flight.html").read_text(encoding="utf-8")
 
 
 def test_training_runs_and_saves_a_checkpoint(run_python, tmp_path):
@@ -99,6 +101,22 @@ def test_every_family_flies_the_same_in_both_languages(run_python, programs, tmp
     assert found.returncode == 0, found.stderr
     assert found.stdout == from_python
     assert from_python.count("\n") == 5 and from_python.count("drew") == 3
+
+
+def test_a_recorded_flight_is_had_again(run_python, programs, artifacts, tmp_path):
+    here, there = tmp_path / "python.mcap", tmp_path / "cpp.mcap"
+    for recording, arguments in ((here, (artifacts / "policy.ganglion",)), (there, ())):
+        if not arguments:
+            found = _run_program(
+                programs / "09_record_and_replay", artifacts / "policy.ganglion", cartpole.MODEL_FILE, recording
+            )
+            assert found.returncode == 0 and ", 0 dropped" in found.stdout, found.stderr
+        with pytest.raises(SystemExit) as stop:
+            run_python("09_record_and_replay.py", recording, *arguments)
+        assert stop.value.code == 0
+        flight = ganglion.flight.read(recording)
+        assert flight.cut is None and not flight.gaps and len(flight.policy().steps) == 10_000
+        assert ganglion.replay(recording, from_step=5000).ok and recording.with_suffix(".html").exists()
 
 
 def test_masked_reset_example_restarts_the_rows_it_names(run_python, tmp_path):

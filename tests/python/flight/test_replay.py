@@ -370,3 +370,26 @@ def test_episodes_become_a_flight_and_come_back(tmp_path: Path) -> None:
         flight.record_episodes(tmp_path / "third.mcap", batch, LSTM)  # it is there already
     with pytest.raises(ValueError, match="period_s"):
         flight.record_episodes(tmp_path / "fourth.mcap", batch, LSTM, period_s=0.0)
+
+
+@pytest.mark.deep
+def test_a_long_flight(tmp_path: Path) -> None:
+    """Five minutes at 1 kHz, through the recorder, packed; an hour is the same twelve times."""
+    path, random = tmp_path / "flight.mcap", np.random.default_rng(0)
+    observations = random.normal(size=(300_000, 3)).astype(np.float32)
+    action = np.zeros(2, np.float32)
+    pilot = ganglion.load(LSTM)
+    recorder = ganglion.FlightRecorder.open(path)
+    pilot.attach(recorder)
+    for step, observation in enumerate(observations):
+        recorder.set_time(step * 1_000_000)
+        pilot.step(observation, action)
+        if step % 500 == 499:
+            recorder.flush()
+    recorder.close()
+    assert recorder.statistics().dropped == 0
+    report = ganglion.replay(path)
+    assert report.ok and report.steps == 300_000 and report.policies[0].snapshots > 20
+    report = ganglion.replay(path, from_step=250_000)
+    assert report.ok and 50_000 <= report.steps <= 60_001
+    assert np.array_equal(flight.read(path).policy().observation[:, 0], observations)
