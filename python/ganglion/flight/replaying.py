@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,12 +216,35 @@ def _from_recording(path: Any, about: FlownPolicy, **options: Any) -> Policy:
     with tempfile.TemporaryDirectory(prefix="ganglion-replay-") as folder:
         file = Path(folder) / f"policy{about.number}{about.suffix}"
         file.write_bytes(about.data)
+        hints = _hints(path, about, file.with_name(f"{file.name}.yaml"))
         try:
-            return runtime.load(file, **options, **about.hints)
+            return runtime.load(file, **options, **hints)
         except GanglionError as error:
             said = str(error).replace(f"'{file}'", f"'{path}': policy {about.number}").replace(str(file), file.name)
             error.args = (said, *error.args[1:])
             raise
+
+
+def _hints(path: Any, about: FlownPolicy, beside: Path) -> dict[str, Any]:
+    """What was said at load of a file without a contract; constants are read out of a file beside it alone."""
+    given = about.hints
+    state, sizes, constants = (given.get(name) for name in ("state", "observation", "constants"))
+    action = given.get("action")
+    try:
+        constants = {name: float(value) for name, value in (constants or {}).items()}
+        if any(re.search(r"[#!\n]|: |^\s|\s$|^$", name) for name in constants):
+            raise ValueError("a name that no input has")
+        if constants:
+            lines = "".join(f"  {name}: {value!r}\n" for name, value in constants.items())
+            beside.write_text(f"constants:\n{lines}", encoding="utf-8")
+        observation = None if not sizes else {str(name): int(size) for name, size in sizes.items()}
+        return {
+            "state": None if state is None else {str(source): str(target) for source, target in state},
+            "action": None if action is None else str(action),
+            "observation": observation if observation is None or list(observation) != [""] else observation[""],
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ArtifactError(f"'{path}': how policy {about.number} was read cannot be understood: {error}") from error
 
 
 class _Pilot:

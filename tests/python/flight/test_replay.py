@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 from flight_files import FlightFile, Flown, event
 
@@ -393,3 +394,37 @@ def test_a_long_flight(tmp_path: Path) -> None:
     report = ganglion.replay(path, from_step=250_000)
     assert report.ok and 50_000 <= report.steps <= 60_001
     assert np.array_equal(flight.read(path).policy().observation[:, 0], observations)
+
+
+@pytest.mark.parametrize("beside", ["", "state:\n  h_in: h_out\n", "constants:\n  left: 0.25\nstate:\n  h_in: h_out\n"])
+def test_a_file_without_a_contract_that_was_told_how_to_be_read(beside: str, tmp_path: Path) -> None:
+    model = onnx.load(ARTIFACTS / "rsl_rl_gru.onnx")
+    del model.metadata_props[:]
+    if "left" in beside:
+        model.graph.input.append(onnx.helper.make_tensor_value_info("left", onnx.TensorProto.FLOAT, [1, 1]))
+        model.graph.node.append(onnx.helper.make_node("Identity", ["left"], ["left_out"]))
+        model.graph.output.append(onnx.helper.make_tensor_value_info("left_out", onnx.TensorProto.FLOAT, [1, 1]))
+    onnx.save(model, tmp_path / "foreign.onnx")
+    if beside:
+        (tmp_path / "foreign.onnx.yaml").write_text(beside)
+    told: dict[str, Any] = {} if beside else {"state": {"h_in": "h_out"}, "action": "actions"}
+    pilot = ganglion.load(tmp_path / "foreign.onnx", engine="onnxruntime", **told)
+    with ganglion.FlightRecorder.open(tmp_path / "flight.mcap") as recorder:
+        pilot.attach(recorder)
+        for _ in range(20):
+            pilot.step(np.ones(pilot.contract.observation_size))
+    for file in ("foreign.onnx", "foreign.onnx.yaml"):
+        (tmp_path / file).unlink(missing_ok=True)
+    assert flight.read(tmp_path / "flight.mcap").policy().hints
+    assert ganglion.replay(tmp_path / "flight.mcap").ok
+    assert ganglion.replay(tmp_path / "flight.mcap", engine="onnxruntime").ok
+
+
+def test_how_it_was_read_that_makes_no_sense(tmp_path: Path) -> None:
+    for hints in ('{"state": 3}', '{"constants": {"a: b": 1}}', '{"constants": {"a": []}}', '{"observation": [1]}'):
+        file = FlightFile()
+        file.recording()
+        file.policy(0, LSTM, ganglion.load(LSTM), hints=hints)
+        (tmp_path / "flight.mcap").write_bytes(file.done())
+        with pytest.raises(ArtifactError, match="cannot be understood"):
+            ganglion.replay(tmp_path / "flight.mcap")
