@@ -27,13 +27,12 @@ namespace py = pybind11;
 
 namespace {
 
+using ganglion::bindings::copy;
+using ganglion::bindings::Flags;
 using ganglion::bindings::Floats;
 using ganglion::bindings::view;
 using ganglion::bindings::written;
 using ganglion::detail::at_boundary;
-using Flags = py::array_t<std::uint8_t, py::array::c_style>;
-
-Floats copy(std::span<const float> values) { return Floats(static_cast<py::ssize_t>(values.size()), values.data()); }
 
 /// The elements of a float32 array in C order of the shape [size] or [batch, size], [size] for one row alone; null for
 /// any other object. The shape is compared by its numbers, without objects of Python in between.
@@ -285,6 +284,7 @@ PYBIND11_MODULE(_core, module) {
   bind_program(module);
   ganglion::bindings::bind_flight(module);
   ganglion::bindings::bind_replay(module);
+  ganglion::bindings::bind_switch(module);
   module.def("native_instruction_set", &ganglion::native_instruction_set);
   module.def(
       "check_torchscript",

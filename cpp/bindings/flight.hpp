@@ -10,5 +10,7 @@ void bind_flight(pybind11::module_& module);
 void bind_recorder(pybind11::module_& module);
 /// What has a recorded flight again, for ganglion.replay.
 void bind_replay(pybind11::module_& module);
+/// The exchange of policies in flight, for ganglion.PolicySwitch. After the policy's own class.
+void bind_switch(pybind11::module_& module);
 
 }  // namespace ganglion::bindings

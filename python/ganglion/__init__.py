@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
     from ganglion.export import export, sign
-    from ganglion.flight import ActionGuard, Cadence, FlightRecorder, ReplayReport, TickMonitor, replay
+    from ganglion.flight import ActionGuard, Cadence, FlightRecorder, PolicySwitch, ReplayReport, TickMonitor, replay
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import ActionSampler
@@ -46,6 +46,7 @@ __all__ = [
     "ParityError",
     "ParityReport",
     "Policy",
+    "PolicySwitch",
     "Reading",
     "RepairReport",
     "ReplayReport",
@@ -78,6 +79,7 @@ _LAZY = {
     "Golden": "ganglion.contract",
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",
+    "PolicySwitch": "ganglion.flight",
     "Reading": "ganglion.reading",
     "RepairReport": "ganglion.verify",
     "ReplayReport": "ganglion.flight",

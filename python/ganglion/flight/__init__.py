@@ -10,6 +10,7 @@ from ganglion.flight.cadence import Cadence
 from ganglion.flight.episodes import episodes, record_episodes
 from ganglion.flight.guard import ActionGuard, GuardStatus
 from ganglion.flight.page import report
+from ganglion.flight.policy_switch import PolicySwitch, SwitchReport
 from ganglion.flight.recorded import Flight, FlownPolicy, read
 from ganglion.flight.recorder import FlightRecorder, RecorderChannel, RecorderStatistics
 from ganglion.flight.replay_report import FlightDifference, PolicyReplay, ReplayReport
@@ -27,9 +28,11 @@ __all__ = [
     "FlownPolicy",
     "GuardStatus",
     "PolicyReplay",
+    "PolicySwitch",
     "RecorderChannel",
     "RecorderStatistics",
     "ReplayReport",
+    "SwitchReport",
     "TickMonitor",
     "TickStatistics",
     "episodes",

@@ -27,6 +27,7 @@ SURFACE = {
     "ParityError",
     "ParityReport",
     "Policy",
+    "PolicySwitch",
     "Reading",
     "RepairReport",
     "ReplayReport",
