@@ -11,6 +11,7 @@ import cartpole_policy
 import demo
 import numpy as np
 import pytest
+import torch
 
 import ganglion
 from ganglion.policies import load_checkpoint
@@ -117,6 +118,24 @@ def test_a_recorded_flight_is_had_again(run_python, programs, artifacts, tmp_pat
         flight = ganglion.flight.read(recording)
         assert flight.cut is None and not flight.gaps and len(flight.policy().steps) == 10_000
         assert ganglion.replay(recording, from_step=5000).ok and recording.with_suffix(".html").exists()
+
+
+def test_a_policy_engages_from_rest_and_is_exchanged_in_the_air(programs, artifacts, tmp_path):
+    policy, contract = cartpole_policy.load_policy()
+    candidate, recording = tmp_path / "candidate.ganglion", tmp_path / "flight.mcap"
+    ganglion.export(policy, candidate, contract=contract, weights="float16")
+    program = programs / "10_engage_and_exchange"
+    found = _run_program(program, artifacts / "policy.ganglion", candidate, cartpole.MODEL_FILE, recording)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "took over" in found.stdout and "the force never jumped" in found.stdout
+    assert ganglion.replay(recording).ok
+    # One that differs stays on the ground, and the pole up.
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.3)
+    ganglion.export(policy, candidate, contract=contract)
+    found = _run_program(program, artifacts / "policy.ganglion", candidate, cartpole.MODEL_FILE, recording)
+    assert found.returncode == 1 and "was rejected: it was off by" in found.stdout, found.stdout + found.stderr
 
 
 def test_masked_reset_example_restarts_the_rows_it_names(run_python, tmp_path):
