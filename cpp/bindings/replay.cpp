@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <ganglion/policy.hpp>
+#include <utility>
 #include <vector>
 
 #include "arrays.hpp"
@@ -39,8 +40,8 @@ void replay_steps(Policy& policy, Floats& observation, const Bytes& is_run, cons
   const auto steps = static_cast<std::size_t>(is_run.size());
   const std::size_t rows = policy.batch();
   const Contract& contract = policy.contract();
-  if (outputs.size() != indices.size() + 1 || static_cast<std::size_t>(answers.size()) != steps ||
-      static_cast<std::size_t>(digests.size()) != steps) {
+  if (outputs.size() != indices.size() + 1 || std::cmp_not_equal(answers.size(), steps) ||
+      std::cmp_not_equal(digests.size(), steps)) {
     throw py::value_error("an array is missing, or has the wrong size");
   }
   const Column given = column(observation, steps, rows * contract.observation_size());
