@@ -72,6 +72,7 @@ void bind_time(py::module_& module) {
              if (!monitor.mismatch()) return std::nullopt;
              return monitor.mismatch()->sentence();
            })
+      .def("attach", &TickMonitor::attach, py::arg("recorder"))
       .def("reset", &TickMonitor::reset);
 }
 
@@ -108,6 +109,7 @@ void bind_guard(py::module_& module) {
             return named(guard.hold(now_ns, written(out)));
           },
           py::arg("now_ns"), py::arg("out").noconvert())
+      .def("attach", &ActionGuard::attach, py::arg("recorder"))
       .def("disengage", &ActionGuard::disengage);
 }
 

@@ -6,7 +6,7 @@ namespace ganglion::bindings {
 
 /// What stands around a step, for ganglion.flight.
 void bind_flight(pybind11::module_& module);
-/// The flight recorder, and what a replay computes as it does. After `bind_flight`.
+/// The flight recorder, and what a replay computes as it does. Before what is attached to it.
 void bind_recorder(pybind11::module_& module);
 /// What has a recorded flight again, for ganglion.replay.
 void bind_replay(pybind11::module_& module);

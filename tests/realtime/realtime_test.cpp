@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <ganglion/cadence.hpp>
+#include <ganglion/flight_recorder.hpp>
 #include <ganglion/native_policy.hpp>
 #include <ganglion/policy.hpp>
 #include <string>
@@ -132,6 +134,35 @@ TEST_CASE("actions are drawn without heap, lock or system call") {
     check::report(violations_of_a_loop(policy) == 0, "Policy keeps still", __FILE__, __LINE__,
                   std::string(name) + ": " + realtime::last_violation());
   }
+}
+
+TEST_CASE("a recorded loop touches neither heap nor locks nor kernel, however full its ring is") {
+  const fs::path file = fs::temp_directory_path() / ("ganglion-realtime-" + std::to_string(getpid()) + ".mcap");
+  for (const char* name : {"lstm", "gru_batch4", "rsl_rl_gru", "gaussian"}) {
+    auto recorder = ganglion::FlightRecorder::open(file, {.seconds = 0.01, .snapshot_s = 0.01, .overwrite = true});
+    ganglion::NativeOptions native_options;
+    if (name == std::string("gaussian")) native_options.sample_seed = 1;
+    NativePolicy policy = NativePolicy::load(artifact(name), native_options);
+    policy.attach(recorder);
+    ganglion::TickMonitor monitor(0.001);
+    monitor.attach(recorder);
+    auto channel = recorder.channel("values", 3);
+    const std::vector<float> values(3);
+    realtime::watch(true);
+    for (int i = 0; i < steps; ++i) {
+      monitor.tick(i * 1'000'000);
+      static_cast<void>(channel.record(values));
+      policy.mark(ganglion::FlightEvent::took_over);
+    }
+    realtime::watch(false);
+    check::report(realtime::violations() == 0, "what is beside it keeps still", __FILE__, __LINE__,
+                  realtime::last_violation());
+    check::report(violations_of_a_loop(policy) == 0, "the recorded policy keeps still", __FILE__, __LINE__,
+                  std::string(name) + ": " + realtime::last_violation());
+    recorder.close();
+    CHECK(recorder.statistics().events > steps);
+  }
+  fs::remove(file);
 }
 
 TEST_CASE("what stands around a step touches neither heap nor locks nor kernel") {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ganglion/contract.hpp"
+#include "ganglion/flight_recorder.hpp"
 #include "ganglion/realtime.hpp"
 
 namespace ganglion {
@@ -68,10 +69,19 @@ class ActionGuard {
   /// Writes what the motors get where the policy gave no action.
   [[nodiscard]] GuardStatus hold(std::int64_t now_ns, std::span<float> out) noexcept GANGLION_NONBLOCKING;
 
+  /// Records what every apply and hold gives from now on, as /guard; not those of copies. Set-up; throws `Error`: the
+  /// recording is closed.
+  void attach(FlightRecorder& recorder);
+
   /// The next apply answers not_engaged.
   void disengage() noexcept GANGLION_NONBLOCKING { is_engaged_ = false; }
 
  private:
+  [[nodiscard]] GuardStatus guarded(std::span<const float> action, std::int64_t now_ns,
+                                    std::span<float> out) noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] GuardStatus held(std::int64_t now_ns, std::span<float> out) noexcept GANGLION_NONBLOCKING;
+  /// Into the recording, where there is one.
+  GuardStatus noted(GuardStatus status) const noexcept GANGLION_NONBLOCKING;
   /// Seconds since the call before, as far as they count; nothing where the clock was set back.
   [[nodiscard]] std::optional<double> passed(std::int64_t now_ns) noexcept GANGLION_NONBLOCKING;
   /// Moves an element towards a value; true where that was too far for the time.
@@ -92,6 +102,7 @@ class ActionGuard {
   std::int64_t newest_ns_ = 0;
   bool is_engaged_ = false;
   bool has_ticked_ = false;
+  detail::RecordedTopic recorded_;
 };
 
 }  // namespace ganglion

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ganglion/contract.hpp"
+#include "ganglion/flight_recorder.hpp"
 #include "ganglion/realtime.hpp"
 #include "ganglion/status.hpp"
 
@@ -137,8 +138,14 @@ class TickMonitor {
 
   void reset() noexcept GANGLION_NONBLOCKING;
 
+  /// Records every tick from now on, as /ticks; not those of copies. Set-up; throws `Error`: the recording is closed.
+  void attach(FlightRecorder& recorder);
+
  private:
   static constexpr std::size_t window = 64;
+
+  /// `off_ns`: later than the period.
+  Tick found(std::int64_t now_ns, double& off_ns) noexcept GANGLION_NONBLOCKING;
 
   void look_for_mismatch() noexcept GANGLION_NONBLOCKING;
 
@@ -152,6 +159,7 @@ class TickMonitor {
   std::uint64_t run_ = 0;
   std::array<double, window> newest_{};  ///< intervals, nanoseconds
   std::size_t known_ = 0;
+  detail::RecordedTopic recorded_;
 };
 
 }  // namespace ganglion

@@ -10,6 +10,7 @@
 #include "flight/numbers.hpp"
 #include "flight/options.hpp"
 #include "ganglion/error.hpp"
+#include "realtime/tape.hpp"
 
 namespace ganglion {
 
@@ -121,14 +122,39 @@ bool ActionGuard::move(std::size_t element, double to, double seconds) noexcept 
   return is_too_far;
 }
 
+void ActionGuard::attach(FlightRecorder& recorder) { recorded_ = recorder.attach_guard(size_); }
+
+GuardStatus ActionGuard::noted(GuardStatus status) const noexcept GANGLION_NONBLOCKING {
+  if (recorded_.tape == nullptr) return status;
+  realtime::Tape& tape = *recorded_.tape;
+  std::byte* const body = tape.begin(tape.now(), recorded_.topic, 24 + size_ * sizeof(float));
+  if (body == nullptr) return status;
+  const bool is_given = status.reason < GuardReason::bad_size;
+  realtime::put_field(body + 16, static_cast<std::uint32_t>(status.element));
+  realtime::put_field(body + 20, static_cast<std::uint32_t>(status.reason));  // and its padding
+  for (std::size_t i = 0; i < size_; ++i) {
+    realtime::put_field(body + 24 + i * sizeof(float), is_given ? given_[i] : std::numeric_limits<float>::quiet_NaN());
+  }
+  tape.end();
+  return status;
+}
+
 GuardStatus ActionGuard::apply(std::span<const float> action, std::int64_t now_ns,
                                std::span<float> out) noexcept GANGLION_NONBLOCKING {
+  return noted(guarded(action, now_ns, out));
+}
+
+GuardStatus ActionGuard::hold(std::int64_t now_ns, std::span<float> out) noexcept GANGLION_NONBLOCKING {
+  return noted(held(now_ns, out));
+}
+
+GuardStatus ActionGuard::guarded(std::span<const float> action, std::int64_t now_ns,
+                                 std::span<float> out) noexcept GANGLION_NONBLOCKING {
   if (action.size() != size_ || out.size() != size_) return {GuardReason::bad_size, 0};
   if (!is_engaged_) return {GuardReason::not_engaged, 0};
   for (std::size_t i = 0; i < size_; ++i) {
     if (flight::is_finite(action[i])) continue;
-    const GuardStatus held = hold(now_ns, out);
-    return {held.reason, i};
+    return {held(now_ns, out).reason, i};
   }
   GuardStatus status;
   const auto found = [&](GuardReason reason, std::size_t element) noexcept GANGLION_NONBLOCKING {
@@ -151,7 +177,7 @@ GuardStatus ActionGuard::apply(std::span<const float> action, std::int64_t now_n
   return status;
 }
 
-GuardStatus ActionGuard::hold(std::int64_t now_ns, std::span<float> out) noexcept GANGLION_NONBLOCKING {
+GuardStatus ActionGuard::held(std::int64_t now_ns, std::span<float> out) noexcept GANGLION_NONBLOCKING {
   if (out.size() != size_) return {GuardReason::bad_size, 0};
   if (!is_engaged_) return {GuardReason::not_engaged, 0};
   const double seconds = passed(now_ns).value_or(0.0);

@@ -101,6 +101,7 @@ class FlightRecorder::Impl {
   /// The number of the first of the topics.
   std::uint32_t add(flight::Attached attached, std::size_t event_bytes, double rate) {
     const std::scoped_lock lock(mutex_);
+    refuse_elsewhere();
     if (is_closed_) refuse("'" + path_.string() + "' is closed: nothing can be attached to it any more");
     if (topics_ + attached.topics.size() > most_topics) refuse("'" + path_.string() + "' has too many topics");
     make_room(event_bytes, rate);
@@ -150,16 +151,12 @@ class FlightRecorder::Impl {
     return {.events = tape_->events(),
             .dropped = tape_->dropped() + thread_.lost(),
             .bytes = thread_.bytes(),
-            .error = thread_.error()};
+            .error = is_elsewhere() ? "" : thread_.error()};  // its lock may be the parent's
   }
 
   void close(Compression compression) {
     const std::scoped_lock lock(mutex_);
-    if (is_elsewhere()) {
-      throw Error(ErrorCode::recording_failed, "'" + path_.string() +
-                                                   "' is recorded by the process that opened it; after a fork the "
-                                                   "child cannot close it");
-    }
+    refuse_elsewhere();
     if (std::exchange(is_closed_, true)) return;
     std::exception_ptr not_compressed;
     const std::string sentence = thread_.close(compression, not_compressed);
@@ -174,6 +171,13 @@ class FlightRecorder::Impl {
   [[nodiscard]] const std::shared_ptr<realtime::Tape>& tape() const noexcept { return tape_; }
 
  private:
+  void refuse_elsewhere() const {
+    if (!is_elsewhere()) return;
+    throw Error(ErrorCode::recording_failed, "'" + path_.string() +
+                                                 "' is recorded by the process that opened it; its child after a fork "
+                                                 "can open one of its own");
+  }
+
   /// A larger ring where what is attached now fills this one in less than the seconds that were asked for.
   void make_room(std::size_t event_bytes, double rate) {
     const double in_a_second = rate_bytes_ + static_cast<double>(event_bytes) * std::min(rate, 1e6);

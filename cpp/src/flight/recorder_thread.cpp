@@ -98,7 +98,10 @@ void RecorderThread::run() noexcept {
       flushes_done_ = wanted;
     }
     flushed_.notify_all();
-    if (is_ending) return;
+    if (is_ending) {
+      end_file();
+      return;
+    }
   }
 }
 
@@ -196,14 +199,8 @@ std::string RecorderThread::error() const {
   return error_;
 }
 
-std::string RecorderThread::close(Compression compression, std::exception_ptr& not_compressed) {
-  tape_->close();
-  {
-    const std::scoped_lock lock(mutex_);
-    is_ending_ = true;
-  }
-  wake_.notify_one();
-  if (std::exchange(is_running_, false)) pthread_join(thread_, nullptr);
+void RecorderThread::end_file() noexcept {
+  // Here, where signals are blocked: what is too large for a file is an error, and not the end of the program.
   guarded([&] {
     begin_recording();
     writer_.metadata("ganglion.statistics", {{"events", std::to_string(tape_->events())},
@@ -216,19 +213,28 @@ std::string RecorderThread::close(Compression compression, std::exception_ptr& n
     bytes_.store(writer_.bytes(), std::memory_order_relaxed);
   });
   count_lost();
-  std::string sentence = error();
-  if (const std::string astray = writer_.astray(); !astray.empty()) {
-    sentence += (sentence.empty() ? "" : "; ") + astray;
-  } else if (sentence.empty() && compression != Compression::none) {
-    try {
-      writer_.compress(compression);
-    } catch (...) {
-      not_compressed = std::current_exception();
-    }
+  guarded([&] {
+    if (const std::string astray = writer_.astray(); !astray.empty()) throw Error(ErrorCode::recording_failed, astray);
+  });
+  if (has_failed_ || compression_ == Compression::none) return;
+  try {
+    writer_.compress(compression_);
+  } catch (...) {
+    not_compressed_ = std::current_exception();
   }
-  const std::scoped_lock lock(mutex_);
-  error_ = sentence;
-  return sentence;
+}
+
+std::string RecorderThread::close(Compression compression, std::exception_ptr& not_compressed) {
+  tape_->close();
+  {
+    const std::scoped_lock lock(mutex_);
+    compression_ = compression;
+    is_ending_ = true;
+  }
+  wake_.notify_one();
+  if (std::exchange(is_running_, false)) pthread_join(thread_, nullptr);
+  not_compressed = not_compressed_;
+  return error();
 }
 
 }  // namespace ganglion::flight

@@ -33,8 +33,7 @@ class RecorderThread {
  public:
   RecorderThread(const std::filesystem::path& path, bool overwrite, std::shared_ptr<realtime::Tape> tape,
                  std::int64_t clock_offset_ns);
-  /// Ends it, without a word. In the child of a fork nothing happens, and nothing is freed that the thread could use.
-  ~RecorderThread() = default;
+  ~RecorderThread() = default;  ///< after `close`
   RecorderThread(const RecorderThread&) = delete;
   RecorderThread& operator=(const RecorderThread&) = delete;
 
@@ -43,7 +42,7 @@ class RecorderThread {
   void attach(Attached attached);
   /// Waits until what happened so far is in the file.
   void flush();
-  /// Ends thread and file; the sentences of what went wrong, one after the other.
+  /// Ends thread and file; a sentence where something went wrong.
   [[nodiscard]] std::string close(Compression compression, std::exception_ptr& not_compressed);
 
   [[nodiscard]] std::string error() const;
@@ -63,6 +62,7 @@ class RecorderThread {
   void take(const realtime::ByteRing::Record& record);
   void flush_file();
   void count_lost() noexcept;
+  void end_file() noexcept;
   void fail(const char* sentence) noexcept;
 
   std::shared_ptr<realtime::Tape> tape_;
@@ -83,6 +83,8 @@ class RecorderThread {
   std::uint64_t flushes_wanted_ = 0;
   std::uint64_t flushes_done_ = 0;
   bool is_ending_ = false;
+  Compression compression_ = Compression::none;
+  std::exception_ptr not_compressed_;
 };
 
 }  // namespace ganglion::flight

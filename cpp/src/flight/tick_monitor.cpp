@@ -6,6 +6,7 @@
 #include "flight/numbers.hpp"
 #include "flight/options.hpp"
 #include "ganglion/cadence.hpp"
+#include "realtime/tape.hpp"
 
 namespace ganglion {
 
@@ -46,43 +47,60 @@ TickMonitor::TickMonitor(double period_s, const TickOptions& options)
 TickMonitor::TickMonitor(const Contract& contract, const TickOptions& options)
     : TickMonitor(flight::trained_period(contract, "the period of the loop"), options) {}
 
+void TickMonitor::attach(FlightRecorder& recorder) { recorded_ = recorder.attach_ticks(); }
+
 Tick TickMonitor::tick(std::int64_t now_ns) noexcept GANGLION_NONBLOCKING {
+  double off_ns = 0.0;
+  const Tick tick = found(now_ns, off_ns);
+  if (recorded_.tape == nullptr) return tick;
+  realtime::Tape& tape = *recorded_.tape;
+  if (std::byte* const body = tape.begin(tape.now(), recorded_.topic, 25); body != nullptr) {
+    realtime::put_field(body + 16, off_ns * 1e-9);
+    realtime::put_field(body + 24, tick);
+    tape.end();
+  }
+  return tick;
+}
+
+Tick TickMonitor::found(std::int64_t now_ns, double& off_ns) noexcept GANGLION_NONBLOCKING {
   const bool is_first = statistics_.ticks++ == 0;
   const std::int64_t before = std::exchange(newest_ns_, now_ns);
   if (is_first) return Tick::on_time;
   if (now_ns < before) {
+    off_ns = -flight::elapsed(now_ns, before) - period_ns_;
     ++statistics_.clock_set_back;
     return Tick::clock_set_back;
   }
   const double interval = flight::elapsed(before, now_ns);
+  off_ns = interval - period_ns_;
   all_ns_ += interval;
   ++intervals_;
   statistics_.mean_s = all_ns_ / static_cast<double>(intervals_) * 1e-9;
   statistics_.longest_s = std::max(statistics_.longest_s, interval * 1e-9);
   statistics_.shortest_s = intervals_ == 1 ? interval * 1e-9 : std::min(statistics_.shortest_s, interval * 1e-9);
-  const double off = interval > period_ns_ ? interval - period_ns_ : period_ns_ - interval;
+  const double off = off_ns < 0.0 ? -off_ns : off_ns;
   ++statistics_.off_ns[counter_of(off, statistics_.off_ns.size())];
   newest_[known_ % window] = interval;
   if (++known_ % window == 0) look_for_mismatch();
 
   const double periods = interval / period_ns_;
-  Tick found = Tick::on_time;
+  Tick tick = Tick::on_time;
   std::uint64_t missed = 0;
   if (periods < 1.0 - options_.tolerance) {
-    found = Tick::early;
+    tick = Tick::early;
     ++statistics_.early;
   } else if (periods >= 1.5 && periods > 1.0 + options_.tolerance) {
-    found = Tick::missed;
+    tick = Tick::missed;
     constexpr double most = 1e18;
     missed = static_cast<std::uint64_t>(std::min(periods + 0.5, most)) - 1;
     statistics_.missed += missed;
   } else if (periods > 1.0 + options_.tolerance) {
-    found = Tick::late;
+    tick = Tick::late;
     ++statistics_.late;
   }
-  run_ = found == Tick::late || found == Tick::missed ? run_ + missed + 1 : 0;
+  run_ = tick == Tick::late || tick == Tick::missed ? run_ + missed + 1 : 0;
   statistics_.longest_run = std::max(statistics_.longest_run, run_);
-  return found;
+  return tick;
 }
 
 void TickMonitor::look_for_mismatch() noexcept GANGLION_NONBLOCKING {

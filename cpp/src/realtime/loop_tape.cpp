@@ -18,7 +18,6 @@ constexpr std::size_t numbers_at = 28;
 constexpr std::size_t rows_status_at = 16;
 constexpr std::size_t rows_at = 17;
 constexpr std::size_t draws_at = 24;
-constexpr std::size_t event_bytes = 29;
 
 std::size_t snapshot_numbers_at(const LoopSizes& sizes) noexcept GANGLION_NONBLOCKING {
   return sizes.draws ? draws_at + 12 * sizes.batch : draws_at;
@@ -34,18 +33,16 @@ void put(std::byte* to, const float* numbers, std::size_t size) noexcept GANGLIO
 
 void put_unknown(std::byte* to, std::size_t size) noexcept GANGLION_NONBLOCKING {
   constexpr float unknown = std::numeric_limits<float>::quiet_NaN();
-  for (std::size_t i = 0; i < size; ++i) std::memcpy(to + i * sizeof(float), &unknown, sizeof(float));
+  for (std::size_t i = 0; i < size; ++i) put_field(to + i * sizeof(float), unknown);
 }
 
 void put_digest(std::byte* to, std::span<const float> state) noexcept GANGLION_NONBLOCKING {
-  const std::uint64_t digest = xxh64({reinterpret_cast<const std::byte*>(state.data()), state.size() * sizeof(float)});
-  std::memcpy(to, &digest, sizeof(digest));
+  put_field(to, xxh64({reinterpret_cast<const std::byte*>(state.data()), state.size() * sizeof(float)}));
 }
 
 /// Status and the bytes of padding behind it.
 void put_status(std::byte* to, Status status) noexcept GANGLION_NONBLOCKING {
-  const auto padded = static_cast<std::uint32_t>(status);
-  std::memcpy(to, &padded, sizeof(padded));
+  put_field(to, static_cast<std::uint32_t>(status));
 }
 
 }  // namespace
@@ -73,8 +70,8 @@ bool LoopTape::snapshot(std::int64_t now, const LoopMoment& before, std::size_t 
   for (std::size_t row = 0; sizes_.draws && row < sizes_.batch; ++row) {
     const std::uint64_t step = before.sampler == nullptr ? 0 : before.sampler->step_of(row);
     const std::uint32_t episode = before.sampler == nullptr ? 0 : before.sampler->episode_of(row);
-    std::memcpy(body + draws_at + row * sizeof(step), &step, sizeof(step));
-    std::memcpy(body + draws_at + sizes_.batch * sizeof(step) + row * sizeof(episode), &episode, sizeof(episode));
+    put_field(body + draws_at + row * sizeof(step), step);
+    put_field(body + draws_at + sizes_.batch * sizeof(step) + row * sizeof(episode), episode);
   }
   put(body + snapshot_numbers_at(sizes_), before.state.data(), sizes_.state);
   tape_->end();
@@ -135,7 +132,7 @@ void LoopTape::end(Status status, std::span<const float> state) noexcept GANGLIO
 
 void LoopTape::end_reset(Status status, const std::uint8_t* rows) noexcept GANGLION_NONBLOCKING {
   if (body_ == nullptr) return;
-  std::memcpy(body_ + rows_status_at, &status, sizeof(status));
+  put_field(body_ + rows_status_at, status);
   for (std::size_t row = 0; row < sizes_.batch; ++row) {
     const bool is_reset = status == Status::ok && (rows == nullptr || rows[row] != 0);
     body_[rows_at + row] = std::byte{is_reset};

@@ -1,20 +1,8 @@
 #include "realtime/tape.hpp"
 
-#include <cstring>
 #include <new>
 
 namespace ganglion::realtime {
-
-namespace {
-
-constexpr std::size_t event_bytes = 29;
-
-template <class Value>
-void put_at(std::byte* to, Value value) noexcept GANGLION_NONBLOCKING {
-  std::memcpy(to, &value, sizeof(value));
-}
-
-}  // namespace
 
 Tape::Tape(std::size_t ring_bytes, Clock clock) : clock_(clock), ring_(new ByteRing(ring_bytes)), front_(ring_) {
   if (ring_->valid()) return;
@@ -38,9 +26,7 @@ void Tape::set_time(std::int64_t now_ns) noexcept GANGLION_NONBLOCKING {
 
 std::byte* Tape::begin(std::int64_t now, std::uint32_t topic, std::size_t bytes) noexcept GANGLION_NONBLOCKING {
   if (!is_open()) return nullptr;
-  if (ByteRing* const ring = offered_.load(std::memory_order_relaxed); ring != nullptr) {
-    adopt(offered_.exchange(nullptr, std::memory_order_acquire));
-  }
+  take_offered();
   if (missing_ != 0 && !(has_room(bytes, 1) && end_gap(now))) {
     drop();
     return nullptr;
@@ -50,7 +36,9 @@ std::byte* Tape::begin(std::int64_t now, std::uint32_t topic, std::size_t bytes)
   return body;
 }
 
-void Tape::adopt(ByteRing* ring) noexcept GANGLION_NONBLOCKING {
+void Tape::take_offered() noexcept GANGLION_NONBLOCKING {
+  if (offered_.load(std::memory_order_relaxed) == nullptr) return;
+  ByteRing* const ring = offered_.exchange(nullptr, std::memory_order_acq_rel);
   if (ring == nullptr) return;  // taken back meanwhile
   ring_->follow_with(ring);
   ring_ = ring;
@@ -60,13 +48,14 @@ std::byte* Tape::put(std::int64_t now, std::uint32_t topic, std::size_t bytes) n
   std::byte* const body = ring_->reserve(topic, bytes);
   if (body == nullptr) return nullptr;
   const std::uint64_t sequence = sequence_.load(std::memory_order_relaxed);
-  put_at(body, now);
-  put_at(body + 8, sequence);
+  put_field(body, now);
+  put_field(body + 8, sequence);
   sequence_.store(sequence + 1, std::memory_order_relaxed);
   return body;
 }
 
 bool Tape::has_room(std::size_t bytes, std::size_t count) noexcept GANGLION_NONBLOCKING {
+  take_offered();
   return missing_ == 0 ? ring_->has_room(bytes, count) : ring_->has_room(bytes + event_bytes, count + 1);
 }
 
@@ -80,9 +69,9 @@ void Tape::drop() noexcept GANGLION_NONBLOCKING {
 bool Tape::end_gap(std::int64_t now) noexcept GANGLION_NONBLOCKING {
   std::byte* const body = put(now, events_topic, event_bytes);
   if (body == nullptr) return false;
-  put_at(body + 16, missing_);
-  put_at(body + 24, no_policy);
-  put_at(body + 28, EventKind::gap);
+  put_field(body + 16, missing_);
+  put_field(body + 24, no_policy);
+  put_field(body + 28, EventKind::gap);
   end();
   missing_ = 0;
   return true;
@@ -92,9 +81,9 @@ void Tape::event(std::int64_t now, EventKind kind, std::uint32_t policy,
                  std::uint64_t count) noexcept GANGLION_NONBLOCKING {
   std::byte* const body = begin(now, events_topic, event_bytes);
   if (body == nullptr) return;
-  put_at(body + 16, count);
-  put_at(body + 24, policy);
-  put_at(body + 28, kind);
+  put_field(body + 16, count);
+  put_field(body + 24, policy);
+  put_field(body + 28, kind);
   end();
 }
 

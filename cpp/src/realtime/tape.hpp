@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
@@ -22,7 +23,14 @@ enum class EventKind : std::uint8_t { attached, gap, took_over, rejected, rolled
 
 /// The topic of events; those that are attached get the numbers from 1 on.
 inline constexpr std::uint32_t events_topic = 0;
+inline constexpr std::size_t event_bytes = 29;  ///< body of one
 inline constexpr std::uint32_t no_policy = 0xFFFFFFFF;
+
+/// Writes a field of a body.
+template <class Value>
+void put_field(std::byte* to, Value value) noexcept GANGLION_NONBLOCKING {
+  std::memcpy(to, &value, sizeof(value));
+}
 
 /// The end of everything that is recorded by one thread, the loop's. What finds no room is left out and counted.
 class Tape {
@@ -69,7 +77,8 @@ class Tape {
   void pop() noexcept { front_->pop(); }
 
  private:
-  void adopt(ByteRing* ring) noexcept GANGLION_NONBLOCKING;
+  /// Goes on with a larger ring where there is one.
+  void take_offered() noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] std::byte* put(std::int64_t now, std::uint32_t topic, std::size_t bytes) noexcept GANGLION_NONBLOCKING;
   bool end_gap(std::int64_t now) noexcept GANGLION_NONBLOCKING;
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ganglion.contract import Contract
+    from ganglion.flight.recorder import FlightRecorder
 
 _REFUSED = ("bad_size", "not_engaged")
 
@@ -112,6 +113,15 @@ class ActionGuard:
         """
         out = np.empty(self._shape, np.float32)
         return out, self._checked(self._core.hold(now_ns, out), self._shape)
+
+    def attach(self, recorder: FlightRecorder) -> None:
+        """Records what every `apply` and `hold` gives from now on, as `/guard`.
+
+        Raises:
+            GanglionError: the recording is closed.
+        """
+        with core_errors():
+            self._core.attach(recorder._core)
 
     def disengage(self) -> None:
         """The next `apply` is refused."""

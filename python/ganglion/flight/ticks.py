@@ -10,6 +10,7 @@ from ganglion._foundation.core_errors import core_errors
 
 if TYPE_CHECKING:
     from ganglion.contract import Contract
+    from ganglion.flight.recorder import FlightRecorder
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,15 @@ class TickMonitor:
     def mismatch(self) -> str | None:
         """One sentence where the last 64 ticks say that the loop runs at another period; None where it does not."""
         return self._core.mismatch()
+
+    def attach(self, recorder: FlightRecorder) -> None:
+        """Records every tick from now on, as `/ticks`.
+
+        Raises:
+            GanglionError: the recording is closed.
+        """
+        with core_errors():
+            self._core.attach(recorder._core)
 
     def reset(self) -> None:
         """Forgets everything."""

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <span>
 #include <vector>
 
 #include "flight_loop.hpp"
+#include "ganglion/flight_recorder.hpp"
 #include "ganglion/native_policy.hpp"
 #include "ganglion/policy.hpp"
 #include "io/artifact.hpp"
@@ -94,11 +96,15 @@ void run_policy(const char* path) {
   const auto& outputs = ganglion::inspect(path).outputs;
   if (outputs[0].name == "mean" || (outputs.size() > 1 && outputs[1].name == "logits")) options.sample_seed = 1;
   NativePolicy policy = NativePolicy::load(path, options);
+  auto recorder = ganglion::FlightRecorder::open("/dev/shm/ganglion-rtsan.mcap", {.overwrite = true});
+  policy.attach(recorder);
   const auto observations = numbers(2 * policy.batch() * policy.contract().observation_size());
   std::vector<float> action(policy.batch() * policy.contract().action_size());
   const std::vector<std::uint8_t> rows(policy.batch(), 1);
   const std::size_t good = loop(policy, observations, action, rows);
-  std::printf("%s: %zu of %zu steps ok; session", path, good, rounds);
+  recorder.close();
+  std::filesystem::remove("/dev/shm/ganglion-rtsan.mcap");
+  std::printf("%s: %zu of %zu steps ok, recorded; session", path, good, rounds);
 }
 
 void run_on(ganglion::Isa isa, const char* path) {
