@@ -150,7 +150,7 @@ TEST_CASE("a recorded loop touches neither heap nor locks nor kernel, however fu
     const std::vector<float> values(3);
     realtime::watch(true);
     for (int i = 0; i < steps; ++i) {
-      monitor.tick(i * 1'000'000);
+      monitor.tick(std::int64_t{i} * 1'000'000);
       static_cast<void>(channel.record(values));
       policy.mark(ganglion::FlightEvent::took_over);
     }
