@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from export_policies import SPEC
-from header_toolchains import HOST, drive
+from header_toolchains import PLAIN_HOST, drive
 from torch import nn
 
 import ganglion
@@ -25,7 +25,7 @@ def check_header(policy, folder, steps):
     contract = ganglion.export(policy, folder / "policy.hpp")
     drawn = draw_trajectory(contract, steps=steps, batch=1, seed=0)
     observations, resets = drawn.observation[:, 0], drawn.reset[:, 0]
-    found = drive(HOST, folder, observations, resets)
+    found = drive(PLAIN_HOST, folder, observations, resets)
     hidden, rows = policy.init_hidden(), []
     with torch.inference_mode():
         for observation, reset in zip(observations, resets, strict=True):

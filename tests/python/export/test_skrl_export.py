@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from header_toolchains import HOST, drive
+from header_toolchains import PLAIN_HOST, drive
 from torch import nn
 from torch.distributions import Normal
 
@@ -169,7 +169,7 @@ def run_runtime(path, observations, resets):
 
 def run_file(path, observations, resets):
     if path.suffix == ".hpp":
-        return drive(HOST, path.parent, observations[:, 0], resets[:, 0])[:, None]
+        return drive(PLAIN_HOST, path.parent, observations[:, 0], resets[:, 0])[:, None]
     if path.suffix == ".pt":
         module = torch.jit.load(str(path))
         return run(module.step, module.initial_hidden, observations, resets)

@@ -12,7 +12,7 @@ import torch
 from actor_cases import ACTION, DISCRETE, OBSERVATION, SMALL, masked_policy, policy_of, rnn_network, shaken
 
 # How to build and drive a header is known to the tests of the export room.
-from header_toolchains import HOST, drive
+from header_toolchains import PLAIN_HOST, drive
 from torch import nn
 
 import ganglion
@@ -100,7 +100,7 @@ def test_one_row(tmp_path: Path, name: str, suffix: str) -> None:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_header(tmp_path: Path, name: str) -> None:
-    HOST.need()
+    PLAIN_HOST.need()
     policy = make(name)
     contract = export(policy, tmp_path / "policy.hpp")
     trajectory = draw_trajectory(contract, steps=STEPS, batch=1, seed=0)
@@ -111,7 +111,7 @@ def test_header(tmp_path: Path, name: str) -> None:
         for observation, reset in zip(observations, resets, strict=True):
             *outputs, hidden = policy(torch.from_numpy(observation), policy.init_hidden() if reset else hidden)
             rows.append(torch.cat((*outputs, hidden)).numpy())
-    found = drive(HOST, tmp_path, observations, resets)
+    found = drive(PLAIN_HOST, tmp_path, observations, resets)
     np.testing.assert_allclose(found, np.stack(rows), rtol=TOLERANCE, atol=TOLERANCE)
 
 

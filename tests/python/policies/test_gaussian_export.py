@@ -10,7 +10,7 @@ import pytest
 import torch
 
 # How to build and drive a header is known to the tests of the export room.
-from header_toolchains import HOST, drive
+from header_toolchains import PLAIN_HOST, drive
 
 import ganglion
 from ganglion.export import export
@@ -102,7 +102,7 @@ def test_one_row(spec: EnvSpec, tmp_path: Path, kind: str, suffix: str) -> None:
 
 @everything
 def test_header(spec: EnvSpec, tmp_path: Path, kind: str, variant: str) -> None:
-    HOST.need()
+    PLAIN_HOST.need()
     policy = make(spec, kind, variant)
     contract = export(policy, tmp_path / "policy.hpp")
     trajectory = draw_trajectory(contract, steps=STEPS, batch=1, seed=0)
@@ -113,7 +113,7 @@ def test_header(spec: EnvSpec, tmp_path: Path, kind: str, variant: str) -> None:
         for observation, reset in zip(observations, resets, strict=True):
             *outputs, hidden = policy(torch.from_numpy(observation), policy.init_hidden() if reset else hidden)
             rows.append(torch.cat((*outputs, hidden)).numpy())
-    found = drive(HOST, tmp_path, observations, resets)
+    found = drive(PLAIN_HOST, tmp_path, observations, resets)
     np.testing.assert_allclose(found, np.stack(rows), rtol=TOLERANCE, atol=TOLERANCE)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from header_toolchains import HOST, drive  # lies with the other export tests
+from header_toolchains import PLAIN_HOST, drive  # lies with the other export tests
 from torch import nn
 
 import ganglion
@@ -150,7 +150,7 @@ def test_headers_are_the_policy(tmp_path, name):
     policy = make(name)
     export(policy, tmp_path / "policy.hpp")
     observations, resets = trajectory(1)
-    found = drive(HOST, tmp_path, observations[:, 0], resets[:, 0])
+    found = drive(PLAIN_HOST, tmp_path, observations[:, 0], resets[:, 0])
     assert np.abs(found - run_policy(policy, observations, resets)[:, 0]).max() < 1e-5
 
 
