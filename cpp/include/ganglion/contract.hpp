@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "ganglion/realtime.hpp"
+
 namespace ganglion {
 
 /// One input or output vector, without its batch axis. Optional lists are empty where unknown, else `size` long.
@@ -25,7 +27,7 @@ struct StateSlot {
   std::string name;
   std::vector<std::size_t> shape;
 
-  [[nodiscard]] std::size_t size() const noexcept;
+  [[nodiscard]] std::size_t size() const noexcept GANGLION_NONBLOCKING;
 };
 
 /// A short recorded run with a reset inside. Row r of a batch artifact replays the recorded row r % rows.
@@ -68,10 +70,10 @@ struct Contract {
   std::optional<std::vector<ActionStage>> action_map = std::vector<ActionStage>();
   std::optional<Golden> golden;
 
-  [[nodiscard]] std::size_t observation_size() const noexcept;
-  [[nodiscard]] std::size_t action_size() const noexcept;
-  [[nodiscard]] std::size_t output_size() const noexcept;  ///< all outputs together
-  [[nodiscard]] std::size_t hidden_size() const noexcept;
+  [[nodiscard]] std::size_t observation_size() const noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] std::size_t action_size() const noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] std::size_t output_size() const noexcept GANGLION_NONBLOCKING;  ///< all outputs together
+  [[nodiscard]] std::size_t hidden_size() const noexcept GANGLION_NONBLOCKING;
 
   /// The JSON document that Python's `Contract.from_json` reads, with the digest over its text inside.
   [[nodiscard]] std::string to_json() const;

@@ -54,45 +54,54 @@ SwitchReport PolicySwitch<AnyPolicy>::report() const noexcept GANGLION_NONBLOCKI
   return loop_->report();
 }
 
+// What follows has its GANGLION_NONBLOCKING_IF from the declaration, and clang says so of every one: a condition that
+// depends on a template is never the same as another one. What they call is checked where it stands, in SwitchLoop.
+#if defined(__clang__) && defined(__has_warning)
+#if __has_warning("-Wfunction-effects")
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wfunction-effects"
+#define GANGLION_EFFECTS_ARE_THOSE_OF_THE_DECLARATION
+#endif
+#endif
+
 template <class AnyPolicy>
-Status PolicySwitch<AnyPolicy>::step(std::span<const float> observation, std::span<float> action) noexcept
-    GANGLION_NONBLOCKING_IF(is_nonblocking) {
+Status PolicySwitch<AnyPolicy>::step(std::span<const float> observation, std::span<float> action) noexcept {
   return loop_->step(observation, action);
 }
 
 template <class AnyPolicy>
-void PolicySwitch<AnyPolicy>::reset() noexcept GANGLION_NONBLOCKING_IF(is_nonblocking) {
+void PolicySwitch<AnyPolicy>::reset() noexcept {
   (*loop_).reset();
 }
 
 template <class AnyPolicy>
-Status PolicySwitch<AnyPolicy>::reset(std::span<const std::uint8_t> rows) noexcept
-    GANGLION_NONBLOCKING_IF(is_nonblocking) {
+Status PolicySwitch<AnyPolicy>::reset(std::span<const std::uint8_t> rows) noexcept {
   return loop_->reset(rows);
 }
 
 template <class AnyPolicy>
-Status PolicySwitch<AnyPolicy>::set_applied_action(std::span<const float> action) noexcept
-    GANGLION_NONBLOCKING_IF(is_nonblocking) {
+Status PolicySwitch<AnyPolicy>::set_applied_action(std::span<const float> action) noexcept {
   return loop_->set_applied_action(action);
 }
 
 template <class AnyPolicy>
-std::span<const float> PolicySwitch<AnyPolicy>::output(std::size_t index) const noexcept
-    GANGLION_NONBLOCKING_IF(is_nonblocking) {
+std::span<const float> PolicySwitch<AnyPolicy>::output(std::size_t index) const noexcept {
   return policy().output(index);
 }
 
 template <class AnyPolicy>
-std::span<const float> PolicySwitch<AnyPolicy>::state() const noexcept GANGLION_NONBLOCKING_IF(is_nonblocking) {
+std::span<const float> PolicySwitch<AnyPolicy>::state() const noexcept {
   return policy().state();
 }
 
 template <class AnyPolicy>
-Status PolicySwitch<AnyPolicy>::set_state(std::span<const float> state) noexcept
-    GANGLION_NONBLOCKING_IF(is_nonblocking) {
+Status PolicySwitch<AnyPolicy>::set_state(std::span<const float> state) noexcept {
   return loop_->flying().policy.set_state(state);
 }
+
+#if defined(GANGLION_EFFECTS_ARE_THOSE_OF_THE_DECLARATION)
+#pragma clang diagnostic pop
+#endif
 
 template <class AnyPolicy>
 const AnyPolicy& PolicySwitch<AnyPolicy>::policy() const noexcept GANGLION_NONBLOCKING {
