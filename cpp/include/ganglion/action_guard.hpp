@@ -81,7 +81,7 @@ class ActionGuard {
                                     std::span<float> out) noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] GuardStatus held(std::int64_t now_ns, std::span<float> out) noexcept GANGLION_NONBLOCKING;
   /// Into the recording, where there is one.
-  GuardStatus noted(GuardStatus status) const noexcept GANGLION_NONBLOCKING;
+  [[nodiscard]] GuardStatus noted(GuardStatus status) const noexcept GANGLION_NONBLOCKING;
   /// Seconds since the call before, as far as they count; nothing where the clock was set back.
   [[nodiscard]] std::optional<double> passed(std::int64_t now_ns) noexcept GANGLION_NONBLOCKING;
   /// Moves an element towards a value; true where that was too far for the time.

@@ -1,6 +1,6 @@
 #include "ganglion/flight_recorder.hpp"
 
-#include <time.h>
+#include <time.h>  // NOLINT(modernize-deprecated-headers): clock_gettime is POSIX
 #include <unistd.h>
 
 #include <algorithm>
@@ -241,12 +241,12 @@ void FlightRecorder::let_go() noexcept {
   if (impl_ == nullptr) return;
   if (impl_->is_elsewhere()) {
     // Its thread is the parent's, in the middle of whatever it did: nothing of it can be freed here.
-    static_cast<void>(impl_.release());
+    static_cast<void>(impl_.release());  // NOLINT(bugprone-unused-return-value)
     return;
   }
   try {
     impl_->close(Compression::none);
-  } catch (const std::exception&) {
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
     // A destructor has nobody to say it to; close does.
   }
   impl_.reset();

@@ -1,7 +1,7 @@
 #include "flight/recorder_thread.hpp"
 
 #include <sched.h>
-#include <signal.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): signal masks are POSIX
 
 #include <chrono>
 #include <cstring>
@@ -48,7 +48,7 @@ void RecorderThread::start() {
   sigfillset(&all);
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  sched_param priority{};
+  const sched_param priority{};
   pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
   pthread_attr_setschedpolicy(&attributes, SCHED_OTHER);
   pthread_attr_setschedparam(&attributes, &priority);

@@ -55,7 +55,7 @@ std::string comments(const std::vector<TensorSpec>& specs, std::size_t rows) {
       text += (i == 0 ? ": " : ", ") + in_one_line(spec.element_names[i]);
       if (i < spec.units.size() && !spec.units[i].empty()) text += " (" + in_one_line(spec.units[i]) + ")";
     }
-    text += "\n";
+    text += '\n';
   }
   return text;
 }

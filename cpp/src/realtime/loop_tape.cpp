@@ -95,7 +95,8 @@ void LoopTape::begin_body(PolicyTopic verb, std::size_t bytes, const LoopMoment&
 void LoopTape::begin(PolicyTopic verb, const LoopMoment& before,
                      std::span<const float> given) noexcept GANGLION_NONBLOCKING {
   const bool is_step = verb == PolicyTopic::step;
-  const std::size_t size = is_step ? sizes_.observation : verb == PolicyTopic::set_state ? sizes_.state : sizes_.action;
+  std::size_t size = is_step ? sizes_.observation : sizes_.action;
+  if (verb == PolicyTopic::set_state) size = sizes_.state;
   const std::size_t behind = is_step ? sizes_.action + sizes_.outputs : 0;
   begin_body(verb, numbers_at + (size + behind) * sizeof(float), before);
   if (body_ == nullptr) return;

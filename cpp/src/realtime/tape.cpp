@@ -13,7 +13,7 @@ Tape::Tape(std::size_t ring_bytes, Clock clock) : clock_(clock), ring_(new ByteR
 Tape::~Tape() {
   delete offered_.load(std::memory_order_acquire);
   while (front_ != nullptr) {
-    ByteRing* const done = front_;
+    const ByteRing* const done = front_;
     front_ = done->next();
     delete done;
   }

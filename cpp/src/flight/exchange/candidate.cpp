@@ -27,13 +27,20 @@ std::string listed(const std::vector<std::string>& names) {
 /// Inputs or outputs, one by one: what a controller fills and reads by its place.
 void check_same(const std::vector<TensorSpec>& seat, const std::vector<TensorSpec>& own, const std::string& kind) {
   if (seat.size() != own.size()) {
-    refuse_seat("it has " + std::to_string(own.size()) + " " + kind + "s and the policy that flies has " +
-                std::to_string(seat.size()));
+    std::string sentence = "it has " + std::to_string(own.size());
+    sentence.append(" ").append(kind).append("s and the policy that flies has ").append(std::to_string(seat.size()));
+    refuse_seat(sentence);
   }
   for (std::size_t i = 0; i < own.size(); ++i) {
     const std::string what = kind + ' ' + std::to_string(i);
     const auto differs = [&](const std::string& its, const std::string& theirs) {
-      refuse_seat("its " + what + " has " + its + " and that of the policy that flies has " + theirs);
+      std::string sentence = "its ";
+      sentence.append(what)
+          .append(" has ")
+          .append(its)
+          .append(" and that of the policy that flies has ")
+          .append(theirs);
+      refuse_seat(sentence);
     };
     if (own[i].name != seat[i].name) differs("the name " + own[i].name, "the name " + seat[i].name);
     if (own[i].size != seat[i].size) differs(std::to_string(own[i].size) + " elements", std::to_string(seat[i].size));

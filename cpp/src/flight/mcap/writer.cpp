@@ -39,7 +39,7 @@ Bytes open_end() {
 /// Numbers in pairs, with the bytes that they take before them.
 template <class Pairs>
 void put_pairs(Bytes& to, const Pairs& pairs) {
-  using Pair = typename Pairs::value_type;
+  using Pair = Pairs::value_type;
   put_number(to, static_cast<std::uint32_t>(pairs.size() * (sizeof(Pair::first) + sizeof(Pair::second))));
   for (const auto& [first, second] : pairs) {
     put_number(to, first);
@@ -84,7 +84,7 @@ std::uint16_t McapWriter::schemas() const {
   return static_cast<std::uint16_t>(count);
 }
 
-void McapWriter::put_schema(Bytes& to, const Channel& channel) const {
+void McapWriter::put_schema(Bytes& to, const Channel& channel) {
   put_record(to, Opcode::schema, [&] {
     put_number(to, channel.schema);
     put_text(to, channel.topic.schema_name);

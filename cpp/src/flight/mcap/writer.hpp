@@ -90,7 +90,7 @@ class McapWriter {
   };
 
   static void put_chunk(Bytes& to, const Chunk& chunk, std::span<const std::byte> records, Compression compression);
-  void put_schema(Bytes& to, const Channel& channel) const;
+  static void put_schema(Bytes& to, const Channel& channel);
   void put_channel(Bytes& to, std::size_t number) const;
   [[nodiscard]] bool is_first_of_schema(std::size_t number) const;
   [[nodiscard]] std::uint16_t schemas() const;

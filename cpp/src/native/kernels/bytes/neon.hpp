@@ -29,6 +29,7 @@ GANGLION_INLINE Int32s four_bytes(const std::uint8_t* p) {
 GANGLION_INLINE Int32s load_weights(const std::int8_t* p) { return {vreinterpretq_s32_s8(vld1q_s8(p))}; }
 
 /// Adds to each int32 of `sum` four products of bytes of `input` and `weight`.
+// NOLINTNEXTLINE(misc-const-correctness): it is written to
 GANGLION_INLINE void add_products(Int32s& sum, Int32s input, Int32s weight) {
   sum.v = vdotq_s32(sum.v, vreinterpretq_s8_s32(weight.v), vreinterpretq_s8_s32(input.v));
 }
