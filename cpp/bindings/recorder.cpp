@@ -3,6 +3,8 @@
 #include <pybind11/stl/filesystem.h>
 
 #include <ganglion/flight_recorder.hpp>
+#include <span>
+#include <string_view>
 
 #include "arrays.hpp"
 #include "flight.hpp"
@@ -41,11 +43,9 @@ void bind_recorder(py::module_& module) {
       .def("close", &FlightRecorder::close, py::arg("compression"), py::call_guard<py::gil_scoped_release>());
   module.def(
       "xxh64",
-      [](const py::buffer& bytes) {
-        const py::buffer_info info = bytes.request();
-        if (!PyBuffer_IsContiguous(info.view(), 'C')) throw py::value_error("the bytes must lie one after the other");
-        const auto size = static_cast<std::size_t>(info.size * info.itemsize);
-        return realtime::xxh64({static_cast<const std::byte*>(info.ptr), size});
+      [](const py::bytes& bytes) {
+        const auto text = static_cast<std::string_view>(bytes);
+        return realtime::xxh64(std::as_bytes(std::span(text.data(), text.size())));
       },
       py::arg("bytes"), "XXH64 with the seed 0: the digest of a state in a recording.");
 }

@@ -478,7 +478,7 @@ class _Pilot:
 
     def _digest(self, event: Any) -> None:
         if self._live and self._exact:
-            own = _core.xxh64(self._core.state().data)
+            own = _core.xxh64(self._core.state().tobytes())
             if own != int(event["state_digest"]):
                 self._note(event, self._seen, "state", None, None, f"{event['state_digest']:016x}", f"{own:016x}")
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -85,15 +86,14 @@ def test_the_table_says_what_was_allowed() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
-def test_what_is_not_allowed_is_said_and_it_goes_on(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o755)
-    program, file = (Path(shutil.copy(path, tmp_path)) for path in (RUN, LSTM))
-    file.chmod(0o644)
-    limits = ("prlimit", "--rtprio=0", "--memlock=65536")
-    command = [*limits, program, "--loop", "200", "--seconds", "0.1", "--cpu", "4095", file]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, user=65534, group=65534)
+def test_what_is_not_allowed_is_said_and_it_goes_on() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are root's alone
+        Path(folder).chmod(0o755)
+        program, file = (Path(shutil.copy(path, folder)) for path in (RUN, LSTM))
+        file.chmod(0o644)
+        limits = ("prlimit", "--rtprio=0", "--memlock=65536")
+        command = [*limits, program, "--loop", "200", "--seconds", "0.1", "--cpu", "4095", file]
+        found = subprocess.run(command, capture_output=True, text=True, check=False, user=65534, group=65534)
     assert found.returncode == 0, found.stderr
     for what in ("CPU 4095", "SCHED_FIFO at priority 50", "memory is not kept in RAM"):
         assert re.search(rf"not allowed: .*{what}.*; .*(raise|name) ", found.stdout), found.stdout

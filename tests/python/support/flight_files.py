@@ -127,7 +127,7 @@ class Flown:
     @property
     def state(self) -> Mapping[str, Any]:
         state = self.pilot._core.state()
-        return {"state_digest": _core.xxh64(state), "state": state}
+        return {"state_digest": _core.xxh64(state.tobytes()), "state": state}
 
     def snapshot(self, **more: Any) -> None:
         self._message("snapshot", **{**self.state, **more})
