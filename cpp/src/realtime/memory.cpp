@@ -15,7 +15,7 @@ constexpr std::size_t huge_page = std::size_t{2} << 20;
 constexpr std::size_t alignment_of(std::size_t bytes) noexcept { return bytes >= huge_page / 2 ? huge_page : 4096; }
 
 /// Whole lines; and whole huge pages where the last one would be half full or more: the kernel gives none in part, and
-/// walking the tables of small pages is a fifth of a step whose weights are in no cache.
+/// walking the tables of small pages is up to a fifth of a step whose weights are in no cache.
 constexpr std::size_t size_for(std::size_t bytes) noexcept {
   const std::size_t lines = round_up(bytes == 0 ? 1 : bytes, cache_line);
   return lines % huge_page >= huge_page / 2 ? round_up(lines, huge_page) : lines;
