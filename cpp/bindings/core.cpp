@@ -22,6 +22,7 @@
 #include "io/boundary.hpp"
 #include "io/hints.hpp"
 #include "io/program/program.hpp"
+#include "verbs.hpp"
 
 namespace py = pybind11;
 
@@ -136,7 +137,9 @@ void bind_engines(py::module_& module) {
 
 void bind_policy(py::module_& module) {
   using ganglion::Policy;
-  py::class_<Policy>(module, "Policy", "ganglion::Policy; see ganglion.Policy.")
+  py::class_<Policy> bound(module, "Policy", "ganglion::Policy; see ganglion.Policy.");
+  ganglion::bindings::bind_verbs<Policy>(bound);
+  bound
       .def_static("load", py::overload_cast<const std::filesystem::path&, const ganglion::LoadOptions&>(&Policy::load),
                   py::arg("path"), py::arg("options"), py::call_guard<py::gil_scoped_release>())
       .def_static(
@@ -147,14 +150,6 @@ void bind_policy(py::module_& module) {
             return Policy::load(bytes, name, options);
           },
           py::arg("file"), py::arg("name"), py::arg("options"))
-      .def(
-          "step",
-          [](Policy& policy, const Floats& observation, Floats& action) {
-            const std::span<float> out = written(action);
-            const py::gil_scoped_release release;
-            return policy.step(view(observation), out);
-          },
-          py::arg("observation").noconvert(), py::arg("action").noconvert())
       .def("step_in_place", &step_in_place, py::arg("observation"), py::arg("action"))
       .def(
           "burn_in",
@@ -165,25 +160,6 @@ void bind_policy(py::module_& module) {
             return std::pair(done.status, done.steps);
           },
           py::arg("observations").noconvert())
-      .def("reset", py::overload_cast<>(&Policy::reset))
-      .def(
-          "reset_rows",
-          [](Policy& policy, const Flags& rows) {
-            return policy.reset(std::span(rows.data(), static_cast<std::size_t>(rows.size())));
-          },
-          py::arg("rows").noconvert())
-      .def(
-          "output", [](const Policy& policy, std::size_t index) { return copy(policy.output(index)); },
-          py::arg("index"))
-      .def("state", [](const Policy& policy) { return copy(policy.state()); })
-      .def(
-          "set_state", [](Policy& policy, const Floats& state) { return policy.set_state(view(state)); },
-          py::arg("state").noconvert())
-      .def(
-          "set_applied_action",
-          [](Policy& policy, const Floats& action) { return policy.set_applied_action(view(action)); },
-          py::arg("action").noconvert())
-      .def("attach", &Policy::attach, py::arg("recorder"))
       .def(
           "reading_json", [](const Policy& policy, bool with_golden) { return policy.reading().to_json(with_golden); },
           py::arg("with_golden"))

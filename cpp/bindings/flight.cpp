@@ -7,6 +7,7 @@
 #include <ganglion/contract.hpp>
 
 #include "arrays.hpp"
+#include "realtime/tape.hpp"
 
 namespace ganglion::bindings {
 
@@ -128,6 +129,7 @@ std::vector<std::string> names_to(Enumeration last) {
 void bind_flight(py::module_& module) {
   bind_time(module);
   bind_guard(module);
+  module.def("event_kind_names", [] { return names_to(realtime::EventKind::rolled_back); });
   module.def("tick_names", [] { return names_to(Tick::clock_set_back); });
   module.def("guard_reason_names", [] { return names_to(GuardReason::not_engaged); });
 }

@@ -4,13 +4,12 @@
 #include <ganglion/policy_switch.hpp>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "arrays.hpp"
 #include "flight.hpp"
+#include "verbs.hpp"
 
 namespace py = pybind11;
 
@@ -43,8 +42,9 @@ void bind_switch(py::module_& module) {
       .def_readonly("element", &SwitchReport::element)
       .def_readonly("difference", &SwitchReport::difference)
       .def_property_readonly("sentence", &SwitchReport::sentence);
-  py::class_<Switch>(module, "PolicySwitch", "ganglion::PolicySwitch; see ganglion.PolicySwitch.")
-      .def(py::init([](const Policy& policy) { return std::make_unique<Switch>(policy.clone()); }), py::arg("policy"))
+  py::class_<Switch> bound(module, "PolicySwitch", "ganglion::PolicySwitch; see ganglion.PolicySwitch.");
+  bind_verbs<Switch>(bound);
+  bound.def(py::init([](const Policy& policy) { return std::make_unique<Switch>(policy.clone()); }), py::arg("policy"))
       .def(
           "stage",
           [](Switch& flight, const Policy& candidate, std::vector<double> gate, std::size_t agreeing_steps,
@@ -64,41 +64,14 @@ void bind_switch(py::module_& module) {
           py::arg("candidate"), py::kw_only(), py::arg("gate"), py::arg("agreeing_steps"), py::arg("patience"),
           py::arg("blend_steps"), py::arg("blend_s"), py::arg("keep_steps"), py::arg("state"))
       .def("collect", &Switch::collect, py::call_guard<py::gil_scoped_release>())
-      .def("attach", &Switch::attach, py::arg("recorder"))
       .def("detach", &Switch::detach)
       .def("take_over", &Switch::take_over)
       .def("roll_back", &Switch::roll_back)
       .def("report", &Switch::report)
-      .def(
-          "step",
-          [](Switch& flight, const Floats& observation, Floats& action) {
-            const std::span<float> out = written(action);
-            const py::gil_scoped_release release;
-            return flight.step(view(observation), out);
-          },
-          py::arg("observation").noconvert(), py::arg("action").noconvert())
       // A refused step counts here, and may be one of the candidate's: it is not tried twice.
       .def(
           "step_in_place", [](Switch&, const py::object&, const py::object&) { return false; }, py::arg("observation"),
           py::arg("action"))
-      .def("reset", py::overload_cast<>(&Switch::reset))
-      .def(
-          "reset_rows",
-          [](Switch& flight, const Flags& rows) {
-            return flight.reset(std::span(rows.data(), static_cast<std::size_t>(rows.size())));
-          },
-          py::arg("rows").noconvert())
-      .def(
-          "output", [](const Switch& flight, std::size_t index) { return copy(flight.output(index)); },
-          py::arg("index"))
-      .def("state", [](const Switch& flight) { return copy(flight.state()); })
-      .def(
-          "set_state", [](Switch& flight, const Floats& state) { return flight.set_state(view(state)); },
-          py::arg("state").noconvert())
-      .def(
-          "set_applied_action",
-          [](Switch& flight, const Floats& action) { return flight.set_applied_action(view(action)); },
-          py::arg("action").noconvert())
       .def(
           "reading_json",
           [](const Switch& flight, bool with_golden) { return flight.policy().reading().to_json(with_golden); },

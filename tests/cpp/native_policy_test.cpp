@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "burn_in.hpp"
 #include "check.hpp"
 #include "moved_from.hpp"
 
@@ -124,33 +125,7 @@ TEST_CASE("refused steps keep the action, the state and the outputs") {
 }
 
 TEST_CASE("a burn-in is so many steps, and stops at the first one that is refused") {
-  for (const char* name : {"lstm", "gru_batch4"}) {
-    NativePolicy stepped = NativePolicy::load(artifact(name));
-    NativePolicy burnt = stepped.clone();
-    const std::size_t size = stepped.batch() * stepped.contract().observation_size();
-    fly(stepped, 7);
-    Floats observations;
-    for (int step = 0; step < 7; ++step) {
-      const Floats one = wave(size, step);
-      observations.insert(observations.end(), one.begin(), one.end());
-    }
-    const ganglion::BurnIn done = burnt.burn_in(observations);
-    CHECK(done.status == Status::ok && done.steps == 7U);
-    CHECK(same_bytes(burnt.state(), stepped.state()));
-    CHECK(same_bytes(burnt.output(0), stepped.output(0)));
-
-    stepped.reset();
-    burnt.reset();
-    fly(stepped, 4);
-    observations[4 * size + 1] = std::numeric_limits<float>::quiet_NaN();
-    const ganglion::BurnIn refused = burnt.burn_in(observations);
-    CHECK(refused.status == Status::non_finite_observation && refused.steps == 4U);
-    CHECK(same_bytes(burnt.state(), stepped.state()));
-
-    CHECK(burnt.burn_in(std::span(observations).first(2 * size - 1)).status == Status::bad_size);
-    CHECK(burnt.burn_in({}).status == Status::ok && burnt.burn_in({}).steps == 0U);
-    CHECK(same_bytes(burnt.state(), stepped.state()));
-  }
+  for (const char* name : {"lstm", "gru_batch4"}) check_burn_in(NativePolicy::load(artifact(name)));
 }
 
 TEST_CASE("clones share weights, own their state, and step in threads of their own") {

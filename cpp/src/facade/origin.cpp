@@ -1,7 +1,6 @@
 #include "facade/origin.hpp"
 
 #include "ganglion/error.hpp"
-#include "io/hints.hpp"
 #include "io/json.hpp"
 #include "io/sha256.hpp"
 #include "realtime/xxh64.hpp"
@@ -51,7 +50,7 @@ std::shared_ptr<const Origin> origin_of(const std::string& name, const Artifact&
   Origin origin{.name = name, .kind = artifact.kind};
   if (is_in_memory) origin.bytes = artifact.bytes;
   if (!artifact.contract) {
-    origin.hints = hints_json(hints_for(name, hints));
+    origin.hints = hints_json(hints);
     origin.fingerprint = realtime::xxh64(artifact.bytes) | 1U;
   }
   return std::make_shared<const Origin>(std::move(origin));

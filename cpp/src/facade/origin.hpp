@@ -25,7 +25,7 @@ struct Origin {
   std::string hints{};             ///< how such a file was to be read, as JSON
 };
 
-/// `artifact` as it was read. In memory: its bytes are kept.
+/// `artifact` as it was read, and what was said of it where it says nothing itself. In memory: its bytes are kept.
 [[nodiscard]] std::shared_ptr<const Origin> origin_of(const std::string& name, const Artifact& artifact,
                                                       bool is_in_memory, const ReadingHints& hints = {});
 

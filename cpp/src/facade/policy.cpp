@@ -82,16 +82,20 @@ void check_observation(const std::filesystem::path& path, const ObservationSizes
   }
 }
 
+/// What was said of a file; of one that says nothing itself, also by the YAML file beside it.
+ReadingHints told_of(const Artifact& artifact, const std::filesystem::path& path, const ReadingHints& given) {
+  return artifact.contract ? given : detail::hints_for(path, given);
+}
+
 /// How a file is understood; `model` is only asked where the file says nothing of itself.
 template <class OpenModel>
-Reading understand(Artifact& artifact, const std::filesystem::path& path, const LoadOptions& options,
+Reading understand(Artifact& artifact, const std::filesystem::path& path, const ReadingHints& hints,
                    const OpenModel& model) {
   if (artifact.contract) {
-    check_action(path, options.hints, artifact.contract->outputs[0].name);
-    check_observation(path, options.hints.observation, *artifact.contract);
+    check_action(path, hints, artifact.contract->outputs[0].name);
+    check_observation(path, hints.observation, *artifact.contract);
     return detail::reading_of(std::move(*artifact.contract), artifact.is_sealed, artifact.signer);
   }
-  const ReadingHints hints = detail::hints_for(path, options.hints);
   const bool is_onnx = artifact.kind == ArtifactKind::onnx;
   Reading reading =
       is_onnx ? read_onnx_model(artifact.bytes, path, hints) : read_torchscript_module(path, *model(), hints);
@@ -196,13 +200,14 @@ Policy Policy::make(const std::filesystem::path& path, detail::Artifact artifact
   detail::check_signer(artifact.signer, options.public_key, path.string());
   const Engine engine = detail::engine_for(path, suffix_of(artifact.kind), options.engine);
   const native::KernelTable* const kernels = detail::kernels_of(engine, path, options);
-  const auto origin = detail::origin_of(path.string(), artifact, is_in_memory, options.hints);
+  const ReadingHints hints = told_of(artifact, path, options.hints);
+  const auto origin = detail::origin_of(path.string(), artifact, is_in_memory, hints);
   std::shared_ptr<detail::EngineModel> model;
   const auto open = [&] {
     if (model == nullptr) model = detail::open_model(path, engine, kernels, artifact, options);
     return model;
   };
-  const auto reading = std::make_shared<const Reading>(understand(artifact, path, options, open));
+  const auto reading = std::make_shared<const Reading>(understand(artifact, path, hints, open));
   const std::size_t batch = detail::choose_batch(path.string(), reading->contract, options.batch);
   const auto start = [&](std::size_t rows, int steps) {
     Policy started(std::make_unique<Impl>(path, origin, reading, open(), engine, kernels, rows, options.lock_memory,
@@ -307,7 +312,7 @@ namespace {
 
 Reading explained(Artifact artifact, const std::filesystem::path& path, const LoadOptions& options) {
   detail::check_signer(artifact.signer, options.public_key, path.string());
-  return understand(artifact, path, options, [&] {
+  return understand(artifact, path, told_of(artifact, path, options.hints), [&] {
     const Engine engine = detail::engine_for(path, suffix_of(artifact.kind), options.engine);
     return detail::open_model(path, engine, detail::kernels_of(engine, path, options), artifact, options);
   });

@@ -14,6 +14,7 @@
 #include "flight/recorder_thread.hpp"
 #include "flight/schemas.hpp"
 #include "ganglion/error.hpp"
+#include "realtime/effects.hpp"
 #include "realtime/loop_tape.hpp"
 
 namespace ganglion {
@@ -26,22 +27,14 @@ constexpr double usual_rate = 1000.0;  ///< events in a second of what has no pe
 constexpr double longest_s = 1e9;
 constexpr std::size_t most_topics = 60'000;  ///< MCAP numbers them with 16 bits
 
-#if defined(__clang__) && defined(__has_warning)
-#if __has_warning("-Wfunction-effects")
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wfunction-effects"
-#define GANGLION_CLOCK_IS_NONBLOCKING
-#endif
-#endif
+GANGLION_EFFECTS_UNCHECKED_BEGIN
 /// By the vDSO: no system call.
 std::int64_t monotonic_ns() noexcept GANGLION_NONBLOCKING {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
 }
-#if defined(GANGLION_CLOCK_IS_NONBLOCKING)
-#pragma clang diagnostic pop
-#endif
+GANGLION_EFFECTS_UNCHECKED_END
 
 std::int64_t offset_of(realtime::Tape::Clock clock) {
   timespec wall{};

@@ -75,7 +75,8 @@ Topic events_of_flight() {
           std::string(time_and_sequence) +
               "uint64 count                 # of a gap: the events that were dropped here\n"
               "uint32 policy                # its number; 4294967295 for none\n"
-              "uint8 kind                   # 0 attached, 1 gap, 2 took_over, 3 rejected, 4 rolled_back\n"};
+              "uint8 kind" +
+              values_of<realtime::EventKind>(5)};
 }
 
 std::vector<Topic> topics_of(const detail::RecordedPolicy& policy, std::uint32_t number) {

@@ -4,6 +4,11 @@
 
 namespace ganglion::realtime {
 
+const char* to_string(EventKind kind) noexcept {
+  constexpr const char* names[] = {"attached", "gap", "took_over", "rejected", "rolled_back"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
 Tape::Tape(std::size_t ring_bytes, Clock clock) : clock_(clock), ring_(new ByteRing(ring_bytes)), front_(ring_) {
   if (ring_->valid()) return;
   delete ring_;

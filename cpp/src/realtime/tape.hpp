@@ -21,6 +21,9 @@ namespace ganglion::realtime {
 /// Kinds of an event on /events.
 enum class EventKind : std::uint8_t { attached, gap, took_over, rejected, rolled_back };
 
+/// The enumerator's name, for example "took_over"; a string with static storage.
+[[nodiscard]] const char* to_string(EventKind kind) noexcept;
+
 /// The topic of events; those that are attached get the numbers from 1 on.
 inline constexpr std::uint32_t events_topic = 0;
 inline constexpr std::size_t event_bytes = 29;  ///< body of one

@@ -190,7 +190,7 @@ class PolicySwitch:
     @property
     def contract(self) -> Contract:
         """Of the policy that flies."""
-        return Policy(cast("_core.Policy", self._core)).contract
+        return self._verbs._read(with_golden=True).contract  # anew: another policy may fly by now
 
     @property
     def batch(self) -> int:

@@ -5,6 +5,7 @@
 
 #include "flight/exchange/switch_loop.hpp"
 #include "ganglion/error.hpp"
+#include "realtime/effects.hpp"
 
 namespace ganglion {
 
@@ -56,13 +57,7 @@ SwitchReport PolicySwitch<AnyPolicy>::report() const noexcept GANGLION_NONBLOCKI
 
 // What follows has its GANGLION_NONBLOCKING_IF from the declaration, and clang says so of every one: a condition that
 // depends on a template is never the same as another one. What they call is checked where it stands, in SwitchLoop.
-#if defined(__clang__) && defined(__has_warning)
-#if __has_warning("-Wfunction-effects")
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wfunction-effects"
-#define GANGLION_EFFECTS_ARE_THOSE_OF_THE_DECLARATION
-#endif
-#endif
+GANGLION_EFFECTS_UNCHECKED_BEGIN
 
 template <class AnyPolicy>
 Status PolicySwitch<AnyPolicy>::step(std::span<const float> observation, std::span<float> action) noexcept {
@@ -99,9 +94,7 @@ Status PolicySwitch<AnyPolicy>::set_state(std::span<const float> state) noexcept
   return loop_->flying().policy.set_state(state);
 }
 
-#if defined(GANGLION_EFFECTS_ARE_THOSE_OF_THE_DECLARATION)
-#pragma clang diagnostic pop
-#endif
+GANGLION_EFFECTS_UNCHECKED_END
 
 template <class AnyPolicy>
 const AnyPolicy& PolicySwitch<AnyPolicy>::policy() const noexcept GANGLION_NONBLOCKING {
