@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 FORMAT = "1"
 """The format of recordings that this version reads."""
 
-EVENT_KINDS = ("attached", "gap", "took_over", "rejected", "rolled_back", "detached")
+EVENT_KINDS: tuple[str, ...] = tuple(_core.event_kind_names())
 """What an event can be, by its number."""
 
 _POLICY = re.compile(r"ganglion\.policy\.(\d{1,6})")
 _TOPIC = re.compile(r"/policy(\d{1,6})/(step|reset|set_state|applied_action|snapshot)")
+_SHARED_TOPIC = re.compile(r"/(?:(events)|(ticks|guard)\d*|(user)/.+)")
+"""A second monitor or guard has a number behind the name."""
 STATUSES = tuple(_core.Status.__members__)
 """What a loop verb answers, by its number."""
 TICKS: tuple[str, ...] = tuple(_core.tick_names())
@@ -249,7 +251,12 @@ class FlightFile:
         channel, values, _ = messages
         found = _TOPIC.fullmatch(channel.topic)
         policy = None if found is None else int(found[1])
-        kind = found[2] if found is not None else channel.topic.removeprefix("/").partition("/")[0]
+        if found is not None:
+            kind = found[2]
+        else:
+            shared = _SHARED_TOPIC.fullmatch(channel.topic)
+            assert shared is not None
+            kind = next(filter(None, shared.groups()))
         if policy is not None and policy not in self.attached:
             raise self._error(f"messages of policy {policy}, which was never attached")
         assert channel.dtype is not None
@@ -373,4 +380,4 @@ def _is_initial(attached: Attached, snapshot: Any) -> bool:
 
 
 def _is_ours(topic: str) -> bool:
-    return _TOPIC.fullmatch(topic) is not None or topic in ("/events", "/ticks", "/guard") or topic.startswith("/user/")
+    return _TOPIC.fullmatch(topic) is not None or _SHARED_TOPIC.fullmatch(topic) is not None

@@ -31,13 +31,12 @@ LARGEST_FILE = 1 << 40
 
 _LARGEST_CHUNK = 1 << 28
 _LARGEST_RECORD = 2 << 30
-_ENDING = 50
-"""Bytes of DataEnd, Footer and magic. The next chunk is written over them: half of one may lie before a good magic."""
-
 _HEAD = struct.Struct("<BQ")
 _MESSAGE_HEAD = struct.Struct("<BQHIQQ")
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
 _ATTACHMENT, _METADATA, _DATA_END = 0x09, 0x0C, 0x0F
+_OPEN_END = _HEAD.pack(_DATA_END, 4) + bytes(4) + _HEAD.pack(_FOOTER, 20) + bytes(20) + MAGIC
+"""What a recording that was not closed ends with. Half of a chunk may lie before a good magic."""
 _SAME = 11
 """Kind, length and channel of a message: its first bytes."""
 _CDR = bytes((0, 1, 0, 0))
@@ -159,8 +158,9 @@ class McapFile:
             if MAGIC.startswith(start) and start:
                 raise ArtifactError(f"'{self._path}': a recording that was cut in its first bytes holds nothing")
             raise ArtifactError(f"'{self._path}' is no MCAP file, which a recording of a flight is")
-        file.seek(max(len(MAGIC), self.size - len(MAGIC)))
-        has_end = file.read(len(MAGIC)) == MAGIC
+        file.seek(max(len(MAGIC), self.size - len(_OPEN_END)))
+        tail = file.read(len(_OPEN_END))
+        has_end = tail.endswith(MAGIC)
         position, is_first = len(MAGIC), True
         file.seek(position)
         while True:
@@ -170,11 +170,15 @@ class McapFile:
                     raise _BadRecordError("a file begins with its header")
                 if opcode == _DATA_END:
                     self._end(file)
+                    if (left := self.size - file.tell()) > 0:  # killed where it grew or ended: there are two ends
+                        if tail != _OPEN_END:
+                            raise _BadRecordError("a footer is not the end of the file")
+                        self.cut = Cut(file.tell(), left, "another end stands behind the first one")
                     self.read = self.size
                     return
                 part = self._part(opcode, data, wanted)
             except _BadRecordError as bad:
-                if has_end and position < self.size - _ENDING:
+                if has_end and position < self.size - len(_OPEN_END):
                     raise ArtifactError(f"'{self._path}' is damaged at byte {position:,}: {bad}") from bad
                 self.cut = Cut(position, self.size - position, str(bad))
                 self.read = self.size
@@ -212,7 +216,7 @@ class McapFile:
                 break
             if opcode in (_MESSAGE, _CHUNK, _DATA_END):
                 raise _BadRecordError(f"a record of kind {opcode} behind the end of the data")
-        if file.read() != MAGIC:
+        if file.read(len(MAGIC)) != MAGIC:
             raise _BadRecordError("a footer is not the end of the file")
 
     def _part(

@@ -130,7 +130,7 @@ class Flight:
         clock_offset_ns: what makes a `time_ns` a time of day, in nanoseconds since 1970; 0 where time was simulated.
         policies: in the order in which they were attached.
         events: `time_ns`, `sequence`, `count`, `policy`, `kind` (an index in `EVENT_KINDS`).
-        ticks: `time_ns`, `sequence`, `off_s`, `tick` of a `TickMonitor`, or empty.
+        ticks: `time_ns`, `sequence`, `off_s`, `tick` of every `TickMonitor`, or empty.
         guards: `time_ns`, `sequence`, `element`, `reason`, `command` of each `ActionGuard`.
         channels: `time_ns`, `sequence`, `values` of the user's own channels, by name.
         statistics: what the recorder said when it was closed; empty where it was not.
@@ -230,9 +230,11 @@ def _joined(path: str, topic: str, lots: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _one(arrays: Mapping[Any, NDArray[Any]], kind: str, fields: tuple[tuple[str, str], ...]) -> NDArray[Any]:
-    found = next((values for (_, known, _), values in arrays.items() if known == kind), None)
-    empty = np.zeros(0, [("time_ns", "<i8"), ("sequence", "<u8"), *fields])
-    return empty if found is None else found
+    found = [values for (_, known, _), values in arrays.items() if known == kind]
+    if not found:
+        return np.zeros(0, [("time_ns", "<i8"), ("sequence", "<u8"), *fields])
+    values = np.concatenate(found)
+    return np.asarray(values[np.argsort(values["sequence"])])
 
 
 def _whole(path: Any, name: str, text: str) -> int:

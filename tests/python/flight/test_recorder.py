@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,6 +176,72 @@ def test_killed_at_any_moment_it_opens(tmp_path: Path) -> None:
         assert numbers == list(range(len(numbers)))
 
 
+SHIM = """
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static int calls;
+static ssize_t counted(int file, const void *from, size_t size, off_t at) {
+  int number = ++calls, last = atoi(getenv("KILLED_IN"));
+  int is_half = getenv("KILLED_HALF")[0] == '1';
+  if (number == last && is_half && size > 64) size /= 2;
+  ssize_t done = syscall(SYS_pwrite64, file, from, size, at);
+  if (number == last) kill(getpid(), SIGKILL);
+  return done;
+}
+ssize_t pwrite(int file, const void *from, size_t size, off_t at) { return counted(file, from, size, at); }
+ssize_t pwrite64(int file, const void *from, size_t size, off_t at) { return counted(file, from, size, at); }
+"""
+"""Kills the process behind its n-th write, or in the middle of it; the smallest writes are one for the kernel."""
+
+FLUSHES = """
+import os, sys, numpy as np, ganglion
+pilot = ganglion.load(sys.argv[1])
+recorder = ganglion.FlightRecorder.open(sys.argv[2])
+pilot.attach(recorder)
+for flush in range(5):
+    for _ in range(20):
+        pilot.step(np.ones(pilot.contract.observation_size, np.float32))
+    recorder.flush()
+if "large" in sys.argv:
+    large = recorder.channel("large", 600_000)  # more than what is spare: the file must grow
+    for _ in range(3):
+        large.record(np.ones(600_000, np.float32))
+        recorder.flush()
+if "close" in sys.argv:
+    recorder.close()
+os._exit(0)
+"""
+
+
+def test_killed_behind_every_write_it_opens(tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no cc")
+    (tmp_path / "shim.c").write_text(SHIM)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", tmp_path / "shim.so", tmp_path / "shim.c"], check=True)
+    for more, half in itertools.product(([], ["large", "close"]), (0, 1)):
+        steps = 0
+        for number in itertools.count(11):  # before, nothing happened
+            path = tmp_path / f"{number}-{half}-{len(more)}.mcap"
+            command = [sys.executable, "-c", FLUSHES, str(ARTIFACTS / "lstm.ganglion"), str(path), *more]
+            told = {"LD_PRELOAD": str(tmp_path / "shim.so"), "KILLED_IN": str(number), "KILLED_HALF": str(half)}
+            if subprocess.run(command, env=os.environ | told, check=False).returncode != -signal.SIGKILL:
+                break  # there are no more writes
+            found = by_mcap(path)
+            assert by_rerun(path) == found
+            # Where the file grows or is closed, there are two ends between two writes, which rosbags cannot read.
+            assert more or by_rosbags(path) == found
+            ours = ganglion.flight.read(path)
+            own = sum(len(policy.steps) for policy in ours.policies)
+            assert own == len(found.get("/policy0/step", [])) and ours.missing_events == 0
+            assert own >= steps  # what is in the file stays there
+            steps = own
+        assert steps == 100 and number > 20
+
+
 def test_a_recorder_says_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "flight.mcap"
     path.write_text("somebody's")
@@ -184,6 +253,31 @@ def test_a_recorder_says_what_is_wrong(tmp_path: Path) -> None:
         path.unlink()
     with ganglion.FlightRecorder.open(path) as recorder, pytest.raises(ValueError, match="records"):
         recorder.channel("a", 2).record([1.0])
+
+
+def test_several_monitors_and_guards_are_no_gap(tmp_path: Path) -> None:
+    pilot = ganglion.load(ARTIFACTS / "lstm.ganglion")
+    path = tmp_path / "flight.mcap"
+    with ganglion.FlightRecorder.open(path) as recorder:
+        pilot.attach(recorder)
+        monitors = [ganglion.TickMonitor(0.001) for _ in range(3)]
+        guards = [ganglion.ActionGuard(pilot.contract, rate=1.0, longest_tick_s=1.0) for _ in range(3)]
+        for watcher in (*monitors, *guards):
+            watcher.attach(recorder)
+        for guard in guards:
+            guard.engage(np.zeros(pilot.contract.action_size))
+        for step in range(50):
+            for monitor in monitors:
+                monitor.tick(step * 1_000_000)
+            action = pilot.step(np.ones(pilot.contract.observation_size))
+            for guard in guards:
+                guard.apply(action, step * 1_000_000)
+    flight = ganglion.flight.read(path)
+    assert flight.missing_events == 0
+    assert len(flight.ticks) == 150 and (np.diff(flight.ticks["sequence"].astype(np.int64)) > 0).all()
+    assert [len(guard) for guard in flight.guards] == [50, 50, 50]
+    report = ganglion.replay(path)
+    assert report.ok and report.steps == 50, report.verdict
 
 
 def test_ticks_and_guard_are_recorded(tmp_path: Path) -> None:

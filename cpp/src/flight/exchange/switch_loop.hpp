@@ -265,7 +265,9 @@ class SwitchLoop {
     // It may be meant for a candidate that waits for the end of a blend.
     const bool is_shadowing = report_.phase == SwitchPhase::shadowing;
     if (given == Command::take_over && !is_shadowing && offered_.load(std::memory_order_relaxed) != nullptr) return;
-    command_.exchange(Command::none, std::memory_order_acq_rel);
+    // One that came meanwhile stays for the next step.
+    Command done = given;
+    command_.compare_exchange_strong(done, Command::none, std::memory_order_acq_rel);
     if (given == Command::take_over) {
       if (is_shadowing) begin_blend();
     } else if (is_shadowing) {

@@ -4,11 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 #include "ganglion/error.hpp"
 
@@ -16,21 +14,44 @@ namespace ganglion::flight {
 
 namespace {
 
+/// What is not used of it takes no place on the disk.
+constexpr std::uint64_t smallest_room = std::uint64_t{4} << 20;
+
 std::string reason(int error) { return std::generic_category().message(error); }
+
+/// What stands before so many bytes that nobody reads.
+Bytes spare(std::uint64_t bytes) {
+  Bytes head;
+  put_number(head, Opcode::spare);
+  put_number(head, bytes);
+  return head;
+}
 
 }  // namespace
 
-GrowingFile::GrowingFile(std::filesystem::path path, bool overwrite) : path_(std::move(path)) {
+GrowingFile::GrowingFile(std::filesystem::path path, bool overwrite, std::span<const std::byte> begin, Bytes end)
+    : path_(std::move(path)), end_(std::move(end)) {
   // A file that somebody else has open, another recorder, is not written into: it gets a new one.
   if (overwrite && unlink(path_.c_str()) != 0 && errno != ENOENT) fail("cannot be replaced");
   file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (file_ >= 0) return;
-  if (errno == EEXIST) {
+  if (file_ < 0 && errno == EEXIST) {
     throw Error(ErrorCode::bad_option, "'" + path_.string() +
                                            "' exists already; name another file, or let it be replaced with the option "
                                            "overwrite");
   }
-  fail("cannot be written");
+  if (file_ < 0) fail("cannot be written");
+  try {
+    Bytes all(begin.begin(), begin.end());
+    put(all, spare(smallest_room));
+    write(end_, begin.size() + record_prefix + smallest_room);
+    write(all, 0);
+  } catch (...) {
+    remove();
+    ::close(file_);
+    throw;
+  }
+  size_ = begin.size();
+  room_ = smallest_room;
 }
 
 GrowingFile::~GrowingFile() {
@@ -47,8 +68,8 @@ void GrowingFile::write(std::span<const std::byte> bytes, std::uint64_t offset) 
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) {
       const int error = errno;
-      // The old end still stands where it was.
-      if (size_ != 0) static_cast<void>(ftruncate(file_, static_cast<off_t>(size_with_end())) == 0);
+      // The end that holds still stands where it was.
+      if (size_ != 0) static_cast<void>(ftruncate(file_, static_cast<off_t>(end_at(room_) + end_.size())) == 0);
       errno = error;
       fail("cannot be written any more");
     }
@@ -57,21 +78,31 @@ void GrowingFile::write(std::span<const std::byte> bytes, std::uint64_t offset) 
   }
 }
 
-void GrowingFile::append(std::span<const std::byte> piece, std::span<const std::byte> end) {
-  // The new end, then all between it and the old one, then, over the old one, the beginning: readers go from the front
-  // to the first end, and look at the last bytes, which are one.
-  const std::size_t first = std::min(end_bytes_, piece.size());
-  if (first < end_bytes_ || end_bytes_ == 0) {
-    std::vector<std::byte> both(piece.begin(), piece.end());
-    both.insert(both.end(), end.begin(), end.end());
-    write(both, size_);
-  } else {
-    write(end, size_ + piece.size());
-    write(piece.subspan(first), size_ + first);
-    write(piece.first(first), size_);
-  }
+void GrowingFile::make_room(std::size_t bytes) {
+  if (bytes <= room_) return;
+  const std::uint64_t room = bytes + smallest_room;
+  write(end_, end_at(room));
+  write(std::as_bytes(std::span(&room, 1)), size_ + sizeof(Opcode));
+  room_ = room;
+}
+
+void GrowingFile::take_room(std::span<const std::byte> piece) {
+  write(piece.subspan(record_prefix), size_ + record_prefix);
+  write(piece.first(record_prefix), size_);
   size_ += piece.size();
-  end_bytes_ = end.size();
+}
+
+void GrowingFile::append(std::span<const std::byte> piece) {
+  make_room(piece.size());
+  write(spare(room_ - piece.size()), size_ + piece.size());
+  take_room(piece);
+  room_ -= piece.size();
+}
+
+void GrowingFile::finish(std::span<const std::byte> piece) {
+  make_room(piece.size());
+  take_room(piece);
+  if (ftruncate(file_, static_cast<off_t>(size_)) != 0) fail("cannot be ended");
 }
 
 void GrowingFile::read(std::uint64_t offset, std::span<std::byte> into) const {

@@ -19,20 +19,21 @@ using Texts = std::vector<std::pair<std::string, std::string>>;
 
 enum class Opcode : std::uint8_t {
   header = 0x01,
-  footer,
-  schema,
-  channel,
-  message,
-  chunk,
-  message_index,
-  chunk_index,
-  attachment,
-  attachment_index,
-  statistics,
-  metadata,
-  metadata_index,
-  summary_offset,
-  data_end,
+  footer = 0x02,
+  schema = 0x03,
+  channel = 0x04,
+  message = 0x05,
+  chunk = 0x06,
+  message_index = 0x07,
+  chunk_index = 0x08,
+  attachment = 0x09,
+  attachment_index = 0x0A,
+  statistics = 0x0B,
+  metadata = 0x0C,
+  metadata_index = 0x0D,
+  summary_offset = 0x0E,
+  data_end = 0x0F,
+  spare = 0x80,  ///< of an application's own kinds: readers skip it
 };
 
 inline constexpr std::size_t record_prefix = 9;  ///< opcode and length

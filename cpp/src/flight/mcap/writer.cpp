@@ -28,7 +28,17 @@ void put_data_end(Bytes& to) {
   put_record(to, Opcode::data_end, [&] { put_number(to, std::uint32_t{0}); });
 }
 
-/// What stands behind the last record while the file is written.
+Bytes begin_of_file() {
+  Bytes begin;
+  put(begin, bytes_of(magic));
+  put_record(begin, Opcode::header, [&] {
+    put_text(begin, "ros2");
+    put_text(begin, std::string("ganglion ") + version);
+  });
+  return begin;
+}
+
+/// What stands at the end of the file while it is written.
 Bytes open_end() {
   Bytes end;
   put_data_end(end);
@@ -59,15 +69,8 @@ void McapWriter::Times::take(const Times& other) noexcept {
   last = std::max(last, other.last);
 }
 
-McapWriter::McapWriter(const std::filesystem::path& path, bool overwrite) : file_(path, overwrite) {
-  Bytes begin;
-  put(begin, bytes_of(magic));
-  put_record(begin, Opcode::header, [&] {
-    put_text(begin, "ros2");
-    put_text(begin, std::string("ganglion ") + version);
-  });
-  file_.append(begin, open_end());
-}
+McapWriter::McapWriter(const std::filesystem::path& path, bool overwrite)
+    : file_(path, overwrite, begin_of_file(), open_end()) {}
 
 void McapWriter::add(Topic topic) {
   const auto same = std::find_if(topics_.begin(), topics_.end(),
@@ -159,7 +162,7 @@ void McapWriter::flush() {
     });
   }
   chunk.indexes_length = piece.size() - chunk.length;
-  file_.append(piece, open_end());
+  file_.append(piece);
   chunks_.push_back(std::move(chunk));
   for (Channel& channel : topics_) channel.places.clear();
   chunk_.clear();
@@ -181,7 +184,7 @@ void McapWriter::attachment(const std::string& name, std::span<const std::byte> 
     put_number(piece, crc32(std::span(piece).subspan(record_prefix)));
   });
   const std::uint64_t offset = file_.size();
-  file_.append(piece, open_end());
+  file_.append(piece);
   attachments_.push_back({offset, piece.size(), time_ns, bytes.size(), name});
 }
 
@@ -193,11 +196,11 @@ void McapWriter::metadata(const std::string& name, const Texts& texts) {
     put_texts(piece, texts);
   });
   const std::uint64_t offset = file_.size();
-  file_.append(piece, open_end());
+  file_.append(piece);
   metadata_.push_back({offset, piece.size(), name});
 }
 
-std::pair<Bytes, Bytes> McapWriter::summary(std::uint64_t offset, Compression compression) const {
+Bytes McapWriter::summary(std::uint64_t offset, Compression compression) const {
   Bytes all;
   put_data_end(all);
   const std::size_t begin = all.size();
@@ -286,21 +289,19 @@ std::pair<Bytes, Bytes> McapWriter::summary(std::uint64_t offset, Compression co
   put_footer(footer, offset + begin, offset + offsets, 0);
   const auto summed = std::span(footer).first(record_prefix + footer_fields - sizeof(std::uint32_t));
   const std::uint32_t crc = crc32(summed, crc32(std::span(all).subspan(begin)));
-  footer.clear();
-  put_footer(footer, offset + begin, offset + offsets, crc);
-  return {std::move(all), std::move(footer)};
+  put_footer(all, offset + begin, offset + offsets, crc);
+  return all;
 }
 
 void McapWriter::finish() {
   flush();
-  const auto [all, footer] = summary(file_.size(), Compression::none);
-  file_.append(all, footer);
+  file_.finish(summary(file_.size(), Compression::none));
 }
 
 void McapWriter::compress(Compression compression) {
   const auto compressed = compressor(compression);
   const std::filesystem::path path = file_.path();
-  GrowingFile smaller(path.string() + ".part", true);
+  GrowingFile smaller(path.string() + ".part", true, begin_of_file(), open_end());
   try {
     // Everything in the order in which it stands in the file.
     struct Piece {
@@ -319,11 +320,10 @@ void McapWriter::compress(Compression compression) {
       file_.read(offset, bytes);
       return bytes;
     };
-    smaller.append(read(0, pieces.empty() ? 0 : pieces[0].offset), open_end());
     for (const Piece& piece : pieces) {
       *piece.moved = smaller.size();
       if (piece.chunk == nullptr) {
-        smaller.append(read(piece.offset, piece.length), open_end());
+        smaller.append(read(piece.offset, piece.length));
         continue;
       }
       Chunk& chunk = *piece.chunk;
@@ -337,10 +337,9 @@ void McapWriter::compress(Compression compression) {
       chunk.length = whole.size();
       chunk.records = records.size();
       put(whole, indexes);
-      smaller.append(whole, open_end());
+      smaller.append(whole);
     }
-    const auto [all, footer] = summary(smaller.size(), compression);
-    smaller.append(all, footer);
+    smaller.finish(summary(smaller.size(), compression));
     smaller.sync();
     smaller.rename_to(path);
   } catch (...) {

@@ -47,7 +47,7 @@ class McapWriter {
   [[nodiscard]] std::size_t waiting() const noexcept { return chunk_.size(); }
   /// Messages in the file.
   [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return file_.size_with_end(); }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return file_.size(); }
   [[nodiscard]] std::uint64_t chunks() const noexcept { return chunks_.size(); }
 
  private:
@@ -95,7 +95,7 @@ class McapWriter {
   [[nodiscard]] bool is_first_of_schema(std::size_t number) const;
   [[nodiscard]] std::uint16_t schemas() const;
   /// Index, footer and the last bytes, for a file that has so many bytes before them.
-  [[nodiscard]] std::pair<Bytes, Bytes> summary(std::uint64_t offset, Compression compression) const;
+  [[nodiscard]] Bytes summary(std::uint64_t offset, Compression compression) const;
 
   GrowingFile file_;
   std::vector<Channel> topics_;
