@@ -52,6 +52,8 @@ TARGETS = {
 }
 HEADER_OVER_ENGINE = 1.3
 """A header may take so many times the engine's step. The engine takes the widest vectors, the header AVX2."""
+RECORDER_US, RECORDER_FLOATS = 0.2, 100
+"""A flight recorder may add so much to a step of so many floats."""
 TINY_FLOOR_US = 0.2
 """The two smallest nets may be so far above the floor."""
 
@@ -164,6 +166,14 @@ def markdown(document: dict[str, Any]) -> str:
                 if row["load_ms"] is not None
             ],
         ),
+        "## With a flight recorder attached, microseconds",
+        "The same file twice in the same rounds, native float32; the recorder's thread is not kept to the CPU of the "
+        "steps, and is waited for between rounds. *Floats*: of the observation and the outputs, which are recorded "
+        f"with every step. Asked for is {RECORDER_US:g} us at most for {RECORDER_FLOATS} floats.",
+        _table(
+            ["net", "floats", "p50", "recorded", "added", "p99.9", "recorded", "allocations"],
+            [[net["title"], *_recorded(**net["recorded"])] for net in nets],
+        ),
         "## Percentiles, microseconds, and heap allocations of a step",
         _table(
             ["net", "contender", "p50", "p99", "p99.9", "max", "allocations", "steps"],
@@ -199,6 +209,17 @@ def markdown(document: dict[str, Any]) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _recorded(floats: int, plain: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
+    added = recorded["p50_us"] - plain["p50_us"]
+    return [
+        str(floats),
+        *map(_time, (plain["p50_us"], recorded["p50_us"])),
+        f"{'**missed** ' if added > RECORDER_US and floats <= RECORDER_FLOATS else ''}{added:+.2f}",
+        *map(_time, (plain["p999_us"], recorded["p999_us"])),
+        f"{recorded['allocations_per_step']:g}",
+    ]
 
 
 def plot(document: dict[str, Any], path: Path) -> None:

@@ -111,10 +111,19 @@ def _measured(net: nets.Net, folder: Path, rounds: int, cpu: int) -> dict[str, A
         "clock_us": found.clock_us,
         "contenders": contenders,
         "floors": dict(zip(sizes, map(_times, found.floors), strict=True)),
+        "recorded": _recorded(paths[report.FLOAT32], net.steps, options),
         "batches": {batch: _in_batches(net, folder, batch, options) for batch in BATCHES},
         "stored": {name: _stored(paths[name]) for name in nets.NATIVE},
         "python": {name: _in_python(paths[name], net.steps) for name in nets.NATIVE},
     }
+
+
+def _recorded(path: Path, steps: int, options: dict[str, Any]) -> dict[str, Any]:
+    """A step with a flight recorder attached and one without, in the same rounds."""
+    plain, recorded = map(_times, bench([path], steps=steps, record=True, **options).results)
+    contract = ganglion.inspect(path)
+    floats = contract.observation_size + sum(output.size for output in contract.outputs)
+    return {"floats": floats, "plain": plain, "recorded": recorded}
 
 
 def _in_batches(net: nets.Net, folder: Path, batch: int, options: dict[str, Any]) -> dict[str, float]:

@@ -12,6 +12,7 @@
 #include "arguments.hpp"
 #include "contenders.hpp"
 #include "machine.hpp"
+#include "recorded_stepper.hpp"
 
 namespace {
 
@@ -22,17 +23,19 @@ using ganglion::tools::FileStepper;
 using ganglion::tools::Floor;
 using ganglion::tools::LibraryStepper;
 using ganglion::tools::quoted;
+using ganglion::tools::RecordedStepper;
 using ganglion::tools::Stepper;
 using ganglion::tools::Times;
 using ganglion::tools::UsageError;
 
 constexpr const char* usage =
-    "usage: ganglion-bench [OPTION OF THE LOAD]... [--json] [--steps N] [--rounds R] [--cold N] [--engine E]...\n"
-    "                      [--pin CPU] [--fifo] [--floor BYTES]... [--library FILE.so]... [FILE]...\n"
+    "usage: ganglion-bench [OPTION OF THE LOAD]... [--json] [--steps N] [--rounds R] [--cold N] [--record]\n"
+    "                      [--engine E]... [--pin CPU] [--fifo] [--floor BYTES]... [--library FILE.so]... [FILE]...\n"
     "Steps every file on every engine asked for (default: the one that fits it), in R interleaved rounds of N steps, "
     "and\n"
     "loads it five times. What the clock takes is off every time.\n"
     "--cold steps N times a round with everything put out of the caches before: so a control loop finds them.\n"
+    "--record steps every file a second time in every round, with a flight recorder attached.\n"
     "--pin keeps the program on one CPU, and --fifo asks for SCHED_FIFO there. --floor adds a contender that does "
     "nothing\n"
     "but read so many bytes once, with the widest loads of this CPU: the least time of a step that needs so many bytes "
@@ -43,6 +46,7 @@ constexpr const char* usage =
 struct Options {
   bool json = false;
   bool fifo = false;
+  bool record = false;
   int steps = 2000;
   int rounds = 5;
   int cold = 0;
@@ -68,6 +72,8 @@ Options parse(Arguments arguments) {
       options.cold = arguments.count_of(argument, 0);
     } else if (argument == "--fifo") {
       options.fifo = true;
+    } else if (argument == "--record") {
+      options.record = true;
     } else if (argument == "--library") {
       options.libraries.push_back(arguments.value_of(argument));
     } else if (argument == "--engine") {
@@ -94,12 +100,14 @@ struct Field {
   const char* scheduling = "SCHED_OTHER";
   double clock = 0.0;  ///< microseconds
   std::vector<std::unique_ptr<FileStepper>> files;
+  std::vector<std::unique_ptr<RecordedStepper>> recorded;
   std::vector<std::unique_ptr<LibraryStepper>> libraries;
   std::vector<std::unique_ptr<Floor>> floors;
 
   template <class Do>
   void each(const Do& act) {
     for (const auto& one : files) act(*one);
+    for (const auto& one : recorded) act(*one);
     for (const auto& one : libraries) act(*one);
     for (const auto& one : floors) act(*one);
   }
@@ -136,6 +144,11 @@ void print_json(const Options& options, const Field& field) {
     std::printf(", \"load_ms\": %.3f, \"resident_bytes\": %zu}", file->load().milliseconds,
                 file->load().resident_bytes);
   }
+  for (const auto& file : field.recorded) {
+    part();
+    print_stepper(options, *file);
+    std::printf(", \"recorded\": true}");
+  }
   for (const auto& library : field.libraries) {
     part();
     print_stepper(options, *library);
@@ -165,6 +178,9 @@ void print_table(const Options& options, const Field& field) {
   std::printf("%-12s %10s %10s %10s %10s%s %12s  %s\n", "engine", "p50 us", "p99 us", "p99.9 us", "max us",
               options.cold > 0 ? "  cold p50 us" : "", "heap/step", "file");
   for (const auto& file : field.files) print_row(options, file->engine().c_str(), *file, file->file());
+  for (const auto& file : field.recorded) {
+    print_row(options, file->engine().c_str(), *file, file->file() + ", recorded");
+  }
   for (const auto& library : field.libraries) print_row(options, "(library)", *library, library->file());
   for (const auto& floor : field.floors) {
     print_row(options, "(floor)", *floor, std::to_string(floor->bytes()) + " bytes read once");
@@ -193,13 +209,21 @@ std::unique_ptr<FileStepper> loaded(const std::string& file, const ganglion::Loa
 
 void bench(Options options) {
   Field field;
-  if (options.cpu) ganglion::tools::pin_to(*options.cpu);
-  for (const std::string& file : options.files) {
-    for (const Engine engine : options.engines) {
-      options.load.engine = engine;
-      field.files.push_back(loaded(file, options.load));
+  const auto each_file = [&](const auto& load) {
+    for (const std::string& file : options.files) {
+      for (const Engine engine : options.engines) {
+        options.load.engine = engine;
+        load(file);
+      }
     }
+  };
+  if (options.record) {
+    each_file([&](const std::string& file) {
+      field.recorded.push_back(std::make_unique<RecordedStepper>(file, Policy::load(file, options.load)));
+    });
   }
+  if (options.cpu) ganglion::tools::pin_to(*options.cpu);
+  each_file([&](const std::string& file) { field.files.push_back(loaded(file, options.load)); });
   for (const std::string& library : options.libraries) field.libraries.push_back(LibraryStepper::open(library));
   for (const std::size_t bytes : options.floors) field.floors.push_back(std::make_unique<Floor>(bytes));
   if (options.fifo && ganglion::tools::ask_for_fifo(50)) field.scheduling = "SCHED_FIFO";
@@ -215,6 +239,7 @@ void bench(Options options) {
     field.each([&](ganglion::tools::Contender& one) { one.run(options.steps); });
     if (caches) field.each([&](ganglion::tools::Contender& one) { one.run_cold(options.cold, *caches); });
   }
+  for (const auto& one : field.recorded) one->conclude();
   field.each([&](ganglion::tools::Contender& one) { one.finish(field.clock); });
   options.json ? print_json(options, field) : print_table(options, field);
 }

@@ -112,7 +112,9 @@ class FileStepper : public Stepper {
 
   [[nodiscard]] const Load& load() const { return load_; }
 
- private:
+ protected:
+  [[nodiscard]] Policy& policy() { return policy_; }
+
   void reset() override { policy_.reset(); }
   void run_once(std::size_t i, Times& times) override {
     const std::span<const float> given = observation(i);
@@ -122,6 +124,7 @@ class FileStepper : public Stepper {
     if (status != Status::ok) throw std::runtime_error("'" + file() + "': a step answered " + to_string(status));
   }
 
+ private:
   Policy policy_;
   Load load_;
 };

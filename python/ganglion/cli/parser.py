@@ -537,6 +537,12 @@ def _bench(add: Callable[..., CommandParser]) -> None:
         help="per round, so many steps with everything put out of the caches before each: so a control loop finds "
         "them; the table then says, too, what a load takes",
     )
+    bench.option(
+        "--record",
+        action="store_true",
+        brief="once more with a flight recorder attached",
+        help="step every file once more in every round with a flight recorder attached: what recording adds to a step",
+    )
     _add_hints(bench)
 
 

@@ -39,8 +39,9 @@ class Latency:
         allocations_per_step: heap allocations per step, or None where they were not counted.
         cold_p50_us: median time of a step that finds nothing in the caches, in microseconds; None where not measured.
         cold_p99_us: 99 % of those steps took at most this long, in microseconds; None where not measured.
-        load_ms: median time of a load in C++, in milliseconds; None for a library.
-        resident_bytes: memory that a further load keeps, in bytes; None for a library.
+        load_ms: median time of a load in C++, in milliseconds; None for a library, and where recorded.
+        resident_bytes: memory that a further load keeps, in bytes; None for a library, and where recorded.
+        recorded: whether a flight recorder was attached.
     """
 
     file: str
@@ -57,6 +58,7 @@ class Latency:
     cold_p99_us: float | None = None
     load_ms: float | None = None
     resident_bytes: int | None = None
+    recorded: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class LatencyReport:
         cpu: name of the processor.
         scheduling: `"SCHED_FIFO"`, which no ordinary program interrupts, or `"SCHED_OTHER"`.
         clock_us: what the clock takes, in microseconds; it is off every time.
-        results: one entry per file and engine, then one per library.
+        results: one entry per file and engine, then the recorded ones in the same order, then one per library.
         floors: one entry per number of bytes asked for.
     """
 
@@ -116,6 +118,7 @@ def bench(
     steps: int | None = None,
     rounds: int | None = None,
     cold: int | None = None,
+    record: bool = False,
     batch: int | None = None,
     floors: Sequence[int] = (),
     libraries: Sequence[str | os.PathLike[str]] = (),
@@ -136,6 +139,8 @@ def bench(
         rounds: rounds; None leaves it to the program.
         cold: steps per round with everything put out of the caches before each: so a control loop finds them. None for
             none.
+        record: step every file a second time in every round, with a flight recorder attached: what recording adds. The
+            recording goes to the folder for temporary files.
         batch: rows of files that take any number; None for what the contract says, else 1.
         floors: numbers of bytes; how long it takes to read so many is measured in the same rounds.
         libraries: shared libraries with a step of one's own, to compare with; `ganglion-bench` without arguments says
@@ -170,7 +175,7 @@ def bench(
     for option, value in options:
         command += [] if value is None else [option, str(value)]
     command += [argument for library in libraries for argument in ("--library", str(library))]
-    command += ["--fifo"] if fifo else []
+    command += [*["--fifo"] * fifo, *["--record"] * record]
     for pair in (state or {}).items():
         command += ["--state-pair", ":".join(pair)]
     command += [] if action is None else ["--action", action]
@@ -197,8 +202,9 @@ def bench(
     report = _parse(result.stdout)
     if contenders is None:
         return report
-    of_files, of_libraries = report.results[: len(contenders)], report.results[len(contenders) :]
-    named = (replace(row, file=str(file)) for row, (_, file) in zip(of_files, contenders, strict=True))
+    names = [str(file) for _, file in contenders] * (1 + record)
+    of_files, of_libraries = report.results[: len(names)], report.results[len(names) :]
+    named = (replace(row, file=name) for row, name in zip(of_files, names, strict=True))
     return replace(report, results=(*named, *of_libraries))
 
 

@@ -102,6 +102,19 @@ def test_bench_measures_cold_steps_loads_and_memory() -> None:
     assert "cold p50 us" in tool("ganglion-bench", *arguments).stdout
 
 
+def test_bench_measures_what_a_recorder_adds() -> None:
+    files = [ARTIFACTS / name for name in ("lstm.ganglion", "gru_batch4.ganglion")]
+    # Far more steps than the recorder's ring holds: it is waited for, and nothing is dropped.
+    report = bench(files, steps=25_000, rounds=2, cold=2, record=True)
+    assert [(row.file, row.recorded) for row in report.results] == [
+        (str(file), recorded) for recorded in (False, True) for file in files
+    ]
+    for row in report.results:
+        assert row.steps == 50_000 and row.allocations_per_step == 0.0 and row.cold_p50_us is not None
+        assert (row.load_ms is None) == row.recorded
+    assert ", recorded" in tool("ganglion-bench", "--record", "--steps", 50, "--rounds", 1, *files).stdout
+
+
 LIBRARY = """
 #include <cstddef>
 extern "C" {

@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
             steps=arguments.steps,
             rounds=arguments.rounds,
             cold=arguments.cold,
+            record=arguments.record,
             state=arguments.state,
             action=arguments.action,
             observation=arguments.observation,
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
     rows = [
         (
             row.file,
-            row.engine,
+            row.engine + ", recorded" * row.recorded,
             *map(_shown, (row.p50_us, row.p99_us, row.p999_us, row.max_us)),
             *map(_shown, (row.cold_p50_us, row.cold_p99_us, row.load_ms) if asked else (None, None, None)),
             "" if row.allocations_per_step is None else f"{row.allocations_per_step:g}",
