@@ -10,13 +10,15 @@ import numpy as np
 import onnx
 import pytest
 from flight_files import FlightFile, Flown, event
+from gymnasium.spaces import Box
 
 import ganglion
 from ganglion import flight
 from ganglion.cli import main
-from ganglion.data import EpisodeBatch
+from ganglion.data import EnvSpec, EpisodeBatch
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.export.golden import recorded_observations
+from ganglion.policies import ActionMap, DeployablePolicy, GaussianLSTMPolicy
 from ganglion.verify import verify
 
 if TYPE_CHECKING:
@@ -84,6 +86,24 @@ def test_everything_that_can_happen_is_had_again(artifact: str, options: dict[st
     assert policy.resets == 3 and policy.states_set == 2 and policy.steps > 70
     assert policy.actions_applied == ("gaussian" in artifact)
     assert report.verdict.startswith("the same flight bit for bit")
+
+
+def test_what_was_executed_instead_is_had_again_from_any_state(tmp_path: Path) -> None:
+    policy = GaussianLSTMPolicy(EnvSpec(Box(-1.0, 1.0, (3,)), Box(-1.0, 1.0, (2,))), hidden_dim=4, init_std=0.5)
+    action_map = ActionMap([2.0, 0.5], [0.0, 1.0], low=[-0.1, 0.6], high=[0.1, 1.4], squash=True)
+    ganglion.export(DeployablePolicy(policy, action_map=action_map), tmp_path / "policy.ganglion")
+    pilot, random = ganglion.load(tmp_path / "policy.ganglion"), np.random.default_rng(2)
+    with ganglion.FlightRecorder.open(tmp_path / "flight.mcap", snapshot_s=1e-9) as recorder:
+        pilot.attach(recorder)
+        for step in range(24):
+            action = np.array(pilot.step(random.normal(size=3).astype(np.float32)))
+            # As it was given, cut off, changed by less than its rounding, and not told.
+            told = (action, np.clip(action, -0.05, 0.9), action + np.float32(1e-7), None)[step % 4]
+            if told is not None:
+                pilot.set_applied_action(told)
+    for step in range(23):
+        (flown,) = ganglion.replay(tmp_path / "flight.mcap", from_step=step).policies
+        assert flown.exact and flown.first is None and flown.first_step == step and flown.actions_applied > 0
 
 
 def nudged(field: str, at: int, element: int) -> Callable[[Flown, np.random.Generator], None]:
