@@ -21,6 +21,7 @@ from ganglion.contract import bounds_of
 from ganglion.errors import EngineUnavailableError, GanglionError
 from ganglion.runtime import engines_for
 from ganglion.verify import verify
+from ganglion.verify.steppers.policy import remembering
 
 try:
     import gymnasium
@@ -97,9 +98,12 @@ def matrix(
     for done, kind in enumerate(wanted):
         if tick is not None:
             tick("policies", done, len(wanted))
-        episodes = record(example(kind), min(steps, _RECORDED_STEPS))
-        any_rows = [cell for suffix in SUFFIXES for cell in _cells(kind, suffix, None, steps, episodes)]
-        yield any_rows + [cell for suffix in FIXED for cell in _cells(kind, suffix, ROWS[-1], steps, episodes)]
+        policy = example(kind)
+        episodes = record(policy, min(steps, _RECORDED_STEPS))
+        files = [(suffix, None) for suffix in SUFFIXES] + [(suffix, ROWS[-1]) for suffix in FIXED]
+        with remembering():
+            cells = [one for suffix, rows in files for one in _cells(kind, policy, suffix, rows, steps, episodes)]
+        yield cells
     if tick is not None:
         tick("policies", len(wanted), len(wanted))
 
@@ -150,8 +154,9 @@ class _Echo(gymnasium.Env[Any, Any]):
         return observation
 
 
-def _cells(kind: str, suffix: str, batch: int | None, steps: int, episodes: EpisodeBatch) -> Iterator[Cell]:
-    policy = example(kind)
+def _cells(
+    kind: str, policy: RecurrentPolicy, suffix: str, batch: int | None, steps: int, episodes: EpisodeBatch
+) -> Iterator[Cell]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"policy{suffix}"
         try:

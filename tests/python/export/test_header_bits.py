@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from header_programs import contract_of, program_of_everything
+from header_programs import contract_of, program_of_everything, program_of_weights
 from header_toolchains import TOOLCHAINS, drive
 from random_graphs import grown
 
@@ -88,13 +88,13 @@ def _check(toolchain, folder, observations, resets, wanted):
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """Every operation with every function, stored in a way, and the engine's run of it; each is made once."""
+    """Every operation with every function, or with weights that are stored in a way, and the engine's run of it."""
     done = {}
 
     def get(scheme):
         if scheme not in done:
             folder = tmp_path_factory.mktemp("everything")
-            program = quantised(program_of_everything(), scheme)
+            program = program_of_everything() if scheme == "float32" else quantised(program_of_weights(), scheme)
             _written(program, contract_of(program), folder)
             observations, resets = _numbers(STEPS, 24)
             done[scheme] = folder, observations, resets, _engine(folder / "policy.ganglion", observations, resets)
