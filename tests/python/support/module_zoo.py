@@ -11,6 +11,10 @@ import gymnasium
 import numpy as np
 import torch
 from torch import nn
+try:
+    import tensordict
+except ImportError:
+    tensordict = None
 from torch.distributions import Categorical, Independent, Normal, TanhTransform, TransformedDistribution
 
 
@@ -362,8 +366,8 @@ CASES: dict[str, Case] = {
     ),
     "cell": Case(
         lambda: nn.LSTMCell(6, 8),
-        {**_OBS, "state": _FLAT_HC},
-        "",
+        _OBS,
+        "forward(obs [batch, 6], (h [batch, 8], c [batch, 8]))",
         _FLAT_HC,
         {"actions": 8},
     ),
@@ -425,3 +429,11 @@ CASES: dict[str, Case] = {
     "squashed": Case(Squashed, _OBS, "forward(obs [batch, 6])", outputs={"actions": 3, "output_1": 1}),
     "categorical": Case(Discrete, _OBS, "forward(obs [batch, 6])", outputs={"actions": 1, "logits": 4}),
 }
+if tensordict is not None:
+    CASES["tensordict"] = Case(
+        OfTensorDict,
+        {"observation": _JOINTS, "state": {"h": 8}},
+        "forward(TensorDict of joints [batch, 4], goal [batch, 2], h [batch, 8])",
+        {"h": (8,)},
+        {"action": 3},
+    )

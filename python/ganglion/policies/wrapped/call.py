@@ -116,6 +116,8 @@ class Call:
         arguments, keywords = self._arguments(shaped, list(given))
         with _without_checks_of_distributions():
             result = module(*arguments, **keywords)
+        if isinstance(module, nn.RNNCellBase):  # gives its new state alone, the first part of which is its output
+            result = result[0] if isinstance(result, tuple) else result, result
         names = [] if self.input_form not in ("dictionary", "TensorDict") else [part.name for part in self.inputs]
         return read_result(result, self.given, names, self.centre)
 

@@ -105,8 +105,8 @@ def check_influence(module: nn.Module, found: Found, draw: Draw) -> None:
             generator = torch.Generator().manual_seed(100 + index)
             noise = torch.randn(tensor.shape, generator=generator) * spread
             slot = call.slots[index - count] if index >= count else None
-            is_whole = slot is not None and slot.initial is not None and not slot.initial.is_floating_point()
-            moved[index] = tensor + (torch.ones_like(tensor) if is_whole else noise)
+            kind = torch.float32 if slot is None or slot.initial is None else slot.initial.dtype
+            moved[index] = tensor + noise if kind.is_floating_point else 1 - tensor if kind == torch.bool else tensor + 1
             other = _rows(module, found, moved[:count], moved[count:])
             reaches[index] |= {k for k, (a, b) in enumerate(zip(base, other, strict=True)) if not torch.equal(a, b)}
     heard = set(range(outputs))

@@ -166,7 +166,9 @@ class WrappedPolicy(RecurrentPolicy):
                     returned.outputs[spec.name].movedim(axis, 0).reshape(rows, -1)
                     for spec, axis in zip(self._outputs, self._found.output_axes.values(), strict=True)
                 ]
-                *outputs, hidden = policy(torch.cat(observations, -1), hidden)
+                whole = torch.cat(observations, -1)
+                policy(whole, hidden)  # once more: what a step leaves behind in the module shows in the next one
+                *outputs, hidden = policy(whole, hidden)
                 for spec, a, b in zip(self._outputs, expected, outputs, strict=True):
                     error = float((a - b).abs().max()) / max(1.0, float(a.abs().max()))
                     if not error <= _TOLERANCE and bool(a.isfinite().all()):
@@ -227,7 +229,7 @@ def wrap(module: nn.Module, observation: Any, state: Any = None, *, distribution
         state: the same for a state that `forward` takes and returns; a tensor in place of a size gives its initial
             values, which are zeros otherwise. The keys of a mapping name the slots, in the order of the tuple that
             `forward` takes. None for a module without state, or one that keeps it in itself, and for a bare
-            `nn.RNN`, `nn.GRU` or `nn.LSTM`, which says it itself.
+            recurrent layer or cell of torch, which says it itself.
         distribution: what becomes of an action that is a `torch.distributions.Distribution` with both, `"mean"` or
             `"mode"`. Of a normal one the outputs are `mean` and `log_std`, of a categorical one the most likely index and
             `logits`, so that the runtime can draw.
@@ -263,6 +265,8 @@ def _slots(module: nn.Module, state: Any) -> tuple[Part, ...]:
     if state is None and isinstance(module, nn.RNNBase):
         shape = (module.num_layers, module.hidden_size)
         return tuple(Part(name, shape) for name in (("h", "c") if isinstance(module, nn.LSTM) else ("h",)))
+    if state is None and isinstance(module, nn.RNNCellBase):
+        return tuple(Part(name, (module.hidden_size,)) for name in (("h", "c") if isinstance(module, nn.LSTMCell) else ("h",)))
     return () if state is None else read_parts(state, "state", "h")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from ganglion.policies.wrapped.call import Call
 
 _Seen = list[tuple[str, list[Tensor], list[Tensor]]]
-_CHANGED = 1
-"""The row that is changed."""
 
 
 def first_mixing(module: nn.Module, call: Call, observations: Sequence[Tensor], states: Sequence[Tensor]) -> str | None:
@@ -26,19 +23,20 @@ def first_mixing(module: nn.Module, call: Call, observations: Sequence[Tensor], 
         observations: `[rows, size]` each, at least 3 rows.
         states: likewise.
     """
-    changed = [[_with_other_row(tensor) for tensor in tensors] for tensors in (observations, states)]
-    first, second = _seen(module, call, observations, states), _seen(module, call, *changed)
     rows = observations[0].shape[0]
-    for (path, ins, outs), (_, other_ins, other_outs) in zip(first, second, strict=False):
-        if _stays(ins, other_ins, rows) and not _stays(outs, other_outs, rows):
-            return path
+    first = _seen(module, call, observations, states)
+    for row in range(rows):
+        changed = [[_with_other_row(tensor, row) for tensor in tensors] for tensors in (observations, states)]
+        second = _seen(module, call, *changed)
+        for (path, ins, outs), (_, other_ins, other_outs) in zip(first, second, strict=False):
+            if _stays(ins, other_ins, rows, row) and not _stays(outs, other_outs, rows, row):
+                return path
     return None
 
 
-def _with_other_row(tensor: Tensor) -> Tensor:
+def _with_other_row(tensor: Tensor, row: int) -> Tensor:
     other = tensor.clone()
-    if other.numel():
-        other[_CHANGED] = other[_CHANGED] + 1.0
+    other[row] = other[row] + 1.0
     return other
 
 
@@ -72,20 +70,20 @@ def _tensors(value: Any) -> list[Tensor]:
     return [t for part in value for t in _tensors(part)] if isinstance(value, (tuple, list)) else []
 
 
-def _stays(a: list[Tensor], b: list[Tensor], rows: int) -> bool:
+def _stays(a: list[Tensor], b: list[Tensor], rows: int, row: int) -> bool:
     """Whether tensors differ in the changed row alone, along some axis that may be that of the batch."""
     return all(
-        first.shape == second.shape and _confined(first, second, rows) for first, second in zip(a, b, strict=True)
+        first.shape == second.shape and _confined(first, second, rows, row) for first, second in zip(a, b, strict=True)
     )
 
 
-def _confined(a: Tensor, b: Tensor, rows: int) -> bool:
+def _confined(a: Tensor, b: Tensor, rows: int, row: int) -> bool:
     differs = (a != b) if not a.is_floating_point() else (a - b).abs() > 1e-4 * max(1.0, float(a.abs().max()))
     if not bool(differs.any()):
         return True
     for axis, length in enumerate(a.shape):
         if length == rows:
             hit = differs.movedim(axis, 0).reshape(rows, -1).any(1)
-            if int(hit.sum()) == int(hit[_CHANGED]):
+            if int(hit.sum()) == int(hit[row]):
                 return True
     return False

@@ -29,7 +29,7 @@ _MOST_LAYOUTS = 64
 _MOST_ROWS_TRIED = 8
 _RESETS = ("reset", "reset_state", "reset_states", "reset_hidden", "reset_hidden_state", "reset_memory")
 _WHOLE = "(the module itself)"
-_MIXES = "needs every row for itself:"
+_MIXES = "a file needs every row for itself:"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ class _Failures:
         )
 
 
-_STAGES = ("raised", "returned", "gives", "needs")
+_STAGES = ("raised", "returned", "gives", "needs", "keeps", _MIXES)
 
 
 def _progress(text: str) -> int:
@@ -154,6 +154,17 @@ class _Failed(UnsupportedModuleError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
         self.reason = reason
+
+
+class _Several(UnsupportedModuleError):
+    """A module takes several rows, but not one."""
+
+    def __init__(self, error: _Failed, rows: int) -> None:
+        super().__init__(
+            error.module_path,
+            f"takes {rows} rows, but with one row it {error.reason}. {_MIXES} write what it does with the batch (dim=0) over "
+            "the elements of a row",
+        )
 
 
 def attempt(module: nn.Module, run: Any) -> Returned:
@@ -238,10 +249,10 @@ def _slot_forms(slot: Part) -> list[SlotForm]:
 def _with_held(module: nn.Module, call: Call, draw: Draw, rows: int) -> Call:
     """Adds what the module keeps in itself: found by two steps."""
     states = _given(call, draw, rows)
+    _refuse_many_rows_only(module, call, draw, rows, states)
     original = copy.deepcopy(module)
     reset(original)
     before = snapshot(original)
-    templates_before = {leaf.place: copied(leaf.place.get(original)) for leaf in before}
     seen: list[Snapshot] = []
     first: Returned | None = None
     for step in range(2):
@@ -257,15 +268,26 @@ def _with_held(module: nn.Module, call: Call, draw: Draw, rows: int) -> Call:
     _refuse_what_is_no_tensor(seen, places)
     templates = {place: copied(place.get(original)) for place in places}
     leaves = [leaf for leaf, value in seen[1].items() if leaf.place in templates and isinstance(value, Tensor)]
-    leaves = [leaf for leaf in leaves if leaf in changed]
     values = {leaf: before.get(leaf) for leaf in leaves}
     lazy = {leaf: torch.zeros_like(seen[1][leaf]) for leaf, value in values.items() if not isinstance(value, Tensor)}
     initial: dict[Leaf, Tensor] = {leaf: value for leaf, value in values.items() if isinstance(value, Tensor)} | lazy
     initial = _reaching(module, call, draw, rows, states, templates, initial)
     if not initial:
         return dataclasses.replace(call, held=Held(templates))
-    del templates_before
     return _as_slots(module, call, draw, rows, states, templates, initial, first)
+
+
+def _refuse_many_rows_only(module: nn.Module, call: Call, draw: Draw, rows: int, states: list[Tensor]) -> None:
+    """What takes some rows, but not one, needs the others for something."""
+    if rows > 1:
+        return
+    try:
+        _plain(copy.deepcopy(module), call, draw.observations(1), states)
+    except _Failed as error:
+        several = draw.sizes[0]
+        with contextlib.suppress(_Failed):
+            _plain(copy.deepcopy(module), call, draw.observations(several), _given(call, draw, several))
+            raise _Several(error, several) from error
 
 
 def _given(call: Call, draw: Draw, rows: int) -> list[Tensor]:
@@ -384,9 +406,9 @@ def _as_slots(
         taken.add(name)
         axes = [axis for axis, length in enumerate(value.shape) if length == rows]
         if not axes:
-            raise UnsupportedModuleError(
+            raise _Failed(
                 leaf.place.owner or _WHOLE,
-                f"self.{leaf} {list(value.shape)} keeps state without a batch axis; keep it as "
+                f"keeps state without a batch axis in self.{leaf} {list(value.shape)}; keep it as "
                 f"[1, {', '.join(map(str, value.shape))}]",
             )
         axis = axes[0]
@@ -490,7 +512,7 @@ def _check_rows(module: nn.Module, call: Call, draw: Draw, axes: dict[str, int])
         )
         for (name, whole), (_, one) in zip(together, alone, strict=True):
             scale = max(1.0, float(whole.abs().max()))
-            if whole.shape[1:] != one.shape[1:] or not torch.allclose(whole[row], one[0], 1e-3, 1e-4 * scale):
+            if whole.shape != (rows, *one.shape[1:]) or not torch.allclose(whole[row], one[0], 1e-3, 1e-4 * scale):
                 path = first_mixing(module, call, observations, states)
                 kind = None if path is None else module.get_submodule(path)
                 if call.time_axis is None and isinstance(kind, (nn.RNNBase, nn.MultiheadAttention)):
@@ -513,8 +535,8 @@ def in_rows(returned: Returned, call: Call, axes: dict[str, int], rows: int) -> 
         tensor = returned.outputs[name]
         if tensor.ndim <= axis or tensor.shape[axis] != rows:
             raise _Failed(_WHOLE, f"gives the output '{name}' with shape {list(tensor.shape)} for {rows} rows")
-        found.append((name, tensor.movedim(axis, 0).reshape(rows, -1)))
+        found.append((name, tensor.movedim(axis, 0).reshape(rows, -1).double()))
     found += [
-        (slot.name, form.to_rows(new)) for slot, form, new in zip(call.slots, call.forms, returned.states, strict=True)
+        (slot.name, form.to_rows(new).double()) for slot, form, new in zip(call.slots, call.forms, returned.states, strict=True)
     ]
     return found
