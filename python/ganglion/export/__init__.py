@@ -25,10 +25,10 @@ from ganglion.contract import GOLDEN_STEPS as _GOLDEN_STEPS
 from ganglion.export import drawn as _drawn
 from ganglion.export import golden as _golden
 from ganglion.export.signing import sign
+from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.scripting.preparation import check_step as _check_step
 from ganglion.policies.scripting.preparation import prepare as _prepare
 from ganglion.policies.scripting.preparation import undisturbed as _undisturbed
-from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.scripting.stateful import StatefulRecurrentNetwork
 from ganglion.policies.wrapped.policy import WrappedPolicy, wrap
 
@@ -143,7 +143,9 @@ def _as_policy(policy: nn.Module, observation_size: int | None) -> nn.Module:
     if isinstance(policy, RecurrentPolicy):
         size = sum(spec.size for spec in policy.input_specs)
         if size != observation_size:
-            raise ValueError(f"observation_size is {observation_size}, but {type(policy).__name__} takes {size} elements")
+            raise ValueError(
+                f"observation_size is {observation_size}, but {type(policy).__name__} takes {size} elements"
+            )
         return policy
     return wrap(policy, observation_size)
 

@@ -8,9 +8,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from module_zoo import Buffer, Cell, Layers, TensorState, mlp
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 import ganglion
 from ganglion.errors import ExportError, UnsupportedModuleError
@@ -50,15 +50,18 @@ AROUND = {
     "branch": (branches, r"'middle'.*value of a tensor in Python, test_wrap_refusals\.py line \d+.*torch\.where"),
     "item": (lambda x: x * x.max().item(), "'middle'.*value of a tensor in Python"),
     "mean_of_batch": (lambda x: x - x.mean(0), "'middle'.*every row for itself.*dim=-1"),
-    "batch_norm": (lambda x: F.batch_norm(x, None, None, training=True), "'middle'.*(every row for itself|one row|raised)"),
+    "batch_norm": (
+        lambda x: F.batch_norm(x, None, None, training=True),
+        "'middle'.*(every row for itself|one row|raised)",
+    ),
     "first_row": (lambda x: x + x[:1], "'middle'.*every row for itself"),
     "sorted_rows": (lambda x: x.sort(0).values, "'middle'.*every row for itself"),
     "view": (lambda x: x.view(1, -1), "raised RuntimeError"),
     "cuda": (lambda x: x + torch.zeros(6, device="cuda"), "'middle'.*raised.*device=obs.device"),
     "meta": (lambda x: x + torch.zeros(6, device="meta"), "(device|middle)"),
     "float64": (lambda x: x.double(), "raised RuntimeError.*dtype=obs.dtype"),
-    "ignored": (lambda x: torch.ones_like(x), "observation 'obs' never changes an output"),
-    "nothing": (lambda x: None, "'last'.*raised TypeError"),
+    "ignored": (torch.ones_like, "observation 'obs' never changes an output"),
+    "nothing": (lambda _: None, "'last'.*raised TypeError"),
 }
 
 
@@ -97,7 +100,7 @@ def test_one_of_two_observations_without_effect():
             super().__init__()
             self.net = mlp()
 
-        def forward(self, obs, goal):
+        def forward(self, obs, goal):  # noqa: ARG002
             return self.net(obs)
 
     with pytest.raises(UnsupportedModuleError, match="observation 'goal' never changes an output"):
@@ -210,7 +213,9 @@ def test_state_that_cannot_become_a_slot(kind):
 
 
 def test_what_the_call_does_not_take():
-    with pytest.raises(UnsupportedModuleError, match=r"forward\(obs \[batch, 7\]\) raised RuntimeError.*without the batch axis"):
+    with pytest.raises(
+        UnsupportedModuleError, match=r"forward\(obs \[batch, 7\]\) raised RuntimeError.*without the batch axis"
+    ):
         ganglion.wrap(mlp(), 7)
     with pytest.raises(UnsupportedModuleError, match=r"state 'h' with shape \[5, 8\]|raised"):
         ganglion.wrap(TensorState(), 6, {"h": 9})
@@ -237,7 +242,7 @@ def test_arguments(said, error, words):
 
 
 def test_no_module():
-    with pytest.raises(TypeError, match="expected a torch.nn.Module, not function"):
+    with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module, not function"):
         ganglion.wrap(lambda obs: obs, 6)
     with pytest.raises(TypeError, match="the class Cell"):
         ganglion.wrap(Cell, 6)
@@ -264,7 +269,7 @@ def test_weights_in_float64_are_said():
         ganglion.wrap(mlp().double(), 6)
 
 
-def test_the_proof_beside_the_original_sees_what_nobody_found(monkeypatch):
+def test_the_proof_beside_the_original_sees_what_nobody_found():
     # A state that shows itself in the 20th step only: nothing of two steps or of their influences tells it.
     class Late(nn.Module):
         def __init__(self):
@@ -275,7 +280,7 @@ def test_the_proof_beside_the_original_sees_what_nobody_found(monkeypatch):
         def forward(self, obs):
             return self.net(obs) + self.calls()
 
-    with pytest.raises(ExportError, match="at step .* its output 'actions' differs"):
+    with pytest.raises(ExportError, match=r"at step .* its output 'actions' differs"):
         ganglion.wrap(Late(), 6)
 
 
@@ -294,7 +299,9 @@ def test_export_takes_a_module_without_memory(tmp_path):
     path = tmp_path / "policy.ganglion"
     ganglion.export(mlp(), path, observation_size=6)
     assert ganglion.load(path).contract.observation_size == 6
-    with pytest.raises(TypeError, match=r"ganglion\.wrap\(module, observation=\.\.\., state=\.\.\.\).*observation_size"):
+    with pytest.raises(
+        TypeError, match=r"ganglion\.wrap\(module, observation=\.\.\., state=\.\.\.\).*observation_size"
+    ):
         ganglion.export(mlp(), path)
     with pytest.raises(ValueError, match="observation_size is 7"):
         ganglion.export(ganglion.wrap(mlp(), 6), path, observation_size=7)

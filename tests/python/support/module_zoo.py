@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
 import torch
 from torch import nn
+
 try:
     import tensordict
 except ImportError:
     tensordict = None
 from torch.distributions import Categorical, Independent, Normal, TanhTransform, TransformedDistribution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Case:
         call: how it is called, as the policy prints it.
         state: shapes of the slots by name.
         outputs: sizes of the outputs by name.
+        holds: whether the module keeps state in itself.
     """
 
     make: Callable[[], nn.Module]
@@ -345,7 +349,10 @@ CASES: dict[str, Case] = {
         _HC,
     ),
     "gru_of_two_layers": Case(
-        lambda: Layers(nn.GRU, 2), {**_OBS, "state": {"h": (2, 8)}}, "forward(obs [1, batch, 6], h [2, batch, 8])", {"h": (2, 8)}
+        lambda: Layers(nn.GRU, 2),
+        {**_OBS, "state": {"h": (2, 8)}},
+        "forward(obs [1, batch, 6], h [2, batch, 8])",
+        {"h": (2, 8)},
     ),
     "bare_lstm": Case(
         lambda: nn.LSTM(6, 8),
@@ -386,7 +393,11 @@ CASES: dict[str, Case] = {
     ),
     "dictionary": Case(
         OfDictionary,
-        {"observation": gymnasium.spaces.Dict({"proprio": _PARTS["proprio"], "image": gymnasium.spaces.Box(0, 1, (2, 5, 7))})},
+        {
+            "observation": gymnasium.spaces.Dict(
+                {"proprio": _PARTS["proprio"], "image": gymnasium.spaces.Box(0, 1, (2, 5, 7))}
+            )
+        },
         "forward(dictionary of image [batch, 2, 5, 7], proprio [batch, 4])",
     ),
     "lstm_of_dictionary": Case(
@@ -407,9 +418,7 @@ CASES: dict[str, Case] = {
     "buffer_in_place_with_tuple": Case(
         BufferInPlace, _OBS, "forward(obs [batch, 6])", {"hidden": (8,)}, {"actions": 3, "output_1": 1}, holds=True
     ),
-    "none_first": Case(
-        NoneFirst, _OBS, "forward(obs [batch, 6])", {"state_0": (1, 8), "state_1": (1, 8)}, holds=True
-    ),
+    "none_first": Case(NoneFirst, _OBS, "forward(obs [batch, 6])", {"state_0": (1, 8), "state_1": (1, 8)}, holds=True),
     "many_environments": Case(ManyEnvironments, _OBS, "forward(obs [batch, 6])", {"hidden": (8,)}, holds=True),
     "history": Case(
         History,

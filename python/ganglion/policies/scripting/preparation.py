@@ -224,12 +224,14 @@ class _ValueGuard(TorchDispatchMode):
             raise UnsupportedModuleError(
                 self._path[-1],
                 f"its forward reads the value of a tensor in Python{_place()} ({func}: bool(), item(), if, ...); the "
-                "exported file would always take the branch of this moment. Write it with torch.where or tensor arithmetic",
+                "exported file would always take the branch of this moment. Write it with torch.where or tensor "
+                "arithmetic",
             )
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise UnsupportedModuleError(
                 self._path[-1],
-                f"its forward draws random numbers in eval mode{_place()} ({func}); return the mean or the mode instead",
+                f"its forward draws random numbers in eval mode{_place()} ({func}); return the mean or the mode "
+                "instead",
             )
         return func(*args, **(kwargs or {}))
 
@@ -262,8 +264,10 @@ def _check_interface(policy: Any) -> None:
     if missing or not isinstance(policy, nn.Module):
         kind = f"the class {policy.__name__}" if isinstance(policy, type) else type(policy).__name__
         raise TypeError(
-            f"only a RecurrentPolicy can be exported as it is; {kind} is no module with {', '.join(_INTERFACE)}; hand in "
-            "what ganglion.wrap(module, observation=..., state=...) makes of a module, or give observation_size=... for one "
+            f"only a RecurrentPolicy can be exported as it is; {kind} is no module with {', '.join(_INTERFACE)}; "
+            "hand in "
+            "what ganglion.wrap(module, observation=..., state=...) makes of a module, or give observation_size=... "
+            "for one "
             "without memory"
         )
 

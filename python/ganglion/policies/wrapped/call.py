@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ganglion.policies.wrapped.held import Held, Leaf
+from ganglion.policies.wrapped.held import Held
 from ganglion.policies.wrapped.results import Centre, Returned, read_result
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ InputForm = Literal["names", "dictionary", "TensorDict", "order"]
 StateForm = Literal["none", "tensor", "tuple", "dictionary", "order", "names", "beside the observations"]
 
 _STATE_PARAMETERS = (
-    "state", "states", "hidden", "hidden_state", "hidden_states", "hx", "h", "rnn_state", "rnn_states", "memory", "carry",
+    "state", "states", "hidden", "hidden_state", "hidden_states", "hx", "h", "rnn_state", "rnn_states", "memory",
+    "carry",
 )  # fmt: skip
 
 

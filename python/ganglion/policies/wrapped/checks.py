@@ -33,7 +33,8 @@ def warn_of_modes(module: nn.Module) -> None:
                 isinstance(part, kinds) and part.training]  # fmt: skip
     if training:
         warnings.warn(
-            f"{type(module).__name__} is in training mode: {', '.join(training[:4])} work otherwise there. It is exported "
+            f"{type(module).__name__} is in training mode: {', '.join(training[:4])} work otherwise there. It is "
+            "exported "
             "as in eval mode; call .eval() before you compare",
             UserWarning,
             stacklevel=4,
@@ -41,7 +42,8 @@ def warn_of_modes(module: nn.Module) -> None:
     doubles = [name for name, value in module.named_parameters() if value.dtype == torch.float64]
     if doubles:
         warnings.warn(
-            f"{type(module).__name__} has weights of float64 ('{doubles[0]}' and {len(doubles) - 1} more); a file holds "
+            f"{type(module).__name__} has weights of float64 ('{doubles[0]}' and {len(doubles) - 1} more); a file "
+            "holds "
             "float32",
             UserWarning,
             stacklevel=4,
@@ -56,9 +58,7 @@ def check_types(module: nn.Module, found: Found, draw: Draw) -> None:
     """
     paths: list[str] = []
     handles = [
-        part.register_forward_hook(
-            lambda _, __, result, path=path: paths.append(path) if _is_double(result) else None  # type: ignore[misc]
-        )
+        part.register_forward_hook(lambda _, __, result, path=path: paths.append(path) if _is_double(result) else None)
         for path, part in module.named_modules()
     ]
     try:
@@ -71,7 +71,8 @@ def check_types(module: nn.Module, found: Found, draw: Draw) -> None:
         if tensor.dtype == torch.float64:
             raise UnsupportedModuleError(
                 paths[0] if paths and paths[0] else _WHOLE,
-                f"gives '{name}' in float64, from observations and weights in float32; a file computes in float32. Make "
+                f"gives '{name}' in float64, from observations and weights in float32; a file computes in float32. "
+                "Make "
                 "its constants with dtype=obs.dtype, or register them as buffers",
             )
         if tensor.is_complex():
@@ -106,7 +107,9 @@ def check_influence(module: nn.Module, found: Found, draw: Draw) -> None:
             noise = torch.randn(tensor.shape, generator=generator) * spread
             slot = call.slots[index - count] if index >= count else None
             kind = torch.float32 if slot is None or slot.initial is None else slot.initial.dtype
-            moved[index] = tensor + noise if kind.is_floating_point else 1 - tensor if kind == torch.bool else tensor + 1
+            moved[index] = (
+                tensor + noise if kind.is_floating_point else 1 - tensor if kind == torch.bool else tensor + 1
+            )
             other = _rows(module, found, moved[:count], moved[count:])
             reaches[index] |= {k for k, (a, b) in enumerate(zip(base, other, strict=True)) if not torch.equal(a, b)}
     heard = set(range(outputs))
@@ -118,7 +121,8 @@ def check_influence(module: nn.Module, found: Found, draw: Draw) -> None:
         what = "the state" if is_state else "the observation"
         raise UnsupportedModuleError(
             _WHOLE,
-            f"{call}: {what} '{silent[0]}' never changes an output ({', '.join(targets[:outputs])}), now or later; leave "
+            f"{call}: {what} '{silent[0]}' never changes an output ({', '.join(targets[:outputs])}), now or later; "
+            "leave "
             f"it out{'' if is_state else ', or look whether weights are loaded and forward uses it'}",
         )
 
@@ -138,7 +142,7 @@ def check_memory(module: nn.Module, found: Found, draw: Draw) -> None:
     bare: list[str] = []
     handles = [
         part.register_forward_pre_hook(
-            lambda _, args, kwargs, path=path: bare.append(path) if _is_bare(args, kwargs) else None,  # type: ignore[misc]
+            lambda _, args, kwargs, path=path: bare.append(path) if _is_bare(args, kwargs) else None,
             with_kwargs=True,
         )
         for path, part in module.named_modules()
@@ -157,13 +161,14 @@ def check_memory(module: nn.Module, found: Found, draw: Draw) -> None:
         layer: Any = module.get_submodule(bare[0])
         raise UnsupportedModuleError(
             bare[0] or _WHOLE,
-            f"{type(layer).__name__} is called without a state: it begins from zeros at every step and remembers nothing. "
+            f"{type(layer).__name__} is called without a state: it begins from zeros at every step and remembers "
+            "nothing. "
             f"Pass its state through forward and name it, for example state={_suggested(layer)}",
         )
 
 
 def _is_bare(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    return len(args) < 2 and kwargs.get("hx") is None or (len(args) > 1 and args[1] is None)
+    return kwargs.get("hx") is None if len(args) < 2 else args[1] is None
 
 
 def _suggested(layer: Any) -> str:
@@ -196,14 +201,15 @@ def _refuse_unsaid_state(module: nn.Module, found: Found, draw: Draw, result: An
         if any(not torch.equal(a, b) for a, b in zip(before, known, strict=True)):
             raise UnsupportedModuleError(
                 _WHOLE,
-                f"forward takes '{name}' and returns it as {described(result[-1])}, and outputs depend on it: a state that "
+                f"forward takes '{name}' and returns it as {described(result[-1])}, and outputs depend on it: a "
+                "state that "
                 f"was not said. Give it to ganglion.wrap without its batch axis, state={_said(name, result[-1])}",
             )
 
 
 def _said(name: str, value: Any) -> str:
     if isinstance(value, Tensor):
-        shape = [length for length in value.shape]
+        shape = list(value.shape)
         if 1 in shape:
             shape.remove(1)
         return "{" + f'"{name}": {tuple(shape)}' + "}"

@@ -18,11 +18,11 @@ from ganglion.errors import ExportError, UnsupportedModuleError
 from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.kept import kept
 from ganglion.policies.scripting.preparation import prepared_copy, undisturbed
-from ganglion.policies.wrapped.call import Call, renamed
+from ganglion.policies.wrapped.call import renamed
 from ganglion.policies.wrapped.checks import check_influence, check_memory, check_types, warn_of_modes
 from ganglion.policies.wrapped.parts import Part, read_parts
 from ganglion.policies.wrapped.results import as_float
-from ganglion.policies.wrapped.search import Draw, Found, find_call, in_rows, reset, step
+from ganglion.policies.wrapped.search import Draw, Found, duplicate, find_call, in_rows, reset, step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,13 +149,13 @@ class WrappedPolicy(RecurrentPolicy):
             begin = torch.split(policy.init_hidden(rows), [slot.size for slot in call.slots], dim=-1)[:count]
             kinds = [None if slot.initial is None else slot.initial.dtype for slot in call.given]
             forms = list(zip(call.forms, begin, kinds, strict=False))
-            fresh = copy.deepcopy(original)
+            fresh = duplicate(original)
             reset(original)
             given, hidden = None, policy.init_hidden(rows)
             for index in range(GOLDEN_STEPS):
                 if index == GOLDEN_STEPS // 2:
                     if reset(original) is None:
-                        original = copy.deepcopy(fresh)
+                        original = duplicate(fresh)
                     given, hidden = None, policy.init_hidden(rows)
                 if given is None:
                     given = [form.from_rows(t, k if k and not k.is_floating_point else None) for form, t, k in forms]
@@ -216,10 +216,10 @@ class WrappedPolicy(RecurrentPolicy):
 def wrap(module: nn.Module, observation: Any, state: Any = None, *, distribution: Centre = "mean") -> RecurrentPolicy:
     """Makes a recurrent policy of any module, without a class around it.
 
-    How the module is called is found by running it: `forward(obs)`, `forward(obs, state)`, `forward(image, proprio)`, with
-    dictionaries or a TensorDict; with a time axis, as `nn.LSTM` has, or without; where the batch axis of every state lies.
-    What a module keeps in itself (`self.hidden = ...`) is found by stepping it twice, becomes slots, and is shown. Then it
-    is stepped 64 times beside the policy, with a reset in between.
+    How the module is called is found by running it: `forward(obs)`, `forward(obs, state)`, `forward(image, proprio)`,
+    with dictionaries or a TensorDict; with a time axis, as `nn.LSTM` has, or without; where the batch axis of every
+    state lies. What a module keeps in itself (`self.hidden = ...`) is found by stepping it twice, becomes slots, and is
+    shown. Then it is stepped 64 times beside the policy, with a reset in between.
 
     Args:
         module: in any mode, on any device; it is shared, not copied. Weights may change afterwards.
@@ -231,8 +231,8 @@ def wrap(module: nn.Module, observation: Any, state: Any = None, *, distribution
             `forward` takes. None for a module without state, or one that keeps it in itself, and for a bare
             recurrent layer or cell of torch, which says it itself.
         distribution: what becomes of an action that is a `torch.distributions.Distribution` with both, `"mean"` or
-            `"mode"`. Of a normal one the outputs are `mean` and `log_std`, of a categorical one the most likely index and
-            `logits`, so that the runtime can draw.
+            `"mode"`. Of a normal one the outputs are `mean` and `log_std`, of a categorical one the most likely index
+            and `logits`, so that the runtime can draw.
 
     Returns:
         The policy. Outputs are the action (the first tensor, or what a dictionary calls `action`) and whatever else
@@ -266,7 +266,9 @@ def _slots(module: nn.Module, state: Any) -> tuple[Part, ...]:
         shape = (module.num_layers, module.hidden_size)
         return tuple(Part(name, shape) for name in (("h", "c") if isinstance(module, nn.LSTM) else ("h",)))
     if state is None and isinstance(module, nn.RNNCellBase):
-        return tuple(Part(name, (module.hidden_size,)) for name in (("h", "c") if isinstance(module, nn.LSTMCell) else ("h",)))
+        return tuple(
+            Part(name, (module.hidden_size,)) for name in (("h", "c") if isinstance(module, nn.LSTMCell) else ("h",))
+        )
     return () if state is None else read_parts(state, "state", "h")
 
 

@@ -94,7 +94,8 @@ def _split(result: Any, slots: Sequence[Part]) -> tuple[Any, tuple[Tensor, ...]]
         if last is not None and len(result) > len(slots):
             return tuple(result[: -len(slots)]), last
     raise ExportError(
-        f"forward returned {described(result)}; expected (action, ..., new state) with the state as it went in, a tensor "
+        f"forward returned {described(result)}; expected (action, ..., new state) with the state as it went in, a "
+        "tensor "
         f"for one slot, a tuple or a dictionary for {', '.join(names)}"
     )
 
@@ -182,13 +183,14 @@ def _of_distribution(name: str, value: td.Distribution, centre: Centre) -> list[
         return [(name or "actions", index), *drawn]
     if type(inner) is td.Bernoulli:
         return [(name or "actions", (inner.logits > 0).to(inner.logits.dtype))]
-    kinds: tuple[Centre, ...] = ("mode", "mean") if centre == "mode" or value.support.is_discrete else ("mean", "mode")
+    is_discrete = value.support is None or value.support.is_discrete
+    kinds: tuple[Centre, ...] = ("mode", "mean") if centre == "mode" or is_discrete else ("mean", "mode")
     for kind in kinds:
         try:
             found = getattr(value, kind)
         except NotImplementedError:
             continue
-        if isinstance(found, Tensor) and (kind == "mode" or not value.support.is_discrete):
+        if isinstance(found, Tensor) and (kind == "mode" or not is_discrete):
             return [(name or "actions", found)]
     raise ExportError(
         f"forward returned a {type(value).__name__}, which has neither mean nor mode; return the action itself"

@@ -125,7 +125,7 @@ class _Failures:
     def collected(self, call: Call) -> Iterator[None]:
         try:
             yield
-        except _Failed as error:
+        except _FailedCallError as error:
             self._found.append((call, error.module_path, error.reason))
             self.has_mixed |= error.reason.startswith(_MIXES)
 
@@ -148,7 +148,7 @@ def _progress(text: str) -> int:
     return next((index for index, word in enumerate(_STAGES) if text.startswith(word)), 0)
 
 
-class _Failed(UnsupportedModuleError):
+class _FailedCallError(UnsupportedModuleError):
     """One way to call the module does not work."""
 
     def __init__(self, path: str, reason: str) -> None:
@@ -156,13 +156,14 @@ class _Failed(UnsupportedModuleError):
         self.reason = reason
 
 
-class _Several(UnsupportedModuleError):
+class _SeveralRowsError(UnsupportedModuleError):
     """A module takes several rows, but not one."""
 
-    def __init__(self, error: _Failed, rows: int) -> None:
+    def __init__(self, error: _FailedCallError, rows: int) -> None:
         super().__init__(
             error.module_path,
-            f"takes {rows} rows, but with one row it {error.reason}. {_MIXES} write what it does with the batch (dim=0) over "
+            f"takes {rows} rows, but with one row it {error.reason}. {_MIXES} write what it does with the batch "
+            "(dim=0) over "
             "the elements of a row",
         )
 
@@ -172,7 +173,7 @@ def attempt(module: nn.Module, run: Any) -> Returned:
 
     Raises:
         UnsupportedModuleError: it decides by values, or draws random numbers.
-        _Failed: it raised something.
+        _FailedCallError: it raised something.
     """
     with guarded(module, _WHOLE) as path:
         try:
@@ -180,9 +181,11 @@ def attempt(module: nn.Module, run: Any) -> Returned:
         except UnsupportedModuleError:
             raise
         except ExportError as error:
-            raise _Failed(_WHOLE, str(error).removeprefix("forward ")) from error
+            raise _FailedCallError(_WHOLE, str(error).removeprefix("forward ")) from error
         except Exception as error:
-            raise _Failed(path[-1], f"raised {type(error).__name__}: {_first_line(error)}{_hint(error)}") from error
+            raise _FailedCallError(
+                path[-1], f"raised {type(error).__name__}: {_first_line(error)}{_hint(error)}"
+            ) from error
     return returned
 
 
@@ -201,6 +204,11 @@ def _hint(error: Exception) -> str:
     if "Double" in text or "float64" in text.lower():
         return "; something in it is float64: make it with dtype=obs.dtype, or register it as a buffer"
     return ""
+
+
+def duplicate(module: nn.Module) -> nn.Module:
+    """A copy to step: with the same weights, and buffers and attributes of its own."""
+    return copy.deepcopy(module, {id(weight): weight for weight in module.parameters()})
 
 
 def reset(module: nn.Module) -> str | None:
@@ -250,7 +258,7 @@ def _with_held(module: nn.Module, call: Call, draw: Draw, rows: int) -> Call:
     """Adds what the module keeps in itself: found by two steps."""
     states = _given(call, draw, rows)
     _refuse_many_rows_only(module, call, draw, rows, states)
-    original = copy.deepcopy(module)
+    original = duplicate(module)
     reset(original)
     before = snapshot(original)
     seen: list[Snapshot] = []
@@ -282,12 +290,12 @@ def _refuse_many_rows_only(module: nn.Module, call: Call, draw: Draw, rows: int,
     if rows > 1:
         return
     try:
-        _plain(copy.deepcopy(module), call, draw.observations(1), states)
-    except _Failed as error:
+        _plain(duplicate(module), call, draw.observations(1), states)
+    except _FailedCallError as error:
         several = draw.sizes[0]
-        with contextlib.suppress(_Failed):
-            _plain(copy.deepcopy(module), call, draw.observations(several), _given(call, draw, several))
-            raise _Several(error, several) from error
+        with contextlib.suppress(_FailedCallError):
+            _plain(duplicate(module), call, draw.observations(several), _given(call, draw, several))
+            raise _SeveralRowsError(error, several) from error
 
 
 def _given(call: Call, draw: Draw, rows: int) -> list[Tensor]:
@@ -303,8 +311,10 @@ def _refuse_other_memory(module: nn.Module, call: Call, draw: Draw, rows: int, s
     if any(not torch.equal(a, b) for a, b in _pairs(first, second)):
         raise UnsupportedModuleError(
             _WHOLE,
-            "two steps from the same state with the same observation differ, and no tensor of the module has changed: it "
-            "draws random numbers outside of torch, or keeps its state outside of the module. Keep the state in a tensor "
+            "two steps from the same state with the same observation differ, and no tensor of the module has "
+            "changed: it "
+            "draws random numbers outside of torch, or keeps its state outside of the module. Keep the state in a "
+            "tensor "
             "attribute, or pass it through forward",
         )
 
@@ -348,7 +358,7 @@ def _reaching(
             try:
                 return [*returned.outputs.values(), *returned.states], read()
             except (LookupError, TypeError) as error:
-                raise _Failed(_WHOLE, f"needs a tensor where it keeps its state: {error}") from error
+                raise _FailedCallError(_WHOLE, f"needs a tensor where it keeps its state: {error}") from error
 
     generator = torch.Generator().manual_seed(3)
     somewhere = {leaf: _moved(value, generator) for leaf, value in initial.items()}
@@ -394,7 +404,8 @@ def _as_slots(
         names = ", ".join(f"self.{leaf}" for leaf in initial)
         raise UnsupportedModuleError(
             _WHOLE,
-            f"its first step is another than one from zeros in {names}, which it makes at the first step; give them their "
+            f"its first step is another than one from zeros in {names}, which it makes at the first step; give them "
+            "their "
             "first values as tensors in __init__ and reset()",
         )
     taken = {slot.name for slot in call.slots}
@@ -406,7 +417,7 @@ def _as_slots(
         taken.add(name)
         axes = [axis for axis, length in enumerate(value.shape) if length == rows]
         if not axes:
-            raise _Failed(
+            raise _FailedCallError(
                 leaf.place.owner or _WHOLE,
                 f"keeps state without a batch axis in self.{leaf} {list(value.shape)}; keep it as "
                 f"[1, {', '.join(map(str, value.shape))}]",
@@ -424,16 +435,16 @@ def _as_slots(
 
 
 def _batched(module: nn.Module, call: Call, draw: Draw, rows: int) -> Found | None:
-    """Tries a call with several batch sizes and, for what the module keeps in itself, with the axes that are possible."""
+    """Tries a call with several batch sizes and, for what the module keeps in itself, with all possible axes."""
     count = len(call.given)
-    problem: _Failed | None = None
+    problem: _FailedCallError | None = None
     for axes in itertools.product(*(_axes(form) for form in call.forms[count:])):
         held = tuple(SlotForm(form.shape, axis) for form, axis in zip(call.forms[count:], axes, strict=True))
         whole = dataclasses.replace(call, forms=(*call.forms[:count], *held))
         try:
             output_axes = _batch_axes(module, whole, draw)
             mixing = _check_rows(module, whole, draw, output_axes)
-        except _Failed as error:
+        except _FailedCallError as error:
             problem = problem or error
             continue
         if mixing is None:
@@ -460,14 +471,14 @@ def step(module: nn.Module, call: Call, observations: Sequence[Tensor], states: 
 
     Raises:
         UnsupportedModuleError: see `attempt`; or something is float64.
-        _Failed: it raised, or a new state has another shape.
+        _FailedCallError: it raised, or a new state has another shape.
     """
     returned = attempt(module, lambda: call.run(module, observations, states))
     rows = observations[0].shape[0]
     for slot, form, new in zip(call.slots, call.forms, returned.states, strict=True):
         expected = (*form.shape[: form.axis], rows, *form.shape[form.axis :])
         if tuple(new.shape) != expected:
-            raise _Failed(
+            raise _FailedCallError(
                 _WHOLE, f"returned the state '{slot.name}' with shape {list(new.shape)}; it went in as {list(expected)}"
             )
     return returned
@@ -489,7 +500,7 @@ def _batch_axes(module: nn.Module, call: Call, draw: Draw) -> dict[str, int]:
             and (first.shape[axis], second.shape[axis]) == (few, many)
         ]
         if len(found) != 1:
-            raise _Failed(
+            raise _FailedCallError(
                 _WHOLE,
                 f"gives the output '{name}' with shape {shapes[0]} for {few} rows and {shapes[1]} for {many}: no axis "
                 "for rows; leave it out in a small module around this one",
@@ -498,7 +509,7 @@ def _batch_axes(module: nn.Module, call: Call, draw: Draw) -> dict[str, int]:
     return axes
 
 
-def _check_rows(module: nn.Module, call: Call, draw: Draw, axes: dict[str, int]) -> _Failed | None:
+def _check_rows(module: nn.Module, call: Call, draw: Draw, axes: dict[str, int]) -> _FailedCallError | None:
     """Runs rows together and each alone; anything else than the same is a dependence on the batch."""
     rows = draw.sizes[0]
     observations, states = draw.observations(rows), draw.states(call.slots, rows)
@@ -516,8 +527,10 @@ def _check_rows(module: nn.Module, call: Call, draw: Draw, axes: dict[str, int])
                 path = first_mixing(module, call, observations, states)
                 kind = None if path is None else module.get_submodule(path)
                 if call.time_axis is None and isinstance(kind, (nn.RNNBase, nn.MultiheadAttention)):
-                    return _Failed(path or _WHOLE, "gives its rows to a layer that takes them for steps of time")
-                return _Failed(
+                    return _FailedCallError(
+                        path or _WHOLE, "gives its rows to a layer that takes them for steps of time"
+                    )
+                return _FailedCallError(
                     path or _WHOLE,
                     f"{_MIXES} '{name}' of row {row} depend on other rows of the batch. Average over the elements of a "
                     "row (dim=-1) instead of the batch, keep running statistics (torch.nn.BatchNorm in eval mode), and "
@@ -529,14 +542,15 @@ def _check_rows(module: nn.Module, call: Call, draw: Draw, axes: dict[str, int])
 def in_rows(returned: Returned, call: Call, axes: dict[str, int], rows: int) -> list[tuple[str, Tensor]]:
     """Outputs and states as `[rows, size]` each, with their names."""
     if set(returned.outputs) != set(axes):
-        raise _Failed(_WHOLE, f"gives the outputs {list(returned.outputs)} for {rows} rows, else {list(axes)}")
+        raise _FailedCallError(_WHOLE, f"gives the outputs {list(returned.outputs)} for {rows} rows, else {list(axes)}")
     found = []
     for name, axis in axes.items():
         tensor = returned.outputs[name]
         if tensor.ndim <= axis or tensor.shape[axis] != rows:
-            raise _Failed(_WHOLE, f"gives the output '{name}' with shape {list(tensor.shape)} for {rows} rows")
+            raise _FailedCallError(_WHOLE, f"gives the output '{name}' with shape {list(tensor.shape)} for {rows} rows")
         found.append((name, tensor.movedim(axis, 0).reshape(rows, -1).double()))
     found += [
-        (slot.name, form.to_rows(new).double()) for slot, form, new in zip(call.slots, call.forms, returned.states, strict=True)
+        (slot.name, form.to_rows(new).double())
+        for slot, form, new in zip(call.slots, call.forms, returned.states, strict=True)
     ]
     return found
