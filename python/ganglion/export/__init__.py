@@ -116,8 +116,9 @@ def export(
     policy = _as_policy(policy, observation_size)
     with _undisturbed():
         prepared: Any = _prepare(policy)
-        if isinstance(prepared, WrappedPolicy):
-            prepared.check()  # its weights may be others since it was made
+        for part in prepared.modules():
+            if isinstance(part, WrappedPolicy):
+                part.check()  # its weights may be others since it was made
         own = prepared.contract(batch=batch)
         contract = own if contract is None else contract
         _check_contract(contract, own)

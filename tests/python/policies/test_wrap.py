@@ -13,6 +13,11 @@ import ganglion
 from ganglion.policies.wrapped.search import reset
 
 
+class BeginsAtTwo(Buffer):
+    def reset(self):
+        self.hidden = torch.full((1, 8), 2.0)
+
+
 def made(name):
     case = CASES[name]
     torch.manual_seed(5)
@@ -62,12 +67,7 @@ def test_initial_values_are_those_that_were_given():
     policy = ganglion.wrap(Layers(), 6, {"h": torch.full((1, 8), 0.5), "c": torch.linspace(0, 1, 8)[None]})
     torch.testing.assert_close(policy.init_hidden(2)[1], torch.cat((torch.full((8,), 0.5), torch.linspace(0, 1, 8))))
     with pytest.warns(UserWarning, match="begins as given values"):
-        module = Buffer()
-        module.hidden = torch.ones(1, 8)
-        module.reset = lambda: setattr(module, "hidden", torch.full((1, 8), 2.0))
-        del module.reset  # no reset of its own: it begins as it is now
-        Begins = type("Begins", (Buffer,), {"reset": lambda self: setattr(self, "hidden", torch.full((1, 8), 2.0))})
-        assert ganglion.wrap(Begins(), 6).init_hidden().tolist() == [2.0] * 8
+        assert ganglion.wrap(BeginsAtTwo(), 6).init_hidden().tolist() == [2.0] * 8
 
 
 def test_the_order_of_observations_is_that_of_what_was_said():
@@ -83,7 +83,7 @@ def test_the_order_of_observations_is_that_of_what_was_said():
 
 def test_a_previous_action_is_told_only_where_it_is_a_command():
     with pytest.warns(UserWarning):
-        assert ganglion.wrap(CASES["history"].make(), 6).contract().action_map == ()
+        assert ganglion.wrap(CASES["history"].make(), 6).contract().previous_action is not None
 
     class Raw(type(CASES["history"].make())):
         def forward(self, obs):
@@ -91,7 +91,9 @@ def test_a_previous_action_is_told_only_where_it_is_a_command():
             return 3.0 * action
 
     with pytest.warns(UserWarning):
-        assert ganglion.wrap(Raw(), 6).contract().action_map is None
+        contract = ganglion.wrap(Raw(), 6).contract()
+    assert contract.previous_action is None
+    assert contract.state[-1].name == "previous"
 
 
 def test_a_policy_has_what_others_have():

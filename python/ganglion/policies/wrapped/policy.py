@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from ganglion.contract import GOLDEN_STEPS, StateSlot, TensorSpec, distribution_of, previous_action_of
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ExportError, UnsupportedModuleError
+from ganglion.policies._tensors import eval_mode
 from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.kept import kept
 from ganglion.policies.scripting.preparation import prepared_copy, undisturbed
@@ -27,7 +27,6 @@ from ganglion.policies.wrapped.search import Draw, Found, duplicate, find_call, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ganglion.contract import Contract
     from ganglion.policies.wrapped.results import Centre
 
 _TOLERANCE = 1e-5
@@ -81,6 +80,10 @@ class WrappedPolicy(RecurrentPolicy):
         flat = torch.cat(initial) if initial else torch.zeros(0)
         kind = reference.dtype if reference.is_floating_point() else torch.float32
         self.register_buffer("_initial", flat.to(reference.device, kind), persistent=False)
+        self._renamed: dict[str, str] = {}
+        if not self._remembers_actions():
+            # Whoever says what was executed in place of an action would write it there.
+            self._renamed["prev_action"] = "previous"
         self.check()
         if found.call.held.leaves:
             warnings.warn(self._words_of_held(), UserWarning, stacklevel=4)
@@ -90,7 +93,8 @@ class WrappedPolicy(RecurrentPolicy):
         """Slots that are arguments of `forward`, then those that the module keeps in itself."""
         call = self._found.call
         return tuple(
-            StateSlot(slot.name, form.shape or (1,)) for slot, form in zip(call.slots, call.forms, strict=True)
+            StateSlot(self._renamed.get(slot.name, slot.name), form.shape or (1,))
+            for slot, form in zip(call.slots, call.forms, strict=True)
         )
 
     @property
@@ -123,16 +127,6 @@ class WrappedPolicy(RecurrentPolicy):
         ]
         return self._as_given(obs, (*outputs, torch.cat(new, -1) if new else hidden_rows))
 
-    def contract(self, **options: Any) -> Contract:
-        """See `RecurrentPolicy.contract`; how a `prev_action` that is no command becomes one is not known."""
-        contract = super().contract(**options)
-        place = previous_action_of(self.output_specs, self.state_layout)
-        return (
-            contract
-            if place is None or self._remembers_commands(place)
-            else dataclasses.replace(contract, action_map=None)
-        )
-
     def check(self) -> None:
         """Steps the module as its user does, with a reset in the middle, beside this policy.
 
@@ -144,7 +138,7 @@ class WrappedPolicy(RecurrentPolicy):
             original = prepared_copy(self.module)
             policy = copy.deepcopy(self).cpu().float().eval()
             policy.module = prepared_copy(self.module)
-            draw = Draw(call.inputs, call.slots)
+            draw = self._draw()
             count = len(call.given)
             begin = torch.split(policy.init_hidden(rows), [slot.size for slot in call.slots], dim=-1)[:count]
             kinds = [None if slot.initial is None else slot.initial.dtype for slot in call.given]
@@ -206,11 +200,18 @@ class WrappedPolicy(RecurrentPolicy):
             f"keeps: {'; '.join(self._lines_of_slots(held))}"
         )
 
-    def _remembers_commands(self, place: slice) -> bool:
-        with torch.no_grad():
-            observations = Draw(self._found.call.inputs, self._found.call.slots).observations(3)
+    def _remembers_actions(self) -> bool:
+        """Whether the slot `prev_action`, where there is one, holds the action behind a step."""
+        place = previous_action_of(self.output_specs, self.state_layout)
+        if place is None:
+            return True
+        with torch.no_grad(), eval_mode(self):
+            observations = self._draw().observations(3)
             action, *_, hidden = self(torch.cat(observations, -1), self.init_hidden(3))
         return torch.allclose(action, hidden[:, place], 1e-5, 1e-6)
+
+    def _draw(self) -> Draw:
+        return Draw(self._found.call.inputs, self._found.call.slots)
 
 
 def wrap(module: nn.Module, observation: Any, state: Any = None, *, distribution: Centre = "mean") -> RecurrentPolicy:
