@@ -189,7 +189,9 @@ def _without_checks_of_distributions() -> Iterator[None]:
 def candidates(module: nn.Module, inputs: tuple[Part, ...], slots: tuple[Part, ...], centre: Centre) -> Iterator[Call]:
     """All forms of a call that the signature of `forward` allows, the likely ones first; without `forms` and `held`."""
     parameters = _parameters(module)
-    for time_axis in (None, 0, 1):
+    # A recurrent layer of torch says it itself; anything else is tried without an axis for time first.
+    axes = (1 if module.batch_first else 0,) if isinstance(module, nn.RNNBase) else (None, 0, 1)
+    for time_axis in axes:
         for input_form in _input_forms(parameters, inputs):
             taken = len(inputs) if input_form in ("order", "names") else 1
             for state_form, state_name in _state_forms(parameters, slots, input_form, taken, inputs):

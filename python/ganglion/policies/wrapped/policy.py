@@ -84,7 +84,6 @@ class WrappedPolicy(RecurrentPolicy):
         if not self._remembers_actions():
             # Whoever says what was executed in place of an action would write it there.
             self._renamed["prev_action"] = "previous"
-        self.check()
         if found.call.held.leaves:
             warnings.warn(self._words_of_held(), UserWarning, stacklevel=4)
 
@@ -247,7 +246,9 @@ def wrap(module: nn.Module, observation: Any, state: Any = None, *, distribution
         TypeError: an argument is of the wrong kind.
         ValueError: a shape is empty, a name appears twice, or a space has no fixed shape.
     """
-    return WrappedPolicy(module, observation, state, distribution=distribution)
+    policy = WrappedPolicy(module, observation, state, distribution=distribution)
+    policy.check()
+    return policy
 
 
 def _unwrapped(module: Any) -> nn.Module:
