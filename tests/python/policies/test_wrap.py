@@ -10,7 +10,7 @@ import torch
 from module_zoo import CASES, Buffer, Gaussian, Layers, ManyEnvironments, mlp
 
 import ganglion
-from ganglion.policies.wrapped.search import reset
+from ganglion.policies.wrapped.probing import reset
 
 
 class BeginsAtTwo(Buffer):

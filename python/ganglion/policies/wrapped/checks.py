@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from ganglion.errors import ExportError, UnsupportedModuleError
 from ganglion.policies.wrapped.call import unused_parameters
+from ganglion.policies.wrapped.probing import Draw, in_rows, step
 from ganglion.policies.wrapped.results import described
-from ganglion.policies.wrapped.search import Draw, Found, in_rows, step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ganglion.policies.wrapped.search import Found
 
 _WHOLE = "(the module itself)"
 _SPREADS = (1.0, 10.0, 0.1)

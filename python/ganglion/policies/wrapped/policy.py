@@ -21,8 +21,9 @@ from ganglion.policies.scripting.preparation import prepared_copy, undisturbed
 from ganglion.policies.wrapped.call import renamed
 from ganglion.policies.wrapped.checks import check_influence, check_memory, check_types, warn_of_modes
 from ganglion.policies.wrapped.parts import Part, read_parts
+from ganglion.policies.wrapped.probing import Draw, duplicate, in_rows, reset, step
 from ganglion.policies.wrapped.results import as_float
-from ganglion.policies.wrapped.search import Draw, Found, duplicate, find_call, in_rows, reset, step
+from ganglion.policies.wrapped.search import Found, find_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
