@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
     from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
-    from ganglion.export import export, sign
+    from ganglion.export import export, sign, wrap
     from ganglion.flight import ActionGuard, Cadence, FlightRecorder, PolicySwitch, ReplayReport, TickMonitor, replay
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
@@ -65,6 +65,7 @@ __all__ = [
     "replay",
     "sign",
     "verify",
+    "wrap",
 ]
 
 # Found on first use, so that a robot needs numpy alone and an import costs nothing that is not used: the command
@@ -97,6 +98,7 @@ _LAZY = {
     "replay": "ganglion.flight",
     "sign": "ganglion.export",
     "verify": "ganglion.verify",
+    "wrap": "ganglion.export",
 }
 
 

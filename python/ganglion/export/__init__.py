@@ -25,10 +25,12 @@ from ganglion.contract import GOLDEN_STEPS as _GOLDEN_STEPS
 from ganglion.export import drawn as _drawn
 from ganglion.export import golden as _golden
 from ganglion.export.signing import sign
+from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.scripting.preparation import check_step as _check_step
 from ganglion.policies.scripting.preparation import prepare as _prepare
 from ganglion.policies.scripting.preparation import undisturbed as _undisturbed
 from ganglion.policies.scripting.stateful import StatefulRecurrentNetwork
+from ganglion.policies.wrapped.policy import WrappedPolicy, wrap
 
 if TYPE_CHECKING:
     import os
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 _DEFECT = "if the policy runs in torch, this is a defect of ganglion: report it with the policy"
 
-__all__ = ["StatefulRecurrentNetwork", "export", "sign"]
+__all__ = ["StatefulRecurrentNetwork", "export", "sign", "wrap"]
 
 
 @bounded(ExportError, what="cannot be written", at=1, remedy=_DEFECT)
@@ -49,6 +51,7 @@ def export(
     policy: nn.Module,
     path: str | os.PathLike[str],
     *,
+    observation_size: int | None = None,
     contract: Contract | None = None,
     batch: int | None = 1,
     golden_steps: int = _GOLDEN_STEPS,
@@ -69,8 +72,11 @@ def export(
     the file without running it, and the first load builds the engine.
 
     Args:
-        policy: a `RecurrentPolicy`, or a model in the style of skrl (`compute` and `act`), as it is.
+        policy: a `RecurrentPolicy`, or a model in the style of skrl (`compute` and `act`), as it is; with
+            `observation_size` any other module, which `ganglion.wrap` makes one of.
         path: target file; its suffix picks the format: `.ganglion`, `.onnx`, `.pt` or `.hpp` (a C++17 header).
+        observation_size: elements of the observation `[batch, observation_size]` that a module without memory takes,
+            for modules that are no policy; `ganglion.wrap` takes states, shapes and several observations.
         contract: names, units, bounds, period, batch, initial state and provenance to write instead of
             `policy.contract(batch=batch)`; must agree with the sizes of the policy. What a deployment description says
             gets into it by `adapters.deployment.annotate`.
@@ -96,7 +102,8 @@ def export(
         ArtifactError: the recording cannot be read, or its observations have another size.
         UnsupportedModuleError: a module inside the policy cannot be exported; names its path.
         EngineUnavailableError: all but `.pt` need packages that are not installed.
-        TypeError: `policy` is neither a `RecurrentPolicy` nor a model in the style of skrl.
+        TypeError: `policy` is neither a `RecurrentPolicy` nor a model in the style of skrl, and no `observation_size`
+            is given.
         ValueError: `golden_steps` or `tolerance` out of range, or `weights` given for a file that has no choice.
     """
     target = Path(path)
@@ -106,8 +113,12 @@ def export(
         raise ValueError(f"golden_steps must be at least {_GOLDEN_STEPS}, not {golden_steps}")
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
+    policy = _as_policy(policy, observation_size)
     with _undisturbed():
         prepared: Any = _prepare(policy)
+        for part in prepared.modules():
+            if isinstance(part, WrappedPolicy):
+                part.check()  # its weights may be others since it was made
         own = prepared.contract(batch=batch)
         contract = own if contract is None else contract
         _check_contract(contract, own)
@@ -124,6 +135,20 @@ def export(
         )
         _drawn.check_map(prepared, contract)
         return write(prepared, contract, target)
+
+
+def _as_policy(policy: nn.Module, observation_size: int | None) -> nn.Module:
+    """The policy itself, or one around a module that is none."""
+    if observation_size is None:
+        return policy
+    if isinstance(policy, RecurrentPolicy):
+        size = sum(spec.size for spec in policy.input_specs)
+        if size != observation_size:
+            raise ValueError(
+                f"observation_size is {observation_size}, but {type(policy).__name__} takes {size} elements"
+            )
+        return policy
+    return wrap(policy, observation_size)
 
 
 def _writer(

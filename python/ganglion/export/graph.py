@@ -57,7 +57,9 @@ def build_model(policy: nn.Module, contract: Contract) -> Any:
     inputs, outputs = tensor_names(contract)
     try:
         # The exporter reports its progress with print().
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+        # A contraction order that is chosen by sizes makes the number of rows one of them.
+        with silent[0], silent[1], torch.backends.opt_einsum.flags(enabled=dynamic is None):
             graph: nn.Module = _Graph(converted, contract).eval()
             if dynamic is None:
                 graph = capture(graph, observations + states)

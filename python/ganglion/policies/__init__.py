@@ -76,6 +76,7 @@ from ganglion.policies.tf_agents.weights import (
     streaming_tensor_normalizer,
     tensor_normalizer,
 )
+from ganglion.policies.wrapped.policy import WrappedPolicy
 
 __all__ = [
     "ADNPolicy",
@@ -130,6 +131,7 @@ __all__ = [
     "TwoHeadedLSTMPolicy",
     "TwoHeadedRNNPolicy",
     "TwoHeadedRNNPolicyBase",
+    "WrappedPolicy",
     "as_policy",
     "default_pack_hidden",
     "default_unpack_hidden",

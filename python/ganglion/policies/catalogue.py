@@ -35,6 +35,7 @@ from ganglion.policies.tf_agents.networks import (
 )
 from ganglion.policies.tf_agents.specs import ArraySpec, BoundedArraySpec, time_step_spec
 from ganglion.policies.tf_agents.step import KeySplitter
+from ganglion.policies.wrapped.policy import WrappedPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,6 +121,8 @@ _MAKERS: dict[str, Callable[[], RecurrentPolicy]] = {
         ObservationNormalizer(torch.linspace(-1, 1, 5), torch.linspace(0.1, 2, 5), clip=5.0),
         ActionMap([2.0, 0.5], [0.1, -0.1], low=[-1.0, -0.4], high=[1.0, 0.4]),
     ),
+    "WrappedPolicy": lambda: WrappedPolicy(nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 2)), 5),
+    "WrappedPolicy LSTM": lambda: WrappedPolicy(nn.LSTM(5, 2), 5),
 }
 
 

@@ -5,34 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from export_policies import SPEC
-from header_toolchains import PLAIN_HOST, drive
+from header_toolchains import check_header
 from torch import nn
 
 import ganglion
 from ganglion.contract import StateSlot
 from ganglion.policies import RecurrentPolicy, catalogue
-from ganglion.verify import draw_trajectory, verify
+from ganglion.verify import verify
 
 pytestmark = pytest.mark.deep  # exports and compiles every policy
-
-
-def check_header(policy, folder, steps):
-    """Drives the header of a policy on this machine along a long trajectory, beside the policy."""
-    contract = ganglion.export(policy, folder / "policy.hpp")
-    drawn = draw_trajectory(contract, steps=steps, batch=1, seed=0)
-    observations, resets = drawn.observation[:, 0], drawn.reset[:, 0]
-    found = drive(PLAIN_HOST, folder, observations, resets)
-    hidden, rows = policy.init_hidden(), []
-    with torch.inference_mode():
-        for observation, reset in zip(observations, resets, strict=True):
-            *outputs, hidden = policy(torch.from_numpy(observation), policy.init_hidden() if reset else hidden)
-            rows.append(torch.cat((*outputs, hidden)).numpy())
-    expected = np.stack(rows)
-    assert (np.abs(found - expected) / np.maximum(1.0, np.abs(expected))).max() < 1e-5
 
 
 @pytest.mark.parametrize("name", catalogue.names())

@@ -49,6 +49,7 @@ SURFACE = {
     "replay",
     "sign",
     "verify",
+    "wrap",
 }
 ROOMS = {
     "adapters",

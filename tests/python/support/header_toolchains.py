@@ -9,6 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+import ganglion
+from ganglion.verify import draw_trajectory
 
 CROSS = Path(__file__).parents[2] / "cross"
 DRIVER = CROSS / "driver.cpp"
@@ -89,3 +93,18 @@ def drive(toolchain, folder, observations, resets):
     assert found.stdout.startswith("self-test: ok, ")
     assert found.stdout.endswith("done\n")
     return np.fromfile(folder / "output.bin", np.float32).reshape(len(observations), -1)
+
+
+def check_header(policy, folder, steps):
+    """Drives the header of a policy on this machine along a long trajectory, beside the policy."""
+    contract = ganglion.export(policy, folder / "policy.hpp")
+    drawn = draw_trajectory(contract, steps=steps, batch=1, seed=0)
+    observations, resets = drawn.observation[:, 0], drawn.reset[:, 0]
+    found = drive(PLAIN_HOST, folder, observations, resets)
+    hidden, rows = policy.init_hidden(), []
+    with torch.inference_mode():
+        for observation, reset in zip(observations, resets, strict=True):
+            *outputs, hidden = policy(torch.from_numpy(observation), policy.init_hidden() if reset else hidden)
+            rows.append(torch.cat((*outputs, hidden)).numpy())
+    expected = np.stack(rows)
+    assert (np.abs(found - expected) / np.maximum(1.0, np.abs(expected))).max() < 1e-5

@@ -7,7 +7,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +22,7 @@ from ganglion.errors import ExportError, UnsupportedModuleError
 from ganglion.policies.skrl.policy import recurrent
 
 if TYPE_CHECKING:
+    import types
     from collections.abc import Callable, Iterator
 
 _ROOT = "(the policy itself)"
@@ -48,6 +51,15 @@ def prepare(policy: nn.Module) -> nn.Module:
     policy = getattr(policy, "_orig_mod", policy)
     policy = recurrent(policy)
     _check_interface(policy)
+    return prepared_copy(policy)
+
+
+def prepared_copy(policy: nn.Module) -> nn.Module:
+    """What `prepare` returns, of any module.
+
+    Raises:
+        UnsupportedModuleError, ExportError: see `prepare`.
+    """
     _check_modules(policy)
     try:
         duplicate = copy.deepcopy(policy, _detached_attributes(policy))
@@ -119,24 +131,14 @@ def check_step(policy: nn.Module, arguments: tuple[Tensor, ...], sizes: tuple[in
         UnsupportedModuleError: a module decides by tensor values in Python, or draws random numbers.
         ExportError: the policy raises, or returns something else than its outputs and its new hidden vector.
     """
-    path = [_ROOT]
-    names = {module: name or _ROOT for name, module in policy.named_modules()}
-    handles = []
-    for module in policy.modules():
-        handles.append(module.register_forward_pre_hook(lambda m, _: path.append(names[m])))
-        handles.append(module.register_forward_hook(lambda *_: [path.pop()].clear()))
-    try:
-        with _ValueGuard(path):
+    with guarded(policy) as path:
+        try:
             result = policy(*arguments)
-    except ExportError:
-        raise
-    except Exception as error:
-        raise ExportError(f"the policy raised {type(error).__name__} at a step in module '{path[-1]}': {error}") from (
-            error
-        )
-    finally:
-        for handle in handles:
-            handle.remove()
+        except ExportError:
+            raise
+        except Exception as error:
+            where = f"in module '{path[-1]}'"
+            raise ExportError(f"the policy raised {type(error).__name__} at a step {where}: {error}") from error
     shapes = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in _as_tuple(result)]
     expected = [(*arguments[0].shape[:-1], size) for size in sizes]
     if shapes != expected:
@@ -144,6 +146,34 @@ def check_step(policy: nn.Module, arguments: tuple[Tensor, ...], sizes: tuple[in
             f"forward of {type(policy).__name__} must return (outputs..., new hidden vector) with shapes {expected}; "
             f"it returned {shapes}"
         )
+
+
+@contextlib.contextmanager
+def guarded(policy: nn.Module, root: str = _ROOT) -> Iterator[list[str]]:
+    """Refuses what a recorded graph could not reproduce, as long as it lasts.
+
+    Args:
+        policy: whose modules are named.
+        root: name of itself.
+
+    Yields:
+        The paths of the modules that run, the innermost last; behind an exception, those that it came through.
+
+    Raises:
+        UnsupportedModuleError: a module decides by tensor values in Python, or draws random numbers.
+    """
+    path = [root]
+    names = {module: name or root for name, module in policy.named_modules()}
+    handles = []
+    for module in policy.modules():
+        handles.append(module.register_forward_pre_hook(lambda m, _: path.append(names[m])))
+        handles.append(module.register_forward_hook(lambda *_: [path.pop()].clear()))
+    try:
+        with _ValueGuard(path):
+            yield path
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def blame(policy: nn.Module, arguments: tuple[Tensor, ...], error: Exception) -> ExportError:
@@ -193,15 +223,31 @@ class _ValueGuard(TorchDispatchMode):
         if torch.Tag.data_dependent_output in func.tags:
             raise UnsupportedModuleError(
                 self._path[-1],
-                f"its forward reads the value of a tensor in Python ({func}: bool(), item(), if, ...); the exported "
-                "file would always take the branch of this moment. Write it with torch.where or tensor arithmetic",
+                f"its forward reads the value of a tensor in Python{_place()} ({func}: bool(), item(), if, ...); the "
+                "exported file would always take the branch of this moment. Write it with torch.where or tensor "
+                "arithmetic",
             )
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise UnsupportedModuleError(
                 self._path[-1],
-                f"its forward draws random numbers in eval mode ({func}); return the mean or the mode instead",
+                f"its forward draws random numbers in eval mode{_place()} ({func}); return the mean or the mode "
+                "instead",
             )
         return func(*args, **(kwargs or {}))
+
+
+def _place() -> str:
+    """The line of a user's code that runs; empty where torch's or our own layers do it."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and _package(frame) == "torch":
+        frame = frame.f_back
+    if _package(frame) == "ganglion":
+        return ""
+    return f", {Path(frame.f_code.co_filename).name} line {frame.f_lineno}"
+
+
+def _package(frame: types.FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _bake(module: Any) -> None:
@@ -218,8 +264,11 @@ def _check_interface(policy: Any) -> None:
     if missing or not isinstance(policy, nn.Module):
         kind = f"the class {policy.__name__}" if isinstance(policy, type) else type(policy).__name__
         raise TypeError(
-            f"only a RecurrentPolicy can be exported; {kind} is no module with {', '.join(_INTERFACE)}; derive from "
-            "ganglion.policies.RecurrentPolicy"
+            f"only a RecurrentPolicy can be exported as it is; {kind} is no module with {', '.join(_INTERFACE)}; "
+            "hand in "
+            "what ganglion.wrap(module, observation=..., state=...) makes of a module, or give observation_size=... "
+            "for one "
+            "without memory"
         )
 
 
