@@ -97,8 +97,8 @@ GANGLION_SAME(GANGLION_OUTCOME_ROLLED_BACK, SwitchOutcome::rolled_back, 0);
 
 /// The name of a number, which may be any.
 template <class Enumeration>
-const char* name_of(std::int32_t number) noexcept {
-  if (number < 0 || number > UINT8_MAX) return "unknown";
+const char* name_of(std::int32_t number, Enumeration last) noexcept {
+  if (number < 0 || number > static_cast<std::int32_t>(last)) return "unknown";
   return to_string(static_cast<Enumeration>(number));
 }
 
@@ -133,16 +133,21 @@ const char* ganglion_status_name(ganglion_status status) noexcept {
     default:
       break;
   }
-  if (status >= ganglion::c_interface::errors) {
-    return name_of<ganglion::ErrorCode>(status - ganglion::c_interface::errors);
-  }
-  return name_of<ganglion::Status>(status);
+  constexpr ganglion_status errors = ganglion::c_interface::errors;
+  if (status >= errors) return name_of(status - errors, ganglion::ErrorCode::recording_failed);
+  return name_of(status, ganglion::Status::moved_from);
 }
 
-const char* ganglion_tick_name(int32_t tick) noexcept { return name_of<ganglion::Tick>(tick); }
-const char* ganglion_guard_reason_name(int32_t reason) noexcept { return name_of<ganglion::GuardReason>(reason); }
-const char* ganglion_switch_phase_name(int32_t phase) noexcept { return name_of<ganglion::SwitchPhase>(phase); }
-const char* ganglion_switch_outcome_name(int32_t outcome) noexcept { return name_of<ganglion::SwitchOutcome>(outcome); }
+const char* ganglion_tick_name(int32_t tick) noexcept { return name_of(tick, ganglion::Tick::clock_set_back); }
+const char* ganglion_guard_reason_name(int32_t reason) noexcept {
+  return name_of(reason, ganglion::GuardReason::not_engaged);
+}
+const char* ganglion_switch_phase_name(int32_t phase) noexcept {
+  return name_of(phase, ganglion::SwitchPhase::keeping);
+}
+const char* ganglion_switch_outcome_name(int32_t outcome) noexcept {
+  return name_of(outcome, ganglion::SwitchOutcome::rolled_back);
+}
 
 const char* ganglion_version() noexcept { return ganglion::version; }
 
