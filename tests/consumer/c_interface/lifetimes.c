@@ -24,6 +24,7 @@ typedef struct library {
   ganglion_status (*get_info)(const ganglion_policy*, ganglion_policy_info*);
   ganglion_status (*step)(ganglion_policy*, const float*, size_t, float*, size_t);
   ganglion_status (*open_recorder)(const char*, const ganglion_recorder_options*, ganglion_recorder**, char*, size_t);
+  ganglion_status (*flush)(ganglion_recorder*, char*, size_t);
   ganglion_status (*attach)(ganglion_policy*, ganglion_recorder*, char*, size_t);
 } library;
 
@@ -41,6 +42,7 @@ static library opened(const char* path) {
   *(void**)&found.get_info = dlsym(found.opened, "ganglion_policy_get_info");
   *(void**)&found.step = dlsym(found.opened, "ganglion_policy_step");
   *(void**)&found.open_recorder = dlsym(found.opened, "ganglion_recorder_open");
+  *(void**)&found.flush = dlsym(found.opened, "ganglion_recorder_flush");
   *(void**)&found.attach = dlsym(found.opened, "ganglion_policy_attach");
   return found;
 }
@@ -153,6 +155,8 @@ static int recorder_at_exit(const char* path, const char* recording, const char*
   ganglion_recorder* recorder = NULL;
   REQUIRE(in.open_recorder(recording, NULL, &recorder, sentence, sizeof(sentence)) == GANGLION_OK);
   REQUIRE(in.attach(policy, recorder, sentence, sizeof(sentence)) == GANGLION_OK);
+  for (int i = 0; i < 1000; ++i) (void)flown(&in, policy);
+  REQUIRE(in.flush(recorder, sentence, sizeof(sentence)) == GANGLION_OK);
   for (int i = 0; i < 1000; ++i) (void)flown(&in, policy);
   exit(0);
 }
