@@ -83,6 +83,12 @@ def test_its_statuses_are_those_of_python() -> None:
     assert statuses == {name: int(status) for name, status in _core.Status.__members__.items()}
 
 
+def test_a_number_stays() -> None:
+    recorded = dict(line.split() for line in (GOLDEN / "numbers.txt").read_text(encoding="utf-8").splitlines())
+    found = {name: str(number) for name, number in numbers().items()}
+    assert recorded == found, "no number may change or go; what comes is added to numbers.txt"
+
+
 def test_every_loop_call_is_watched_and_every_call_is_tested() -> None:
     watched = (ROOT / "tests/realtime/c_interface_realtime_test.cpp").read_text(encoding="utf-8")
     tested = watched + (ROOT / "tests/cpp/c_interface_test.cpp").read_text(encoding="utf-8")
