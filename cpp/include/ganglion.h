@@ -6,8 +6,8 @@
  * older header, and for programs that meet an older library. docs/c_interface.md has the rules and an example.
  *
  * Every call answers a ganglion_status, and nothing else comes out of it: no C++ exception, no signal, no text on the
- * terminal. On anything but GANGLION_OK the caller's memory and the policy stay as they were; where a
- * new handle would be, a null is.
+ * terminal. On anything but GANGLION_OK the caller's memory and the policy stay as they were; where a new
+ * handle would be, a null is.
  *
  * Set-up calls may allocate and read files. They take `message`, a buffer of `message_size` bytes for one sentence that
  * says what is wrong, where, and what to do; it always ends in a zero byte and may be null. It is empty on GANGLION_OK.
@@ -38,6 +38,8 @@ extern "C" {
 #else
 #define GANGLION_NOEXCEPT
 #endif
+
+/* NOLINTBEGIN(cppcoreguidelines-use-enum-class,modernize-redundant-void-arg): C has neither */
 
 /* ---- status ------------------------------------------------------------------------------------------------------ */
 
@@ -633,6 +635,8 @@ GANGLION_API GANGLION_LOOP ganglion_status ganglion_switch_set_applied_action(ga
 GANGLION_API ganglion_status ganglion_switch_destroy(ganglion_switch* flight) GANGLION_NOEXCEPT;
 GANGLION_API GANGLION_LOOP const char* ganglion_switch_phase_name(int32_t phase) GANGLION_NOEXCEPT;
 GANGLION_API GANGLION_LOOP const char* ganglion_switch_outcome_name(int32_t outcome) GANGLION_NOEXCEPT;
+
+/* NOLINTEND(cppcoreguidelines-use-enum-class,modernize-redundant-void-arg) */
 
 #ifdef __cplusplus
 }

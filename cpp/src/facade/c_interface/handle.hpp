@@ -20,6 +20,11 @@ struct Handle {
   template <class... Arguments>
   explicit Handle(Arguments&&... arguments) : held(std::in_place, std::forward<Arguments>(arguments)...) {}
 
+  /// Of a living handle there is one. NOLINTBEGIN(bugprone-unchecked-optional-access)
+  [[nodiscard]] Held& get() noexcept GANGLION_NONBLOCKING { return *held; }
+  [[nodiscard]] const Held& get() const noexcept GANGLION_NONBLOCKING { return *held; }
+  // NOLINTEND(bugprone-unchecked-optional-access)
+
   std::uint64_t magic = alive;
   std::optional<Held> held;
   Handle* destroyed_before = nullptr;

@@ -26,7 +26,7 @@ bool is_array(const Element* elements, std::size_t count) noexcept GANGLION_NONB
 template <class AnyHandle, class Work>
 ganglion_status with(AnyHandle* handle, const Work& work) noexcept {
   const ganglion_status status = checked(handle);
-  return status == GANGLION_OK ? work(*handle->held) : status;
+  return status == GANGLION_OK ? work(handle->get()) : status;
 }
 
 /// Floats that the library holds.

@@ -63,7 +63,7 @@ Enumeration enumerator_of(std::int32_t number, Enumeration last, const char* wha
 template <class AnyHandle>
 auto& held_in(AnyHandle* handle, const char* what) {
   require(checked(handle), what);
-  return *handle->held;
+  return handle->get();
 }
 
 /// The fields of a caller's struct; the defaults where there is none.
@@ -91,9 +91,13 @@ ganglion_status set_up(const char* call, const Message& message, const Work& wor
 /// Makes a handle of what `work` gives.
 template <class AnyHandle, class Work>
 ganglion_status make_handle(const char* call, AnyHandle** made, const Message& message, const Work& work) noexcept {
-  if (made != nullptr) *made = nullptr;
+  if (made == nullptr) {
+    return set_up(call, message, []() -> ganglion_status {
+      throw Refused(GANGLION_CALL_NULL_POINTER, "'the place for the new handle' is null; pass a pointer");
+    });
+  }
+  *made = nullptr;
   return set_up(call, message, [&] {
-    require_pointer(made, "the place for the new handle");
     *made = work();
     return GANGLION_OK;
   });
