@@ -10,9 +10,9 @@ export PYTHON ?= python3
 export PYTHONS := 3.11 to 3.14
 $(shell setup/moved.sh)
 
-CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.in' -o -name '*.def' -o -name 'CMakeLists.txt' -o -name '*.cmake')
+CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.[ch]' -o -name '*.map' -o -name '*.in' -o -name '*.def' -o -name 'CMakeLists.txt' -o -name '*.cmake')
 PYTHON_FOLDERS := python tests export_examples cpp/bench docs/hooks.py
-CLANG_FORMAT_FILES := $(shell find cpp python tests export_examples -name '*.[ch]pp')
+CLANG_FORMAT_FILES := $(shell find cpp python tests export_examples -name '*.[ch]pp' -o -name '*.[ch]' -not -path '*/monocypher/*')
 
 .PHONY: setup demo check test test-cpp test-asan test-python cross fuzz rtsan lint format docs bench clean
 

@@ -61,7 +61,7 @@ def site_path(path: str) -> str:
         return ELSEWHERE[path]
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
-    if (ROOT / path).parent == HEADERS:
+    if (ROOT / path).parent in (HEADERS, HEADERS.parent):
         return f"cpp_api/{header_name(Path(path)).removesuffix('.hpp')}.md"
     return f"files/{path}.txt"
 
@@ -228,10 +228,11 @@ def room_page(room: str) -> str:
 
 
 def headers() -> list[Path]:
-    """The public headers, what a controller includes first."""
+    """The public headers, what a controller includes first; those of C and C++17 last."""
     first = ["policy.hpp", "native_policy.hpp", "status.hpp", "contract.hpp"]
     found = sorted(path for path in HEADERS.iterdir() if path.suffix in (".hpp", ".in"))
-    return sorted(found, key=lambda path: first.index(path.name) if path.name in first else len(first))
+    found.sort(key=lambda path: first.index(path.name) if path.name in first else len(first))
+    return [*found, HEADERS.parent / "ganglion.h", HEADERS.parent / "ganglion.hpp"]
 
 
 def header_name(path: Path) -> str:
@@ -241,7 +242,10 @@ def header_name(path: Path) -> str:
 
 def header_page(path: Path) -> str:
     """A header, cut at its declarations: the comment as text, what is declared as code."""
-    lines = [f"# {header_name(path)}", "", f"`#include <ganglion/{header_name(path)}>`", ""]
+    folder = f"{path.parent.name}/" if path.parent == HEADERS else ""
+    lines = [f"# {header_name(path)}", "", f"`#include <{folder}{header_name(path)}>`", ""]
+    if path.suffix == ".h":
+        return "\n".join(lines) + c_sections(path.read_text(encoding="utf-8"))
     for comment, code in declarations(path.read_text(encoding="utf-8")):
         name = _DECLARED.search(code)
         if name and not code.startswith(" "):  # no member
@@ -249,6 +253,15 @@ def header_page(path: Path) -> str:
         lines += [outside(text, lambda part: re.sub(r"([\[\]<>*_])", r"\\\1", part)) + "\n" for text in comment]
         lines += ["```cpp", textwrap.dedent(code), "```", ""] if code else []
     return "\n".join(lines) + "\n"
+
+
+def c_sections(text: str) -> str:
+    """A header of C, a chapter for each of its sections; their comments stay where they are."""
+    opening, *sections = re.split(r"^/\* -+ ([\w ]+) -+ \*/$", text, flags=re.MULTILINE)
+    lines = ["", f"```c\n{opening.strip()}\n```", ""]
+    for title, section in zip(sections[::2], sections[1::2], strict=True):
+        lines += [f"## {title}", "", f"```c\n{section.strip()}\n```", ""]
+    return "\n".join(lines)
 
 
 _DECLARED = re.compile(

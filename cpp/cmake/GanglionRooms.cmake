@@ -49,7 +49,9 @@ function(ganglion_room folder)
     target_link_libraries(${target} PUBLIC ${known})
   endforeach()
   target_compile_features(${target} PUBLIC cxx_std_20)
-  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  # Hidden: who links us into a shared library of his own shows none of our names.
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
+    VISIBILITY_INLINES_HIDDEN ON)
   ganglion_own_target(${target})
   set_property(GLOBAL APPEND PROPERTY GANGLION_ROOMS "$<TARGET_OBJECTS:${target}>")
 endfunction()

@@ -69,6 +69,9 @@ class ActionGuard {
   /// Writes what the motors get where the policy gave no action.
   [[nodiscard]] GuardStatus hold(std::int64_t now_ns, std::span<float> out) noexcept GANGLION_NONBLOCKING;
 
+  /// Elements of what it takes and writes: action_size.
+  [[nodiscard]] std::size_t size() const noexcept GANGLION_NONBLOCKING { return size_; }
+
   /// Records what every apply and hold gives from now on, as /guard; not those of copies. Set-up; throws `Error`: the
   /// recording is closed.
   void attach(FlightRecorder& recorder);

@@ -59,6 +59,8 @@ class Cadence {
   void reset() noexcept GANGLION_NONBLOCKING;
 
   [[nodiscard]] double period_s() const noexcept GANGLION_NONBLOCKING { return period_ns_ * 1e-9; }
+  /// Elements of what it takes and writes: rows * action_size.
+  [[nodiscard]] std::size_t size() const noexcept GANGLION_NONBLOCKING { return action_.size(); }
   /// Steps that the loop was too late for.
   [[nodiscard]] std::uint64_t skipped() const noexcept GANGLION_NONBLOCKING { return skipped_; }
 

@@ -96,6 +96,13 @@ def test_small_example_prints_the_same_in_both_languages(run_python, programs, t
     assert len(set(from_python.splitlines())) >= 5
 
 
+def test_c_prints_what_python_does(run_python, programs, tmp_path):
+    from_python = run_python("03_minimal_embed.py", tmp_path)
+    found = _run_program(programs / "12_minimal_embed", tmp_path / "policy.ganglion")
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == from_python
+
+
 def test_every_family_flies_the_same_in_both_languages(run_python, programs, tmp_path):
     from_python = run_python("07_policy_families.py", tmp_path)
     found = _run_program(programs / "07_policy_families", *sorted(tmp_path.glob("*.ganglion")))

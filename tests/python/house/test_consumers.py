@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,22 @@ def test_installed_package_is_found_built_and_run(prefix: Path, tmp_path: Path) 
     build_and_fly(ROOT / "tests/consumer/installed", tmp_path, f"-DCMAKE_PREFIX_PATH={prefix}")
     text = "".join(file.read_text() for file in (prefix / "lib").rglob("*.cmake"))
     assert str(ROOT) not in text, "the installed package config names the source folder"
+
+
+def test_a_project_without_cpp_finds_the_c_interface(prefix: Path, tmp_path: Path) -> None:
+    source = ROOT / "tests/consumer/c_interface/installed"
+    run("cmake", "-S", source, "-B", tmp_path, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", tmp_path)
+    said = run(tmp_path / "embed", ARTIFACTS / "lstm.ganglion")
+    assert len(said.split()) == 5
+    (library,) = prefix.glob("lib*/libganglion.so.1")
+    assert run("nm", "-D", "--defined-only", library).count(" T ganglion_") > 80
+    if not shutil.which("pkg-config"):
+        pytest.skip("pkg-config is not installed; CMake found it")
+    env = {"PKG_CONFIG_PATH": str(library.parent / "pkgconfig"), "LD_LIBRARY_PATH": str(library.parent)}
+    flags = run("pkg-config", "--cflags", "--libs", "ganglion", env=env).split()
+    run("cc", ROOT / "export_examples/12_minimal_embed.c", *flags, "-o", tmp_path / "by_hand")
+    assert run(tmp_path / "by_hand", ARTIFACTS / "lstm.ganglion", env=env) == said
 
 
 def test_subdirectory_is_built_and_run(tmp_path: Path) -> None:

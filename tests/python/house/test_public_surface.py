@@ -134,10 +134,11 @@ def test_a_class_name_stands_once() -> None:
 
 
 def test_a_cpp_type_name_stands_once() -> None:
-    """In whatever namespace. Each instruction set has a `Vector` of its own; one unit sees one of them."""
+    """In whatever namespace. Each instruction set has a `Vector` of its own; one unit sees one of them. The nouns of
+    `ganglion.hpp` are those of the C++ API, on purpose, for compilers that cannot have that one."""
     places: dict[str, set[str]] = defaultdict(set)
     for path in sorted(path for folder in ("include", "src") for path in (CPP / folder).rglob("*.[ch]pp")):
-        if path.parent.name != "vectors":
+        if path.parent.name != "vectors" and path.name != "ganglion.hpp":
             for name in re.findall(
                 r"^(?:class|struct|enum class) (\w+)\b(?!::)[^;]*?\{", path.read_text("utf-8"), re.M
             ):
