@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "io/boundary.hpp"
@@ -62,15 +61,7 @@ AdapterCheck check_adapter(const std::filesystem::path& raw, const std::filesyst
       check_written(observation, state);
     }
   }
-  detail::at_boundary(output.string(), [&] {
-    wiring::Arrays arrays = recording.taken_over(observation_size);
-    std::vector<std::size_t> shape{done.steps};
-    if (recording.has_rows()) shape.push_back(done.rows);
-    shape.push_back(observation_size);
-    arrays.insert_or_assign(std::string(wiring::observation_name),
-                            wiring::make_npy("<f4", std::move(shape), std::as_bytes(std::span(observations))));
-    wiring::write_npz(output, arrays);
-  });
+  recording.write(output, observations, observation_size);
   return done;
 }
 

@@ -135,6 +135,20 @@ RawRecording::Numbers& RawRecording::numbers(std::string_view array) const {
   return numbers_.emplace(name, std::move(made)).first->second;
 }
 
+void RawRecording::write(const std::filesystem::path& path, std::span<const float> observations,
+                         std::size_t observation_size) const {
+  const std::string name = path.string();
+  detail::at_boundary(name, [&] {
+    Arrays arrays = taken_over(observation_size);
+    std::vector<std::size_t> shape{steps_};
+    if (has_rows_) shape.push_back(rows_);
+    shape.push_back(observation_size);
+    arrays.insert_or_assign(std::string(observation_name),
+                            make_npy("<f4", std::move(shape), std::as_bytes(observations)));
+    write_npz(path, arrays);
+  });
+}
+
 Arrays RawRecording::taken_over(std::size_t observation_size) const {
   Arrays taken;
   for (const std::string_view name : {reset_name, action_name}) {

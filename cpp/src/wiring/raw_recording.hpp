@@ -29,16 +29,16 @@ class RawRecording {
 
   [[nodiscard]] std::size_t steps() const { return steps_; }
   [[nodiscard]] std::size_t rows() const { return rows_; }
-  /// Whether observations are `[steps, rows, n]`, and not `[steps, n]`.
-  [[nodiscard]] bool has_rows() const { return has_rows_; }
   [[nodiscard]] RawState state(std::size_t step, std::size_t row) const;
 
   [[nodiscard]] bool has(std::string_view array) const;
   [[nodiscard]] std::span<const double> at(std::string_view array, std::size_t step, std::size_t row) const;
   [[nodiscard]] std::span<const float> float_at(std::string_view array, std::size_t step, std::size_t row) const;
 
-  /// What goes into the recording of an adapter's observations as it is.
-  [[nodiscard]] Arrays taken_over(std::size_t observation_size) const;
+  /// Writes what an adapter made of the states: `observations` is [steps, rows, observation_size], and what is known of
+  /// the recording beside it is taken over. Throws `Error` (recording_failed).
+  void write(const std::filesystem::path& path, std::span<const float> observations,
+             std::size_t observation_size) const;
 
  private:
   /// The numbers of an array, made when they are asked for first.
@@ -52,6 +52,7 @@ class RawRecording {
   [[noreturn]] void refuse(const std::string& why) const;
   [[nodiscard]] const Npy* find(std::string_view array) const;
   [[nodiscard]] std::size_t count_steps() const;
+  [[nodiscard]] Arrays taken_over(std::size_t observation_size) const;
   void read_resets();
   [[nodiscard]] Numbers& numbers(std::string_view array) const;
 
@@ -59,7 +60,7 @@ class RawRecording {
   Arrays arrays_;
   std::size_t steps_ = 0;
   std::size_t rows_ = 1;
-  bool has_rows_ = false;
+  bool has_rows_ = false;     ///< observations are [steps, rows, n], and not [steps, n]
   std::vector<bool> resets_;  ///< [steps, rows]
   mutable std::map<std::string, Numbers, std::less<>> numbers_;
 };
