@@ -155,7 +155,7 @@ TEST_CASE("bad input is named, and nothing is written") {
     CHECK(check::caught<Error>([&] { run(reads("qpos")); }).size() == 1);
   }
   std::string flipped = whole;
-  flipped[whole.find("\xCD\xCC")] ^= 1;  // a bit of qpos
+  flipped[whole.find("\x9A\x99\x99")] ^= 1;  // a bit of qpos
   std::ofstream(raw, std::ios::binary) << flipped;
   CHECK_ERROR(run(reads("qpos")), ErrorCode::bad_artifact, "array 'qpos' is damaged");
   std::ofstream(raw, std::ios::binary) << "no recording";

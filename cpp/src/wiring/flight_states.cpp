@@ -11,6 +11,7 @@
 #include "ganglion/status.hpp"
 #include "io/bytes.hpp"
 #include "wiring/mcap_messages.hpp"
+#include "wiring/raw_recording.hpp"
 
 namespace ganglion::wiring {
 
@@ -171,13 +172,19 @@ Arrays read_flight_states(std::span<const std::byte> bytes) {
     for (const auto& [name, channel] : flight.channels) {
       arrays.emplace(name, floats(channel.values, channel.sequence.size()));
     }
+    // One flag for each step is of one robot, and not of several in an axis of their own.
+    const auto reset = flight.channels.find(reset_name);
+    if (reset != flight.channels.end() && reset->second.size == 1) {
+      const std::vector<float>& flags = reset->second.values;
+      arrays.insert_or_assign(reset->first, make_npy("<f4", {flags.size()}, std::as_bytes(std::span(flags))));
+    }
     return arrays;
   }
   const Steps& steps = flown->second;
   const std::vector<std::uint8_t> resets = resets_of(steps, std::move(flight.sequences));
-  arrays.emplace("observation", floats(kept(steps.observation, steps.is_ok), resets.size()));
-  arrays.emplace("action", floats(kept(steps.action, steps.is_ok), resets.size()));
-  arrays.emplace("reset", make_npy("|b1", {resets.size()}, std::as_bytes(std::span(resets))));
+  arrays.emplace(observation_name, floats(kept(steps.observation, steps.is_ok), resets.size()));
+  arrays.emplace(action_name, floats(kept(steps.action, steps.is_ok), resets.size()));
+  arrays.emplace(reset_name, make_npy("|b1", {resets.size()}, std::as_bytes(std::span(resets))));
   for (const auto& [name, channel] : flight.channels) {
     arrays.emplace(name, floats(kept(by_step(name, channel, steps.observation), steps.is_ok), resets.size()));
   }

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from ganglion.wiring.adapters import check_adapter
 from ganglion.wiring.correction import Correction
 from ganglion.wiring.edits import KINDS, Edit
 from ganglion.wiring.observations import Observations, read_observations
+from ganglion.wiring.recorders import Recorder, record
 from ganglion.wiring.report import CannotTell, WiringReport
 
-__all__ = ["KINDS", "CannotTell", "Correction", "Edit", "Observations", "WiringReport", "read_observations"]
+__all__ = [
+    "KINDS",
+    "CannotTell",
+    "Correction",
+    "Edit",
+    "Observations",
+    "Recorder",
+    "WiringReport",
+    "check_adapter",
+    "read_observations",
+    "record",
+]

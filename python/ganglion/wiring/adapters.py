@@ -28,12 +28,12 @@ def check_adapter(
 ) -> None:
     """Replays recorded raw states through an adapter, and writes what it makes of them.
 
-    What is written is the one side of `ganglion.wiring(trained=raw, found=output)`. Steps come in their order, one robot
-    after the other.
+    What is written is the one side of `ganglion.wiring(trained=raw, found=output)`. Steps come in their order, one
+    robot after the other.
 
     Args:
-        raw: a `.npz` of `record`, or of `numpy.savez` with arrays `[steps, n]` (of several robots `[steps, rows, n]`); or
-            the `.mcap` of a `FlightRecorder` whose channels are the states.
+        raw: a `.npz` of `record`, or of `numpy.savez` with arrays `[steps, n]` (of several robots `[steps, rows, n]`);
+            or the `.mcap` of a `FlightRecorder` whose channels are the states.
         adapter: called with the state of a step, `state["qpos"]` (float64 `[n]`), `state.step`, `state.row` and
             `state.reset` (an episode begins); gives the observation, `[n]`. `state["action"]` is the answer to the
             observation of the same step: an adapter that shows the action before keeps it for the next one.

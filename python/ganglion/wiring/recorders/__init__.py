@@ -1,4 +1,4 @@
-"""What an environment was in each step, beside what the policy saw: gymnasium, Isaac Lab, mjlab, none of them imported."""
+"""What an environment was in each step, beside what its policy saw; none of the simulators is imported."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def record(
                 if ended or cut:
                     observation, _ = env.reset()
 
-    The file is a `.npz` with `observation [steps, n]`, `action [steps, m]` (the answer to it), `reset [steps]` (an episode
-    begins here), `names [n]` where the environment tells them, and the raw state of the same moments: of MuJoCo
+    The file is a `.npz` with `observation [steps, n]`, `action [steps, m]` (the answer to it), `reset [steps]` (an
+    episode begins here), `names [n]` where the environment tells them, and the raw state of the same moments: of MuJoCo
     `qpos`, `qvel` and `sensordata`; of Isaac Lab and mjlab the arrays of their assets (`joint_pos`, `root_quat_w`,
     `projected_gravity_b`, ...) and sensors, and `command`.
 
@@ -64,7 +64,8 @@ def record(
 
     Raises:
         ValueError: an argument makes no sense.
-        GanglionError: the environment has no raw state that is known here, and `raw` is not given; nothing was recorded.
+        GanglionError: the environment has no raw state that is known here, and `raw` is not given; nothing was
+            recorded.
     """
     return Recorder(env, path, steps=steps, row=row, group=group, raw=raw)
 
@@ -185,10 +186,8 @@ class Recorder:
         ended = np.zeros(self._rows or 1, np.bool_)
         for flag in flags:
             ended |= to_numpy(flag).astype(np.bool_).reshape(-1)
-        if self._rows is None:
-            begins = np.array([self._was_reset])
-        else:
-            begins = self._ended if self._resets_later else ended
+        told = self._ended if self._resets_later else ended
+        begins = np.array([self._was_reset]) if self._rows is None else told
         self._ended = ended
         self._observe(result[0], begins)
         if self._is_full:
@@ -202,16 +201,21 @@ class Recorder:
     def _observe(self, observation: Any, begins: NDArray[np.bool_]) -> None:
         if self._is_full:
             return
-        states = {name: self._by_row(name, array) for name, array in self._state().items()}
+        found = self._state()
         for name in _TAKEN:
-            if name in states:
+            if name in found:
                 raise GanglionError(f"a raw state cannot be called '{name}'; give it another name in raw=")
-        self._pending = {"observation": self._by_row("observation", self._chosen(observation)), "reset": begins, **states}
+        states = {name: self._by_row(name, array) for name, array in found.items()}
+        self._pending = {
+            "observation": self._by_row("observation", self._chosen(observation)),
+            "reset": begins,
+            **states,
+        }
 
     def _chosen(self, observation: Any) -> NDArray[Any]:
         if not is_mapping(observation):
             return to_numpy(observation)
-        groups = [str(name) for name in observation.keys()]  # noqa: SIM118: a TensorDict goes through its rows
+        groups = [str(name) for name in observation.keys()]  # noqa: SIM118  # a TensorDict goes through its rows
         if self._group is None:
             self._group = next((name for name in _GROUPS if name in groups), None)
         if self._group is None:
