@@ -146,14 +146,14 @@ class WiringReport:
         rows = [
             (
                 Text(edit.kind.replace("_", " "), style="bold red" if edit.kind == "unexplained" else "bold"),
-                _elements(edit.elements, edit.names),
+                elements_text(edit.elements, edit.names),
                 edit.sentence,
                 f"{edit.residual:.1e}" if math.isfinite(edit.residual) else "",
             )
             for edit in self.edits
         ]
         rows += [
-            (Text("cannot tell", style="yellow"), _elements(one.elements, one.names), one.sentence, "")
+            (Text("cannot tell", style="yellow"), elements_text(one.elements, one.names), one.sentence, "")
             for one in self.cannot_tell
         ]
         table = FilledTable(
@@ -176,7 +176,7 @@ def _side(side: Observations) -> dict[str, Any]:
     }
 
 
-def _elements(elements: tuple[int, ...], names: tuple[str, ...]) -> str:
+def elements_text(elements: tuple[int, ...], names: tuple[str, ...]) -> str:
     """`3, 7-9 (FL_hip, ...)`."""
     parts: list[list[int]] = []
     for element in elements:
