@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganglion._foundation.boundary import bounded
 from ganglion._foundation.callable_module import make_callable as _make_callable
-from ganglion.wiring.adapters import check_adapter
+from ganglion.wiring.adapters import RawState, check_adapter
 from ganglion.wiring.correction import Correction
 from ganglion.wiring.edits import KINDS, Edit
 from ganglion.wiring.observations import Observations, read_observations
@@ -26,6 +26,7 @@ __all__ = [
     "Correction",
     "Edit",
     "Observations",
+    "RawState",
     "Recorder",
     "WiringReport",
     "check_adapter",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion import _core
+from ganglion._core import RawState
 from ganglion._foundation.core_errors import core_errors
 from ganglion.errors import GanglionError
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from ganglion._core import RawState
+
+__all__ = ["RawState", "check_adapter"]
 
 
 def check_adapter(
