@@ -45,7 +45,7 @@ def move(out: Path) -> None:
 
 
 def adapter(raw: RawState) -> NDArray[np.float64]:
-    """The robot's: joints in the bus's order, their speed in degrees, the angular velocity in the frame of the world."""
+    """The robot's: joints in the bus's order, their speed in degrees, angular velocity in the frame of the world."""
     qpos, qvel = raw["qpos"], raw["qvel"]
     w, axis, rate = qpos[3], qpos[4:7], qvel[3:6]
     once = np.cross(axis, rate)
