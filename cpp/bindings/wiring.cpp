@@ -28,7 +28,7 @@ void bind_wiring(py::module_& module) {
       .def_property_readonly("row", &RawState::row, "Which robot of a recording of several.")
       .def_property_readonly("reset", &RawState::reset, "Whether an episode begins with this step.");
   py::class_<wiring::RawRecording>(module, "RawRecording", "Recorded raw states.")
-      .def(py::init(&wiring::read_raw), py::arg("path"))
+      .def(py::init([](const std::filesystem::path& path) { return wiring::read_raw(path); }), py::arg("path"))
       .def_property_readonly("steps", &wiring::RawRecording::steps)
       .def_property_readonly("rows", &wiring::RawRecording::rows)
       .def("state", &wiring::RawRecording::state, py::arg("step"), py::arg("row"), py::keep_alive<0, 1>())

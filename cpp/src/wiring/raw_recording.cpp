@@ -170,8 +170,11 @@ void RawRecording::refuse(const std::string& why) const {
 
 RawRecording read_raw(const std::filesystem::path& path) {
   const std::string name = path.string();
+  return detail::at_boundary(name, [&] { return read_raw(detail::read_file(path, largest_recording), name); });
+}
+
+RawRecording read_raw(std::span<const std::byte> bytes, const std::string& name) {
   return detail::at_boundary(name, [&] {
-    const std::vector<std::byte> bytes = detail::read_file(path, largest_recording);
     Arrays arrays = detail::naming(name, [&] {
       if (is_flight(bytes)) return read_flight_states(bytes);
       if (detail::is_zip(bytes)) return read_npz(bytes);

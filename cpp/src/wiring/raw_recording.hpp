@@ -65,6 +65,8 @@ class RawRecording {
   mutable std::map<std::string, Numbers, std::less<>> numbers_;
 };
 
+/// The states of a .npz or .mcap file in memory; `name` stands for its path. Throws `Error` (bad_artifact) naming it.
+[[nodiscard]] RawRecording read_raw(std::span<const std::byte> bytes, const std::string& name);
 /// Reads a .npz or .mcap file. Throws `Error` (file_not_found, bad_artifact) naming it.
 [[nodiscard]] RawRecording read_raw(const std::filesystem::path& path);
 

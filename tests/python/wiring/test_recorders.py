@@ -116,6 +116,7 @@ def test_one_row_and_partial_resets_and_a_runner_that_never_resets(tmp_path: Pat
     env = ManagedEnv("mjlab")
     with record(env, tmp_path / "one.npz", row=2):
         env.reset()
+        env.reset(env_ids=torch.tensor([1]))
         env.step(torch.zeros(ROWS, 2))
         env.reset(env_ids=torch.tensor([0]))
         env.step(torch.zeros(ROWS, 2))
