@@ -68,7 +68,7 @@ def render_page(report: WiringReport) -> str:
         body.append(section("Cannot tell", table(("", "why, and what to do", "elements of found"), rows)))
     if report.trained.size:
         note = "found as the adapter gave it, and found with the correction; elements that an edit changes come first"
-        body.append(section("Before and after", viewer(_curves(report)), note=note))
+        body.append(section("Before and after", viewer(curves_of(report)), note=note))
     if not report.equal:
         said = "what a controller can apply to found until the adapter itself is put right"
         body.append(section("Correction", f"<pre>{to_html_lines(report.correction.to_yaml())}</pre>", note=said))
@@ -99,7 +99,7 @@ def _edits(report: WiringReport) -> Iterator[_Row]:
         )
 
 
-def _curves(report: WiringReport) -> Curves:
+def curves_of(report: WiringReport) -> Curves:
     """Elements of trained, with those of found in the same places."""
     from ganglion.verify.page import Channel, Curves, Mark, Row
 

@@ -10,6 +10,7 @@ import pytest
 from browser import Browser, browser
 
 import ganglion.wiring
+from ganglion.wiring.page import curves_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,21 @@ def test_the_page_says_what_the_report_says(tmp_path: Path) -> None:
     REPORTS["equal"]().save(tmp_path / "equal.html")
     equal = (tmp_path / "equal.html").read_text(encoding="utf-8")
     assert "<strong>Equal</strong>" in equal and "<h2>Edits</h2>" not in equal and "<h2>Correction</h2>" not in equal
+
+
+def test_the_curves_are_those_before_and_after() -> None:
+    report = REPORTS["faulty"]()
+    curves = curves_of(report)
+    changed = {element for edit in report.edits for element in edit.elements}
+    assert changed == {1, 3, 4, 5}
+    assert [int(channel.name.split()[0]) for channel in curves.channels] == [1, 3, 4, 5, 0, 2]
+    for channel in curves.channels:
+        trained, found, right = channel.values
+        is_changed = int(channel.name.split()[0]) in changed
+        assert (channel.group == "nothing differs") == (not is_changed)
+        assert bool(np.abs(found - trained).max() > 0.1) == is_changed
+        assert np.abs(right - trained).max() <= channel.tolerance
+    assert curves.mark is not None and curves.mark.channel == 0 and curves.mark.text.endswith("of element 1")
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _OF_ASSETS = (
     "joint_pos",
+    "joint_pos_biased",  # with the offset of its encoders that mjlab draws
     "joint_vel",
     *(
         f"root_{part}{what}"
