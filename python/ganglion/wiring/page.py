@@ -132,8 +132,7 @@ def curves_of(report: WiringReport) -> Curves:
         first = order[0]
         apart = np.abs(report.found.values[:, first] - report.trained.values[:, first])
         step = int(np.argmax(apart > report.allowed[first]))
-        kinds = ", ".join(kind.replace("_", " ") for kind in changed[first])
-        mark = Mark(0, step, f"{kinds} of element {first}")
+        mark = Mark(0, step, f"{channels[0].group} of element {first}")
     return Curves(
         runs=_RUNS, rows=[Row("row", report.trained.reset.copy())], channels=channels, period_s=None, mark=mark
     )
