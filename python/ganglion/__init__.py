@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import ActionSampler
     from ganglion.verify import ParityReport, RepairReport, repair, verify
+    from ganglion.wiring import WiringReport, wiring
 
 __all__ = [
     "ActionGuard",
@@ -55,6 +56,7 @@ __all__ = [
     "TensorSpec",
     "TickMonitor",
     "UnsupportedModuleError",
+    "WiringReport",
     "compile",
     "diagnose",
     "explain",
@@ -65,6 +67,7 @@ __all__ = [
     "replay",
     "sign",
     "verify",
+    "wiring",
 ]
 
 # Found on first use, so that a robot needs numpy alone and an import costs nothing that is not used: the command
@@ -97,6 +100,8 @@ _LAZY = {
     "replay": "ganglion.flight",
     "sign": "ganglion.export",
     "verify": "ganglion.verify",
+    "WiringReport": "ganglion.wiring",
+    "wiring": "ganglion.wiring",
 }
 
 

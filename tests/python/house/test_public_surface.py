@@ -39,6 +39,7 @@ SURFACE = {
     "StepError",
     "TensorSpec",
     "UnsupportedModuleError",
+    "WiringReport",
     "compile",
     "diagnose",
     "explain",
@@ -49,6 +50,7 @@ SURFACE = {
     "replay",
     "sign",
     "verify",
+    "wiring",
 }
 ROOMS = {
     "adapters",
@@ -68,6 +70,7 @@ ROOMS = {
     "sampling",
     "training",
     "verify",
+    "wiring",
 }
 PACKAGE = Path(ganglion.__file__).parent
 CPP = Path(__file__).parents[3] / "cpp"

@@ -50,7 +50,7 @@ class GroupSearch:
         self.covers: list[Cover] = []
         self._rows = pair.sample(0)
         self.quaternions = [i for i in range(pair.trained.shape[1] - 3) if self._is_unit(pair.trained, i, 4)]
-        self._norms: dict[tuple[int, int], Doubles] = {}
+        self._known_lengths: dict[tuple[int, int], Doubles] = {}
 
     def run(self) -> None:
         """Quaternions first: their sign is the smallest change."""
@@ -70,7 +70,7 @@ class GroupSearch:
 
     def _windows(self, size: int) -> Iterator[int]:
         """Groups of neighbours in found with two or more that nothing explains, the most first."""
-        starts = range(len(self.fits) - size + 1)
+        starts = [j for j in range(len(self.fits) - size + 1) if self._open(j, size) >= 2]
         order = sorted(starts, key=lambda j: (-self._open(j, size), not self._constant_norm(j, size)))
         for j in order:
             base = self.base[j : j + size]
@@ -81,7 +81,7 @@ class GroupSearch:
         i = int(self.base[j])
         if i < 0 or i + size > self.pair.trained.shape[1]:
             return False
-        norm = self._norm(self.pair.trained, i, size)[self._rows]
+        norm = self._norm(self.pair.trained[self._rows], i, size)
         return float(np.ptp(norm)) <= 1e-3 * float(norm.max(initial=0.0))
 
     def _norm(self, values: Doubles, at: int, size: int) -> Doubles:
@@ -146,20 +146,27 @@ class GroupSearch:
 
     def _places(self, j: int, size: int, lag: int) -> list[int]:
         """Where in trained the same vector may stand: in place, and wherever its length goes with that of found."""
-        places = range(self.pair.trained.shape[1] - size + 1)
         rows = self.pair.sample(lag)
-        norm = self._norm(self.pair.found, j, size)[rows]
-        near = []
-        for i in places:
-            other = self._norm(self.pair.trained, i, size)[rows - lag]
-            square = float(other @ other)
-            off = norm - other * (float(norm @ other) / square if square > 0.0 else 0.0)
-            if float(np.abs(off).max()) <= 1e-3 * float(norm.max()) + 12.0 * self.pair.judge.noise():
-                near.append(i)
-        here = [int(self.base[j])] if 0 <= self.base[j] <= places[-1] else []
-        return list(dict.fromkeys(here + sorted(near, key=lambda i: abs(i - self.base[j]))))[:6]
+        lengths = self._lengths(size, lag)
+        norm = self._norm(self.pair.found[rows], j, size)
+        square = np.maximum((lengths * lengths).sum(axis=0), 1e-300)
+        off = np.abs(norm[:, None] - lengths * ((norm @ lengths) / square)).max(axis=0)
+        near = np.flatnonzero(off <= 1e-3 * float(norm.max()) + 12.0 * self.pair.judge.noise())
+        here = [int(self.base[j])] if 0 <= self.base[j] < lengths.shape[1] else []
+        return list(dict.fromkeys(here + sorted(map(int, near), key=lambda i: abs(i - self.base[j]))))[:4]
 
-    def _by_matrix(self, j: int, i: int, size: int, lag: int, quaternion: tuple[int, ...] = (), power: int = 0) -> bool:
+    def _lengths(self, size: int, lag: int) -> Doubles:
+        """Lengths of all groups of neighbours in trained, in some rows."""
+        if (size, lag) not in self._known_lengths:
+            rows = self.pair.sample(lag) - lag
+            squares = self.pair.trained[rows] ** 2
+            width = squares.shape[1] - size + 1
+            self._known_lengths[size, lag] = np.sqrt(sum(squares[:, k : k + width] for k in range(size)))
+        return self._known_lengths[size, lag]
+
+    def _by_matrix(
+        self, j: int, i: int, size: int, lag: int, quaternion: tuple[int, ...] = (), power: int = 0
+    ) -> bool:
         """Whether found[j:] is a matrix times trained[i:], turned by an orientation before where there is one."""
         pair = self.pair
         keep = ~pair.trained_cut[:, i : i + size].any(axis=1)
@@ -200,7 +207,9 @@ class GroupSearch:
                 return True
         return False
 
-    def _source(self, i: int, size: int, quaternion: tuple[int, ...], power: int, rows: NDArray[np.int64]) -> Doubles:
+    def _source(
+        self, i: int, size: int, quaternion: tuple[int, ...], power: int, rows: NDArray[np.int64]
+    ) -> Doubles:
         part = self.pair.trained[rows, i : i + size]
         if not quaternion:
             return part
@@ -267,20 +276,25 @@ class GroupSearch:
         i = int(self.base[j])
         if i < 0 or i + 3 > pair.trained.shape[1]:
             return
+        still = (np.ptp(pair.found[rows, j : j + 3], axis=0) <= 12.0 * pair.judge.allowed(1.0)).all()
+        if not still:  # of a vector that a clip met nobody knows the length
+            rows = rows[~pair.trained_cut[rows, i : i + 3].any(axis=1) & ~pair.found_cut[rows, j : j + 3].any(axis=1)]
+            if len(rows) < 20:
+                return
         x, y = pair.trained[rows, i : i + 3], pair.found[rows, j : j + 3]
         norm, other = np.linalg.norm(y, axis=1), np.linalg.norm(x, axis=1)
         if not (norm.max() > 0.0 and pair.judge.fits(norm - other, float(norm.max()) * 4.0, 1.8)):
             return
-        kind, how = self._direction(x, y)
+        kind, how = self._direction(x, y, rows)
         worst = float(np.abs(norm - other).max())
         value = {"kind": kind, "quaternion": []} | how
         turn = Turn((i, i + 1, i + 2), np.eye(3))
         self.turns.append(TurnedGroup(turn, (j, j + 1, j + 2), value, exact=False, residual=worst))
         self.fits[j : j + 3] = [None] * 3
 
-    def _direction(self, x: Doubles, y: Doubles) -> tuple[str, dict[str, object]]:
+    def _direction(self, x: Doubles, y: Doubles, rows: NDArray[np.int64]) -> tuple[str, dict[str, object]]:
         """Gravity in the body says how high the height axis stands in it: which of both vectors is in the world."""
-        pair, rows = self.pair, self.pair.rows(0)
+        pair = self.pair
         if (np.ptp(y, axis=0) <= 12.0 * pair.judge.allowed(1.0)).all():
             return "world_for_body", {"known_by": "constant in found"}
         size = float(np.abs(y).max())

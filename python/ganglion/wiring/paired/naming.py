@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion.wiring.edits import KINDS, Edit
+from ganglion.wiring.edits import Edit
 from ganglion.wiring.paired import histories, sentences, vectors
 from ganglion.wiring.paired.closest import closest
 from ganglion.wiring.paired.known import unit_of
@@ -18,8 +18,23 @@ if TYPE_CHECKING:
     from ganglion.wiring.paired.model import Model
     from ganglion.wiring.paired.pair import Pair
 
-_ORDER = ("frame", "permutation", "history_order", "history_layout", "quaternion_order", "quaternion_conjugate", "sign")
-"""The order in which edits are made; the others follow as they do in KINDS."""
+_ORDER = (
+    "history_order",
+    "history_layout",
+    "permutation",
+    "quaternion_order",
+    "quaternion_conjugate",
+    "frame",
+    "lag",
+    "sign",
+    "scale",
+    "unit",
+    "double_normalised",
+    "offset",
+    "clip",
+    "prefill",
+)
+"""The order in which edits are made."""
 _OWN_SHARE = 0.5
 _FEWEST_OWN = 3
 _SAME_MATRIX = 0.01
@@ -90,8 +105,7 @@ def edits_of(pair: Pair, model: Model, found: Observations, trained: Observation
     histories.prefill(naming)
     residuals = model.residuals(pair)
     edits = []
-    ranks = [*_ORDER, *(kind for kind in KINDS if kind not in _ORDER)]
-    for kind, elements, value in sorted(naming.edits, key=lambda one: ranks.index(one[0])):
+    for kind, elements, value in sorted(naming.edits, key=lambda one: _ORDER.index(one[0])):
         names = tuple(found.names[j] for j in elements) if found.names else ()
         left = [float(residuals[j]) for j in elements if not math.isnan(residuals[j])]
         said = sentences.sentence(kind, elements, value, found, trained)
@@ -103,7 +117,7 @@ def _turns(naming: Naming) -> None:
     """A mounting turns several vectors the same way."""
     fixed: list[tuple[Any, list[int]]] = []
     for group in naming.model.turns:
-        elements = _changed(naming.pair, naming.model, group.elements)
+        elements = list(group.elements)
         if group.value["kind"] != "fixed":
             alike = next((some for value, some in fixed if value == group.value), None)
         else:
@@ -111,8 +125,7 @@ def _turns(naming: Naming) -> None:
                 (
                     some
                     for value, some in fixed
-                    if value["kind"] == "fixed"
-                    and np.shape(value["matrix"]) == np.shape(group.value["matrix"])
+                    if value["kind"] == "fixed" and np.shape(value["matrix"]) == np.shape(group.value["matrix"])
                     and np.abs(np.subtract(value["matrix"], group.value["matrix"])).max() <= _SAME_MATRIX
                 ),
                 None,
@@ -125,21 +138,12 @@ def _turns(naming: Naming) -> None:
         naming.add("frame", sorted(elements), value)
 
 
-def _changed(pair: Pair, model: Model, elements: tuple[int, ...]) -> list[int]:
-    """Of a turned group those that are not what they were."""
-    size_of = float(np.abs(pair.found[:, elements]).max())
-    settled = pair.settled
-    return [
-        j
-        for j in elements
-        if not pair.judge.fits((pair.found[:, j] - pair.trained[:, model.base[j]])[settled], size_of)
-    ]
-
-
 def _normaliser(naming: Naming) -> None:
     """Elements that all have a factor and an offset of their own."""
     own = {
-        j: round(factor, 6) for j, factor in naming.factors.items() if unit_of(factor) is None and j in naming.offsets
+        j: round(factor, 6)
+        for j, factor in naming.factors.items()
+        if unit_of(factor) is None and j in naming.offsets
     }
     moving = [j for j, fit in enumerate(naming.model.fits) if fit is not None and np.ptp(naming.pair.found[:, j]) > 0.0]
     few = len(own) < _FEWEST_OWN or len(set(own.values())) < _OWN_SHARE * len(own)
@@ -204,14 +208,14 @@ def _clips(naming: Naming) -> None:
         changed = fit.gain != 1.0 or fit.bias != 0.0
         if missing and changed and float(np.abs(naming.pair.found[:, j]).max()) <= max(sizes) * (1.0 + 1e-6):
             continue  # found is cut as trained is, and what was done before the cut lets it cut less
-        if not missing and all(any(math.isclose(size, one, rel_tol=1e-3) for one in own) for size in sizes):
+        if not missing and changed and all(any(math.isclose(size, one, rel_tol=1e-3) for one in own) for size in sizes):
             continue  # found is cut where trained is
         key = next((one for one in cuts if one[1] == missing and math.isclose(one[0], max(sizes), rel_tol=1e-3)), None)
         cuts.setdefault(key or (max(sizes), missing), {})[j] = (low, high)
     for (_, missing), limits in cuts.items():
         low = max(low for low, _ in limits.values())
         high = min(high for _, high in limits.values())
-        value = {"low": _finite(low), "high": _finite(high), "missing": missing}
+        value = {"low": _finite(low), "high": _finite(high), "of": "trained" if missing else "found"}
         naming.add("clip", limits, value)
 
 
@@ -237,14 +241,14 @@ def _lags(naming: Naming) -> None:
     previous = previous_actions(pair)
     strided = set(histories.strided(naming))
     for j, fit in enumerate(model.fits):
-        if fit is None or j in strided or model.base[j] < 0:
+        if fit is None or model.base[j] < 0:
             continue
         if size <= fit.source < 2 * size:
             key = next((one for one in differences if math.isclose(one, fit.gain, rel_tol=1e-3)), fit.gain)
             differences.setdefault(key, {})[j] = fit.source - size
         elif fit.source >= 2 * size:
             late.setdefault((fit.lag - 1, "action"), []).append(j)
-        elif fit.lag:
+        elif fit.lag and j not in strided:
             of = "previous_action" if fit.source in previous else "observation"
             late.setdefault((fit.lag, of), []).append(j)
     for (steps, of), elements in late.items():

@@ -98,7 +98,7 @@ def _clip(_: tuple[int, ...], value: Any, found: Observations, trained: Observat
     low = "" if value["low"] is None else f"below at {value['low']:.6g}"
     high = "" if value["high"] is None else f"above at {value['high']:.6g}"
     limits = " and ".join(filter(None, (low, high)))
-    if value["missing"]:
+    if value["of"] == "trained":
         return f"training cuts {limits}, the adapter does not; clip there"
     return f"the adapter cuts {limits}, training does not; take the clip out, for what is beyond is lost"
 
@@ -189,5 +189,6 @@ def _unexplained(_: tuple[int, ...], value: Any, found: Observations, trained: O
     if value["of"] is None:
         return "no element of training has to do with it"
     return (
-        f"no edit explains it; closest is {value['gain']:.6g} * {_name(trained, value['of'])} + {value['offset']:.6g}"
+        f"no edit explains it; closest is {value['gain']:.6g} * {_name(trained, value['of'])} + "
+        f"{value['offset']:.6g}"
     )
