@@ -109,7 +109,9 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("ganglion._core").__version__
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        module = importlib.import_module(_LAZY[name])
+        # A folder that can be called, such as `verify`, is the same thing at the first look and at every other.
+        return module if module.__name__ == f"ganglion.{name}" else getattr(module, name)
     if name in ("contract", "flight"):  # rooms like `errors`, which `import ganglion` gives; these take NumPy's time
         return importlib.import_module(f"ganglion.{name}")
     raise AttributeError(f"module 'ganglion' has no attribute '{name}'")
