@@ -37,7 +37,7 @@ def shell(command: str, folder: Path) -> tuple[int, str]:
         text=True,
         check=False,
     )
-    assert not found.stderr, found.stderr
+    assert "Traceback" not in found.stderr, found.stderr
     return found.returncode, found.stdout
 
 
