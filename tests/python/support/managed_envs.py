@@ -82,7 +82,8 @@ class ManagedEnv:
         else:
             data = _EntityData(self)
             self.scene = SimpleNamespace(
-                entities={"robot": SimpleNamespace(data=data)}, sensors={"gyro": SimpleNamespace(data=self.velocity)}
+                entities={"terrain": SimpleNamespace(data=data), "robot": SimpleNamespace(data=data)},
+                sensors={"gyro": SimpleNamespace(data=self.velocity)},
             )
             self.sim = SimpleNamespace(data=SimpleNamespace(qpos=_TorchArray(self.qpos)))
         self.command_manager = _Commands({"base_velocity": self.velocity})

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flight_files import HEAD, FlightFile, Flown
 
 import ganglion
 from ganglion import _core
@@ -107,6 +108,38 @@ def test_channels_of_a_flight(tmp_path: Path, compression: Any, after: bool) -> 
     np.testing.assert_array_equal(found["action"], np.array(actions))
     np.testing.assert_array_equal([action for action, _ in seen], found["action"][:, 0])
     assert [reset for _, reset in seen] == list(found["reset"])
+
+
+def test_holes_and_refused_steps_of_a_flight(tmp_path: Path) -> None:
+    """Behind a hole nothing is known of what was; a step that was refused has no observation, and no row."""
+    file = FlightFile()
+    file.recording()
+    flown = Flown(file, ARTIFACT)
+    size = flown.pilot.contract.observation_size
+    fields = [*((*field, False) for field in HEAD), ("values", "<f4", 1, True)]
+    for step in range(9):
+        if step == 6:
+            file.sequence += 40
+        file.message("/user/q", "Values1", fields, values=step)
+        flown.step(np.full(size, np.nan if step == 3 else 0.5))
+    (tmp_path / "flight.mcap").write_bytes(file.done())
+    check_adapter(tmp_path / "flight.mcap", lambda raw: raw["q"], tmp_path / "out.npz")
+    found = found_in(tmp_path / "out.npz")
+    assert found["observation"][:, 0].tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert np.flatnonzero(found["reset"]).tolist() == [0, 5]
+    assert np.isfinite(found["action"]).all()
+
+
+def test_a_policy_of_several_robots_needs_the_states_of_each(tmp_path: Path) -> None:
+    file = FlightFile()
+    file.recording()
+    flown = Flown(file, ARTIFACT.with_name("rnn_any.ganglion"), batch=2)
+    flown.reset()
+    file.message("/user/q", "Values1", [*((*field, False) for field in HEAD), ("values", "<f4", 1, True)], values=0.0)
+    flown.step(np.zeros(2 * flown.pilot.contract.observation_size))
+    (tmp_path / "flight.mcap").write_bytes(file.done())
+    with pytest.raises(ArtifactError, match=r"steps 2 robots, and a channel does not say which values are whose"):
+        check_adapter(tmp_path / "flight.mcap", lambda raw: raw["q"], tmp_path / "out.npz")
 
 
 def test_a_flight_without_a_policy_is_its_channels(tmp_path: Path) -> None:

@@ -60,12 +60,13 @@ def state_of(env: Any) -> dict[str, NDArray[Any]]:
 
 
 def _assets(scene: Any) -> Iterator[tuple[str, NDArray[Any]]]:
-    assets = [item for kind in _KINDS_OF_ASSETS for item in _items(attribute(scene, kind))]
+    found = [item for kind in _KINDS_OF_ASSETS for item in _items(attribute(scene, kind))]
+    assets = [(asset, owner) for asset, owner in found if asset != "terrain"]  # of mjlab: it stands still
     for asset, owner in assets:
         data = attribute(owner, "data")
         before = "" if len(assets) == 1 else f"{asset}."
         for name in _OF_ASSETS:
-            if is_numbers(value := attribute(data, name)):
+            if is_numbers(value := attribute(data, name)) and math.prod(value.shape):
                 yield before + name, to_numpy(value)
 
 
