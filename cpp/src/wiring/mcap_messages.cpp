@@ -81,17 +81,18 @@ class Pass {
        const std::function<void(const std::string&, const MessageLayout&, std::span<const std::byte>)>& take)
       : wanted_(wanted), take_(take) {}
 
-  /// True at the end of the data.
-  bool records(std::span<const std::byte> bytes, bool is_chunk) {
+  /// True at the end of the data; false where there is none.
+  bool file(std::span<const std::byte> bytes) {
     ByteReader reader(bytes, "the recording");
     while (!reader.at_end()) {
       const auto opcode = static_cast<Opcode>(reader.little_endian(1));
       const auto fields = reader.take(reader.little_endian(8));
       if (opcode == Opcode::data_end) return true;
-      if (opcode == Opcode::schema) schema(fields);
-      if (opcode == Opcode::channel) channel(fields);
-      if (opcode == Opcode::message) message(fields);
-      if (opcode == Opcode::chunk && !is_chunk) chunk(fields);
+      if (opcode == Opcode::chunk) {
+        chunk(fields);
+      } else {
+        record(opcode, fields);
+      }
     }
     return false;
   }
@@ -101,6 +102,12 @@ class Pass {
     std::string topic{};
     std::optional<MessageLayout> layout{};  ///< none: not wanted, or not ours
   };
+
+  void record(Opcode opcode, std::span<const std::byte> fields) {
+    if (opcode == Opcode::schema) schema(fields);
+    if (opcode == Opcode::channel) channel(fields);
+    if (opcode == Opcode::message) message(fields);
+  }
 
   void schema(std::span<const std::byte> fields) {
     ByteReader reader(fields, "a schema of the recording");
@@ -148,7 +155,11 @@ class Pass {
       records_in_it = unpacked;
     }
     if (crc != 0 && flight::crc32(records_in_it) != crc) refuse("the CRC-32 of a chunk does not match");
-    static_cast<void>(records(records_in_it, true));
+    ByteReader inside(records_in_it, "a chunk of the recording");
+    while (!inside.at_end()) {
+      const auto opcode = static_cast<Opcode>(inside.little_endian(1));
+      record(opcode, inside.take(inside.little_endian(8)));
+    }
   }
 
   const std::function<bool(std::string_view)>& wanted_;
@@ -168,7 +179,7 @@ void for_each_message(
     std::span<const std::byte> bytes, const std::function<bool(std::string_view)>& wanted,
     const std::function<void(const std::string&, const MessageLayout&, std::span<const std::byte>)>& take) {
   Pass pass(wanted, take);
-  if (!pass.records(bytes.subspan(magic_size), false)) {
+  if (!pass.file(bytes.subspan(magic_size))) {
     throw Error(ErrorCode::bad_artifact, "the recording was cut: its end is missing; copy it again, or close it");
   }
 }

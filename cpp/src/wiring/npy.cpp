@@ -74,7 +74,7 @@ std::optional<std::size_t> bytes_of(const Npy& array) {
 
 template <class Number>
 double number_at(const char* from, bool is_swapped) {
-  std::array<char, sizeof(Number)> bytes;
+  std::array<char, sizeof(Number)> bytes{};
   std::memcpy(bytes.data(), from, bytes.size());
   if (is_swapped) std::reverse(bytes.begin(), bytes.end());
   Number number{};

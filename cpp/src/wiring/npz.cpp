@@ -8,6 +8,7 @@
 #include "flight/mcap/crc32.hpp"
 #include "ganglion/error.hpp"
 #include "io/bytes.hpp"
+#include "io/json.hpp"
 #include "io/zip.hpp"
 
 namespace ganglion::wiring {
@@ -120,8 +121,9 @@ Arrays read_npz(std::span<const std::byte> bytes) {
   for (const auto& [name, member] : detail::read_zip(bytes, "the .npz archive")) {
     if (!name.ends_with(suffix)) continue;
     const std::string array = name.substr(0, name.size() - suffix.size());
-    const auto refuse = [&array](const std::string& why) {
-      throw Error(ErrorCode::bad_artifact, "array '" + array + "' " + why);
+    const std::string called = detail::text_of({"array '", array, "'"});
+    const auto refuse = [&called](const std::string& why) {
+      throw Error(ErrorCode::bad_artifact, detail::text_of({called, " ", why}));
     };
     if (member.size > left) refuse("is too large: up to " + std::to_string(largest_recording) + " bytes are read");
     left -= member.size;
@@ -129,8 +131,11 @@ Arrays read_npz(std::span<const std::byte> bytes) {
       refuse("is packed by method " + std::to_string(member.method) + "; write the file with numpy.savez");
     }
     std::optional<std::string> text = member.unpacked();
-    if (!text || crc32_of(*text) != member.crc32) refuse("is damaged; copy or record the file again");
-    arrays.emplace(array, read_npy(std::move(*text), "array '" + array + "'"));
+    if (!text || crc32_of(*text) != member.crc32) {
+      refuse("is damaged; copy or record the file again");
+    } else {
+      arrays.emplace(array, read_npy(std::move(*text), called));
+    }
   }
   return arrays;
 }

@@ -69,13 +69,14 @@ void RawRecording::read_resets() {
   if (reset == nullptr) return;
   if (!reset->has_numbers()) refuse("'reset' holds no numbers");
   const std::vector<double> values = reset->numbers();
+  const std::size_t rows = std::max<std::size_t>(rows_, 1);  // it is
   const bool is_for_all = values.size() == steps_;
   if (!is_by_step(*reset, steps_) || (!is_for_all && values.size() != steps_ * rows_)) {
     refuse("'reset' is " + text_of(reset->shape) + "; it must be [" + std::to_string(steps_) + "] or [" +
            std::to_string(steps_) + ", " + std::to_string(rows_) + "]");
   }
   for (std::size_t i = 0; i < resets_.size(); ++i) {
-    const double value = values[is_for_all ? i / rows_ : i];
+    const double value = values[is_for_all ? i / rows : i];
     if (value != 0.0 && value != 1.0) refuse("'reset' holds something else than zeros and ones");
     if (value == 1.0) resets_[i] = true;
   }
