@@ -55,9 +55,7 @@ def wiring(
         raise ValueError(f"tolerance must be positive and finite, not {tolerance}")
     if policy is not None and not names:
         names = _names_of(policy)
-    return _explain(
-        read_observations(trained, "trained", names), read_observations(found, "found", names), tolerance
-    )
+    return _explain(read_observations(trained, "trained", names), read_observations(found, "found", names), tolerance)
 
 
 def _names_of(policy: Any) -> tuple[str, ...]:

@@ -53,11 +53,15 @@ def likely(source: Doubles, found: Doubles, judge: NoiseJudge) -> NDArray[np.boo
     if judge.tolerance is not None:
         allowed = allowed + judge.tolerance * np.maximum(gain, 1.0)
     moving = (sx > 1e-290) & (_range(source) > 0.0)
-    return (left <= _LOOSE * allowed) & (count >= _FEWEST) & moving & (_range(found) > 0.0)[:, None] & (xx > 0.0)
+    likely_: NDArray[np.bool_] = (
+        (left <= _LOOSE * allowed) & (count >= _FEWEST) & moving & (_range(found) > 0.0)[:, None] & (xx > 0.0)
+    )
+    return likely_
 
 
 def _range(values: Doubles) -> Doubles:
-    return np.ptp(values, axis=0)
+    span: Doubles = np.ptp(values, axis=0)
+    return span
 
 
 def _spread(values: Doubles) -> Doubles:

@@ -125,7 +125,7 @@ class ScalarSearch:
             waiting = [j for j in self.open if j not in known]
             if len(rows) < 8 or not waiting:
                 continue
-            maybe = likely(values[rows - lag], pair.found[np.ix_(rows, waiting)], pair.judge)
+            maybe = likely(values[rows - lag], pair.found[rows][:, waiting], pair.judge)
             for at, j in enumerate(waiting):
                 near = sorted(np.flatnonzero(maybe[at]), key=lambda k: abs(sources[k] % pair.trained.shape[1] - j))
                 fits = (fit_columns(pair, values[:, k], pair.found[:, j], sources[k], lag) for k in near[:_MOST_FITS])
@@ -154,10 +154,12 @@ class ScalarSearch:
         rows = pair.sample(lag)
         moving_f = [j for j in found if not self._quiet_found[j]]
         bases = {int(self.base[j]) for j in moving_f}
-        moving_t = [i for i in trained if not self._quiet_trained[i] or (i in bases and np.ptp(pair.trained[:, i]) > 0.0)]
+        moving_t = [
+            i for i in trained if not self._quiet_trained[i] or (i in bases and np.ptp(pair.trained[:, i]) > 0.0)
+        ]
         fits: dict[int, dict[int, Fit]] = {j: {} for j in found}
         if moving_f and moving_t and len(rows) >= 8:
-            maybe = likely(pair.trained[np.ix_(rows - lag, moving_t)], pair.found[np.ix_(rows, moving_f)], pair.judge)
+            maybe = likely(pair.trained[rows - lag][:, moving_t], pair.found[rows][:, moving_f], pair.judge)
             for at, j in enumerate(moving_f):
                 near = sorted((moving_t[k] for k in np.flatnonzero(maybe[at])), key=lambda i: abs(i - self.base[j]))
                 for i in near[:_MOST_FITS]:
