@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ LEVELS = (0.0, 0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
 LAGS = (1, 2, 4, 8, 16)
 RESPONSE_LAGS = tuple(range(-3, 7))
 
+_LONG_PIECES = 4
 _SEGMENT_STEPS = 128
 _CONSTANT = 1e-6
 """An element whose spread is a smaller share of its size is constant: float32 holds no more."""
@@ -116,11 +118,24 @@ def _correlations(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Correlations of all columns with all columns, and how far those of the pieces are from them (RMS)."""
     whole = np.clip(one.T @ other / len(one), -1.0, 1.0)
+    # What is slow, such as a heading, differs between long pieces by more than it does between short ones.
+    joined = [slice(some[0].start, some[-1].stop) for some in _grouped(pieces, _LONG_PIECES)]
+    return whole, np.maximum(_apart(whole, one, other, pieces), _apart(whole, one, other, joined))
+
+
+def _grouped(pieces: list[slice], count: int) -> list[list[slice]]:
+    bounds = [len(pieces) * i // count for i in range(count + 1)]
+    return [pieces[begin:end] for begin, end in pairwise(bounds) if end > begin]
+
+
+def _apart(
+    whole: NDArray[np.float64], one: NDArray[np.float64], other: NDArray[np.float64], pieces: list[slice]
+) -> NDArray[np.float64]:
     squares = np.zeros_like(whole)
     for piece in pieces:
         found = _standard(one[piece]).T @ _standard(other[piece]) / max(1, piece.stop - piece.start)
         squares += (np.clip(found, -1.0, 1.0) - whole) ** 2
-    return whole, np.sqrt(squares / len(pieces))
+    return np.sqrt(squares / len(pieces))
 
 
 def _responses(

@@ -35,6 +35,8 @@ _MOST_SPREAD = 0.7
 
 _FLOOR_RANGE = 0.2
 
+_ALIKE = 0.9
+_TURNS = 0.2
 _BOUND_PAIR = 3.0
 _BOUND_OWN = 5.0
 _INDEPENDENT = 16.0
@@ -117,6 +119,9 @@ class Distance:
             _deviation(np.log(np.maximum(side.segment_spreads, 1e-3 * np.maximum(side.spread, 1e-12))))
             for side in (trained, found)
         )
+        alike = np.eye(self.size) if trained.correlation is None else np.abs(trained.correlation) > _ALIKE
+        self.worth: Doubles = 1.0 / alike.sum(1)
+        """`[n]`: frames of a history are much alike, and together say little more than one of them."""
         with np.errstate(divide="ignore"):
             ratios = np.log(found.spread[self.moves]) - np.log(trained.spread[self.moves])
         # A run that is livelier, or calmer, than the recording is so in most of its elements.
@@ -137,7 +142,12 @@ class Distance:
         return self._own(explanation, elements)
 
     def alone(
-        self, base: Explanation, moved: Explanation, elements: Integers, trusted: Doubles
+        self,
+        base: Explanation,
+        moved: Explanation,
+        elements: Integers,
+        trusted: Doubles,
+        columns: Integers | None = None,
     ) -> Doubles:
         """The distance of elements of which each moves by itself, and everything else stays as base has it.
 
@@ -146,8 +156,9 @@ class Distance:
             moved: what each of the elements went through.
             elements: which.
             trusted: `[n]`, the weight of the correlation with each element.
+            columns: the elements with which correlations are looked at; None for all.
         """
-        pairs = self._pairs_with(moved, base, elements, trusted)
+        pairs = self._pairs_with(moved, base, elements, trusted, columns)
         return self._own(moved, elements) + pairs + self._responses(moved, elements)
 
     def _own(self, explanation: Explanation, elements: Integers) -> Doubles:
@@ -200,26 +211,37 @@ class Distance:
         return self._pairs_with(explanation, explanation, elements, weight)
 
     def _pairs_with(
-        self, explanation: Explanation, others: Explanation, elements: Integers, weight: Doubles
+        self,
+        explanation: Explanation,
+        others: Explanation,
+        elements: Integers,
+        weight: Doubles,
+        columns: Integers | None = None,
     ) -> Doubles:
         trained, found = self.trained, self.found
         if trained.correlation is None or found.correlation is None:
             return np.zeros(len(elements))
         assert trained.correlation_deviation is not None and found.correlation_deviation is not None
+        columns = np.arange(self.size) if columns is None else columns
         source = explanation.source[elements]
-        rows = source[:, None], others.source[None, :]
-        sign = np.sign(explanation.factor[elements])[:, None] * np.sign(others.factor)[None, :]
-        deviation = np.sqrt(
+        rows, cells = np.ix_(source, others.source[columns]), np.ix_(elements, columns)
+        sign = np.sign(explanation.factor[elements])[:, None] * np.sign(others.factor[columns])[None, :]
+        expected = trained.correlation[rows] * sign.astype(np.float32)
+        variance = (
             0.5 * trained.correlation_deviation[rows] ** 2
-            + 0.5 * found.correlation_deviation[elements] ** 2
-            + _FLOOR_CORRELATION**2
+            + 0.5 * found.correlation_deviation[cells] ** 2
+            + np.float32(_FLOOR_CORRELATION**2)
         )
-        far = _bounded((found.correlation[elements] - trained.correlation[rows] * sign) / deviation, _BOUND_PAIR)
+        far = _bounded_square((found.correlation[cells] - expected) ** 2 / variance, _BOUND_PAIR)
+        # What turns from one piece of a recording to the next, as the correlations of a heading do, turns as a whole:
+        # many numbers tell one thing.
+        far /= 1.0 + (trained.correlation_deviation[rows] / np.float32(_TURNS)) ** 2
         # What is late is no longer beside what is not: of these pairs the profile does not know.
-        known = explanation.lag[elements][:, None] == others.lag[None, :]
-        known &= elements[:, None] != np.arange(self.size)
-        known &= (self._moves_as(source, elements))[:, None] & self._moves_as(others.source, np.arange(self.size))
-        return _worth(int(self.moves.sum())) * np.where(known, far, 0.0) @ weight
+        known = explanation.lag[elements][:, None] == others.lag[None, columns]
+        known &= elements[:, None] != columns
+        known &= self._moves_as(source, elements)[:, None] & self._moves_as(others.source[columns], columns)
+        share = self.size / max(1, len(columns))
+        return _worth(int(self.moves.sum())) * share * (np.where(known, far, 0.0) @ weight[columns])
 
     def _responses(self, explanation: Explanation, elements: Integers) -> Doubles:
         if not self.has_response:
@@ -257,7 +279,10 @@ def _deviation(segments: NDArray[np.floating]) -> Doubles:
 
 def _bounded(far: Doubles, bound: float) -> Doubles:
     """Half the square, as in the logarithm of a normal density, but no more than half of bound squared."""
-    square = far * far
+    return _bounded_square(far * far, bound)
+
+
+def _bounded_square(square: Doubles, bound: float) -> Doubles:
     return 0.5 * square / (1.0 + square / (bound * bound))
 
 

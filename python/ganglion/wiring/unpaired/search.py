@@ -11,6 +11,7 @@ import numpy as np
 from ganglion.wiring.unpaired.assignment import assigned
 from ganglion.wiring.unpaired.candidates import KNOWN_FACTORS, UNITS, Candidate, for_terms
 from ganglion.wiring.unpaired.distance import Distance, Explanation
+from ganglion.wiring.unpaired.layouts import history_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +31,9 @@ _PARAMETER = 1.5
 
 _FLIP = 3.0
 """And a single element must be by so much nearer with the other sign."""
+
+_FLIPS = 24
+"""Rounds of turning signs; one may turn back what another one turned."""
 
 _SUSPICIOUS = 4.0
 """An element that is so far from the profile may be another one."""
@@ -54,7 +58,9 @@ class Ranked:
 
 def ranked(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> list[Ranked]:
     """All explanations that bring the log nearer, the best first."""
-    found = [judge(distance, base, candidate) for candidate in _candidates(distance, base, terms)]
+    far = distance.of(base, np.arange(distance.size))
+    tried = (one for one in _candidates(distance, base, terms, far) if far[one.elements].sum() >= _DECISIVE)
+    found = [judge(distance, base, candidate) for candidate in tried]
     return sorted((one for one in found if one.gain > 0.0), key=lambda one: -one.gain)
 
 
@@ -62,9 +68,14 @@ def judge(distance: Distance, base: Explanation, candidate: Candidate) -> Ranked
     """How much nearer a candidate brings the log than `base`."""
     if not len(candidate.elements):
         return Ranked(candidate, -math.inf, math.inf)
-    before = float(distance.of(base, candidate.elements).sum())
-    after = float(distance.of(candidate.explanation, candidate.elements).sum())
+    worth = distance.worth[base.source[candidate.elements]]
+    before = float(worth @ distance.of(base, candidate.elements))
+    after = float(worth @ distance.of(candidate.explanation, candidate.elements))
     return Ranked(candidate, before - after - _PARAMETER * candidate.parameters, after)
+
+
+_COLUMNS = 96
+"""With so many of the others an element's correlations are looked at, to tell which one it is."""
 
 
 def is_decisive(one: Ranked) -> bool:
@@ -72,8 +83,10 @@ def is_decisive(one: Ranked) -> bool:
     return one.gain >= _DECISIVE and one.gain >= _SHARE * (one.gain + one.left)
 
 
-def _candidates(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
-    yield from for_terms(base, terms, distance.trained)
+def _candidates(
+    distance: Distance, base: Explanation, terms: Sequence[Integers], far: Doubles
+) -> Iterator[Candidate]:
+    yield from for_terms(base, terms, distance.trained, far)
     yield from _signs(distance, base)
     yield from _scales(distance, base, terms)
     yield from _offsets(distance, base, terms)
@@ -83,25 +96,22 @@ def _candidates(distance: Distance, base: Explanation, terms: Sequence[Integers]
 
 def _signs(distance: Distance, base: Explanation) -> Iterator[Candidate]:
     """The elements that are nearer with the other sign, first one by one, then with what has turned already."""
-    everything = np.arange(distance.size)
+    everything, trusted = np.arange(distance.size), np.ones(distance.size)
     turned = np.zeros(distance.size, np.bool_)
     current = base
-    for _ in range(distance.size):
-        gains = np.array([_flip_gain(distance, current, element) for element in everything])
-        gains[~distance.moves] = -math.inf
-        best = int(gains.argmax())
-        if gains[best] <= _FLIP:
+    for _ in range(_FLIPS):
+        flipped = current.changed(everything, factor=-1.0)
+        before = distance.alone(current, current, everything, trusted)
+        gains = before - distance.alone(current, flipped, everything, trusted)
+        gains[~distance.moves | (gains < _SHARE * before)] = -math.inf
+        if gains.max() <= _FLIP:
             break
-        turned[best] = not turned[best]
-        current = current.changed(np.array([best]), factor=-1.0)
-        if turned.any():
-            elements = np.flatnonzero(turned)
-            yield Candidate("sign", elements, -1, current, 0.5 + 0.5 * len(elements))
-
-
-def _flip_gain(distance: Distance, base: Explanation, element: int) -> float:
-    one = np.array([element])
-    return float((distance.of(base, one) - distance.of(base.changed(one, factor=-1.0), one)).sum())
+        better = np.flatnonzero(gains > max(_FLIP, 0.6 * gains.max()))
+        turned[better] = ~turned[better]
+        current = current.changed(better, factor=-1.0)
+    elements = np.flatnonzero(turned)
+    if len(elements):
+        yield Candidate("sign", elements, -1, current, 0.5 + 0.5 * distance.worth[elements].sum())
 
 
 def _scales(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
@@ -145,7 +155,7 @@ def _sets(elements: Integers, gain: Doubles, terms: Sequence[Integers]) -> Itera
         if gain[inside].sum() > 1.0:
             # A term that is nearer as a whole was changed as a whole.
             share = np.isin(term, nearer).mean()
-            yield term if share >= 0.6 else np.intersect1d(term, nearer)
+            yield term if share >= 0.5 else np.intersect1d(term, nearer)
 
 
 def _offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
@@ -159,7 +169,7 @@ def _offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) -
         chosen = added[np.searchsorted(everything, elements[distance.moves[elements]])]
         inside = elements[distance.moves[elements]]
         explanation = base.changed(inside, offset=chosen)
-        yield Candidate("offset", inside, [float(value) for value in chosen], explanation, 0.5 * len(inside) + 0.5)
+        yield Candidate("offset", inside, [float(value) for value in chosen], explanation, 0.5 + 0.5 * distance.worth[inside].sum())
 
 
 def _normalised(base: Explanation, terms: Sequence[Integers], distance: Distance) -> Iterator[Candidate]:
@@ -202,16 +212,27 @@ def _as_permutation(base: Explanation, current: Explanation) -> Iterator[Candida
     if len(moved):
         source = where[current.source[moved]]
         plain = base.changed(moved, source=source)
-        yield Candidate("permutation", moved, source.tolist(), plain, 1.0 + 0.5 * len(moved))
+        yield Candidate("permutation", moved, source.tolist(), plain, 1.0 + 0.5 * distance.worth[moved].sum())
+        order = np.arange(len(where))
+        order[moved] = source
+        history = history_of(order)
+        if history is not None:
+            kind, value, order = history
+            place = np.flatnonzero(order != np.arange(len(order)))
+            yield Candidate(kind, place, value, base.changed(place, source=order[place]))
 
 
 def _places(distance: Distance, base: Explanation, wrong: Integers, trusted: Doubles) -> Doubles:
     """`[k, k]`: how far each element that looks wrong is from each that stands there in base, with either sign."""
+    columns = np.flatnonzero(distance.moves)
+    if len(columns) > _COLUMNS:
+        columns = columns[np.argsort(-trusted[columns], kind="stable")]
+        columns = np.sort(columns[np.linspace(0, len(columns) - 1, _COLUMNS).astype(np.int64)])
     costs = []
     for sign, believed in ((1.0, 0.0), (-1.0, 2.0)):
         cost = np.empty((len(wrong), len(wrong)))
         for column, element in enumerate(wrong):
             moved = base.changed(wrong, source=np.full(len(wrong), element), factor=sign)
-            cost[:, column] = distance.alone(base, moved, wrong, trusted) + believed
+            cost[:, column] = distance.alone(base, moved, wrong, trusted, columns) + believed
         costs.append(cost)
     return np.minimum(*costs)
