@@ -35,6 +35,9 @@ _CONSTANT = 1e-6
 """An element whose spread is a smaller share of its size is constant: float32 holds no more."""
 
 _UNIT_NORM = 1e-3
+_UNIT_SHARE = 0.97
+"""Of the steps: behind a reset, frames of a history may hold zeros."""
+
 _UNIT_SIZES = (4, 3, 2)
 
 
@@ -163,7 +166,7 @@ def _lagged(standard: NDArray[np.float64], episode: NDArray[np.int64], lag: int)
 
 
 def _unit_norms(values: NDArray[np.float64], spread: NDArray[np.float64]) -> tuple[UnitNorm, ...]:
-    """Neighbours whose squares add up to 1 in all steps, from the left, the longest groups first."""
+    """Neighbours whose squares add up to 1, from the left, the longest groups first."""
     squares = values**2
     groups: list[UnitNorm] = []
     first = 0
@@ -172,7 +175,9 @@ def _unit_norms(values: NDArray[np.float64], spread: NDArray[np.float64]) -> tup
             piece = slice(first, first + size)
             if first + size > values.shape[1] or not np.any(spread[piece] > 0.0):
                 continue
-            if np.abs(squares[:, piece].sum(1) - 1.0).max() < _UNIT_NORM and _is_whole(squares[:, piece]):
+            if np.mean(np.abs(squares[:, piece].sum(1) - 1.0) < _UNIT_NORM) >= _UNIT_SHARE and _is_whole(
+                squares[:, piece]
+            ):
                 groups.append(UnitNorm(first, size))
                 first += size
                 break

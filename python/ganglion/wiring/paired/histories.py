@@ -93,7 +93,9 @@ def _order(naming: Naming) -> None:
             there = column.get((int(chains.signal[held[j]]), int(chains.age[own[j]])))
             if there is not None and there != own[j]:
                 naming.moved[j] = there
-        naming.add("history_order", [j for j in elements if chains.age[held[j]] != chains.age[own[j]]], {"frames": frames})
+        naming.add(
+            "history_order", [j for j in elements if chains.age[held[j]] != chains.age[own[j]]], {"frames": frames}
+        )
         return
     _layout(naming, own, held)
 

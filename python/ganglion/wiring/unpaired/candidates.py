@@ -63,15 +63,15 @@ def for_terms(
         trained: the profile.
         far: `[n]`, the distance of each element under base.
     """
-    units = {size: [np.arange(one.first, one.first + one.size) for one in trained.unit_norm if one.size == size]
-             for size in (3, 4)}
+    units = {
+        size: [np.arange(one.first, one.first + one.size) for one in trained.unit_norm if one.size == size]
+        for size in (3, 4)
+    }
     for groups in _each_and_all(units[4]):
         yield from _quaternion(base, groups)
     for groups in _each_and_all(units[3]):
         group = np.concatenate(groups)
-        yield Candidate(
-            "frame", group, {"kind": "negated_gravity", "quaternion": []}, base.changed(group, factor=-1.0)
-        )
+        yield Candidate("frame", group, {"kind": "negated_gravity", "quaternion": []}, base.changed(group, factor=-1.0))
     known = {tuple(group) for size in units for group in units[size]}
     for term in terms:
         if tuple(term) not in known:

@@ -24,10 +24,10 @@ _FLOOR_CORRELATION = 0.08
 _FLOOR_RESPONSE = 0.05
 _FLOOR_AUTOCORRELATION = 0.08
 _FLOOR_SHAPE = 0.25
-_FLOOR_MEAN = 0.25
+_FLOOR_MEAN = 0.18
 """In spreads of the element."""
 
-_FLOOR_SPREAD = 0.2
+_FLOOR_SPREAD = 0.12
 """Of the logarithm, as that of change."""
 
 _MOST_SPREAD = 0.7
@@ -37,6 +37,9 @@ _FLOOR_RANGE = 0.2
 
 _ALIKE = 0.9
 _TURNS = 0.2
+_RUN = 0.25
+"""A run differs from another one by less than its pieces do: the share of their variance."""
+
 _BOUND_PAIR = 3.0
 _BOUND_OWN = 5.0
 _INDEPENDENT = 16.0
@@ -119,14 +122,21 @@ class Distance:
             _deviation(np.log(np.maximum(side.segment_spreads, 1e-3 * np.maximum(side.spread, 1e-12))))
             for side in (trained, found)
         )
-        alike = np.eye(self.size) if trained.correlation is None else np.abs(trained.correlation) > _ALIKE
-        self.worth: Doubles = 1.0 / alike.sum(1)
-        """`[n]`: frames of a history are much alike, and together say little more than one of them."""
         with np.errstate(divide="ignore"):
             ratios = np.log(found.spread[self.moves]) - np.log(trained.spread[self.moves])
         # A run that is livelier, or calmer, than the recording is so in most of its elements.
         common = float(np.median(ratios)) if ratios.size else 0.0
         self.activity = common if abs(common) < np.log(1.8) else 0.0
+
+    def worth(self, source: Integers) -> Doubles:
+        """What each of some elements of trained says beside the others, from 0 to 1.
+
+        Frames of a history are much alike, and together say little more than one of them.
+        """
+        if self.trained.correlation is None:
+            return np.ones(len(source))
+        alike = np.abs(self.trained.correlation[np.ix_(source, source)]) > _ALIKE
+        return 1.0 / np.maximum(1, alike.sum(1))
 
     def of(self, explanation: Explanation, elements: Integers) -> Doubles:
         """The distance of some elements.
@@ -172,13 +182,13 @@ class Distance:
         mean = factor * trained.mean[source] + explanation.offset[elements]
         lively = spread * np.exp(max(0.0, self.activity))
         deviation = np.sqrt(
-            (size * self._means[0][source]) ** 2 + self._means[1][elements] ** 2 + (_FLOOR_MEAN * lively) ** 2
+            _RUN * ((size * self._means[0][source]) ** 2 + self._means[1][elements] ** 2) + (_FLOOR_MEAN * lively) ** 2
         )
         total = _bounded((found.mean[elements] - mean) / deviation, _BOUND_OWN)
 
         ratio = np.log(spread_found) - np.log(spread) - self.activity
         deviation = np.sqrt(
-            np.minimum(self._spreads[0][source] ** 2 + 0.5 * self._spreads[1][elements] ** 2, _MOST_SPREAD**2)
+            np.minimum(_RUN * (self._spreads[0][source] ** 2 + self._spreads[1][elements] ** 2), _MOST_SPREAD**2)
             + _FLOOR_SPREAD**2
         )
         total += _bounded(ratio / deviation, _BOUND_OWN)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ganglion.wiring.unpaired.assignment import assigned
 from ganglion.wiring.unpaired.candidates import KNOWN_FACTORS, UNITS, Candidate, for_terms
+from ganglion.wiring.unpaired.clips import clips
 from ganglion.wiring.unpaired.distance import Distance, Explanation
 from ganglion.wiring.unpaired.layouts import history_of
 
@@ -31,6 +32,9 @@ _PARAMETER = 1.5
 
 _FLIP = 3.0
 """And a single element must be by so much nearer with the other sign."""
+
+_END = 4.0
+"""What one end that is cut says."""
 
 _FLIPS = 24
 """Rounds of turning signs; one may turn back what another one turned."""
@@ -61,6 +65,7 @@ def ranked(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> 
     far = distance.of(base, np.arange(distance.size))
     tried = (one for one in _candidates(distance, base, terms, far) if far[one.elements].sum() >= _DECISIVE)
     found = [judge(distance, base, candidate) for candidate in tried]
+    found += [Ranked(clip, _END * ends, 0.0) for clip, ends in clips(distance, base, terms)]
     return sorted((one for one in found if one.gain > 0.0), key=lambda one: -one.gain)
 
 
@@ -68,10 +73,10 @@ def judge(distance: Distance, base: Explanation, candidate: Candidate) -> Ranked
     """How much nearer a candidate brings the log than `base`."""
     if not len(candidate.elements):
         return Ranked(candidate, -math.inf, math.inf)
-    worth = distance.worth[base.source[candidate.elements]]
+    worth = distance.worth(base.source[candidate.elements])
     before = float(worth @ distance.of(base, candidate.elements))
     after = float(worth @ distance.of(candidate.explanation, candidate.elements))
-    return Ranked(candidate, before - after - _PARAMETER * candidate.parameters, after)
+    return Ranked(candidate, before - after - _PARAMETER * float(candidate.parameters), after)
 
 
 _COLUMNS = 96
@@ -83,9 +88,7 @@ def is_decisive(one: Ranked) -> bool:
     return one.gain >= _DECISIVE and one.gain >= _SHARE * (one.gain + one.left)
 
 
-def _candidates(
-    distance: Distance, base: Explanation, terms: Sequence[Integers], far: Doubles
-) -> Iterator[Candidate]:
+def _candidates(distance: Distance, base: Explanation, terms: Sequence[Integers], far: Doubles) -> Iterator[Candidate]:
     yield from for_terms(base, terms, distance.trained, far)
     yield from _signs(distance, base)
     yield from _scales(distance, base, terms)
@@ -111,7 +114,7 @@ def _signs(distance: Distance, base: Explanation) -> Iterator[Candidate]:
         current = current.changed(better, factor=-1.0)
     elements = np.flatnonzero(turned)
     if len(elements):
-        yield Candidate("sign", elements, -1, current, 0.5 + 0.5 * distance.worth[elements].sum())
+        yield Candidate("sign", elements, -1, current, 0.5 + 0.5 * distance.worth(elements).sum())
 
 
 def _scales(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
@@ -169,7 +172,9 @@ def _offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) -
         chosen = added[np.searchsorted(everything, elements[distance.moves[elements]])]
         inside = elements[distance.moves[elements]]
         explanation = base.changed(inside, offset=chosen)
-        yield Candidate("offset", inside, [float(value) for value in chosen], explanation, 0.5 + 0.5 * distance.worth[inside].sum())
+        yield Candidate(
+            "offset", inside, [float(value) for value in chosen], explanation, 0.5 + 0.5 * distance.worth(inside).sum()
+        )
 
 
 def _normalised(base: Explanation, terms: Sequence[Integers], distance: Distance) -> Iterator[Candidate]:
@@ -202,17 +207,17 @@ def _orders(distance: Distance, base: Explanation) -> Iterator[Candidate]:
         if not changed.any():
             return
         current = current.changed(wrong[changed], source=to[changed])
-        yield from _as_permutation(base, current)
+        yield from _as_permutation(distance, base, current)
 
 
-def _as_permutation(base: Explanation, current: Explanation) -> Iterator[Candidate]:
+def _as_permutation(distance: Distance, base: Explanation, current: Explanation) -> Iterator[Candidate]:
     where = np.empty(len(base.source), np.int64)
     where[base.source] = np.arange(len(base.source))
     moved = np.flatnonzero(current.source != base.source)
     if len(moved):
         source = where[current.source[moved]]
         plain = base.changed(moved, source=source)
-        yield Candidate("permutation", moved, source.tolist(), plain, 1.0 + 0.5 * distance.worth[moved].sum())
+        yield Candidate("permutation", moved, source.tolist(), plain, 1.0 + 0.5 * distance.worth(moved).sum())
         order = np.arange(len(where))
         order[moved] = source
         history = history_of(order)
