@@ -14,7 +14,7 @@ from ganglion.compiler.containers import SEAL, stored_contract
 from ganglion.contract import Contract, sealed, unique_keys
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.observation_profile.recorded import profile_of
-from ganglion.runtime import explain_file
+from ganglion.runtime.policy import explain_file
 
 if TYPE_CHECKING:
     import os

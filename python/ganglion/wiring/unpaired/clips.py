@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PILED = 0.01
 """The largest thousandth of the values lies within this share of the spread."""
 
+_MEDIAN = 5
 _SAME = 0.01
 _BEYOND = 1.04
 _FEWEST_ENDS = 2
@@ -32,6 +33,8 @@ def clips(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> I
     """Clips, with how many ends speak for each."""
     for cut, free, of in ((distance.found, distance.trained, "found"), (distance.trained, distance.found, "trained")):
         bound, reach = _ends(cut), _reach(free)
+        # A command stands for seconds, and piles up wherever it is.
+        bound[:, distance.trained.change[_MEDIAN] <= _PILED * distance.trained.spread] = np.nan
         for term in terms:
             for value in _values(bound[:, term]):
                 at = np.abs(bound[:, term] - value) <= _SAME * value

@@ -35,7 +35,7 @@ _MOST_SPREAD = 0.7
 
 _FLOOR_RANGE = 0.2
 
-_ALIKE = 0.9
+_ALIKE = 0.95
 _TURNS = 0.2
 _RUN = 0.25
 """A run differs from another one by less than its pieces do: the share of their variance."""

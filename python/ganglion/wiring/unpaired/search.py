@@ -53,11 +53,13 @@ class Ranked:
         candidate: the explanation.
         gain: by how much it is nearer, less what its free numbers alone would make it.
         left: the distance that stays in the elements it changes.
+        worth: how much of that its elements do not say together, see `Distance.worth`.
     """
 
     candidate: Candidate
     gain: float
     left: float
+    worth: float = 1.0
 
 
 def ranked(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> list[Ranked]:
@@ -73,10 +75,11 @@ def judge(distance: Distance, base: Explanation, candidate: Candidate) -> Ranked
     """How much nearer a candidate brings the log than `base`."""
     if not len(candidate.elements):
         return Ranked(candidate, -math.inf, math.inf)
-    worth = distance.worth(base.source[candidate.elements])
-    before = float(worth @ distance.of(base, candidate.elements))
-    after = float(worth @ distance.of(candidate.explanation, candidate.elements))
-    return Ranked(candidate, before - after - _PARAMETER * float(candidate.parameters), after)
+    before = distance.of(base, candidate.elements)
+    after = distance.of(candidate.explanation, candidate.elements)
+    gain = float((before - after).sum()) - _PARAMETER * float(candidate.parameters)
+    worth = float(distance.worth(base.source[candidate.elements]).mean())
+    return Ranked(candidate, gain, float(after.sum()), worth)
 
 
 _COLUMNS = 96
@@ -85,7 +88,7 @@ _COLUMNS = 96
 
 def is_decisive(one: Ranked) -> bool:
     """Whether a healthy log would not look so."""
-    return one.gain >= _DECISIVE and one.gain >= _SHARE * (one.gain + one.left)
+    return one.gain * one.worth >= _DECISIVE and one.gain >= _SHARE * (one.gain + one.left)
 
 
 def _candidates(distance: Distance, base: Explanation, terms: Sequence[Integers], far: Doubles) -> Iterator[Candidate]:
@@ -114,7 +117,7 @@ def _signs(distance: Distance, base: Explanation) -> Iterator[Candidate]:
         current = current.changed(better, factor=-1.0)
     elements = np.flatnonzero(turned)
     if len(elements):
-        yield Candidate("sign", elements, -1, current, 0.5 + 0.5 * distance.worth(elements).sum())
+        yield Candidate("sign", elements, -1, current, 0.5 + 0.5 * len(elements))
 
 
 def _scales(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
@@ -173,7 +176,7 @@ def _offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) -
         inside = elements[distance.moves[elements]]
         explanation = base.changed(inside, offset=chosen)
         yield Candidate(
-            "offset", inside, [float(value) for value in chosen], explanation, 0.5 + 0.5 * distance.worth(inside).sum()
+            "offset", inside, [float(value) for value in chosen], explanation, 0.5 + 0.5 * len(inside)
         )
 
 
@@ -217,7 +220,7 @@ def _as_permutation(distance: Distance, base: Explanation, current: Explanation)
     if len(moved):
         source = where[current.source[moved]]
         plain = base.changed(moved, source=source)
-        yield Candidate("permutation", moved, source.tolist(), plain, 1.0 + 0.5 * distance.worth(moved).sum())
+        yield Candidate("permutation", moved, source.tolist(), plain, 1.0 + 0.5 * len(moved))
         order = np.arange(len(where))
         order[moved] = source
         history = history_of(order)
