@@ -111,8 +111,7 @@ def _turns(naming: Naming) -> None:
                 (
                     some
                     for value, some in fixed
-                    if value["kind"] == "fixed"
-                    and np.shape(value["matrix"]) == np.shape(group.value["matrix"])
+                    if value["kind"] == "fixed" and np.shape(value["matrix"]) == np.shape(group.value["matrix"])
                     and np.abs(np.subtract(value["matrix"], group.value["matrix"])).max() <= _SAME_MATRIX
                 ),
                 None,
@@ -139,7 +138,9 @@ def _changed(pair: Pair, model: Model, elements: tuple[int, ...]) -> list[int]:
 def _normaliser(naming: Naming) -> None:
     """Elements that all have a factor and an offset of their own."""
     own = {
-        j: round(factor, 6) for j, factor in naming.factors.items() if unit_of(factor) is None and j in naming.offsets
+        j: round(factor, 6)
+        for j, factor in naming.factors.items()
+        if unit_of(factor) is None and j in naming.offsets
     }
     moving = [j for j, fit in enumerate(naming.model.fits) if fit is not None and np.ptp(naming.pair.found[:, j]) > 0.0]
     few = len(own) < _FEWEST_OWN or len(set(own.values())) < _OWN_SHARE * len(own)
@@ -204,7 +205,7 @@ def _clips(naming: Naming) -> None:
         changed = fit.gain != 1.0 or fit.bias != 0.0
         if missing and changed and float(np.abs(naming.pair.found[:, j]).max()) <= max(sizes) * (1.0 + 1e-6):
             continue  # found is cut as trained is, and what was done before the cut lets it cut less
-        if not missing and all(any(math.isclose(size, one, rel_tol=1e-3) for one in own) for size in sizes):
+        if not missing and changed and all(any(math.isclose(size, one, rel_tol=1e-3) for one in own) for size in sizes):
             continue  # found is cut where trained is
         key = next((one for one in cuts if one[1] == missing and math.isclose(one[0], max(sizes), rel_tol=1e-3)), None)
         cuts.setdefault(key or (max(sizes), missing), {})[j] = (low, high)
