@@ -36,6 +36,9 @@ _FLIP = 3.0
 _END = 4.0
 """What one end that is cut says."""
 
+_MANY = 4
+"""An encoder or two may be off by themselves."""
+
 _FLIPS = 24
 """Rounds of turning signs; one may turn back what another one turned."""
 
@@ -155,13 +158,14 @@ def _sets(elements: Integers, gain: Doubles, terms: Sequence[Integers]) -> Itera
     nearer = elements[gain > 1.0]
     if not len(nearer):
         return
-    yield nearer
+    if not any(np.isin(nearer, term).all() for term in terms):
+        yield nearer
     for term in terms:
-        inside = np.isin(elements, term)
-        if gain[inside].sum() > 1.0:
-            # A term that is nearer as a whole was changed as a whole.
-            share = np.isin(term, nearer).mean()
-            yield term if share >= 0.5 else np.intersect1d(term, nearer)
+        there = np.isin(term, nearer)
+        if gain[np.isin(elements, term)].sum() > 1.0 and there.any():
+            # A term in which most, or many, elements are nearer was changed as a whole.
+            is_whole = there.mean() >= 0.5 or (len(terms) > 1 and there.sum() >= _MANY)
+            yield term if is_whole else np.intersect1d(term, nearer)
 
 
 def _offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
@@ -217,8 +221,9 @@ def _as_permutation(distance: Distance, base: Explanation, current: Explanation)
     where = np.empty(len(base.source), np.int64)
     where[base.source] = np.arange(len(base.source))
     moved = np.flatnonzero(current.source != base.source)
+    source = where[current.source[moved]]
+    moved, source = _without_idle_cycles(distance, base, moved, source)
     if len(moved):
-        source = where[current.source[moved]]
         plain = base.changed(moved, source=source)
         yield Candidate("permutation", moved, source.tolist(), plain, 1.0 + 0.5 * len(moved))
         order = np.arange(len(where))
@@ -228,6 +233,31 @@ def _as_permutation(distance: Distance, base: Explanation, current: Explanation)
             kind, value, order = history
             place = np.flatnonzero(order != np.arange(len(order)))
             yield Candidate(kind, place, value, base.changed(place, source=order[place]))
+
+
+def _without_idle_cycles(
+    distance: Distance, base: Explanation, place: Integers, source: Integers
+) -> tuple[Integers, Integers]:
+    """A permutation without the cycles that bring nothing of their own."""
+    goes = dict(zip(place.tolist(), source.tolist(), strict=True))
+    kept = dict(goes)
+    left = set(goes)
+    while left:
+        start = left.pop()
+        cycle = [start]
+        while goes[cycle[-1]] != start:
+            cycle.append(goes[cycle[-1]])
+        left -= set(cycle)
+        rest = {element: kept[element] for element in kept if element not in cycle}
+        gain = (_far(distance, base, rest, place) - _far(distance, base, kept, place)).sum()
+        if gain < _FLIP * len(cycle) / 2.0:
+            kept = rest
+    return np.array(sorted(kept), np.int64), np.array([kept[element] for element in sorted(kept)], np.int64)
+
+
+def _far(distance: Distance, base: Explanation, goes: dict[int, int], elements: Integers) -> Doubles:
+    moved = base.changed(np.array(list(goes), np.int64), source=np.array(list(goes.values()), np.int64))
+    return distance.of(moved, elements)
 
 
 def _places(distance: Distance, base: Explanation, wrong: Integers, trusted: Doubles) -> Doubles:
