@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ganglion.wiring.unpaired.terms import Terms
+
     Doubles = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
@@ -65,13 +67,13 @@ class Ranked:
     worth: float = 1.0
 
 
-def ranked(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> list[Ranked]:
+def ranked(distance: Distance, base: Explanation, layout: Terms) -> list[Ranked]:
     """All explanations that bring the log nearer, the best first."""
     far = distance.of(base, np.arange(distance.size))
-    tried = (one for one in _candidates(distance, base, terms, far) if far[one.elements].sum() >= _DECISIVE)
+    tried = (one for one in _candidates(distance, base, layout, far) if far[one.elements].sum() >= _DECISIVE)
     found = [judge(distance, base, candidate) for candidate in tried]
-    found += [Ranked(clip, _END * ends, 0.0) for clip, ends in clips(distance, base, terms)]
-    return sorted((one for one in found if one.gain > 0.0), key=lambda one: -one.gain)
+    found += [Ranked(clip, _END * ends, 0.0) for clip, ends in clips(distance, base, layout.terms)]
+    return sorted((one for one in found if one.gain > 0.0), key=lambda one: (not is_decisive(one), -one.gain))
 
 
 def judge(distance: Distance, base: Explanation, candidate: Candidate) -> Ranked:
@@ -94,12 +96,12 @@ def is_decisive(one: Ranked) -> bool:
     return one.gain * one.worth >= _DECISIVE and one.gain >= _SHARE * (one.gain + one.left)
 
 
-def _candidates(distance: Distance, base: Explanation, terms: Sequence[Integers], far: Doubles) -> Iterator[Candidate]:
-    yield from for_terms(base, terms, distance.trained, far)
+def _candidates(distance: Distance, base: Explanation, layout: Terms, far: Doubles) -> Iterator[Candidate]:
+    yield from for_terms(base, layout, distance.trained, far)
     yield from _signs(distance, base)
-    yield from _scales(distance, base, terms)
-    yield from _offsets(distance, base, terms)
-    yield from _normalised(base, terms, distance)
+    yield from _scales(distance, base, layout.terms)
+    yield from _offsets(distance, base, layout.terms)
+    yield from _normalised(base, layout.terms, distance)
     yield from _orders(distance, base)
 
 
@@ -179,9 +181,7 @@ def _offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) -
         chosen = added[np.searchsorted(everything, elements[distance.moves[elements]])]
         inside = elements[distance.moves[elements]]
         explanation = base.changed(inside, offset=chosen)
-        yield Candidate(
-            "offset", inside, [float(value) for value in chosen], explanation, 0.5 + 0.5 * len(inside)
-        )
+        yield Candidate("offset", inside, [float(value) for value in chosen], explanation, 0.5 + 0.5 * len(inside))
 
 
 def _normalised(base: Explanation, terms: Sequence[Integers], distance: Distance) -> Iterator[Candidate]:
