@@ -70,6 +70,7 @@ ROOMS = {
     "sampling",
     "training",
     "verify",
+    "wiring",
 }
 PACKAGE = Path(ganglion.__file__).parent
 CPP = Path(__file__).parents[3] / "cpp"

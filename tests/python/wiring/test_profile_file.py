@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import ganglion
+from ganglion._foundation.files import read_file
 from ganglion.cli import main
 from ganglion.compiler.containers import stored_contract
-from ganglion._foundation.files import read_file
 from ganglion.errors import ArtifactError, ExportError
 
 ARTIFACTS = Path(__file__).parents[2] / "golden" / "artifacts"
@@ -81,7 +81,7 @@ def test_what_cannot_be_profiled_says_why(tmp_path, recording):
     path = tmp_path / "lstm.ganglion"
     shutil.copy(ARTIFACTS / "lstm.ganglion", path)
     with np.load(recording) as file:
-        observation, action = file["observation"], file["action"]
+        observation = file["observation"]
     bad = tmp_path / "bad.npz"
 
     def refused(says, **fields):

@@ -122,7 +122,7 @@ def test_what_nothing_explains_is_said_so(contract, log):
 
 
 def test_bad_input_is_a_sentence(contract, log):
-    with pytest.raises(ArtifactError, match="has no observation profile.*ganglion profile POLICY"):
+    with pytest.raises(ArtifactError, match=r"has no observation profile.*ganglion profile POLICY"):
         compared(dataclasses.replace(contract, observation_profile=None), log)
     with pytest.raises(ArtifactError, match="44 elements, the profile of the contract 45"):
         compared(contract, {"observation": log["observation"][:, 1:]})

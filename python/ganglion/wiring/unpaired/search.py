@@ -11,7 +11,6 @@ import numpy as np
 from ganglion.wiring.unpaired.assignment import assigned
 from ganglion.wiring.unpaired.candidates import KNOWN_FACTORS, UNITS, Candidate, for_terms
 from ganglion.wiring.unpaired.clips import clips
-from ganglion.wiring.unpaired.distance import Distance, Explanation
 from ganglion.wiring.unpaired.layouts import history_of
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ganglion.wiring.unpaired.distance import Distance, Explanation
     from ganglion.wiring.unpaired.terms import Terms
 
     Doubles = NDArray[np.float64]
