@@ -278,7 +278,7 @@ class Distance:
         known = (np.arange(len(self._lags)) >= LONGEST_LAG)[:, None, None]
         known = known & self._moves_as(source, elements)[None, :, None]
         worth = _worth((len(self._lags) - LONGEST_LAG) * self.trained.actions)
-        return worth * np.where(known, far, 0.0).sum((0, 2))
+        return np.asarray(worth * np.where(known, far, 0.0).sum((0, 2)), np.float64)
 
     def _moves_as(self, source: Integers, elements: Integers) -> NDArray[np.bool_]:
         return (self.trained.spread[source] > 0.0) & (self.found.spread[elements] > 0.0)
@@ -289,7 +289,7 @@ def _worth(count: int) -> float:
 
 
 def _deviation(segments: NDArray[np.floating]) -> Doubles:
-    return np.asarray(segments, np.float64).std(0)
+    return np.asarray(np.std(np.asarray(segments, np.float64), axis=0), np.float64)
 
 
 def _bounded(far: NDArray[Any], bound: float) -> Doubles:
