@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
     from ganglion.export import export, sign
-    from ganglion.flight import ActionGuard, Cadence, FlightRecorder, PolicySwitch, ReplayReport, TickMonitor, replay
+    from ganglion.flight import (
+        ActionGuard,
+        Cadence,
+        FlightRecorder,
+        ObservationMonitor,
+        PolicySwitch,
+        ReplayReport,
+        TickMonitor,
+        replay,
+    )
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import ActionSampler
@@ -44,6 +53,7 @@ __all__ = [
     "FlightRecorder",
     "GanglionError",
     "Golden",
+    "ObservationMonitor",
     "ParityError",
     "ParityReport",
     "Policy",
@@ -80,6 +90,7 @@ _LAZY = {
     "Diagnosis": "ganglion.diagnosis",
     "FlightRecorder": "ganglion.flight",
     "Golden": "ganglion.contract",
+    "ObservationMonitor": "ganglion.flight",
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",
     "PolicySwitch": "ganglion.flight",
@@ -110,7 +121,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("ganglion._core").__version__
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in ("contract", "flight"):  # rooms like `errors`, which `import ganglion` gives; these take NumPy's time
+    # rooms like `errors`, which `import ganglion` gives; these take NumPy's time
+    if name in ("contract", "flight", "wiring"):
         return importlib.import_module(f"ganglion.{name}")
     raise AttributeError(f"module 'ganglion' has no attribute '{name}'")
 

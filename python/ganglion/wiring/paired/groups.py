@@ -76,9 +76,9 @@ class GroupSearch:
         for j in order:
             base = self.base[j : j + size]
             still = not np.ptp(self.pair.found[:, j : j + size], axis=0).any()
-            if self.weak[j : j + size].all() and self.pair.judge.tolerance is not None and not still:
-                if not self._constant_norm(j, size):
-                    continue
+            noisy = self.weak[j : j + size].all() and self.pair.judge.tolerance is not None and not still
+            if noisy and not self._constant_norm(j, size):
+                continue
             if self._open(j, size) >= 2 and base[0] >= 0 and (np.diff(base) == 1).all():
                 yield j
 

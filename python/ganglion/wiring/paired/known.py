@@ -52,7 +52,7 @@ def near(factor: float, share: float = 0.1) -> list[float]:
 
 
 def rounded(number: float, error: float) -> list[float]:
-    """A number in two to four digits where that changes it by no more than `error` or some roundings, the shortest first."""
+    """A number in two to four digits where that changes it by `error` or some roundings at most, the shortest first."""
     allowed = max(error, 1e-6 * abs(number))
     short = dict.fromkeys(float(f"{number:.{digits}g}") for digits in (2, 3, 4))
     return [one for one in short if abs(one - number) <= allowed]

@@ -75,17 +75,17 @@ class ScalarSearch:
         self._strides(now)
         self._lags_in_place(now)
         self._late_as_a_whole(now)
-        self._assign(now, 0)
+        self._assign(now)
         for lag in LAGS:
             open_, free = self.open, self.free
             if not open_ or not free:
                 break
-            self._assign(self._candidates(open_, free, lag), lag)
+            self._assign(self._candidates(open_, free, lag))
 
     def _late_as_a_whole(self, now: dict[int, dict[int, Fit]]) -> None:
         """What moved and is late, too: in a history only its oldest frame tells that from one that moved a frame."""
         before, unused = list(self.fits), self.free
-        self._assign(now, 0)
+        self._assign(now)
         lost = self.open
         if not lost:
             return
@@ -95,7 +95,7 @@ class ScalarSearch:
         for lag in LAGS[:6]:
             if not any(self._candidates(lost, unused, lag).values()):
                 continue
-            self._assign(self._candidates(waiting, unused, lag), lag)
+            self._assign(self._candidates(waiting, unused, lag))
             count = sum(self.fits[j] is not None for j in waiting)
             if count > len(waiting) - len(lost) and (best is None or count > best[0]):
                 best = count, lag, list(self.fits)
@@ -227,7 +227,7 @@ class ScalarSearch:
         for age in sorted({int(ages[self.base[j]]) for j in now if self.base[j] >= 0} - {0}):
             waiting = [j for j in now if self.base[j] >= 0 and ages[self.base[j]] == age]
             lag = self.lag_of(waiting[0])
-            self._assign(self._candidates(waiting, [i for i in self.free if ages[i] == age], lag), lag)
+            self._assign(self._candidates(waiting, [i for i in self.free if ages[i] == age], lag))
             for j in waiting:
                 if self.fits[j] is not None:
                     now.pop(j)
@@ -271,7 +271,7 @@ class ScalarSearch:
             return False
         return bool(likely(self.pair.trained[rows - lag, i : i + 1], self.pair.found[rows, j : j + 1], self.pair.judge))
 
-    def _assign(self, candidates: dict[int, dict[int, Fit]], lag: int) -> None:
+    def _assign(self, candidates: dict[int, dict[int, Fit]]) -> None:
         """Gives each element of found an element of trained that no other has."""
         waiting = [j for j in candidates if self.fits[j] is None and candidates[j]]
         used = {fit.source for fit in self.fits if fit is not None}
