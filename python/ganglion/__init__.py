@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
     from ganglion.export import export, sign
-    from ganglion.flight import ActionGuard, Cadence, FlightRecorder, PolicySwitch, ReplayReport, TickMonitor, replay
+    from ganglion.flight import (
+        ActionGuard,
+        Cadence,
+        FlightRecorder,
+        ObservationMonitor,
+        PolicySwitch,
+        ReplayReport,
+        TickMonitor,
+        replay,
+    )
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import ActionSampler
@@ -44,6 +53,7 @@ __all__ = [
     "FlightRecorder",
     "GanglionError",
     "Golden",
+    "ObservationMonitor",
     "ParityError",
     "ParityReport",
     "Policy",
@@ -80,6 +90,7 @@ _LAZY = {
     "Diagnosis": "ganglion.diagnosis",
     "FlightRecorder": "ganglion.flight",
     "Golden": "ganglion.contract",
+    "ObservationMonitor": "ganglion.flight",
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",
     "PolicySwitch": "ganglion.flight",
@@ -112,7 +123,8 @@ def __getattr__(name: str) -> Any:
         module = importlib.import_module(_LAZY[name])
         # A folder that can be called, such as `verify`, is the same thing at the first look and at every other.
         return module if module.__name__ == f"ganglion.{name}" else getattr(module, name)
-    if name in ("contract", "flight"):  # rooms like `errors`, which `import ganglion` gives; these take NumPy's time
+    # rooms like `errors`, which `import ganglion` gives; these take NumPy's time
+    if name in ("contract", "flight", "wiring"):
         return importlib.import_module(f"ganglion.{name}")
     raise AttributeError(f"module 'ganglion' has no attribute '{name}'")
 

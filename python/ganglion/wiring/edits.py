@@ -42,8 +42,8 @@ class Edit:
     | `unit` | `{"from": "rad", "to": "deg", "factor": number}` |
     | `quaternion_order` | `{"trained": "wxyz", "found": "xyzw"}`, or the other way |
     | `quaternion_conjugate` | `"conjugate"`; `elements` are x, y and z |
-    | `frame` | of whole vectors: `{"kind": "fixed", "matrix": [[...]]}` (found = matrix * trained), `{"kind": "world_for_body"}`, |
-    | | `{"kind": "body_for_world"}`, `{"kind": "negated_gravity"}`; `"quaternion": [four elements of trained]` |
+    | `frame` | of whole vectors: `{"kind": "fixed", "matrix": [[...]]}` (found = matrix * trained), |
+    | | `{"kind": "world_for_body"}`, `{"kind": "body_for_world"}`, `{"kind": "negated_gravity"}`; `"quaternion": [four elements of trained]` |
     | `lag` | `{"steps": n, "of": "observation" or "previous_action"}`: found[t] = trained[t - n]; |
     | | `{"of": "finite_difference", "position": [elements of trained], "factor": 1 / dt}` |
     | `history_order` | `{"frames": n}`: the oldest for the newest |
@@ -61,6 +61,9 @@ class Edit:
         residual: the largest |difference| that is left in these elements when all edits are undone, in units of
             `found`.
         sentence: what it is and what to do about it.
+        confidence: from 0 to 1, of an explanation that statistics alone speak for (its `residual` is the mean distance
+            of these elements from the profile that is left, as half a square of deviations); None where it was found
+            on the same moments.
     """
 
     kind: str
@@ -69,6 +72,7 @@ class Edit:
     value: Any
     residual: float
     sentence: str
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         assert self.kind in KINDS, self.kind

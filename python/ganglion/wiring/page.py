@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.verify.page import Curves
+    from ganglion.wiring.edits import Edit
     from ganglion.wiring.report import WiringReport
 
     _Row = tuple[str | tuple[str, str], ...]
@@ -42,7 +43,8 @@ def render_page(report: WiringReport) -> str:
         '<p class="eyebrow">ganglion wiring</p>',
         f"<h1>{to_html(name)}</h1>",
         f'<p class="lead"><code>{to_html(report.found.label)}</code> compared with '
-        f"<code>{to_html(report.trained.label)}</code>, on the same moments</p>",
+        f"<code>{to_html(report.trained.label)}</code>, "
+        f"{'on the same moments' if _is_paired(report) else 'by statistics: nothing is paired'}</p>",
         verdict_box(headline, report.verdict, good=report.equal),
         tiles(
             [
@@ -58,7 +60,13 @@ def render_page(report: WiringReport) -> str:
         *(f'<p class="finding">{to_html(sentence)}</p>' for sentence in report.correction.lost),
     ]
     if report.edits:
-        headings = ("edit", "what it is, and what to do", "elements of found", "value", "residual")
+        headings = (
+            "edit",
+            "what it is, and what to do",
+            "elements of found",
+            "value",
+            "residual" if _is_paired(report) else "confidence",
+        )
         body.append(section("Edits", table(headings, _edits(report)), note="in this order they make found of trained"))
     if report.cannot_tell:
         rows: list[_Row] = [
@@ -82,6 +90,17 @@ def to_html_lines(text: str) -> str:
     return "\n".join(to_html(line) for line in text.splitlines())
 
 
+def _is_paired(report: WiringReport) -> bool:
+    """Whether training's observations are there, and not their statistics alone."""
+    return report.trained.rows > 0
+
+
+def _judged(edit: Edit) -> str:
+    if edit.confidence is not None:
+        return f"{edit.confidence:.2f}"
+    return f"{edit.residual:.1e}" if math.isfinite(edit.residual) else ""
+
+
 def _sizes(report: WiringReport) -> str:
     trained, found = report.trained.size, report.found.size
     return f"{found:,}" if trained == found else f"{found:,}, trained {trained:,}"
@@ -95,7 +114,7 @@ def _edits(report: WiringReport) -> Iterator[_Row]:
             edit.sentence,
             elements_text(edit.elements, edit.names),
             value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]} ...",
-            ("number", f"{edit.residual:.1e}" if math.isfinite(edit.residual) else ""),
+            ("number", _judged(edit)),
         )
 
 
@@ -118,7 +137,7 @@ def curves_of(report: WiringReport) -> Curves:
             name=f"{i} {names[i]}" if names else str(i),
             row=0,
             values=[
-                _single(report.trained.values[:, i]),
+                _single(report.trained.values[:, i]) if _is_paired(report) else None,
                 _single(report.found.values[:, i]) if i < report.found.size else None,
                 _single(report.corrected[:, i]),
             ],
@@ -128,14 +147,12 @@ def curves_of(report: WiringReport) -> Curves:
         for i in order
     ]
     mark = None
-    if order and order[0] in changed and order[0] < report.found.size:
+    if _is_paired(report) and order and order[0] in changed and order[0] < report.found.size:
         first = order[0]
         apart = np.abs(report.found.values[:, first] - report.trained.values[:, first])
         step = int(np.argmax(apart > report.allowed[first]))
         mark = Mark(0, step, f"{channels[0].group} of element {first}")
-    return Curves(
-        runs=_RUNS, rows=[Row("row", report.trained.reset.copy())], channels=channels, period_s=None, mark=mark
-    )
+    return Curves(runs=_RUNS, rows=[Row("row", report.found.reset.copy())], channels=channels, period_s=None, mark=mark)
 
 
 def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -29,9 +29,7 @@ _UNITS = (
     KnownUnit(9.80665, "g", "m/s^2"),
     KnownUnit(360.0, "turns", "deg"),
 )
-UNITS = tuple(
-    unit for one in _UNITS for unit in (one, KnownUnit(1.0 / one.factor, one.found, one.trained))
-)
+UNITS = tuple(unit for one in _UNITS for unit in (one, KnownUnit(1.0 / one.factor, one.found, one.trained)))
 """Both ways."""
 
 _SCALES = (0.25, 0.05, 2.0, 0.1, 0.2, 0.5, 0.01, 0.4, 0.3, 3.0, 1.5, 0.15, 0.125, 0.7, 0.02, 0.0625, 0.0025)
@@ -53,6 +51,8 @@ def near(factor: float, share: float = 0.1) -> list[float]:
     return [math.copysign(known, factor) for known in sorted(close, key=lambda known: abs(known - size))[:3]]
 
 
-def rounded(number: float) -> list[float]:
-    """A number in two, three and four digits, the shortest first."""
-    return list(dict.fromkeys(float(f"{number:.{digits}g}") for digits in (2, 3, 4)))
+def rounded(number: float, error: float) -> list[float]:
+    """A number in two to four digits where that changes it by `error` or some roundings at most, the shortest first."""
+    allowed = max(error, 1e-6 * abs(number))
+    short = dict.fromkeys(float(f"{number:.{digits}g}") for digits in (2, 3, 4))
+    return [one for one in short if abs(one - number) <= allowed]

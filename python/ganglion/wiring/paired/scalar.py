@@ -31,6 +31,7 @@ _NOTHING = 50.0
 _MOST_FITS = 24
 _STRIDES = (2, 3, 4, 5)
 _STRIDE_SHARE = 0.25
+_WEAK = 6.0
 
 
 class ScalarSearch:
@@ -52,6 +53,7 @@ class ScalarSearch:
         self.stride: int | None = None
         self._quiet_trained = quiet(pair, pair.trained)
         self._quiet_found = quiet(pair, pair.found)
+        self.weak = quiet(pair, pair.found, _WEAK)
 
     @property
     def open(self) -> list[int]:
@@ -73,17 +75,17 @@ class ScalarSearch:
         self._strides(now)
         self._lags_in_place(now)
         self._late_as_a_whole(now)
-        self._assign(now, 0)
+        self._assign(now)
         for lag in LAGS:
             open_, free = self.open, self.free
             if not open_ or not free:
                 break
-            self._assign(self._candidates(open_, free, lag), lag)
+            self._assign(self._candidates(open_, free, lag))
 
     def _late_as_a_whole(self, now: dict[int, dict[int, Fit]]) -> None:
         """What moved and is late, too: in a history only its oldest frame tells that from one that moved a frame."""
         before, unused = list(self.fits), self.free
-        self._assign(now, 0)
+        self._assign(now)
         lost = self.open
         if not lost:
             return
@@ -93,7 +95,7 @@ class ScalarSearch:
         for lag in LAGS[:6]:
             if not any(self._candidates(lost, unused, lag).values()):
                 continue
-            self._assign(self._candidates(waiting, unused, lag), lag)
+            self._assign(self._candidates(waiting, unused, lag))
             count = sum(self.fits[j] is not None for j in waiting)
             if count > len(waiting) - len(lost) and (best is None or count > best[0]):
                 best = count, lag, list(self.fits)
@@ -123,7 +125,7 @@ class ScalarSearch:
             waiting = [j for j in self.open if j not in known]
             if len(rows) < 8 or not waiting:
                 continue
-            maybe = likely(values[rows - lag], pair.found[np.ix_(rows, waiting)], pair.judge)
+            maybe = likely(values[rows - lag], pair.found[rows][:, waiting], pair.judge)
             for at, j in enumerate(waiting):
                 near = sorted(np.flatnonzero(maybe[at]), key=lambda k: abs(sources[k] % pair.trained.shape[1] - j))
                 fits = (fit_columns(pair, values[:, k], pair.found[:, j], sources[k], lag) for k in near[:_MOST_FITS])
@@ -152,15 +154,18 @@ class ScalarSearch:
         rows = pair.sample(lag)
         moving_f = [j for j in found if not self._quiet_found[j]]
         bases = {int(self.base[j]) for j in moving_f}
-        moving_t = [i for i in trained if not self._quiet_trained[i] or (i in bases and np.ptp(pair.trained[:, i]) > 0.0)]
+        moving_t = [
+            i for i in trained if not self._quiet_trained[i] or (i in bases and np.ptp(pair.trained[:, i]) > 0.0)
+        ]
         fits: dict[int, dict[int, Fit]] = {j: {} for j in found}
         if moving_f and moving_t and len(rows) >= 8:
-            maybe = likely(pair.trained[np.ix_(rows - lag, moving_t)], pair.found[np.ix_(rows, moving_f)], pair.judge)
+            maybe = likely(pair.trained[rows - lag][:, moving_t], pair.found[rows][:, moving_f], pair.judge)
             for at, j in enumerate(moving_f):
                 near = sorted((moving_t[k] for k in np.flatnonzero(maybe[at])), key=lambda i: abs(i - self.base[j]))
                 for i in near[:_MOST_FITS]:
                     fit = fit_columns(pair, pair.trained[:, i], pair.found[:, j], i, lag)
-                    if fit is not None:
+                    # So near to the noise, much would fit: elsewhere, only what needs no factor.
+                    if fit is not None and (i == self.base[j] or fit.plain or not self.weak[j]):
                         fits[j][i] = fit
         if lag == 0:
             for j in fits.keys() - set(moving_f):
@@ -181,14 +186,14 @@ class ScalarSearch:
         shared = Counter((fit.gain, fit.lag) for fit in self.fits if fit is not None and fit.bias == 0.0)
         for j in self.open:
             i = int(self.base[j])
-            if i < 0 or not (self._quiet_found[j] or self._quiet_trained[i]):
+            if i < 0 or not (self.weak[j] or self._quiet_trained[i]):
                 continue
             beside = [fit for fit in self.fits[max(0, j - 1) : j + 2] if fit is not None and fit.bias == 0.0]
             usual = dict.fromkeys([(fit.gain, fit.lag) for fit in beside] + [one for one, _ in shared.most_common()])
-            tries = [Fit(i, lag=lag, gain=gain) for gain, lag in usual]
+            tries = [Fit(i, lag=lag, gain=gain) for gain, lag in usual if gain != 1.0 or lag]
             if self._quiet_found[j] and self._quiet_trained[i]:
                 bias = float(np.mean(self.pair.found[:, j] - self.pair.trained[:, i]))
-                tries += [Fit(i, bias=more) for more in (*rounded(bias), bias)]
+                tries += [Fit(i, bias=more) for more in (*rounded(bias, self.pair.judge.noise() / 4.0), bias)]
             held = (checked(self.pair, fit, self.pair.trained[:, i], self.pair.found[:, j]) for fit in tries)
             self.fits[j] = next((fit for fit in held if fit is not None), None)
 
@@ -222,7 +227,7 @@ class ScalarSearch:
         for age in sorted({int(ages[self.base[j]]) for j in now if self.base[j] >= 0} - {0}):
             waiting = [j for j in now if self.base[j] >= 0 and ages[self.base[j]] == age]
             lag = self.lag_of(waiting[0])
-            self._assign(self._candidates(waiting, [i for i in self.free if ages[i] == age], lag), lag)
+            self._assign(self._candidates(waiting, [i for i in self.free if ages[i] == age], lag))
             for j in waiting:
                 if self.fits[j] is not None:
                     now.pop(j)
@@ -266,7 +271,7 @@ class ScalarSearch:
             return False
         return bool(likely(self.pair.trained[rows - lag, i : i + 1], self.pair.found[rows, j : j + 1], self.pair.judge))
 
-    def _assign(self, candidates: dict[int, dict[int, Fit]], lag: int) -> None:
+    def _assign(self, candidates: dict[int, dict[int, Fit]]) -> None:
         """Gives each element of found an element of trained that no other has."""
         waiting = [j for j in candidates if self.fits[j] is None and candidates[j]]
         used = {fit.source for fit in self.fits if fit is not None}
@@ -308,12 +313,12 @@ class ScalarSearch:
         return bonus
 
 
-def quiet(pair: Pair, values: Doubles) -> NDArray[np.bool_]:
-    """Columns that do not move more than what counts as equal."""
+def quiet(pair: Pair, values: Doubles, times: float = 2.0) -> NDArray[np.bool_]:
+    """Columns that do not move more than what counts as equal, or some times the noise."""
     settled = values[pair.settled]
     spread = settled.std(axis=0)
     large = np.abs(values).max(axis=0)
     judge = pair.judge
     rounding = judge.rounding(0.0) + (judge.rounding(1.0) - judge.rounding(0.0)) * large
-    quiet_: NDArray[np.bool_] = spread <= 0.5 * rounding + 2.0 * judge.noise()
+    quiet_: NDArray[np.bool_] = spread <= 0.5 * rounding + times * judge.noise()
     return quiet_

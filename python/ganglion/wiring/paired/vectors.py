@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _UNIT = 1e-4
 _CONSTANT = 1e-3
+_DOWN = 0.5
 
 
 def quaternions(naming: Naming) -> None:
@@ -46,11 +47,20 @@ def quaternions(naming: Naming) -> None:
             naming.add("sign", elements, {"double_cover": covered[elements]})
 
 
-def gravity(naming: Naming) -> None:
-    """Vectors of constant length that point the other way."""
+def gravity(naming: Naming, *, down: bool = False) -> None:
+    """Vectors of constant length that point the other way.
+
+    Args:
+        naming: what is to be named.
+        down: those alone that point down in training; before quaternions, which of a robot in a plane look alike.
+    """
     found: list[int] = []
     for elements, places, _ in _closed(naming, 3):
-        if all(j in naming.negative for j in elements) and _is_constant(naming.pair, places):
+        part = naming.pair.trained[naming.pair.settled][:, places]
+        moving = {j for j, i in zip(elements, places, strict=True) if np.ptp(naming.pair.trained[:, i]) > 0.0}
+        if not moving or not moving <= naming.negative or not _is_constant(naming.pair, places):
+            continue
+        if not down or float(part[:, 2].mean()) < -_DOWN * float(np.linalg.norm(part, axis=1).mean()):
             found += elements
             naming.negative -= set(elements)
     if found:
@@ -73,8 +83,8 @@ def mounted(naming: Naming) -> None:
             matrix[k, order[k]] = -1.0 if j in naming.negative else 1.0
         if np.linalg.det(matrix) < 0.0 or not (matrix < 0.0).any():
             continue
-        near = range(max(0, places[0] - 3), places[0] + 3)
-        if any(_is_unit(naming.pair, tuple(range(i, i + 4))) for i in near):
+        quads = range(max(0, places[0] - 3), places[0] + 3)
+        if any(_is_unit(naming.pair, tuple(range(i, i + 4))) for i in quads):
             continue
         vector = _is_constant(naming.pair, places) or _named_xyz(naming, elements)
         turned.append((elements, tuple(map(tuple, matrix.tolist())), vector))
@@ -98,8 +108,12 @@ def _closed(naming: Naming, size: int) -> Iterator[tuple[tuple[int, ...], tuple[
     """Neighbours in found that hold neighbours of trained and nothing else: elements, places, and their order."""
     fits, width = naming.model.fits, naming.pair.trained.shape[1]
     for j in range(len(fits) - size + 1):
-        sources = [naming.moved.get(k, -1 if fit is None else fit.source) for k, fit in enumerate(fits[j : j + size], j)]
+        sources = [
+            naming.moved.get(k, -1 if fit is None else fit.source) for k, fit in enumerate(fits[j : j + size], j)
+        ]
         first = min(sources)
+        if (naming.model.base[j : j + size] < 0).any():
+            continue
         if first >= 0 and first + size <= width and sorted(sources) == list(range(first, first + size)):
             order = tuple(source - first for source in sources)
             yield tuple(range(j, j + size)), tuple(range(first, first + size)), order
