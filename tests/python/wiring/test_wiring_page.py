@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +46,20 @@ def constant(values: Any) -> Any:
     return values
 
 
+def without_pairs() -> Any:
+    """As a report of a log against a profile: training has no rows, an edit is told with a confidence."""
+    report = ganglion.wiring(**sides(faulty))
+    trained = dataclasses.replace(report.trained, values=report.trained.values[:0], reset=report.trained.reset[:0])
+    edits = tuple(dataclasses.replace(edit, confidence=0.75) for edit in report.edits)
+    return dataclasses.replace(report, trained=trained, edits=edits, allowed=np.full(SIZE, np.nan))
+
+
 REPORTS = {
     "faulty": lambda: ganglion.wiring(**sides(faulty)),
     "equal": lambda: ganglion.wiring(**sides(lambda values: values)),
     "unexplained": lambda: ganglion.wiring(**sides(lambda values: np.sqrt(np.abs(values)) + values**3)),
     "constant": lambda: ganglion.wiring(**sides(constant)),
+    "without-pairs": without_pairs,
     "missing": lambda: ganglion.wiring(**sides(lambda values: values[:, :4])),
 }
 
@@ -84,6 +94,16 @@ def test_the_curves_are_those_before_and_after() -> None:
     assert curves.mark is not None and curves.mark.channel == 0 and curves.mark.text.endswith("of element 1")
 
 
+def test_a_log_without_pairs_has_its_own_curves_alone(tmp_path: Path) -> None:
+    report = without_pairs()
+    curves = curves_of(report)
+    assert curves.mark is None and curves.steps == STEPS
+    assert all(channel.values[0] is None and len(channel.values[1]) == STEPS for channel in curves.channels)
+    report.save(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<th>confidence</th>" in text and ">0.75<" in text and "nothing is paired" in text
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with browser() as running:
@@ -106,7 +126,7 @@ def test_the_page_in_a_browser(chromium: Browser, tmp_path: Path, name: str) -> 
             chromium.run("document.querySelector('button[aria-label=\"The next element\"]').click()")
             chromium.settle()
             plots = chromium.run("document.querySelectorAll('.plots canvas').length")
-            assert plots == 2
+            assert plots == (1 if name == "without-pairs" else 2)
     assert chromium.run("window.fallen") is None
     assert not chromium.said
     if name == "faulty":
