@@ -261,6 +261,7 @@ PYBIND11_MODULE(_core, module) {
   ganglion::bindings::bind_flight(module);
   ganglion::bindings::bind_replay(module);
   ganglion::bindings::bind_switch(module);
+  ganglion::bindings::bind_wiring(module);
   module.def("native_instruction_set", &ganglion::native_instruction_set);
   module.def(
       "check_torchscript",

@@ -12,5 +12,7 @@ void bind_recorder(pybind11::module_& module);
 void bind_replay(pybind11::module_& module);
 /// The exchange of policies in flight, for ganglion.PolicySwitch. After the policy's own class.
 void bind_switch(pybind11::module_& module);
+/// Recorded raw states, for ganglion.wiring.
+void bind_wiring(pybind11::module_& module);
 
 }  // namespace ganglion::bindings

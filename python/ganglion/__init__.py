@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
     from ganglion.export import export, sign, wrap
-    from ganglion.flight import ActionGuard, Cadence, FlightRecorder, PolicySwitch, ReplayReport, TickMonitor, replay
+    from ganglion.flight import (
+        ActionGuard,
+        Cadence,
+        FlightRecorder,
+        ObservationMonitor,
+        PolicySwitch,
+        ReplayReport,
+        TickMonitor,
+        replay,
+    )
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import ActionSampler
     from ganglion.verify import ParityReport, RepairReport, repair, verify
+    from ganglion.wiring import WiringReport, wiring
 
 __all__ = [
     "ActionGuard",
@@ -43,6 +53,7 @@ __all__ = [
     "FlightRecorder",
     "GanglionError",
     "Golden",
+    "ObservationMonitor",
     "ParityError",
     "ParityReport",
     "Policy",
@@ -55,6 +66,7 @@ __all__ = [
     "TensorSpec",
     "TickMonitor",
     "UnsupportedModuleError",
+    "WiringReport",
     "compile",
     "diagnose",
     "explain",
@@ -65,6 +77,7 @@ __all__ = [
     "replay",
     "sign",
     "verify",
+    "wiring",
     "wrap",
 ]
 
@@ -78,6 +91,7 @@ _LAZY = {
     "Diagnosis": "ganglion.diagnosis",
     "FlightRecorder": "ganglion.flight",
     "Golden": "ganglion.contract",
+    "ObservationMonitor": "ganglion.flight",
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",
     "PolicySwitch": "ganglion.flight",
@@ -98,6 +112,8 @@ _LAZY = {
     "replay": "ganglion.flight",
     "sign": "ganglion.export",
     "verify": "ganglion.verify",
+    "WiringReport": "ganglion.wiring",
+    "wiring": "ganglion.wiring",
     "wrap": "ganglion.export",
 }
 
@@ -106,8 +122,11 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.import_module("ganglion._core").__version__
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in ("contract", "flight"):  # rooms like `errors`, which `import ganglion` gives; these take NumPy's time
+        module = importlib.import_module(_LAZY[name])
+        # A folder that can be called, such as `verify`, is the same thing at the first look and at every other.
+        return module if module.__name__ == f"ganglion.{name}" else getattr(module, name)
+    # rooms like `errors`, which `import ganglion` gives; these take NumPy's time
+    if name in ("contract", "flight", "wiring"):
         return importlib.import_module(f"ganglion.{name}")
     raise AttributeError(f"module 'ganglion' has no attribute '{name}'")
 

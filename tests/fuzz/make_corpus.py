@@ -247,6 +247,32 @@ def bad_files(good: bytes) -> dict[str, bytes]:
     }
 
 
+def raw_states() -> None:
+    """Recordings of raw states; the chunks of the flights have no CRC, so that a changed one is still read."""
+    arrays = {"q": np.arange(12.0).reshape(4, 3), "reset": np.array([1, 0, 0, 1], np.bool_), "names": np.array(["a"])}
+    np.savez(CORPUS / "states_stored.npz", **arrays)
+    np.savez_compressed(CORPUS / "states_deflated.npz", **arrays)
+    np.save(CORPUS / "states.npy", np.asfortranarray(arrays["q"].astype(">f4")))
+    policy = ganglion.load(CORPUS / "good_gru.ganglion")
+    for compression in ("none", "zstd", "lz4"):
+        flight = CORPUS / f"states_{compression}.mcap"
+        with ganglion.FlightRecorder.open(flight, overwrite=True) as recorder:
+            if compression == "none":
+                policy.attach(recorder)
+            channel = recorder.channel("q", 3)
+            for step in range(4):
+                channel.record(arrays["q"][step].astype(np.float32))
+                policy.step(np.zeros(2, np.float32))
+            recorder.close(compression)
+        file = bytearray(flight.read_bytes())
+        at = 8
+        while at < len(file) - 8:
+            if file[at] == 0x06:  # a chunk: times, size, CRC
+                file[at + 33 : at + 37] = bytes(4)
+            at += 9 + int.from_bytes(file[at + 1 : at + 9], "little")
+        flight.write_bytes(file)
+
+
 def small_policy() -> GRUPolicy:
     torch.manual_seed(0)
     box = gym.spaces.Box(-1.0, 1.0, (2,))
@@ -274,6 +300,7 @@ def main() -> None:
     for suffix in ("ganglion", "onnx", "pt"):
         contract = ganglion.export(small_policy(), CORPUS / f"good_gru.{suffix}")
     (CORPUS / "contract.json").write_text(contract.to_json())
+    raw_states()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-// Bytes of unknown honesty go through every reader of the io room; a .ganglion file that loads is stepped on every
-// instruction set of this machine. Whatever is wrong with the bytes must come out as ganglion::Error: any other
-// exception, a crash, and whatever a sanitizer sees is a finding.
+// Bytes of unknown honesty go through every reader of the io room and those of raw states; a .ganglion file that loads
+// is stepped on every instruction set of this machine. Whatever is wrong with the bytes must come out as
+// ganglion::Error: any other exception, a crash, and whatever a sanitizer sees is a finding.
 //
 // Built with libFuzzer (make fuzz) or with corpus_runner.cpp (any compiler, part of the C++ tests).
 
@@ -25,6 +25,7 @@
 #include "io/onnx/reading.hpp"
 #include "native/kernels/choice.hpp"
 #include "native/model.hpp"
+#include "wiring/raw_recording.hpp"
 
 namespace {
 
@@ -34,6 +35,7 @@ using ganglion::NativePolicy;
 namespace detail = ganglion::detail;
 namespace native = ganglion::native;
 namespace realtime = ganglion::realtime;
+namespace wiring = ganglion::wiring;
 
 /// Calls `read`; an `Error` is an answer like any other.
 template <class Read>
@@ -66,6 +68,19 @@ void read_contract(std::string_view text) {
     // What has been read can be written, and reads the same again.
     const std::string once = Contract::from_json(text).to_json();
     if (Contract::from_json(once).to_json() != once) std::abort();
+  });
+}
+
+/// As a recording of raw states, and as one array of it: an archive has digests that few changed files fit.
+void read_raw(std::span<const std::byte> bytes) {
+  answered([&] {
+    const wiring::RawRecording recording = wiring::read_raw(bytes, "states");
+    const ganglion::RawState state = recording.state(recording.steps() - 1, recording.rows() - 1);
+    static_cast<void>(state.as_float("q"));
+  });
+  answered([&] {
+    const wiring::Npy array = wiring::read_npy(std::string(detail::as_text(bytes)), "it");
+    if (array.has_numbers()) static_cast<void>(array.numbers());
   });
 }
 
@@ -218,6 +233,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   read_foreign(bytes);
   read_hints(detail::as_text(bytes));
   read_contract(detail::as_text(bytes));
+  read_raw(bytes);
   return 0;
 }
 

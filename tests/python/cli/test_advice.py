@@ -169,11 +169,13 @@ LINES = {
     "compile": "compile lstm.onnx -o x.ganglion",
     "inspect": "inspect lstm.onnx",
     "verify": "verify lstm.onnx",
+    "profile": "profile lstm.onnx --recording run.npz",
     "sign": "sign lstm.onnx --key walker.py",
     "repair": "repair lstm.onnx -o x.onnx --policy walker.py",
     "bench": "bench lstm.onnx lstm.ganglion",
     "replay": "replay lstm.onnx",
     "report": "report lstm.onnx -o x.html",
+    "wiring": "wiring lstm.onnx lstm.onnx",
     "doctor": "doctor",
     "completion": "completion bash",
 }

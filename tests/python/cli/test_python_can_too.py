@@ -16,6 +16,7 @@ from ganglion.cli.parser import command_line
 from ganglion.export import export
 from ganglion.training import load_policy
 from ganglion.verify import matrix
+from ganglion.wiring import wiring
 
 OUTPUT = {"json", "traceback", "help", "help_all"}  # how a result is printed
 FILE = {"file": "path", "output": "out"}
@@ -36,11 +37,13 @@ CALLS = {
         {"file": "path", "engine": "engines", "matrix": "kinds", "report": "path", "trainer": None, "set": None}
         | {"key": "public_key"},
     ),
+    "profile": ([ganglion.wiring.profile], {"file": "path", "output": "out"}),
     "sign": ([ganglion.sign], {"file": "path", "key": "private_key", "output": "out", "passphrase_env": "passphrase"}),
     "repair": ([ganglion.repair, *LOADERS], FILE | SOURCE),
     "bench": ([verify.bench], {"engine": "engines"}),
     "replay": ([ganglion.replay], {"file": "path"}),
     "report": ([flight.report], {"file": "path"}),
+    "wiring": ([wiring, ganglion.WiringReport.save], {"files": "trained", "output": "path"}),
     "doctor": ([ganglion.diagnose], {}),
     "completion": ([completion.script], {}),
 }

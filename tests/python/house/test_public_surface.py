@@ -24,6 +24,7 @@ SURFACE = {
     "FlightRecorder",
     "GanglionError",
     "Golden",
+    "ObservationMonitor",
     "ParityError",
     "ParityReport",
     "Policy",
@@ -39,6 +40,7 @@ SURFACE = {
     "StepError",
     "TensorSpec",
     "UnsupportedModuleError",
+    "WiringReport",
     "compile",
     "diagnose",
     "explain",
@@ -49,6 +51,7 @@ SURFACE = {
     "replay",
     "sign",
     "verify",
+    "wiring",
     "wrap",
 }
 ROOMS = {
@@ -63,12 +66,14 @@ ROOMS = {
     "errors",
     "export",
     "flight",
+    "observation_profile",
     "policies",
     "reading",
     "runtime",
     "sampling",
     "training",
     "verify",
+    "wiring",
 }
 PACKAGE = Path(ganglion.__file__).parent
 CPP = Path(__file__).parents[3] / "cpp"

@@ -10,19 +10,20 @@ namespace ganglion::flight {
 
 namespace {
 
+constexpr const char* not_compressed = "the recording is whole, and not compressed: ";
+constexpr const char* not_unpacked = "the recording cannot be unpacked: ";
+
 template <class Function>
-Function* function_of(const char* library, const char* variable, const char* name) {
+Function* function_of(const char* library, const char* variable, const char* name, const char* what = not_compressed) {
   std::string why;
   void* const found = detail::load_function({}, variable, {library}, name, why);
   if (found != nullptr) return reinterpret_cast<Function*>(found);
-  throw Error(ErrorCode::engine_unavailable, std::string("the recording is whole, and not compressed: ") + library +
-                                                 " was not found (" + why + "); install it, or set " + variable +
-                                                 " to its path");
+  throw Error(ErrorCode::engine_unavailable, std::string(what) + library + " was not found (" + why +
+                                                 "); install it, or set " + variable + " to its path");
 }
 
 [[noreturn]] void refuse(const char* name, const char* why) {
-  throw Error(ErrorCode::recording_failed,
-              std::string("the recording is whole, and not compressed: ") + name + " says " + why);
+  throw Error(ErrorCode::recording_failed, std::string(not_compressed) + name + " says " + why);
 }
 
 std::function<Bytes(std::span<const std::byte>)> zstd() {
@@ -68,7 +69,45 @@ std::function<Bytes(std::span<const std::byte>)> lz4() {
   };
 }
 
+bool unpack_zstd(std::span<const std::byte> block, Bytes& into) {
+  using Decompress = std::size_t(void*, std::size_t, const void*, std::size_t);
+  auto* const decompress = function_of<Decompress>("libzstd.so.1", "GANGLION_ZSTD", "ZSTD_decompress", not_unpacked);
+  return decompress(into.data(), into.size(), block.data(), block.size()) == into.size();
+}
+
+bool unpack_lz4(std::span<const std::byte> block, Bytes& into) {
+  const auto find = [](auto* type, const char* name) {
+    return function_of<std::remove_pointer_t<decltype(type)>>("liblz4.so.1", "GANGLION_LZ4", name, not_unpacked);
+  };
+  using Create = std::size_t(void**, unsigned);
+  using Free = std::size_t(void*);
+  using Decompress = std::size_t(void*, void*, std::size_t*, const void*, std::size_t*, const void*);
+  constexpr unsigned version = 100;  // LZ4F_VERSION
+  auto* const create = find(static_cast<Create*>(nullptr), "LZ4F_createDecompressionContext");
+  auto* const free = find(static_cast<Free*>(nullptr), "LZ4F_freeDecompressionContext");
+  auto* const decompress = find(static_cast<Decompress*>(nullptr), "LZ4F_decompress");
+  void* context = nullptr;
+  if (create(&context, version) != 0 || context == nullptr) return false;
+  std::size_t read = block.size();
+  std::size_t written = into.size();
+  // What is left to be read, or a negative error; in one call, because all of it is in memory.
+  const std::size_t left = decompress(context, into.data(), &written, block.data(), &read, nullptr);
+  free(context);
+  return left == 0 && written == into.size();
+}
+
 }  // namespace
+
+Bytes decompressed(std::string_view compression, std::span<const std::byte> block, std::size_t size) {
+  Bytes result(size);
+  const bool is_known = compression == "zstd" || compression == "lz4";
+  if (!is_known || !(compression == "zstd" ? unpack_zstd(block, result) : unpack_lz4(block, result))) {
+    throw Error(ErrorCode::bad_artifact,
+                is_known ? "a chunk of the recording is damaged; copy the file again"
+                         : "the recording is packed by '" + std::string(compression) + "'; zstd and lz4 are read");
+  }
+  return result;
+}
 
 const char* name_of(Compression compression) noexcept {
   constexpr const char* names[] = {"", "zstd", "lz4"};
