@@ -352,7 +352,7 @@ def _inspect(add: Callable[..., CommandParser]) -> None:
 def _profile(add: Callable[..., CommandParser]) -> None:
     profile = add(
         "profile",
-        "put into a file what observations looked like in training, for wiring and the observation monitor",
+        "put into a file what observations looked like in training",
         "FILE --recording RUN.npz",
         "walker.ganglion --recording training.npz",
         "walker.ganglion --recording training.npz -o profiled.ganglion",
@@ -632,8 +632,8 @@ def _wiring(add: Callable[..., CommandParser]) -> None:
         nargs="+",
         metavar="FILE",
         brief="what the policy saw, and what the adapter gave; or a log alone",
-        help="two recordings of the same moments: what the policy saw in training, and what the robot's adapter makes of "
-        "the raw states of these moments; each a .npz file with 'observation' [T, n] and, where known, 'action', "
+        help="two recordings of the same moments: what the policy saw in training, and what the robot's adapter makes "
+        "of the raw states of these moments; each a .npz file with 'observation' [T, n] and, where known, 'action', "
         "'reset' and 'names', episodes that EpisodeBatch.save wrote, or the .mcap file of a flight. Or, with --policy, "
         "the log of a robot alone, beside what the policy file tells of its training",
     )

@@ -72,8 +72,8 @@ def explain(trained: Observations, found: Observations, tolerance: float | None)
 def _check(trained: Observations, found: Observations) -> None:
     if trained.rows != found.rows:
         raise ArtifactError(
-            f"{found.label} has {found.rows:,} rows, {trained.label} {trained.rows:,}: both must hold the same moments; "
-            "run the adapter over the raw states that were recorded beside the training's observations"
+            f"{found.label} has {found.rows:,} rows, {trained.label} {trained.rows:,}: both must hold the same "
+            "moments; run the adapter over the raw states that were recorded beside the training's observations"
         )
     if trained.rows < _FEWEST:
         rows = "1 row" if trained.rows == 1 else f"{trained.rows} rows"

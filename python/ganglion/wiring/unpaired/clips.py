@@ -47,7 +47,6 @@ def clips(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> I
                     "low": -float(f"{value:.4g}"),
                     "high": float(f"{value:.4g}"),
                     "of": of,
-                    "of": of,
                 }
                 yield Candidate("clip", elements, bounds, base), int(beyond.sum())
 
