@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+__all__ = ["Discrete", "ObservationProfile", "UnitNorm"]
+
 MOST_ELEMENTS = 16_384
 """Observations of more elements, such as images, have no profile."""
 
