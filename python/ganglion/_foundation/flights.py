@@ -304,16 +304,17 @@ def is_flight(path: str | os.PathLike[str]) -> bool:
         return str(path).endswith(".mcap")
 
 
-def observed(path: str | os.PathLike[str], observation_size: int) -> tuple[dict[str, NDArray[Any]], str]:
+def observed(path: str | os.PathLike[str], observation_size: int | None) -> tuple[dict[str, NDArray[Any]], str]:
     """What a policy of a flight saw and gave, without the steps that were refused.
 
     Args:
         path: the recording.
-        observation_size: of the policy: of several in the flight the first one that takes so many elements.
+        observation_size: of the policy: of several in the flight the first one that takes so many elements; None for
+            the first one of any size.
 
     Returns:
         `observation [T, batch, n]`, or `[T, n]` of one row; `reset [T, batch]`, also where something is missing; and
-        `action`, where every one of them follows from the observations since a reset. Else, why they do not.
+        `action`. And why not every action follows from the observations since a reset, or nothing.
 
     Raises:
         ArtifactError: the file is damaged, or nobody in it took so many elements or a single step.
@@ -325,7 +326,7 @@ def observed(path: str | os.PathLike[str], observation_size: int) -> tuple[dict[
     held = 0
     for part in file.parts():
         for number, attached in file.attached.items():
-            if attached.observation != observation_size or observation_size == 0:
+            if observation_size not in (None, attached.observation) or attached.observation == 0:
                 continue
             own = {lot.kind: lot.values for lot in part.lots if lot.policy == number}
             resets = own.get("reset")
@@ -363,14 +364,13 @@ def observed(path: str | os.PathLike[str], observation_size: int) -> tuple[dict[
     if not kept:
         sizes = ", ".join(str(one.observation) for one in file.attached.values()) or "no policy"
         raise ArtifactError(
-            f"{path}: no step of a policy that takes {observation_size} elements; those of this flight take {sizes}"
+            f"{path}: no step of a policy that takes {observation_size or 'any'} elements; those of this flight take {sizes}"
         )
     number = min(kept)
     observation, reset, action = (np.concatenate(parts) for parts in zip(*kept[number], strict=True))
     if observation.shape[1] == 1:
         observation, reset, action = observation[:, 0], reset[:, 0], action[:, 0]
-    fields = {"observation": observation, "reset": reset}
-    return fields if number in why else fields | {"action": action}, why.get(number, "")
+    return {"observation": observation, "reset": reset, "action": action}, why.get(number, "")
 
 
 def _is_initial(attached: Attached, snapshot: Any) -> bool:

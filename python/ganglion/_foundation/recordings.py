@@ -90,6 +90,24 @@ class Plain(NamedTuple):
     why_no_action: str = ""
 
 
+class Rows(NamedTuple):
+    """What a recording holds, of whatever width.
+
+    Attributes:
+        observation: `[N, n]`, float32, finite.
+        reset: `[N]`: an episode begins here; true in row 0.
+        told: whether the recording says where episodes begin.
+        action: `[N, m]`, the answer to the observation of the same row, or None.
+        names: one for each element, or empty.
+    """
+
+    observation: NDArray[np.float32]
+    reset: NDArray[np.bool_]
+    told: bool
+    action: NDArray[np.float32] | None
+    names: tuple[str, ...]
+
+
 def is_path(source: RecordingSource) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a recording is still in its file."""
     return isinstance(source, (str, os.PathLike))
@@ -130,6 +148,70 @@ def read_plain(path: str | os.PathLike[str], observation_size: int, batch: int |
     return _checked_plain(path, fields, observation_size, batch)._replace(why_no_action=why_no_action)
 
 
+def read_rows(source: RecordingSource) -> Rows:
+    """Reads what a recording holds, of whatever width: its rows behind each other, episode by episode.
+
+    Raises:
+        ArtifactError: see `read_episodes`.
+        EngineUnavailableError: see `read_episodes`.
+        TypeError: `source` is neither a path nor an `EpisodeBatch`.
+    """
+    fields: dict[str, NDArray[Any]] = {}
+    if is_path(source):
+        fields, _ = _read_fields(Path(source), None)
+    if "observation" in fields:
+        return rows_of(source, fields)
+    episodes = _from_batch(_load_batch(source) if is_path(source) else source, _label(source), None)
+    assert episodes.batch is not None
+    begins = np.zeros(len(episodes.observations), np.bool_)
+    begins[episodes.starts] = True
+    action = episodes.batch.actions  # of a dictionary space no array of numbers
+    if isinstance(action, np.ndarray) and action.dtype.kind in "biuf":
+        action = _finite(_label(source), "actions", action.reshape(len(begins), -1))
+    else:
+        action = None
+    return Rows(episodes.observations, begins, True, action, ())
+
+
+def rows_of(label: Any, fields: dict[str, NDArray[Any]]) -> Rows:
+    """The arrays of a plain recording as rows behind each other, episode by episode.
+
+    Args:
+        label: what messages call it.
+        fields: `observation`, and maybe `reset`, `action` and `names`.
+
+    Raises:
+        ArtifactError: a field has the wrong shape or kind, or a value is not finite.
+    """
+    if "observation" not in fields:
+        raise ArtifactError(f"{label}: an array named 'observation' is needed; there is: {', '.join(fields) or 'nothing'}")
+    plain = _checked_plain(label, fields, None, None)
+    steps, rows, size = plain.observation.shape
+    begins = plain.reset.copy()
+    begins[0] = True
+
+    def behind_each_other(values: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(values.swapaxes(0, 1)).reshape(steps * rows, *values.shape[2:])
+
+    action = plain.action
+    if action is not None:
+        action = behind_each_other(_finite(label, "action", action))
+    names = _names(label, fields.get("names"), size)
+    return Rows(behind_each_other(plain.observation), behind_each_other(begins), "reset" in fields, action, names)
+
+
+def _label(source: RecordingSource) -> str:
+    return str(source) if is_path(source) else "the recording"
+
+
+def _names(path: Any, names: NDArray[Any] | None, size: int) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    if names.dtype.kind != "U" or names.shape != (size,):
+        raise ArtifactError(f"{path}: 'names' must be {size} texts, not {names.dtype} {list(names.shape)}")
+    return tuple(str(name) for name in names)
+
+
 def _load_batch(path: str | os.PathLike[str]) -> EpisodeBatch:
     try:
         from ganglion.data import EpisodeBatch
@@ -140,13 +222,13 @@ def _load_batch(path: str | os.PathLike[str]) -> EpisodeBatch:
     return EpisodeBatch.load(path)
 
 
-def _from_batch(batch: Any, label: str, observation_size: int) -> Episodes:
+def _from_batch(batch: Any, label: str, observation_size: int | None) -> Episodes:
     from ganglion.data import EpisodeBatch
 
     if not isinstance(batch, EpisodeBatch):
         raise TypeError(f"a recording is a path or an EpisodeBatch, not {type(batch).__name__}")
     flat = batch.flat_observations
-    if flat.shape[1] != observation_size:
+    if observation_size not in (None, flat.shape[1]):
         raise ArtifactError(
             f"{label}: 'observations' has {flat.shape[1]} elements a step; the policy takes {observation_size}"
         )
@@ -154,14 +236,17 @@ def _from_batch(batch: Any, label: str, observation_size: int) -> Episodes:
     return Episodes(observations, batch.lengths.astype(np.int64), label, batch)
 
 
-def _read_fields(path: Path, observation_size: int) -> tuple[dict[str, NDArray[Any]], str]:
+def _read_fields(path: Path, observation_size: int | None) -> tuple[dict[str, NDArray[Any]], str]:
     """The arrays in a file, and what stands against comparing its actions."""
     if not path.exists():
         raise ArtifactError(f"{path}: no such recording")
     if not path.is_file():
         raise ArtifactError(f"{path}: a recording is a .npz or .mcap file, not a folder")
     if is_flight(path):
-        return observed(path, observation_size)
+        fields, why = observed(path, observation_size)
+        if why and observation_size is not None:
+            del fields["action"]
+        return fields, why
     try:
         with opened(path, limit=LARGEST_RECORDING) as file:
             archive = np.load(file, allow_pickle=False)
@@ -169,7 +254,7 @@ def _read_fields(path: Path, observation_size: int) -> tuple[dict[str, NDArray[A
                 raise ArtifactError(f"{path}: a single array; write a recording with np.savez(path, observation=...)")
             check_archive(path, archive.zip)
             names = archive.files
-            fields = {name: archive[name] for name in names if name in ("observation", "reset", "action")}
+            fields = {name: archive[name] for name in names if name in ("observation", "reset", "action", "names")}
     except (OSError, *UNREADABLE) as error:
         raise ArtifactError(f"{path}: not a readable .npz recording: {error}") from error
     if "observation" not in names and _META not in names:
@@ -184,13 +269,15 @@ def _read_fields(path: Path, observation_size: int) -> tuple[dict[str, NDArray[A
     return fields, ""
 
 
-def _checked_plain(path: Any, fields: dict[str, NDArray[Any]], observation_size: int, batch: int | None) -> Plain:
+def _checked_plain(
+    path: Any, fields: dict[str, NDArray[Any]], observation_size: int | None, batch: int | None
+) -> Plain:
     observation = fields["observation"]
     if observation.dtype.kind not in "fiu":
         raise ArtifactError(f"{path}: 'observation' holds {observation.dtype}, not numbers")
     if observation.ndim not in (2, 3):
         raise ArtifactError(f"{path}: 'observation' must be [T, n] or [T, batch, n], not {list(observation.shape)}")
-    if observation.shape[-1] != observation_size:
+    if observation_size not in (None, observation.shape[-1]):
         raise ArtifactError(
             f"{path}: 'observation' has {observation.shape[-1]} elements a step; the policy takes {observation_size}"
         )

@@ -1,0 +1,233 @@
+"""One column of `found` as one column of the sources: sign, scale, offset, clip and lag, checked in every row."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ganglion.wiring.paired.known import KNOWN, near, rounded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ganglion.wiring.paired.judge import Judge
+    from ganglion.wiring.paired.pair import Pair
+
+    Doubles = NDArray[np.float64]
+
+_FEWEST = 8
+_INF = math.inf
+
+
+@dataclass(frozen=True)
+class Fit:
+    """found = clip(gain * source[t - lag] + bias, low, high).
+
+    Attributes:
+        source: column of the sources.
+        lag: steps.
+        gain: factor.
+        bias: what is added.
+        low: found is cut there, in units of found; infinite where it is not.
+        high: the same above.
+        inner_low: the source is cut there, and found is not, in units of the source; infinite where it is not.
+        inner_high: the same above.
+        residual: the largest difference in settled rows.
+        starts: in so many rows behind a reset it does not hold; 0 where it holds in all of them.
+    """
+
+    source: int
+    lag: int = 0
+    gain: float = 1.0
+    bias: float = 0.0
+    low: float = -_INF
+    high: float = _INF
+    inner_low: float = -_INF
+    inner_high: float = _INF
+    residual: float = 0.0
+    starts: int = 0
+
+    @property
+    def cut(self) -> bool:
+        """Whether a clip is in it."""
+        return any(map(math.isfinite, (self.low, self.high, self.inner_low, self.inner_high)))
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but the place may differ."""
+        return self.gain == 1.0 and self.bias == 0.0 and self.lag == 0 and not self.cut
+
+    @property
+    def cost(self) -> float:
+        """How much is to be said to say it; the place is not in it."""
+        cost = 0.5 * (self.gain < 0.0)
+        size = abs(self.gain)
+        if size != 1.0:
+            known = any(math.isclose(size, one, rel_tol=1e-9) for one in KNOWN)
+            cost += 0.6 if known else 0.9 if float(f"{size:.3g}") == size else 1.4
+        if self.bias != 0.0:
+            cost += 0.8 if float(f"{self.bias:.3g}") == self.bias else 1.1
+        return cost + 1.0 * (self.lag != 0) + 0.9 * self.cut
+
+    def of(self, column: Doubles) -> Doubles:
+        """What found is, of the source's column without its lag."""
+        return np.clip(self.gain * column + self.bias, self.low, self.high)
+
+
+def difference(fit: Fit, source: Doubles, found: Doubles) -> Doubles:
+    """Found without what the fit says, in units of found; where only the source is cut, what is beyond is none."""
+    if math.isfinite(fit.inner_low) or math.isfinite(fit.inner_high):
+        undone = np.clip((found - fit.bias) / fit.gain, fit.inner_low, fit.inner_high)
+        return (undone - source) * fit.gain
+    return found - fit.of(source)
+
+
+def fit_columns(pair: Pair, source: Doubles, found: Doubles, number: int, lag: int = 0) -> Fit | None:
+    """The simplest fit of two columns, or None.
+
+    Args:
+        pair: where they are from.
+        source: `[N]`.
+        found: `[N]`.
+        number: of the source.
+        lag: steps.
+    """
+    rows = pair.rows(lag)
+    if len(rows) < _FEWEST:
+        return None
+    fit = _simplest(pair.judge, source[rows - lag], found[rows])
+    if fit is None:
+        return None
+    fit = replace(fit, source=number, lag=lag)
+    return replace(fit, starts=_starts(pair, fit, source, found))
+
+
+def is_equal(pair: Pair, source: Doubles, found: Doubles, number: int) -> Fit | None:
+    """The fit of two columns that are equal in settled rows, or None."""
+    off = found - source
+    magnitude = float(np.abs(found).max())
+    if pair.judge.fits(off, magnitude):
+        return Fit(number, residual=_worst(off))
+    settled = off[pair.settled]
+    if not pair.judge.fits(settled, magnitude):
+        return None
+    fit = Fit(number, residual=_worst(settled))
+    return replace(fit, starts=_starts(pair, fit, source, found))
+
+
+def checked(pair: Pair, fit: Fit, source: Doubles, found: Doubles) -> Fit | None:
+    """A fit with its residual, if it holds."""
+    rows = pair.rows(fit.lag)
+    off = difference(fit, source[rows - fit.lag], found[rows])
+    if not pair.judge.fits(off, magnitude_of(fit, source, found), fit.gain):
+        return None
+    return replace(fit, residual=_worst(off), starts=_starts(pair, fit, source, found))
+
+
+def _starts(pair: Pair, fit: Fit, source: Doubles, found: Doubles) -> int:
+    """How many rows behind a reset differ."""
+    rows = np.flatnonzero(pair.unsettled(fit.lag))
+    off = np.abs(difference(fit, source[rows - fit.lag], found[rows]))
+    bad = off > pair.judge.worst(magnitude_of(fit, source, found), fit.gain)
+    return int(pair.since[rows[bad]].max()) + 1 if bad.any() else 0
+
+
+def magnitude_of(fit: Fit, source: Doubles, found: Doubles) -> float:
+    """Size of the numbers that were added and multiplied."""
+    return max(float(np.abs(found).max()), abs(fit.gain) * float(np.abs(source).max()), abs(fit.bias))
+
+
+def _simplest(judge: Judge, x: Doubles, y: Doubles) -> Fit | None:
+    inside = interior(x, judge) & interior(y, judge)
+    if int(inside.sum()) < max(_FEWEST, len(x) // 50):
+        inside = np.ones(len(x), np.bool_)
+    every = bool(inside.all())
+    xi, yi = (x, y) if every else (x[inside], y[inside])
+    mx, my = float(xi.mean()), float(yi.mean())
+    dx = xi - mx
+    square = float(dx @ dx)
+    if square <= 0.0:
+        return None
+    gain = float(dx @ (yi - my)) / square
+    bias = my - gain * mx
+    size = max(float(np.abs(y).max()), abs(gain) * float(np.abs(x).max()))
+    if not judge.fits(yi - gain * xi - bias, size, gain):
+        return None
+    through = float(xi @ yi) / float(xi @ xi)
+    tries = list(_tries(gain, bias, through, mx, my))
+    for whole in (True, False):  # without a clip first
+        for some, more in tries:
+            size = max(float(np.abs(y).max()), abs(some) * float(np.abs(x).max()), abs(more))
+            off = y - some * x - more
+            if whole:
+                if judge.fits(off, size, some):
+                    return Fit(0, gain=some, bias=more, residual=_worst(off))
+            elif judge.fits(off[inside], size, some):
+                cut = _cut(judge, x, y, some, more, size)
+                if cut is not None:
+                    return cut
+    return None
+
+
+def _tries(gain: float, bias: float, through: float, mx: float, my: float) -> Iterator[tuple[float, float]]:
+    """Pairs of gain and bias, the simplest first."""
+    sign = math.copysign(1.0, gain)
+    yield sign, 0.0
+    known = near(through)
+    for some in known:
+        yield some, 0.0
+    for some in dict.fromkeys((sign, *near(gain, 0.02))):
+        for more in rounded(my - some * mx):
+            yield some, more
+        yield some, my - some * mx
+    for some in (*rounded(through), through):
+        yield some, 0.0
+    for some in rounded(gain):
+        for more in rounded(my - some * mx):
+            yield some, more
+    yield gain, bias
+
+
+def interior(values: Doubles, judge: Judge) -> NDArray[np.bool_]:
+    """Rows that are not at the lowest or highest value of a column: there it may be cut."""
+    low, high = float(values.min()), float(values.max())
+    margin = max(2.0 * judge.rounding(max(abs(low), abs(high))), min(10.0 * judge.noise(), (high - low) / 8.0))
+    return (values > low + margin) & (values < high - margin)
+
+
+def _cut(judge: Judge, x: Doubles, y: Doubles, gain: float, bias: float, size: float) -> Fit | None:
+    whole = gain * x + bias
+    low, high = _limit(y, whole, judge, gain, -1.0), _limit(y, whole, judge, gain, 1.0)
+    off = y - np.clip(whole, low, high)
+    if judge.fits(off, size, gain):
+        return Fit(0, gain=gain, bias=bias, low=low, high=high, residual=_worst(off))
+    undone = (y - bias) / gain
+    low, high = _limit(x, undone, judge, 1.0 / gain, -1.0), _limit(x, undone, judge, 1.0 / gain, 1.0)
+    off = (x - np.clip(undone, low, high)) * gain
+    if judge.fits(off, size, gain):
+        return Fit(0, gain=gain, bias=bias, inner_low=low, inner_high=high, residual=_worst(off))
+    return None
+
+
+def _limit(cut: Doubles, whole: Doubles, judge: Judge, gain: float, side: float) -> float:
+    """Where values are cut on one side, or infinity: the usual value of those that would be beyond."""
+    most = float((side * cut).max())
+    margin = judge.allowed(abs(most), gain)
+    beyond = side * whole > most + margin
+    if not beyond.any():
+        return side * _INF
+    return round_limit(float(np.median(cut[beyond])), margin)
+
+
+def round_limit(limit: float, margin: float) -> float:
+    """A limit in few digits, where that is as good."""
+    return next((short for short in rounded(limit) if abs(short - limit) <= margin), limit)
+
+
+def _worst(off: Doubles) -> float:
+    return max(float(off.max()), -float(off.min()), 0.0) if off.size else 0.0

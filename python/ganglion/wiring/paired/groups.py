@@ -1,0 +1,319 @@
+"""Explains elements that belong together: quaternions that change their sign, vectors that are turned."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganglion.wiring.correction import Turn
+from ganglion.wiring.paired.fit import Fit, fit_columns
+from ganglion.wiring.paired.model import Cover, TurnedGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ganglion.wiring.paired.pair import Pair
+
+    Doubles = NDArray[np.float64]
+
+_LAGS = (0, 1, 2, 3, -1)
+_POWERS = (1, -1, 2, -2)
+_ORDERS = ((0, 1, 2, 3), (3, 0, 1, 2))
+"""Where w, x, y, z stand: w first or last."""
+_ALONE = 0.1
+"""What is less beside the largest of a row may be noise."""
+_SQUARE = 0.05
+"""A matrix that is this close to a rotation, times a factor, is meant as one."""
+
+
+class GroupSearch:
+    """Looks for groups among what single elements did not explain.
+
+    Args:
+        pair: both recordings.
+        base: `[m]`: the element of trained that each element of found should hold, or -1.
+        fits: `[m]`: what is known of single elements; changed where a group explains more.
+
+    Attributes:
+        turns: what was found, as `Model.turns`.
+        covers: as `Model.covers`.
+    """
+
+    def __init__(self, pair: Pair, base: NDArray[np.int64], fits: list[Fit | None]) -> None:
+        self.pair, self.base, self.fits = pair, base, fits
+        self.turns: list[TurnedGroup] = []
+        self.covers: list[Cover] = []
+        self._rows = pair.sample(0)
+        self.quaternions = [i for i in range(pair.trained.shape[1] - 3) if self._is_unit(pair.trained, i, 4)]
+        self._norms: dict[tuple[int, int], Doubles] = {}
+
+    def run(self) -> None:
+        """Quaternions first: their sign is the smallest change."""
+        for j in range(len(self.fits) - 3):
+            if any(fit is None for fit in self.fits[j : j + 4]) and self._is_unit(self.pair.found, j, 4):
+                self._cover(j)
+        for size in (3, 4):
+            for j in self._windows(size):
+                self._turned(j, size)
+        for j in self._windows(3):
+            self._unknown(j)
+
+    def _open(self, j: int, size: int) -> int:
+        return sum(fit is None for fit in self.fits[j : j + size])
+
+    def _windows(self, size: int) -> Iterator[int]:
+        """Groups of neighbours in found with two or more that nothing explains, the most first."""
+        starts = range(len(self.fits) - size + 1)
+        order = sorted(starts, key=lambda j: (-self._open(j, size), not self._constant_norm(j, size)))
+        for j in order:
+            base = self.base[j : j + size]
+            if self._open(j, size) >= 2 and base[0] >= 0 and (np.diff(base) == 1).all():
+                yield j
+
+    def _constant_norm(self, j: int, size: int) -> bool:
+        i = int(self.base[j])
+        if i < 0 or i + size > self.pair.trained.shape[1]:
+            return False
+        norm = self._norm(self.pair.trained, i, size)[self._rows]
+        return float(np.ptp(norm)) <= 1e-3 * float(norm.max(initial=0.0))
+
+    def _norm(self, values: Doubles, at: int, size: int) -> Doubles:
+        norm: Doubles = np.linalg.norm(values[:, at : at + size], axis=1)
+        return norm
+
+    def _is_unit(self, values: Doubles, at: int, size: int) -> bool:
+        part = values[self._rows, at : at + size]
+        allowed = 1e-4 + 6.0 * self.pair.judge.noise()
+        off = np.abs(np.linalg.norm(part, axis=1) - 1.0)
+        return bool(part.size and off.max() <= allowed and np.ptp(part, axis=0).max() > 4.0 * allowed)
+
+    # -- quaternions
+
+    def _cover(self, j: int) -> None:
+        """found = ±(trained in some order, conjugated or not), the sign by rows."""
+        pair = self.pair
+        for i in sorted(self.quaternions, key=lambda i: abs(i - self.base[j])):
+            found, trained = pair.found[:, j : j + 4], pair.trained[:, i : i + 4]
+            products = np.einsum("nk,nl->nkl", found[self._rows], trained[self._rows])
+            for order in sorted(itertools.permutations(range(4)), key=lambda order: _moved(order)):
+                some = products[:, range(4), order]
+                for signs in itertools.product((1.0, -1.0), repeat=3):
+                    sign = np.array((1.0, *signs))
+                    if abs(abs(some @ sign) - 1.0).max() > 1e-3 + 6.0 * pair.judge.noise():
+                        continue
+                    expected = sign * trained[:, order]
+                    flip = np.where((found * expected).sum(axis=1) < 0.0, -1.0, 1.0)
+                    off = found - flip[:, None] * expected
+                    rows = int((flip < 0.0).sum())
+                    if not pair.judge.fits(off[pair.settled], 1.0):
+                        continue
+                    if sign.sum() < 0.0:  # three of four: the other sign of all is the conjugate
+                        sign, rows = -sign, len(flip) - rows
+                    for k in range(4):
+                        worst = float(np.abs(off[pair.settled, k]).max())
+                        self.fits[j + k] = Fit(i + order[k], gain=float(sign[k]), residual=worst)
+                    self.covers.append(Cover(tuple(range(j, j + 4)), rows))
+                    return
+
+    # -- turned vectors
+
+    def _turned(self, j: int, size: int) -> None:
+        """Neighbours that are made of neighbours by a matrix, after or before the base's orientation."""
+        if self._open(j, size) < 2:
+            return
+        for lag in _LAGS:
+            for i in self._places(j, size, lag):
+                if self._by_matrix(j, i, size, lag, None, ()):
+                    return
+                if size != 3:
+                    continue
+                for at, order, power in itertools.product(self.quaternions, _ORDERS, _POWERS):
+                    quaternion = tuple(at + k for k in order)
+                    if set(quaternion) & {i, i + 1, i + 2}:
+                        continue
+                    if self._by_matrix(j, i, 3, lag, quaternion, power):
+                        return
+
+    def _places(self, j: int, size: int, lag: int) -> list[int]:
+        """Where in trained the same vector may stand: in place, and wherever its length goes with that of found."""
+        places = range(self.pair.trained.shape[1] - size + 1)
+        rows = self.pair.sample(lag)
+        norm = self._norm(self.pair.found, j, size)[rows]
+        near = []
+        for i in places:
+            other = self._norm(self.pair.trained, i, size)[rows - lag]
+            square = float(other @ other)
+            off = norm - other * (float(norm @ other) / square if square > 0.0 else 0.0)
+            if float(np.abs(off).max()) <= 1e-3 * float(norm.max()) + 12.0 * self.pair.judge.noise():
+                near.append(i)
+        here = [int(self.base[j])] if 0 <= self.base[j] <= places[-1] else []
+        return list(dict.fromkeys(here + sorted(near, key=lambda i: abs(i - self.base[j]))))[:6]
+
+    def _by_matrix(
+        self, j: int, i: int, size: int, lag: int, quaternion: tuple[int, ...] | None, power: int | tuple[()]
+    ) -> bool:
+        pair = self.pair
+        rows = pair.rows(lag)
+        few = rows[:: max(1, len(rows) // 600)]
+        x, y = pair.trained[:, i : i + size], pair.found[:, j : j + size]
+
+        def turned(at: NDArray[np.int64]) -> Doubles:
+            if quaternion is None:
+                return x[at - lag]
+            values = pair.trained[at - lag]
+            values = np.concatenate([values, x[at - lag]], axis=1)
+            width = pair.trained.shape[1]
+            assert isinstance(power, int)
+            Turn(tuple(range(width, width + size)), None, quaternion, power).apply(values)
+            return values[:, width:]
+
+        solved = _solve(turned(few), y[few])
+        if solved is None:
+            return False
+        matrix, bias = solved
+        size_of = float(np.abs(y).max() + np.abs(x).max() * np.abs(matrix).max())
+        gain = float(np.linalg.norm(matrix, axis=1).max())
+        if not pair.judge.fits((y[few] - turned(few) @ matrix.T - bias), size_of, gain):
+            return False
+        source = turned(rows)
+        solved = _solve(source, y[rows])
+        assert solved is not None
+        matrix, _ = solved
+        return self._take(j, i, size, lag, quaternion, power, source, matrix)
+
+    def _take(
+        self,
+        j: int,
+        i: int,
+        size: int,
+        lag: int,
+        quaternion: tuple[int, ...] | None,
+        power: int | tuple[()],
+        source: Doubles,
+        matrix: Doubles,
+    ) -> bool:
+        """Puts a matrix into words: an orientation, a fixed rotation, and what is done to single elements behind."""
+        rows = self.pair.rows(lag)
+        elements, places = tuple(range(j, j + size)), tuple(range(i, i + size))
+        groups: list[TurnedGroup] = []
+        if quaternion is not None:
+            assert isinstance(power, int)
+            kind = "world_for_body" if power > 0 else "body_for_world"
+            value: dict[str, Any] = {"kind": kind, "quaternion": list(quaternion)}
+            if abs(power) > 1:
+                value["times"] = abs(power)
+            groups.append(TurnedGroup(Turn(places, None, quaternion, power), elements, value))
+            order = _alone(matrix)
+            fits = None if order is None else self._singly(j, i, rows, lag, source, order)
+            if fits is not None:
+                self.turns += groups
+                self.fits[j : j + size] = fits
+                return True
+        rotation = _as_rotation(matrix)
+        if rotation is None:
+            return False
+        fits = self._singly(j, i, rows, lag, source @ rotation.T, list(range(size)))
+        if fits is None:
+            return False
+        groups.append(TurnedGroup(Turn(places, rotation), elements, {"kind": "fixed", "matrix": rotation.tolist()}))
+        self.turns += groups
+        self.fits[j : j + size] = fits
+        return True
+
+    def _singly(
+        self, j: int, i: int, rows: NDArray[np.int64], lag: int, source: Doubles, order: list[int]
+    ) -> list[Fit] | None:
+        """What is done to single elements behind a turn, or None where that is not all."""
+        fits: list[Fit] = []
+        for k, place in enumerate(order):
+            behind = np.zeros(len(self.pair.trained))
+            behind[rows - lag] = source[:, place]
+            fit = fit_columns(self.pair, behind, self.pair.found[:, j + k], i + place, lag)
+            if fit is None:
+                return None
+            fits.append(fit)
+        return fits
+
+    def _unknown(self, j: int) -> None:
+        """Vectors of the same length that are turned differently in each row, with no orientation to say how."""
+        if self._open(j, 3) < 2:
+            return
+        pair, rows = self.pair, self.pair.rows(0)
+        i = int(self.base[j])
+        if i < 0 or i + 3 > pair.trained.shape[1]:
+            return
+        x, y = pair.trained[rows, i : i + 3], pair.found[rows, j : j + 3]
+        norm, other = np.linalg.norm(y, axis=1), np.linalg.norm(x, axis=1)
+        if not (norm.max() > 0.0 and pair.judge.fits(norm - other, float(norm.max()) * 4.0, 1.8)):
+            return
+        kind, how = self._direction(x, y)
+        worst = float(np.abs(norm - other).max())
+        value = {"kind": kind, "quaternion": []} | how
+        turn = Turn((i, i + 1, i + 2), np.eye(3))
+        self.turns.append(TurnedGroup(turn, (j, j + 1, j + 2), value, exact=False, residual=worst))
+        self.fits[j : j + 3] = [None] * 3
+
+    def _direction(self, x: Doubles, y: Doubles) -> tuple[str, dict[str, object]]:
+        """Gravity in the body says how high the height axis stands in it: which of both vectors is in the world."""
+        pair, rows = self.pair, self.pair.rows(0)
+        if (np.ptp(y, axis=0) <= 12.0 * pair.judge.allowed(1.0)).all():
+            return "world_for_body", {"known_by": "constant in found"}
+        size = float(np.abs(y).max())
+        for at in range(pair.trained.shape[1] - 2):
+            down = pair.trained[rows, at : at + 3]
+            length = np.linalg.norm(down, axis=1)
+            usual = float(length.mean())
+            if usual <= 0.0 or float(np.ptp(length)) > 1e-3 * usual + 12.0 * pair.judge.noise():
+                continue
+            for kind, body, world in (("world_for_body", x, y), ("body_for_world", y, x)):
+                height = (down * body).sum(axis=1) / usual
+                for sign in (-1.0, 1.0):
+                    if pair.judge.fits(world[:, 2] - sign * height, 4.0 * size, 2.0):
+                        return kind, {"known_by": "gravity", "gravity": [at, at + 1, at + 2]}
+        return "world_for_body", {"known_by": "length alone"}
+
+
+def _moved(order: tuple[int, ...]) -> tuple[bool, bool]:
+    """The order itself first, then w at the other end."""
+    return order != (0, 1, 2, 3), order not in ((1, 2, 3, 0), (3, 0, 1, 2))
+
+
+def _solve(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles] | None:
+    """Matrix and offset of least squares, or None."""
+    mx, my = x.mean(axis=0), y.mean(axis=0)
+    if len(x) <= x.shape[1]:
+        return None
+    solution = np.linalg.lstsq(x - mx, y - my, rcond=1e-7)[0].T
+    return solution, my - solution @ mx
+
+
+def _as_rotation(matrix: Doubles) -> Doubles | None:
+    """The orthogonal matrix that a matrix is, but for a factor of each row; None where it is none."""
+    length = np.linalg.norm(matrix, axis=1, keepdims=True)
+    if float(length.min()) <= 1e-6 * float(length.max()):
+        return None
+    left, values, right = np.linalg.svd(matrix / length)
+    if values[1] < 0.5:
+        return None
+    rotation: Doubles = left @ right
+    if values[-1] < 0.5 and np.linalg.det(rotation) < 0.0:  # a direction in which nothing moves: either way is right
+        left[:, -1] *= -1.0
+        rotation = left @ right
+    elif np.abs(values - 1.0).max() > _SQUARE:
+        return None
+    return np.where(np.abs(rotation) < 1e-9, 0.0, rotation)
+
+
+def _alone(matrix: Doubles) -> list[int] | None:
+    """Which column each row of a matrix is made of, where that is one alone and each is used once; else None."""
+    size = np.abs(matrix)
+    most = size.argmax(axis=1)
+    rest = size.copy()
+    rest[np.arange(len(size)), most] = 0.0
+    if sorted(most) != list(range(len(size))) or (rest.max(axis=1) > _ALONE * size.max(axis=1)).any():
+        return None
+    return [int(k) for k in most]

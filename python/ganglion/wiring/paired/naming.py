@@ -1,0 +1,270 @@
+"""From a model to edits: what a person calls it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganglion.wiring.edits import KINDS, Edit
+from ganglion.wiring.paired import histories, sentences, vectors
+from ganglion.wiring.paired.closest import closest
+from ganglion.wiring.paired.known import unit_of
+
+if TYPE_CHECKING:
+    from ganglion.wiring.observations import Observations
+    from ganglion.wiring.paired.model import Model
+    from ganglion.wiring.paired.pair import Pair
+
+_ORDER = ("frame", "permutation", "history_order", "history_layout", "quaternion_order", "quaternion_conjugate", "sign")
+"""The order in which edits are made; the others follow as they do in KINDS."""
+_OWN_SHARE = 0.5
+_FEWEST_OWN = 3
+
+
+@dataclass
+class Naming:
+    """What is still to be named, by element of found.
+
+    Attributes:
+        pair: both recordings.
+        model: what makes found.
+        moved: which element of trained stands there.
+        negative: whose sign is changed.
+        factors: the size of the gain, where it is not 1.
+        offsets: what is added, where that is not 0.
+        edits: kind, elements and value of what has been named.
+    """
+
+    pair: Pair
+    model: Model
+    moved: dict[int, int] = field(default_factory=dict)
+    negative: set[int] = field(default_factory=set)
+    factors: dict[int, float] = field(default_factory=dict)
+    offsets: dict[int, float] = field(default_factory=dict)
+    edits: list[tuple[str, tuple[int, ...], Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        size = self.pair.trained.shape[1]
+        for j, fit in enumerate(self.model.fits):
+            if fit is None:
+                continue
+            if fit.source < size and fit.source != self.model.base[j]:
+                self.moved[j] = fit.source
+            if fit.source >= size:  # its factor is 1 / dt, or what a previous action is multiplied with
+                continue
+            if fit.gain < 0.0:
+                self.negative.add(j)
+            if abs(fit.gain) != 1.0:
+                self.factors[j] = abs(fit.gain)
+            if fit.bias != 0.0:
+                self.offsets[j] = fit.bias
+
+    def add(self, kind: str, elements: Any, value: Any) -> None:
+        """Names an edit."""
+        self.edits.append((kind, tuple(int(j) for j in elements), value))
+
+
+def edits_of(pair: Pair, model: Model, found: Observations, trained: Observations) -> tuple[Edit, ...]:
+    """The edits of a model, in the order in which they are made."""
+    naming = Naming(pair, model)
+    for group in model.turns:
+        naming.add("frame", _changed(pair, model, group.elements), group.value)
+    vectors.quaternions(naming)
+    vectors.gravity(naming)
+    vectors.mounted(naming)
+    histories.name(naming)
+    if naming.moved:
+        naming.add("permutation", naming.moved, list(naming.moved.values()))
+    if naming.negative:
+        naming.add("sign", sorted(naming.negative), -1)
+    _normaliser(naming)
+    _factors(naming)
+    _offsets(naming)
+    _clips(naming)
+    _lags(naming)
+    histories.prefill(naming)
+    residuals = model.residuals(pair)
+    edits = []
+    ranks = [*_ORDER, *(kind for kind in KINDS if kind not in _ORDER)]
+    for kind, elements, value in sorted(naming.edits, key=lambda one: ranks.index(one[0])):
+        names = tuple(found.names[j] for j in elements) if found.names else ()
+        left = [float(residuals[j]) for j in elements if not math.isnan(residuals[j])]
+        said = sentences.sentence(kind, elements, value, found, trained)
+        edits.append(Edit(kind, elements, names, value, max(left, default=0.0), said))
+    return (*edits, *_unexplained(pair, model, found, trained))
+
+
+def _changed(pair: Pair, model: Model, elements: tuple[int, ...]) -> list[int]:
+    """Of a turned group those that are not what they were."""
+    size_of = float(np.abs(pair.found[:, elements]).max())
+    settled = pair.settled
+    return [
+        j
+        for j in elements
+        if not pair.judge.fits((pair.found[:, j] - pair.trained[:, model.base[j]])[settled], size_of)
+    ]
+
+
+def _normaliser(naming: Naming) -> None:
+    """Elements that all have a factor and an offset of their own."""
+    own = {
+        j: round(factor, 6)
+        for j, factor in naming.factors.items()
+        if unit_of(factor) is None and j in naming.offsets
+    }
+    moving = [j for j, fit in enumerate(naming.model.fits) if fit is not None and np.ptp(naming.pair.found[:, j]) > 0.0]
+    few = len(own) < _FEWEST_OWN or len(set(own.values())) < _OWN_SHARE * len(own)
+    if few or len(own) < _OWN_SHARE * len(moving):
+        return
+    elements = sorted({*naming.factors, *naming.offsets})
+    gains = [naming.factors.pop(j, 1.0) for j in elements]
+    biases = [naming.offsets.pop(j, 0.0) for j in elements]
+    signs = [-1.0 if j in naming.negative else 1.0 for j in elements]
+    value = {
+        "mean": [-bias / gain for bias, gain, _ in zip(biases, gains, signs, strict=True)],
+        "std": [1.0 / gain for gain in gains],
+    }
+    naming.add("double_normalised", elements, value)
+
+
+def _factors(naming: Naming) -> None:
+    groups: dict[float, list[int]] = {}
+    for j, factor in naming.factors.items():
+        key = next((known for known in groups if math.isclose(known, factor, rel_tol=1e-9)), factor)
+        groups.setdefault(key, []).append(j)
+    alone = sorted(j for some in groups.values() if len(some) == 1 for j in some)
+    runs = [run for run in _runs(alone) if len(run) > 1]
+    inside = {j for run in runs for j in run}
+    for factor, elements in groups.items():
+        elements = [j for j in elements if j not in inside]
+        unit = unit_of(factor)
+        if elements and unit is not None:
+            naming.add("unit", elements, {"from": unit.trained, "to": unit.found, "factor": factor})
+        elif elements:
+            naming.add("scale", elements, factor)
+    for run in runs:
+        naming.add("scale", run, [naming.factors[j] for j in run])
+
+
+def _runs(elements: list[int]) -> list[list[int]]:
+    runs: list[list[int]] = []
+    for j in elements:
+        if runs and runs[-1][-1] == j - 1:
+            runs[-1].append(j)
+        else:
+            runs.append([j])
+    return runs
+
+
+def _offsets(naming: Naming) -> None:
+    if naming.offsets:
+        values = list(naming.offsets.values())
+        naming.add("offset", naming.offsets, values[0] if len(set(values)) == 1 else values)
+
+
+def _clips(naming: Naming) -> None:
+    """Limits of the same size are one clip; those that training has itself are none."""
+    own = own_limits(naming.pair)
+    cuts: dict[tuple[float, bool], dict[int, tuple[float, float]]] = {}
+    for j, fit in enumerate(naming.model.fits):
+        if fit is None or not fit.cut:
+            continue
+        missing = math.isfinite(fit.inner_low) or math.isfinite(fit.inner_high)
+        low, high = (fit.inner_low, fit.inner_high) if missing else (fit.low, fit.high)
+        sizes = [abs(limit) for limit in (low, high) if math.isfinite(limit)]
+        changed = fit.gain != 1.0 or fit.bias != 0.0
+        if missing and changed and float(np.abs(naming.pair.found[:, j]).max()) <= max(sizes) * (1.0 + 1e-6):
+            continue  # found is cut as trained is, and what was done before the cut lets it cut less
+        if not missing and all(any(math.isclose(size, one, rel_tol=1e-3) for one in own) for size in sizes):
+            continue  # found is cut where trained is
+        key = next((one for one in cuts if one[1] == missing and math.isclose(one[0], max(sizes), rel_tol=1e-3)), None)
+        cuts.setdefault(key or (max(sizes), missing), {})[j] = (low, high)
+    for (_, missing), limits in cuts.items():
+        low = max(low for low, _ in limits.values())
+        high = min(high for _, high in limits.values())
+        value = {"low": _finite(low), "high": _finite(high), "missing": missing}
+        naming.add("clip", limits, value)
+
+
+def own_limits(pair: Pair) -> list[float]:
+    """Sizes of the limits at which columns of trained are cut."""
+    limits = set()
+    for column in pair.trained.T:
+        for end in (float(column.min()), float(column.max())):
+            if end != 0.0 and 3 <= int((np.abs(column - end) <= pair.judge.rounding(abs(end))).sum()) < len(column):
+                limits.add(abs(end))
+    return sorted(limits)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _lags(naming: Naming) -> None:
+    pair, model = naming.pair, naming.model
+    size = pair.trained.shape[1]
+    late: dict[tuple[int, str], list[int]] = {}
+    differences: dict[float, dict[int, int]] = {}
+    previous = previous_actions(pair)
+    for j, fit in enumerate(model.fits):
+        if fit is None or (model.stride and fit.lag and fit.source == model.base[j]):
+            continue
+        if size <= fit.source < 2 * size:
+            key = next((one for one in differences if math.isclose(one, fit.gain, rel_tol=1e-3)), fit.gain)
+            differences.setdefault(key, {})[j] = fit.source - size
+        elif fit.source >= 2 * size:
+            late.setdefault((fit.lag - 1, "action"), []).append(j)
+        elif fit.lag:
+            of = "previous_action" if fit.source in previous else "observation"
+            late.setdefault((fit.lag, of), []).append(j)
+    for (steps, of), elements in late.items():
+        value: dict[str, Any] = {"steps": steps, "of": of}
+        if of == "action":
+            fits = [model.fits[j] for j in elements]
+            value = {
+                "steps": steps,
+                "of": "previous_action",
+                "action": [fit.source - 2 * size for fit in fits if fit is not None],
+                "factor": [fit.gain for fit in fits if fit is not None],
+            }
+        naming.add("lag", elements, value)
+    for factor, places in differences.items():
+        value = {"of": "finite_difference", "position": list(places.values()), "factor": factor}
+        naming.add("lag", places, value)
+
+
+def previous_actions(pair: Pair) -> set[int]:
+    """Elements of trained that hold what an action of the row before was, times a factor."""
+    if pair.action is None:
+        return set()
+    rows = pair.sample(1)
+    if len(rows) < 8:
+        return set()
+    before = pair.action[rows - 1]
+    found = set()
+    for i in range(pair.trained.shape[1]):
+        own = pair.trained[rows, i]
+        spread = float(own.std())
+        if spread <= 0.0:
+            continue
+        square = np.maximum(((before - before.mean(axis=0)) ** 2).sum(axis=0), 1e-300)
+        product = (before - before.mean(axis=0)).T @ (own - own.mean())
+        left = np.sqrt(np.maximum(((own - own.mean()) ** 2).sum() - product**2 / square, 0.0) / len(rows))
+        if float(left.min(initial=np.inf)) <= 1e-4 * spread:
+            found.add(i)
+    return found
+
+
+def _unexplained(pair: Pair, model: Model, found: Observations, trained: Observations) -> list[Edit]:
+    known = {j for group in model.turns for j in group.elements if not group.exact}
+    edits = []
+    for j, fit in enumerate(model.fits):
+        if fit is None and j not in known:
+            value, residual = closest(pair, j)
+            names = (found.names[j],) if found.names else ()
+            said = sentences.sentence("unexplained", (j,), value, found, trained)
+            edits.append(Edit("unexplained", (j,), names, value, residual, said))
+    return edits

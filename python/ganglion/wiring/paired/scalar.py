@@ -1,0 +1,276 @@
+"""Explains single elements of `found` by single elements of `trained`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ganglion.wiring.paired.assign import assign
+from ganglion.wiring.paired.columns import likely
+from ganglion.wiring.paired.fit import Fit, checked, fit_columns, is_equal
+from ganglion.wiring.paired.known import rounded
+from ganglion.wiring.paired.model import column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from ganglion.wiring.paired.chains import Chains
+    from ganglion.wiring.paired.pair import Pair
+
+    Doubles = NDArray[np.float64]
+
+LAGS = (1, 2, 3, -1, 4, 5, 6, -2, 7, 8, 9, 10, 11, 12)
+"""Steps that are looked at, the likeliest first."""
+
+_MOVED = 1.0
+_NOTHING = 50.0
+_MOST_FITS = 24
+_STRIDES = (2, 3, 4, 5)
+
+
+class ScalarSearch:
+    """A search with its intermediate results.
+
+    Args:
+        pair: both recordings.
+        base: `[m]`: the element of trained that each element of found should hold, or -1.
+        chains: histories in trained.
+
+    Attributes:
+        fits: `[m]`: what was found so far.
+        stride: steps between frames of histories, where they are others than in trained.
+    """
+
+    def __init__(self, pair: Pair, base: NDArray[np.int64], chains: Chains) -> None:
+        self.pair, self.base, self.chains = pair, base, chains
+        self.fits: list[Fit | None] = [None] * pair.found.shape[1]
+        self.stride: int | None = None
+        self._quiet_trained = quiet(pair, pair.trained)
+        self._quiet_found = quiet(pair, pair.found)
+
+    @property
+    def open(self) -> list[int]:
+        """Elements of found that nothing explains so far."""
+        return [j for j, fit in enumerate(self.fits) if fit is None]
+
+    @property
+    def free(self) -> list[int]:
+        """Elements of trained that nothing is made of so far."""
+        used = {fit.source for fit in self.fits if fit is not None}
+        return [i for i in range(self.pair.trained.shape[1]) if i not in used]
+
+    def run(self) -> None:
+        """Equal elements first; then all others, in place before elsewhere, now before earlier."""
+        self._equal()
+        if not self.open:
+            return
+        now = self._candidates(self.open, self.free, 0)
+        self._strides(now)
+        self._lags_in_place(now)
+        self._assign(now, 0)
+        for lag in LAGS:
+            open_, free = self.open, self.free
+            if not open_ or not free:
+                break
+            self._assign(self._candidates(open_, free, lag), lag)
+
+    def others(self, sources: list[int], lags: Iterable[int], known: set[int], *, straight: bool = False) -> None:
+        """Explains elements of found by other sources than elements of trained.
+
+        Args:
+            sources: see `column`.
+            lags: in the order in which they are tried.
+            known: elements of found that are left alone.
+            straight: without an offset and a clip.
+        """
+        pair = self.pair
+        if not sources:
+            return
+        values = np.stack([column(pair, pair.trained, number) for number in sources], axis=1)
+        for lag in lags:
+            rows = pair.sample(lag)
+            rows = rows[rows - lag > 0]
+            waiting = [j for j in self.open if j not in known]
+            if len(rows) < 8 or not waiting:
+                continue
+            maybe = likely(values[rows - lag], pair.found[np.ix_(rows, waiting)], pair.judge)
+            for at, j in enumerate(waiting):
+                near = sorted(np.flatnonzero(maybe[at]), key=lambda k: abs(sources[k] % pair.trained.shape[1] - j))
+                fits = (fit_columns(pair, values[:, k], pair.found[:, j], sources[k], lag) for k in near[:_MOST_FITS])
+                held = (fit for fit in fits if fit is not None and not (straight and (fit.bias != 0.0 or fit.cut)))
+                self.fits[j] = next(held, None)
+
+    def reuse(self, known: set[int]) -> None:
+        """Elements of trained that stand in several places of found."""
+        everything = list(range(self.pair.trained.shape[1]))
+        for lag in (0, *LAGS):
+            waiting = [j for j in self.open if j not in known]
+            if not waiting:
+                return
+            for j, fits in self._candidates(waiting, everything, lag).items():
+                if fits:
+                    self.fits[j] = min(fits.values(), key=lambda fit: (fit.cost, abs(fit.source - self.base[j])))
+
+    def _equal(self) -> None:
+        for j, i in enumerate(self.base):
+            if i >= 0:
+                self.fits[j] = is_equal(self.pair, self.pair.trained[:, i], self.pair.found[:, j], int(i))
+
+    def _candidates(self, found: Iterable[int], trained: Iterable[int], lag: int) -> dict[int, dict[int, Fit]]:
+        """By element of found and element of trained: the fits that hold."""
+        pair = self.pair
+        rows = pair.sample(lag)
+        moving_f = [j for j in found if not self._quiet_found[j]]
+        bases = {int(self.base[j]) for j in moving_f}
+        moving_t = [i for i in trained if not self._quiet_trained[i] or (i in bases and np.ptp(pair.trained[:, i]) > 0.0)]
+        fits: dict[int, dict[int, Fit]] = {j: {} for j in found}
+        if moving_f and moving_t and len(rows) >= 8:
+            maybe = likely(pair.trained[np.ix_(rows - lag, moving_t)], pair.found[np.ix_(rows, moving_f)], pair.judge)
+            for at, j in enumerate(moving_f):
+                near = sorted((moving_t[k] for k in np.flatnonzero(maybe[at])), key=lambda i: abs(i - self.base[j]))
+                for i in near[:_MOST_FITS]:
+                    fit = fit_columns(pair, pair.trained[:, i], pair.found[:, j], i, lag)
+                    if fit is not None:
+                        fits[j][i] = fit
+        if lag == 0:
+            for j in fits.keys() - set(moving_f):
+                self._quiet_fits(j, [i for i in trained if self._quiet_trained[i]], fits[j])
+        return fits
+
+    def _quiet_fits(self, j: int, trained: list[int], fits: dict[int, Fit]) -> None:
+        """Elements that do not move: the same value elsewhere, or another one in place."""
+        y = self.pair.found[:, j]
+        for i in trained:
+            x = self.pair.trained[:, i]
+            fit = is_equal(self.pair, x, y, i)
+            if fit is not None:
+                fits[i] = fit
+
+    def follow(self) -> None:
+        """Elements that hardly move tell no factor: in place they have that of another element, or else an offset."""
+        shared = Counter((fit.gain, fit.lag) for fit in self.fits if fit is not None and fit.bias == 0.0)
+        for j in self.open:
+            i = int(self.base[j])
+            if i < 0 or not (self._quiet_found[j] or self._quiet_trained[i]):
+                continue
+            beside = [fit for fit in self.fits[max(0, j - 1) : j + 2] if fit is not None and fit.bias == 0.0]
+            usual = dict.fromkeys([(fit.gain, fit.lag) for fit in beside] + [one for one, _ in shared.most_common()])
+            tries = [Fit(i, lag=lag, gain=gain) for gain, lag in usual]
+            if self._quiet_found[j] and self._quiet_trained[i]:
+                bias = float(np.mean(self.pair.found[:, j] - self.pair.trained[:, i]))
+                tries += [Fit(i, bias=more) for more in (*rounded(bias), bias)]
+            held = (checked(self.pair, fit, self.pair.trained[:, i], self.pair.found[:, j]) for fit in tries)
+            self.fits[j] = next((fit for fit in held if fit is not None), None)
+
+    def _in_place(self, j: int, lag: int) -> Fit | None:
+        i = int(self.base[j])
+        if i < 0 or self._quiet_found[j] or self._quiet_trained[i]:
+            return None
+        return fit_columns(self.pair, self.pair.trained[:, i], self.pair.found[:, j], i, lag)
+
+    def _strides(self, now: dict[int, dict[int, Fit]]) -> None:
+        """Frames of histories that are farther apart in found."""
+        chains, base = self.chains, self.base
+        old = [j for j in now if base[j] >= 0 and chains.age[base[j]] > 0]
+        if len(old) < 2:
+            return
+        for stride in _STRIDES:
+            fits = {j: self._in_place(j, int(chains.age[base[j]]) * (stride - 1)) for j in old}
+            held = {j: fit for j, fit in fits.items() if fit is not None}
+            lags = {fit.lag for fit in held.values()}
+            if len(held) == len(old) and len(lags) > 1:
+                for j, fit in held.items():
+                    self.fits[j] = fit
+                    now.pop(j, None)
+                self.stride = stride
+                return
+
+    def _lags_in_place(self, now: dict[int, dict[int, Fit]]) -> None:
+        """Elements that are late.
+
+        In a history a late element is also what stands a frame away; so those that can be nothing else say which lags
+        there are.
+        """
+        waiting = [j for j in now if self.base[j] >= 0 and self.base[j] not in now[j]]
+        late: dict[int, dict[int, Fit]] = {j: {} for j in waiting}
+        for lag in LAGS:
+            rows = self.pair.sample(lag)
+            if len(rows) < 8:
+                continue
+            for j in waiting:
+                if self._quick(j, lag, rows):
+                    fit = self._in_place(j, lag)
+                    if fit is not None:
+                        late[j][lag] = fit
+        forced = {j for j in waiting if late[j] and not now[j]}
+        while forced:
+            votes = Counter(lag for j in forced for lag in late[j])
+            lag = max(votes, key=lambda lag: (votes[lag], -LAGS.index(lag)))
+            for j in waiting:
+                if lag in late[j] and self.fits[j] is None:
+                    self.fits[j] = late[j][lag]
+                    now.pop(j, None)
+            forced = {j for j in forced if self.fits[j] is None}
+
+    def _quick(self, j: int, lag: int, rows: NDArray[np.int64]) -> bool:
+        """Whether a lag in place is worth a look: of sampled rows alone."""
+        i = int(self.base[j])
+        if self._quiet_found[j] or self._quiet_trained[i]:
+            return False
+        return bool(likely(self.pair.trained[rows - lag, i : i + 1], self.pair.found[rows, j : j + 1], self.pair.judge))
+
+    def _assign(self, candidates: dict[int, dict[int, Fit]], lag: int) -> None:
+        """Gives each element of found an element of trained that no other has."""
+        waiting = [j for j in candidates if self.fits[j] is None and candidates[j]]
+        used = {fit.source for fit in self.fits if fit is not None}
+        sources = sorted({i for j in waiting for i in candidates[j]} - used)
+        if not waiting or not sources:
+            return
+        at = {i: k for k, i in enumerate(sources)}
+        cost = np.full((len(waiting), len(sources) + len(waiting)), _NOTHING)
+        for row, j in enumerate(waiting):
+            for i, fit in candidates[j].items():
+                if i in at:
+                    cost[row, at[i]] = fit.cost + _MOVED * (i != self.base[j]) + 0.2 * bool(fit.starts)
+        chosen = self._chosen(waiting, sources, cost)
+        cost -= self._bonus(waiting, sources, candidates, chosen)
+        for j, i in self._chosen(waiting, sources, cost).items():
+            self.fits[j] = candidates[j][i]
+
+    def _chosen(self, waiting: list[int], sources: list[int], cost: Doubles) -> dict[int, int]:
+        columns = assign(cost)
+        return {
+            j: sources[columns[row]]
+            for row, j in enumerate(waiting)
+            if columns[row] < len(sources) and cost[row, columns[row]] < _NOTHING - _MOVED
+        }
+
+    def _bonus(
+        self, waiting: list[int], sources: list[int], candidates: dict[int, dict[int, Fit]], chosen: dict[int, int]
+    ) -> Doubles:
+        """What others do too is likelier: the same shift as a neighbour, the same factor as many."""
+        bonus = np.zeros((len(waiting), len(sources) + len(waiting)))
+        gains = Counter(candidates[j][i].gain for j, i in chosen.items())
+        at = {i: k for k, i in enumerate(sources)}
+        for row, j in enumerate(waiting):
+            for i, fit in candidates[j].items():
+                if i not in at:
+                    continue
+                beside = sum(chosen.get(j + step, -1) == i + step for step in (-2, -1, 1, 2))
+                bonus[row, at[i]] = 0.05 * beside + (0.2 if gains[fit.gain] > 2 else 0.0)
+        return bonus
+
+
+def quiet(pair: Pair, values: Doubles) -> NDArray[np.bool_]:
+    """Columns that do not move more than what counts as equal."""
+    settled = values[pair.settled]
+    spread = settled.std(axis=0)
+    large = np.abs(values).max(axis=0)
+    judge = pair.judge
+    rounding = judge.rounding(0.0) + (judge.rounding(1.0) - judge.rounding(0.0)) * large
+    quiet_: NDArray[np.bool_] = spread <= 0.5 * rounding + 2.0 * judge.noise()
+    return quiet_

@@ -1,0 +1,120 @@
+"""Names what was done to quaternions and vectors where single elements already explain the numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ganglion.wiring.paired.naming import Naming
+    from ganglion.wiring.paired.pair import Pair
+
+_UNIT = 1e-4
+_CONSTANT = 1e-3
+
+
+def quaternions(naming: Naming) -> None:
+    """Orders, conjugates, and signs of all four."""
+    covered = {cover.elements: cover.rows for cover in naming.model.covers}
+    for elements, places, order in _closed(naming, 4):
+        if not _is_unit(naming.pair, places):
+            continue
+        if order in ((1, 2, 3, 0), (3, 0, 1, 2)):
+            names = ("wxyz", "xyzw") if order == (1, 2, 3, 0) else ("xyzw", "wxyz")
+            naming.add("quaternion_order", elements, {"trained": names[0], "found": names[1]})
+            for j, i in zip(elements, places, strict=True):
+                naming.moved.pop(j, None)
+                if i != naming.model.base[j]:
+                    naming.moved[j] = i
+        negative = [j for j in elements if j in naming.negative]
+        if len(negative) in (1, 3):
+            naming.add("quaternion_conjugate", negative, "conjugate" if len(negative) == 3 else "conjugate, negated")
+        elif len(negative) == 4:
+            naming.add("sign", elements, {"double_cover": len(naming.pair.found)})
+        if len(negative) != 2:
+            naming.negative -= set(negative)
+        if elements in covered:
+            naming.add("sign", elements, {"double_cover": covered[elements]})
+
+
+def gravity(naming: Naming) -> None:
+    """Vectors of constant length that point the other way."""
+    found: list[int] = []
+    for elements, places, _ in _closed(naming, 3):
+        if all(j in naming.negative for j in elements) and _is_constant(naming.pair, places):
+            found += elements
+            naming.negative -= set(elements)
+    if found:
+        naming.add("frame", found, {"kind": "negated_gravity"})
+
+
+def mounted(naming: Naming) -> None:
+    """Vectors turned by quarter turns: an order and signs that only a rotation has."""
+    fits = naming.model.fits
+    turned: list[tuple[tuple[int, ...], tuple[tuple[float, ...], ...], bool]] = []
+    for elements, places, order in _closed(naming, 3):
+        if not any(j in naming.moved or j in naming.negative for j in elements):
+            continue
+        if any(naming.model.base[j] != i for j, i in zip(elements, places, strict=True)):
+            continue
+        matrix = np.zeros((3, 3))
+        for k, j in enumerate(elements):
+            fit = fits[j]
+            assert fit is not None
+            matrix[k, order[k]] = -1.0 if j in naming.negative else 1.0
+        if np.linalg.det(matrix) < 0.0 or not (matrix < 0.0).any():
+            continue
+        vector = _is_constant(naming.pair, places) or _named_xyz(naming, elements)
+        near = {j for j in range(elements[0] - 2, elements[0] + 5) if j in naming.moved} - set(elements)
+        if order != (0, 1, 2) and (vector or not near):
+            turned.append((elements, tuple(map(tuple, matrix.tolist())), vector))
+        elif order == (0, 1, 2):
+            turned.append((elements, tuple(map(tuple, matrix.tolist())), _is_constant(naming.pair, places)))
+    taken: set[int] = set()
+    edits: dict[tuple[tuple[float, ...], ...], list[int]] = {}
+    for elements, matrix_, sure in sorted(turned, key=lambda one: not one[2]):
+        diagonal = all(matrix_[k][k] != 0.0 for k in range(3))
+        if taken & set(elements) or (diagonal and not sure and matrix_ not in edits):
+            continue
+        taken |= set(elements)
+        edits.setdefault(matrix_, []).extend(j for j in elements if j in naming.moved or j in naming.negative)
+        for j in elements:
+            naming.moved.pop(j, None)
+            naming.negative.discard(j)
+    for matrix_, changed in edits.items():
+        naming.add("frame", sorted(changed), {"kind": "fixed", "matrix": [list(row) for row in matrix_]})
+
+
+def _closed(naming: Naming, size: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
+    """Neighbours in found that hold neighbours of trained and nothing else: elements, places, and their order."""
+    fits, width = naming.model.fits, naming.pair.trained.shape[1]
+    for j in range(len(fits) - size + 1):
+        sources = [naming.moved.get(k, -1 if fit is None else fit.source) for k, fit in enumerate(fits[j : j + size], j)]
+        first = min(sources)
+        if first >= 0 and first + size <= width and sorted(sources) == list(range(first, first + size)):
+            order = tuple(source - first for source in sources)
+            yield tuple(range(j, j + size)), tuple(range(first, first + size)), order
+
+
+def _is_unit(pair: Pair, places: tuple[int, ...]) -> bool:
+    part = pair.trained[:, places]
+    return bool(np.abs(np.linalg.norm(part, axis=1) - 1.0).max() <= _UNIT and np.ptp(part, axis=0).max() > _CONSTANT)
+
+
+def _is_constant(pair: Pair, places: tuple[int, ...]) -> bool:
+    part = pair.trained[pair.settled][:, places]
+    length = np.linalg.norm(part, axis=1)
+    longest = float(length.max(initial=0.0))
+    moving = int((np.ptp(part, axis=0) > _CONSTANT * longest).sum())
+    return longest > 0.0 and float(np.ptp(length)) <= _CONSTANT * longest and moving >= 2
+
+
+def _named_xyz(naming: Naming, elements: tuple[int, ...]) -> bool:
+    names: Any = naming.names
+    if not names:
+        return False
+    ends = [names[j].partition("@")[0].lower() for j in elements]
+    return all(end.endswith(axis) for end, axis in zip(ends, "xyz", strict=True))
