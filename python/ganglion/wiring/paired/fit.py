@@ -87,7 +87,9 @@ def difference(fit: Fit, source: Doubles, found: Doubles) -> Doubles:
     return found - fit.of(source)
 
 
-def fit_columns(pair: Pair, source: Doubles, found: Doubles, number: int, lag: int = 0) -> Fit | None:
+def fit_columns(
+    pair: Pair, source: Doubles, found: Doubles, number: int, lag: int = 0, keep: NDArray[np.bool_] | None = None
+) -> Fit | None:
     """The simplest fit of two columns, or None.
 
     Args:
@@ -96,15 +98,17 @@ def fit_columns(pair: Pair, source: Doubles, found: Doubles, number: int, lag: i
         found: `[N]`.
         number: of the source.
         lag: steps.
+        keep: `[N]`: rows of the source that tell something; None for all.
     """
     rows = pair.rows(lag)
+    rows = rows if keep is None else rows[keep[rows - lag]]
     if len(rows) < _FEWEST:
         return None
     fit = _simplest(pair.judge, source[rows - lag], found[rows])
     if fit is None:
         return None
     fit = replace(fit, source=number, lag=lag)
-    return replace(fit, starts=_starts(pair, fit, source, found))
+    return replace(fit, starts=_starts(pair, fit, source, found, keep))
 
 
 def is_equal(pair: Pair, source: Doubles, found: Doubles, number: int) -> Fit | None:
@@ -129,9 +133,12 @@ def checked(pair: Pair, fit: Fit, source: Doubles, found: Doubles) -> Fit | None
     return replace(fit, residual=_worst(off), starts=_starts(pair, fit, source, found))
 
 
-def _starts(pair: Pair, fit: Fit, source: Doubles, found: Doubles) -> int:
+def _starts(
+    pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None
+) -> int:
     """How many rows behind a reset differ."""
     rows = np.flatnonzero(pair.unsettled(fit.lag))
+    rows = rows if keep is None else rows[keep[rows - fit.lag]]
     off = np.abs(difference(fit, source[rows - fit.lag], found[rows]))
     bad = off > pair.judge.worst(magnitude_of(fit, source, found), fit.gain)
     return int(pair.since[rows[bad]].max()) + 1 if bad.any() else 0

@@ -26,6 +26,7 @@ _ORDERS = ((0, 1, 2, 3), (3, 0, 1, 2))
 """Where w, x, y, z stand: w first or last."""
 _ALONE = 0.1
 """What is less beside the largest of a row may be noise."""
+_NO_DIRECTION = 1e-3
 _SQUARE = 0.05
 """A matrix that is this close to a rotation, times a factor, is meant as one."""
 
@@ -56,9 +57,11 @@ class GroupSearch:
         for j in range(len(self.fits) - 3):
             if any(fit is None for fit in self.fits[j : j + 4]) and self._is_unit(self.pair.found, j, 4):
                 self._cover(j)
-        for size in (3, 4):
-            for j in self._windows(size):
-                self._turned(j, size)
+        for rank in (2, 1):  # a vector that moves in one direction alone takes a rotation of others before its own
+            for j in self._windows(3):
+                self._turned(j, 3, rank)
+        for j in self._windows(4):
+            self._turned(j, 4, 3)
         for j in self._windows(3):
             self._unknown(j)
 
@@ -121,13 +124,16 @@ class GroupSearch:
 
     # -- turned vectors
 
-    def _turned(self, j: int, size: int) -> None:
+    def _turned(self, j: int, size: int, rank: int) -> None:
         """Neighbours that are made of neighbours by a matrix, after or before the base's orientation."""
         if self._open(j, size) < 2:
             return
         for lag in _LAGS:
             for i in self._places(j, size, lag):
-                if self._by_matrix(j, i, size, lag, None, ()):
+                moving = int((np.ptp(self.pair.trained[:, i : i + size], axis=0) > 0.0).sum())
+                if moving < rank or (size == 4 and i not in self.quaternions):
+                    continue
+                if (size == 3 and self._as_others(j, i, lag)) or self._by_matrix(j, i, size, lag):
                     return
                 if size != 3:
                     continue
@@ -154,36 +160,57 @@ class GroupSearch:
         return list(dict.fromkeys(here + sorted(near, key=lambda i: abs(i - self.base[j]))))[:6]
 
     def _by_matrix(
-        self, j: int, i: int, size: int, lag: int, quaternion: tuple[int, ...] | None, power: int | tuple[()]
+        self, j: int, i: int, size: int, lag: int, quaternion: tuple[int, ...] = (), power: int = 0
     ) -> bool:
+        """Whether found[j:] is a matrix times trained[i:], turned by an orientation before where there is one."""
         pair = self.pair
+        keep = ~pair.trained_cut[:, i : i + size].any(axis=1)
         rows = pair.rows(lag)
-        few = rows[:: max(1, len(rows) // 600)]
-        x, y = pair.trained[:, i : i + size], pair.found[:, j : j + size]
-
-        def turned(at: NDArray[np.int64]) -> Doubles:
-            if quaternion is None:
-                return x[at - lag]
-            values = pair.trained[at - lag]
-            values = np.concatenate([values, x[at - lag]], axis=1)
-            width = pair.trained.shape[1]
-            assert isinstance(power, int)
-            Turn(tuple(range(width, width + size)), None, quaternion, power).apply(values)
-            return values[:, width:]
-
-        solved = _solve(turned(few), y[few])
+        rows = rows[keep[rows - lag]]
+        whole = rows[~pair.found_cut[rows, j : j + size].any(axis=1)]
+        if len(whole) < max(8, len(rows) // 20):
+            return False
+        few = whole[:: max(1, len(whole) // 600)]
+        y = pair.found[:, j : j + size]
+        solved = _solve(self._source(i, size, quaternion, power, few - lag), y[few])
         if solved is None:
             return False
         matrix, bias = solved
-        size_of = float(np.abs(y).max() + np.abs(x).max() * np.abs(matrix).max())
+        size_of = float(np.abs(y).max() + np.abs(pair.trained[:, i : i + size]).max() * np.abs(matrix).max())
         gain = float(np.linalg.norm(matrix, axis=1).max())
-        if not pair.judge.fits((y[few] - turned(few) @ matrix.T - bias), size_of, gain):
+        off = y[few] - self._source(i, size, quaternion, power, few - lag) @ matrix.T - bias
+        if not pair.judge.fits(off, size_of, gain):
             return False
-        source = turned(rows)
-        solved = _solve(source, y[rows])
+        source = self._source(i, size, quaternion, power, np.arange(len(pair.trained)))
+        solved = _solve(source[whole - lag], y[whole])
         assert solved is not None
-        matrix, _ = solved
-        return self._take(j, i, size, lag, quaternion, power, source, matrix)
+        return self._take(j, i, size, lag, quaternion, power, source, solved[0], keep)
+
+    def _as_others(self, j: int, i: int, lag: int) -> bool:
+        """Whether a rotation that was found holds here, too."""
+        for group in self.turns:
+            matrix = group.turn.matrix
+            if not group.exact or matrix is None or len(matrix) != 3:
+                continue
+            keep = ~self.pair.trained_cut[:, i : i + 3].any(axis=1)
+            source = self.pair.trained[:, i : i + 3] @ matrix.T
+            fits = self._singly(j, i, lag, source, [0, 1, 2], keep)
+            if fits is not None and all(fit.gain > 0.0 for fit in fits):
+                elements, turn = tuple(range(j, j + 3)), Turn((i, i + 1, i + 2), matrix)
+                self.turns.append(TurnedGroup(turn, elements, group.value, keep=keep))
+                self.fits[j : j + 3] = fits
+                return True
+        return False
+
+    def _source(
+        self, i: int, size: int, quaternion: tuple[int, ...], power: int, rows: NDArray[np.int64]
+    ) -> Doubles:
+        part = self.pair.trained[rows, i : i + size]
+        if not quaternion:
+            return part
+        values = np.concatenate([self.pair.trained[np.ix_(rows, quaternion)], part], axis=1)
+        Turn((4, 5, 6), None, (0, 1, 2, 3), power).apply(values)
+        return values[:, 4:]
 
     def _take(
         self,
@@ -191,24 +218,23 @@ class GroupSearch:
         i: int,
         size: int,
         lag: int,
-        quaternion: tuple[int, ...] | None,
-        power: int | tuple[()],
+        quaternion: tuple[int, ...],
+        power: int,
         source: Doubles,
         matrix: Doubles,
+        keep: NDArray[np.bool_],
     ) -> bool:
         """Puts a matrix into words: an orientation, a fixed rotation, and what is done to single elements behind."""
-        rows = self.pair.rows(lag)
         elements, places = tuple(range(j, j + size)), tuple(range(i, i + size))
         groups: list[TurnedGroup] = []
-        if quaternion is not None:
-            assert isinstance(power, int)
+        if quaternion:
             kind = "world_for_body" if power > 0 else "body_for_world"
             value: dict[str, Any] = {"kind": kind, "quaternion": list(quaternion)}
             if abs(power) > 1:
                 value["times"] = abs(power)
-            groups.append(TurnedGroup(Turn(places, None, quaternion, power), elements, value))
+            groups.append(TurnedGroup(Turn(places, None, quaternion, power), elements, value, keep=keep))
             order = _alone(matrix)
-            fits = None if order is None else self._singly(j, i, rows, lag, source, order)
+            fits = None if order is None else self._singly(j, i, lag, source, order, keep)
             if fits is not None:
                 self.turns += groups
                 self.fits[j : j + size] = fits
@@ -216,23 +242,22 @@ class GroupSearch:
         rotation = _as_rotation(matrix)
         if rotation is None:
             return False
-        fits = self._singly(j, i, rows, lag, source @ rotation.T, list(range(size)))
+        fits = self._singly(j, i, lag, source @ rotation.T, list(range(size)), keep)
         if fits is None:
             return False
-        groups.append(TurnedGroup(Turn(places, rotation), elements, {"kind": "fixed", "matrix": rotation.tolist()}))
+        value = {"kind": "fixed", "matrix": rotation.tolist()}
+        groups.append(TurnedGroup(Turn(places, rotation), elements, value, keep=keep))
         self.turns += groups
         self.fits[j : j + size] = fits
         return True
 
     def _singly(
-        self, j: int, i: int, rows: NDArray[np.int64], lag: int, source: Doubles, order: list[int]
+        self, j: int, i: int, lag: int, source: Doubles, order: list[int], keep: NDArray[np.bool_]
     ) -> list[Fit] | None:
         """What is done to single elements behind a turn, or None where that is not all."""
         fits: list[Fit] = []
         for k, place in enumerate(order):
-            behind = np.zeros(len(self.pair.trained))
-            behind[rows - lag] = source[:, place]
-            fit = fit_columns(self.pair, behind, self.pair.found[:, j + k], i + place, lag)
+            fit = fit_columns(self.pair, source[:, place], self.pair.found[:, j + k], i + place, lag, keep)
             if fit is None:
                 return None
             fits.append(fit)
@@ -292,19 +317,30 @@ def _solve(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles] | None:
 
 
 def _as_rotation(matrix: Doubles) -> Doubles | None:
-    """The orthogonal matrix that a matrix is, but for a factor of each row; None where it is none."""
-    length = np.linalg.norm(matrix, axis=1, keepdims=True)
-    if float(length.min()) <= 1e-6 * float(length.max()):
+    """The orthogonal matrix that a matrix is, but for a factor of each row; None where it is none.
+
+    A direction in which nothing moved leaves a zero: any rotation does there, and the smallest is taken.
+    """
+    values = np.linalg.svd(matrix, compute_uv=False)
+    rank = int((values > _NO_DIRECTION * values[0]).sum())
+    if rank == len(matrix):
+        length = np.linalg.norm(matrix, axis=1, keepdims=True)
+        matrix = matrix / length
+    elif rank:
+        matrix = matrix / values[:rank].mean()
+    left, values, right = np.linalg.svd(matrix)
+    if not rank or np.abs(values[:rank] - 1.0).max() > _SQUARE:
         return None
-    left, values, right = np.linalg.svd(matrix / length)
-    if values[1] < 0.5:
-        return None
-    rotation: Doubles = left @ right
-    if values[-1] < 0.5 and np.linalg.det(rotation) < 0.0:  # a direction in which nothing moves: either way is right
-        left[:, -1] *= -1.0
-        rotation = left @ right
-    elif np.abs(values - 1.0).max() > _SQUARE:
-        return None
+    if rank == len(matrix):
+        rotation: Doubles = left @ right
+    else:
+        # What moved spans one room before and another behind; the rest goes the shortest way.
+        rest, other = right[rank:].T, left[:, rank:]
+        u, _, v = np.linalg.svd(other.T @ rest)
+        rotation = left[:, :rank] @ right[:rank] + other @ u @ v @ rest.T
+        if np.linalg.det(rotation) < 0.0:
+            u[:, -1] *= -1.0
+            rotation = left[:, :rank] @ right[:rank] + other @ u @ v @ rest.T
     return np.where(np.abs(rotation) < 1e-9, 0.0, rotation)
 
 

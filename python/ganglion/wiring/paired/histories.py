@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion.wiring.paired.fit import magnitude_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -34,7 +36,8 @@ def _extra(naming: Naming) -> None:
         sources = [fit.source for j in extra if (fit := model.fits[j]) is not None]
         lags = {fit.lag for j in extra if (fit := model.fits[j]) is not None}
         frames = int(chains.frames[sources].max())
-        naming.add("history_layout", extra, {"frames": frames, "extra_frames": len(lags)})
+        shifted = [j for j, i in enumerate(model.base) if i >= 0 and i != j]
+        naming.add("history_layout", sorted([*extra, *shifted]), {"frames": frames, "extra_frames": len(lags)})
         for j in extra:
             naming.moved.pop(j, None)
 
@@ -146,20 +149,37 @@ def _rising(age: NDArray[np.int64], signal: NDArray[np.int64], labels: dict[int,
 
 def prefill(naming: Naming) -> None:
     """Rows behind a reset that differ where all others agree."""
+    pair = naming.pair
     groups: dict[tuple[str, str], dict[int, int]] = {}
     for j, fit in enumerate(naming.model.fits):
-        if fit is None or fit.starts == 0 or fit.lag != 0 or fit.source >= naming.pair.trained.shape[1]:
+        if fit is None or fit.starts == 0 or fit.lag != 0 or fit.source >= pair.trained.shape[1]:
             continue
-        groups.setdefault((filled(naming.pair, naming.model, j, fit, trained=True), filled(naming.pair, naming.model, j, fit, trained=False)), {})[j] = fit.starts
-    merged: dict[int, int] = {}
-    kinds: list[tuple[str, str]] = []
-    for kind, rows in groups.items():
-        merged |= rows
-        kinds.append(kind)
-    if merged:
-        first = max(kinds, key=lambda kind: len(groups[kind]))
-        value = {"trained": first[0], "found": first[1], "rows": max(merged.values())}
-        naming.add("prefill", sorted(merged), value)
+        kinds = (filled(pair, naming.model, j, fit, trained=True), filled(pair, naming.model, j, fit, trained=False))
+        groups.setdefault(kinds, {})[j] = fit.starts
+    if not groups:
+        return
+    first = max(groups, key=lambda kinds: len(groups[kinds]))
+    rows = {j: starts for some in groups.values() for j, starts in some.items()}
+    rows |= _faint(naming, max(rows.values()))
+    value = {"trained": first[0], "found": first[1], "rows": max(rows.values())}
+    naming.add("prefill", sorted(rows), value)
+
+
+def _faint(naming: Naming, rows: int) -> dict[int, int]:
+    """Elements of histories that differ behind a reset by little more than the noise, where others do so by much."""
+    pair = naming.pair
+    early = np.flatnonzero(pair.since < rows)
+    found = {}
+    for j, fit in enumerate(naming.model.fits):
+        if fit is None or fit.starts or fit.lag or fit.source >= pair.trained.shape[1]:
+            continue
+        if naming.model.chains.signal[fit.source] < 0:
+            continue
+        source = pair.trained[early, fit.source]
+        off = np.abs(pair.found[early, j] - fit.of(source))
+        if off.max(initial=0.0) > pair.judge.allowed(magnitude_of(fit, source, pair.found[early, j]), fit.gain):
+            found[j] = rows
+    return found
 
 
 def filled(pair: Pair, model: Model, j: int, fit: Fit, *, trained: bool) -> str:

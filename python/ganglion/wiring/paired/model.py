@@ -30,6 +30,7 @@ class TurnedGroup:
         value: `Edit.value`.
         exact: whether the turn is known, so that it can be undone: without an orientation in trained it is not.
         residual: the largest difference that it leaves where `exact` is false.
+        keep: `[N]`: rows in which trained holds all of the vector, and not what a clip left of it; None for all.
     """
 
     turn: Turn
@@ -37,6 +38,7 @@ class TurnedGroup:
     value: dict[str, Any]
     exact: bool = True
     residual: float = 0.0
+    keep: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,9 @@ class Model:
             if fit is None:
                 continue
             rows = pair.rows(fit.lag)
+            for group in self.turns:
+                if group.keep is not None and fit.source in group.turn.elements:
+                    rows = rows[group.keep[rows - fit.lag]]
             source = column(pair, sources, fit.source)
             off = np.abs(difference(fit, source[rows - fit.lag], pair.found[rows, j]))
             if any(j in cover.elements for cover in self.covers):

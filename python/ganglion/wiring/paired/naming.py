@@ -22,6 +22,7 @@ _ORDER = ("frame", "permutation", "history_order", "history_layout", "quaternion
 """The order in which edits are made; the others follow as they do in KINDS."""
 _OWN_SHARE = 0.5
 _FEWEST_OWN = 3
+_SAME_MATRIX = 0.01
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Naming:
     Attributes:
         pair: both recordings.
         model: what makes found.
+        names: of found.
         moved: which element of trained stands there.
         negative: whose sign is changed.
         factors: the size of the gain, where it is not 1.
@@ -40,6 +42,7 @@ class Naming:
 
     pair: Pair
     model: Model
+    names: tuple[str, ...]
     moved: dict[int, int] = field(default_factory=dict)
     negative: set[int] = field(default_factory=set)
     factors: dict[int, float] = field(default_factory=dict)
@@ -69,9 +72,8 @@ class Naming:
 
 def edits_of(pair: Pair, model: Model, found: Observations, trained: Observations) -> tuple[Edit, ...]:
     """The edits of a model, in the order in which they are made."""
-    naming = Naming(pair, model)
-    for group in model.turns:
-        naming.add("frame", _changed(pair, model, group.elements), group.value)
+    naming = Naming(pair, model, found.names)
+    _turns(naming)
     vectors.quaternions(naming)
     vectors.gravity(naming)
     vectors.mounted(naming)
@@ -95,6 +97,31 @@ def edits_of(pair: Pair, model: Model, found: Observations, trained: Observation
         said = sentences.sentence(kind, elements, value, found, trained)
         edits.append(Edit(kind, elements, names, value, max(left, default=0.0), said))
     return (*edits, *_unexplained(pair, model, found, trained))
+
+
+def _turns(naming: Naming) -> None:
+    """A mounting turns several vectors the same way."""
+    fixed: list[tuple[Any, list[int]]] = []
+    for group in naming.model.turns:
+        elements = _changed(naming.pair, naming.model, group.elements)
+        if group.value["kind"] != "fixed":
+            alike = next((some for value, some in fixed if value == group.value), None)
+        else:
+            alike = next(
+                (
+                    some
+                    for value, some in fixed
+                    if value["kind"] == "fixed" and np.shape(value["matrix"]) == np.shape(group.value["matrix"])
+                    and np.abs(np.subtract(value["matrix"], group.value["matrix"])).max() <= _SAME_MATRIX
+                ),
+                None,
+            )
+        if alike is None:
+            fixed.append((group.value, elements))
+        else:
+            alike += elements
+    for value, elements in fixed:
+        naming.add("frame", sorted(elements), value)
 
 
 def _changed(pair: Pair, model: Model, elements: tuple[int, ...]) -> list[int]:
@@ -209,8 +236,9 @@ def _lags(naming: Naming) -> None:
     late: dict[tuple[int, str], list[int]] = {}
     differences: dict[float, dict[int, int]] = {}
     previous = previous_actions(pair)
+    strided = set(histories.strided(naming))
     for j, fit in enumerate(model.fits):
-        if fit is None or (model.stride and fit.lag and fit.source == model.base[j]):
+        if fit is None or j in strided or model.base[j] < 0:
             continue
         if size <= fit.source < 2 * size:
             key = next((one for one in differences if math.isclose(one, fit.gain, rel_tol=1e-3)), fit.gain)

@@ -22,6 +22,7 @@ _SETTLED = (64, 32, 16, 8, 4, 2, 1)
 _SAMPLE = 1500
 _FEWEST = 32
 _JUMP = 3.0
+_FEW = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,16 @@ class Pair:
     judge: Judge
     action: Doubles | None
     _rows: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def trained_cut(self) -> NDArray[np.bool_]:
+        """`[N, n]`: values of trained at a limit that their column meets again and again."""
+        return _cut(self.trained, self.judge)
+
+    @cached_property
+    def found_cut(self) -> NDArray[np.bool_]:
+        """`[N, m]`: the same of found."""
+        return _cut(self.found, self.judge)
 
     @cached_property
     def since(self) -> NDArray[np.int64]:
@@ -87,6 +98,16 @@ class Pair:
         if len(rows) > _SAMPLE:
             rows = np.sort(np.random.default_rng(0).choice(rows, _SAMPLE, replace=False))
         return rows
+
+
+def _cut(values: Doubles, judge: Judge) -> NDArray[np.bool_]:
+    cut = np.zeros(values.shape, np.bool_)
+    for number, column in enumerate(values.T):
+        for end in (float(column.min()), float(column.max())):
+            at = np.abs(column - end) <= 2.0 * judge.allowed(abs(end))
+            if _FEW <= int(at.sum()) < len(column) // 2:
+                cut[:, number] |= at
+    return cut
 
 
 def begins_of(trained: Observations, found: Observations) -> tuple[NDArray[np.bool_], bool]:

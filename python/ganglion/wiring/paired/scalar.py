@@ -85,7 +85,7 @@ class ScalarSearch:
             sources: see `column`.
             lags: in the order in which they are tried.
             known: elements of found that are left alone.
-            straight: without an offset and a clip.
+            straight: without an offset.
         """
         pair = self.pair
         if not sources:
@@ -101,7 +101,7 @@ class ScalarSearch:
             for at, j in enumerate(waiting):
                 near = sorted(np.flatnonzero(maybe[at]), key=lambda k: abs(sources[k] % pair.trained.shape[1] - j))
                 fits = (fit_columns(pair, values[:, k], pair.found[:, j], sources[k], lag) for k in near[:_MOST_FITS])
-                held = (fit for fit in fits if fit is not None and not (straight and (fit.bias != 0.0 or fit.cut)))
+                held = (fit for fit in fits if fit is not None and not (straight and fit.bias != 0.0))
                 self.fits[j] = next(held, None)
 
     def reuse(self, known: set[int]) -> None:

@@ -29,13 +29,18 @@ def quaternions(naming: Naming) -> None:
                 naming.moved.pop(j, None)
                 if i != naming.model.base[j]:
                     naming.moved[j] = i
-        negative = [j for j in elements if j in naming.negative]
-        if len(negative) in (1, 3):
-            naming.add("quaternion_conjugate", negative, "conjugate" if len(negative) == 3 else "conjugate, negated")
-        elif len(negative) == 4:
-            naming.add("sign", elements, {"double_cover": len(naming.pair.found)})
-        if len(negative) != 2:
-            naming.negative -= set(negative)
+        part = naming.pair.trained[:, places]
+        moving = {j for j, k in zip(elements, order, strict=True) if np.abs(part[:, k]).max() > _UNIT}
+        real = order.index(0 if (part[:, 0] ** 2).mean() >= (part[:, 3] ** 2).mean() else 3)
+        negative = {j for j in elements if j in naming.negative}
+        vector = moving - {elements[real]}
+        if negative and negative in (vector, moving, moving - vector):
+            if negative != moving:
+                value = "conjugate" if negative == vector else "conjugate, negated"
+                naming.add("quaternion_conjugate", sorted(negative), value)
+            else:
+                naming.add("sign", sorted(negative), {"double_cover": len(naming.pair.found)})
+            naming.negative -= negative
         if elements in covered:
             naming.add("sign", elements, {"double_cover": covered[elements]})
 
@@ -67,12 +72,15 @@ def mounted(naming: Naming) -> None:
             matrix[k, order[k]] = -1.0 if j in naming.negative else 1.0
         if np.linalg.det(matrix) < 0.0 or not (matrix < 0.0).any():
             continue
+        near = range(max(0, places[0] - 3), places[0] + 3)
+        if any(_is_unit(naming.pair, tuple(range(i, i + 4))) for i in near):
+            continue
         vector = _is_constant(naming.pair, places) or _named_xyz(naming, elements)
-        near = {j for j in range(elements[0] - 2, elements[0] + 5) if j in naming.moved} - set(elements)
-        if order != (0, 1, 2) and (vector or not near):
+        beside = {j for j in range(elements[0] - 2, elements[0] + 5) if j in naming.moved} - set(elements)
+        if order != (0, 1, 2) and (vector or not beside):
             turned.append((elements, tuple(map(tuple, matrix.tolist())), vector))
         elif order == (0, 1, 2):
-            turned.append((elements, tuple(map(tuple, matrix.tolist())), _is_constant(naming.pair, places)))
+            turned.append((elements, tuple(map(tuple, matrix.tolist())), vector))
     taken: set[int] = set()
     edits: dict[tuple[tuple[float, ...], ...], list[int]] = {}
     for elements, matrix_, sure in sorted(turned, key=lambda one: not one[2]):
@@ -100,6 +108,8 @@ def _closed(naming: Naming, size: int) -> Iterator[tuple[tuple[int, ...], tuple[
 
 
 def _is_unit(pair: Pair, places: tuple[int, ...]) -> bool:
+    if places[-1] >= pair.trained.shape[1]:
+        return False
     part = pair.trained[:, places]
     return bool(np.abs(np.linalg.norm(part, axis=1) - 1.0).max() <= _UNIT and np.ptp(part, axis=0).max() > _CONSTANT)
 

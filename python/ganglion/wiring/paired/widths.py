@@ -40,33 +40,26 @@ def alignment(pair: Pair) -> NDArray[np.int64]:
 def _aligned(score: Doubles) -> NDArray[np.int64]:
     """The best alignment of rows to columns, with affine costs of gaps."""
     m, n = score.shape
+    # Along antidiagonals: cell (j, i) of diagonal d = j + i needs the two diagonals before it alone.
     best = np.full((3, m + 1, n + 1), -np.inf)  # ends in a match, in a row alone, in a column alone
     come = np.zeros((3, m + 1, n + 1), np.int8)
     best[0, 0, 0] = 0.0
-    for j in range(m + 1):
-        for i in range(n + 1):
-            if j and i:
-                before = best[:, j - 1, i - 1]
-                come[0, j, i] = int(before.argmax())
-                best[0, j, i] = before.max() + score[j - 1, i - 1]
-            if j:
-                before = best[:, j - 1, i] + (_OPEN, _MORE, _OPEN)
-                come[1, j, i] = int(before.argmax())
-                best[1, j, i] = before.max()
-            if i:
-                before = best[:, j, i - 1] + (_OPEN, _OPEN, _MORE)
-                come[2, j, i] = int(before.argmax())
-                best[2, j, i] = before.max()
+    into = (np.array([0.0, 0.0, 0.0]), np.array([_OPEN, _MORE, _OPEN]), np.array([_OPEN, _OPEN, _MORE]))
+    for diagonal in range(1, m + n + 1):
+        j = np.arange(max(0, diagonal - n), min(m, diagonal) + 1)
+        i = diagonal - j
+        for state, (dj, di) in enumerate(((1, 1), (1, 0), (0, 1))):
+            inside = (j >= dj) & (i >= di)
+            to_j, to_i = j[inside], i[inside]
+            before = best[:, to_j - dj, to_i - di] + into[state][:, None]
+            come[state, to_j, to_i] = before.argmax(axis=0)
+            best[state, to_j, to_i] = before.max(axis=0) + (score[to_j - 1, to_i - 1] if state == 0 else 0.0)
     base = np.full(m, -1)
-    j, i, state = m, n, int(best[:, m, n].argmax())
-    while j or i:
-        came = int(come[state, j, i])
+    row, place, state = m, n, int(best[:, m, n].argmax())
+    while row or place:
+        came = int(come[state, row, place])
         if state == 0:
-            base[j - 1] = i - 1
-            j, i = j - 1, i - 1
-        elif state == 1:
-            j -= 1
-        else:
-            i -= 1
+            base[row - 1] = place - 1
+        row, place = row - (state != 2), place - (state != 1)
         state = came
     return base
