@@ -15,7 +15,8 @@ from .robots import ROBOTS
 
 ROWS = 1500
 TOLERANCE = 1e-3
-"""Of the cases with noise: the noise is uniform inside of it."""
+"""Of the cases with noise: it is uniform inside of it, or normal with 0.9 of it as its spread. A call takes a
+tolerance as the root mean square of noise, so what is smaller than 8 times it need not be told."""
 RUNS = {"development": range(1, 5), "held_out": range(101, 105)}
 """Seeds of the runs; no run is in both halves."""
 _OFFSET = {"development": 0, "held_out": 1_000_000}
@@ -104,8 +105,13 @@ def _run(half: str, rng: np.random.Generator, rows: int | None) -> tuple[str, Ra
     return robot, raw.slice(start, start + rows)
 
 
-def plant(layout: Layout, raw: Raw, faults: tuple[Fault, ...], rng: np.random.Generator) -> tuple[Layout, tuple[Planted, ...]] | None:
-    """The adapter with these faults, and where they show; None where one has no place or does not show."""
+def plant(
+    layout: Layout, raw: Raw, faults: tuple[Fault, ...], rng: np.random.Generator, hidden: float = 1e-5
+) -> tuple[Layout, tuple[Planted, ...]] | None:
+    """The adapter with these faults, and where they show; None where one has no place or does not show.
+
+    Changes below `hidden` need not be seen.
+    """
     singles, adapter, details = [], layout, []
     for fault in faults:
         state = rng.bit_generator.state
@@ -121,9 +127,9 @@ def plant(layout: Layout, raw: Raw, faults: tuple[Fault, ...], rng: np.random.Ge
     planted = []
     for place, fault in enumerate(faults):
         others = singles[1 - place] if len(faults) == 2 else layout
-        sets = [_elements(fault, adapter, observe(raw, others), found)]
+        sets = [_elements(fault, adapter, observe(raw, others), found, hidden)]
         if len(faults) == 2:
-            sets += [_elements(fault, singles[place], trained, observe(raw, singles[place]))]
+            sets += [_elements(fault, singles[place], trained, observe(raw, singles[place]), hidden)]
         if any(not must for must, _ in sets):
             return None
         planted.append(Planted(fault, details[place], tuple(dict.fromkeys(sets))))
@@ -136,12 +142,12 @@ WHOLE = ("frame", "quaternion_order", "quaternion_conjugate", "history_order", "
 """Kinds that are of whole terms, whatever of them can be seen."""
 
 
-def _elements(fault: Fault, layout: Layout, before: np.ndarray, found: np.ndarray) -> tuple[frozenset[int], frozenset[int]]:
-    """Elements that differ by more than noise at the tolerance could hide; and those that do at all, or lie beside them."""
+def _elements(fault: Fault, layout: Layout, before: np.ndarray, found: np.ndarray, hidden: float) -> tuple[frozenset[int], frozenset[int]]:
+    """Elements that differ by more than `hidden`; and those that do at all, or lie beside them."""
     if before.shape != found.shape:
         return frozenset([found.shape[1] - 1]), frozenset(range(found.shape[1]))
     size, change = np.maximum(1, np.abs(found).max(axis=0)), np.abs(found - before).max(axis=0)
-    must, may = np.flatnonzero(change > 3 * TOLERANCE * size), set(np.flatnonzero(change > 1e-7).tolist())
+    must, may = np.flatnonzero(change > hidden * size), set(np.flatnonzero(change > 1e-7).tolist())
     may |= set(np.flatnonzero(np.ptp(found, axis=0) == 0).tolist())
     if set(fault.kinds) & set(WHOLE) or fault.group == "quaternion":
         names = [name.split("/")[0] for name in layout.names]
@@ -184,22 +190,24 @@ def healthy(half: str, seed: int, rows: int | None = ROWS) -> Case:
 
 def _case(half: str, kind: str, seed: int, rows: int | None, choose: Any) -> Case:
     rng = _generator(half, kind, seed)
+    noisy = kind == "healthy" or rng.uniform() < 0.25
     for _ in range(500):
         faults = choose(rng)
         robot, raw = _run(half, rng, rows)
         wanted = {fault.frames for fault in faults} - {None}
         quaternion = any(fault.quaternion for fault in faults)
         layout = draw_layout(robot, raw, rng, quaternion, next(iter(wanted)) if wanted else None)
-        made = plant(layout, raw, faults, rng)
+        made = plant(layout, raw, faults, rng, 8 * TOLERANCE if noisy else 1e-5)
         if made is not None:
             break
     else:
         raise AssertionError(f"{kind} {seed}: no place for {[fault.name for fault in faults]} in 500 draws")
     adapter, planted = made
     trained, found = observe(raw, layout), observe(raw, adapter)
-    noisy = not faults or rng.uniform() < 0.25
     if noisy:
-        found = (found + rng.uniform(-1, 1, size=found.shape) * TOLERANCE * 0.999).astype(np.float32)
+        even = rng.uniform() < 0.5
+        noise = rng.uniform(-0.999, 0.999, size=found.shape) if even else rng.normal(scale=0.9, size=found.shape)
+        found = (found + TOLERANCE * noise).astype(np.float32)
     action = raw.action[:, list(layout.joints)].astype(np.float32)
     return Case(
         half, seed, layout, adapter, planted, trained, found, action, raw.reset.copy(), bool(rng.uniform() < 0.5),

@@ -41,9 +41,13 @@ class Fault:
     frames: bool | None = None
 
 
-def _pick(rng: Generator, layout: Layout, names: tuple[str, ...] | None = None, wide: int = 1) -> Term | None:
-    """A random term among those with these names and at least so many elements."""
+def _pick(rng: Generator, layout: Layout, names: tuple[str, ...] | None = None, wide: int = 1, clipped: bool = True) -> Term | None:
+    """A random term among those with these names and at least so many elements; `clipped`: also one that is clipped.
+
+    A clip comes last: another scale before it is no scale behind it, and would be two faults.
+    """
     fit = [one for one in layout.terms if (names is None or one.name in names) and len(layout.elements(one)) >= wide]
+    fit = [one for one in fit if clipped or one.clip is None]
     return fit[rng.integers(len(fit))] if fit else None
 
 
@@ -137,7 +141,7 @@ def _sign_some(rng: Generator, layout: Layout, _: Raw) -> Planted | None:
 def _scaled(how: str) -> Plant:
     def plant(rng: Generator, layout: Layout, _: Raw) -> Planted | None:
         scaled = tuple(one.name for one in layout.terms if one.scale != 1.0)
-        term = _pick(rng, layout, scaled if how in ("never", "twice") else None)
+        term = _pick(rng, layout, scaled if how in ("never", "twice") else None, clipped=False)
         if term is None or (term.name == "base_quat" and how != "never"):
             return None
         scale = np.array(term.scale)
@@ -156,7 +160,7 @@ def _scaled(how: str) -> Plant:
 
 
 def _scale_one(rng: Generator, layout: Layout, _: Raw) -> Planted | None:
-    term = _pick(rng, layout, (*JOINTS, "command", "base_lin_vel", "base_ang_vel"))
+    term = _pick(rng, layout, (*JOINTS, "command", "base_lin_vel", "base_ang_vel"), clipped=False)
     if term is None:
         return None
     size = len(layout.elements(term))
@@ -169,7 +173,7 @@ def _scale_one(rng: Generator, layout: Layout, _: Raw) -> Planted | None:
 
 def _unit(back: bool) -> Plant:
     def plant(rng: Generator, layout: Layout, _: Raw) -> Planted | None:
-        term = _pick(rng, layout, ("joint_pos", "joint_vel", "base_ang_vel"))
+        term = _pick(rng, layout, ("joint_pos", "joint_vel", "base_ang_vel"), clipped=False)
         if term is None:
             return None
         factor = np.pi / 180 if back else 180 / np.pi
@@ -222,8 +226,10 @@ def _mounted(quarter: bool) -> Plant:
     def plant(rng: Generator, layout: Layout, _: Raw) -> Planted | None:
         """The IMU sits turned in the robot: all of its vectors, or one."""
         terms = tuple(n for n in ("base_ang_vel", "projected_gravity") if layout.term(n)) if rng.uniform() < 0.5 else None
-        one = _pick(rng, layout, VECTORS)
+        one = _pick(rng, layout, VECTORS, clipped=False)
         terms = terms or ((one.name,) if one else ())
+        if any(term.clip is not None for term in layout.terms if term.name in terms):
+            return None
         if quarter:
             axis, angle = np.eye(3)[rng.integers(3)] * rng.choice([-1, 1]), np.pi / 2 * rng.integers(1, 3)
         else:
@@ -242,7 +248,7 @@ def _other_frame(known: bool) -> Plant:
     def plant(rng: Generator, layout: Layout, _: Raw) -> Planted | None:
         if known != (layout.term("base_quat") is not None):
             return None
-        term = _pick(rng, layout, ("base_lin_vel", "base_ang_vel"))
+        term = _pick(rng, layout, ("base_lin_vel", "base_ang_vel"), clipped=False)
         if term is None or (not known and layout.term("projected_gravity") is None):
             return None
         how = "body_for_world" if term.world else "world_for_body"
@@ -292,6 +298,9 @@ def _action_clipped(rng: Generator, layout: Layout, raw: Raw) -> Planted | None:
 
 
 def _difference(_: Generator, layout: Layout, __: Raw) -> Planted | None:
+    term = layout.term("joint_vel")
+    if term is None or term.clip is not None:
+        return None
     return layout.with_term("joint_vel", difference=True), {"term": "joint_vel", "of": "finite_difference"}
 
 

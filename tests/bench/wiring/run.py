@@ -1,0 +1,169 @@
+"""make wiring-bench: plants faults, asks `ganglion.wiring`, and writes docs/wiring_bench.md and a JSON beside it.
+
+Each case is drawn from its seed, so a run gives the same table again; only the time that it took differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before NumPy: one case, one core.
+
+import numpy as np
+
+from .cases import FOLDER, RUNS, Case, healthy, pair, robots_of, single
+from .faults import COMPOUND, FAULTS
+from .motion import recorded
+from .scoring import Score, score
+
+HALVES = ("development", "held_out")
+BUILD = Path("build/wiring-bench")
+Task = tuple[str, str, str, int]
+"""Side (`paired`, `unpaired`), half, what (`single NAME`, `pair`, `healthy`), seed."""
+
+
+def tasks(halves: Iterable[str], singles: int, pairs: int, healthies: int) -> list[Task]:
+    """Paired cases; the counts are those of one half."""
+    made: list[Task] = []
+    for half in halves:
+        made += [("paired", half, f"single {fault.name}", seed) for fault in FAULTS for seed in range(singles)]
+        made += [("paired", half, "pair", seed) for seed in range(pairs)]
+        made += [("paired", half, "healthy", seed) for seed in range(healthies)]
+    return made
+
+
+def made(task: Task) -> Case:
+    """The case of a task."""
+    _, half, what, seed = task
+    if what == "pair":
+        return pair(half, seed)
+    if what == "healthy":
+        return healthy(half, seed)
+    name = what.removeprefix("single ")
+    return single(half, next(fault for fault in (*FAULTS, *COMPOUND) if fault.name == name), seed)
+
+
+def run(task: Task) -> dict[str, Any]:
+    """One row of the JSON."""
+    import ganglion.wiring
+
+    if task[0] == "unpaired":
+        from .flights import run_unpaired
+
+        return run_unpaired(task)
+    case = made(task)
+    begin = time.perf_counter()
+    try:
+        judged = score(case, ganglion.wiring)
+    except Exception as error:
+        judged = Score("raised", None, f"{type(error).__name__}: {error}", [])
+    return {
+        "side": task[0], "half": task[1], "what": task[2].split(" ")[0], "seed": task[3], "label": case.label,
+        "faults": [one.fault.name for one in case.planted], "kinds": [kind for one in case.planted for kind in one.fault.kinds],
+        "robot": case.layout.robot, "held_out_robot": case.layout.robot not in robots_of("development"),
+        "size": case.trained.shape[1], "tolerance": case.tolerance, "time_s": time.perf_counter() - begin, **asdict(judged),
+        "truth": case.truth() if judged.verdict != "exact" else None,
+    }  # fmt: skip
+
+
+def in_parallel(work: list[Task], jobs: int, title: str) -> Iterator[dict[str, Any]]:
+    """Rows as they come, with a bar on a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with ProcessPoolExecutor(jobs) as pool, Progress(*columns) as progress:
+        bar = progress.add_task(title, total=len(work))
+        for row in pool.map(run, work, chunksize=4 if len(work) > 100 else 1):
+            progress.advance(bar)
+            yield row
+
+
+def record_all(halves: Iterable[str], jobs: int) -> None:
+    """Simulates what is not in `FOLDER` yet."""
+    work = [(robot, seed) for half in halves for robot in robots_of(half) for seed in RUNS[half]]
+    work = [one for one in work if not (FOLDER / f"{one[0]}-{one[1]}-60.npz").exists()]
+    if not work:
+        return
+    from rich.progress import track
+
+    with ProcessPoolExecutor(jobs) as pool:
+        for _ in track(pool.map(_record, work), "robots walk", total=len(work)):
+            pass
+
+
+def _record(one: tuple[str, int]) -> None:
+    recorded(*one, FOLDER)
+
+
+def speed(rows: int = 10_000, size: int = 300, runs: int = 3) -> dict[str, Any]:
+    """Seconds that one comparison takes on one core: a vector with three faults, medians of some runs."""
+    import ganglion.wiring
+
+    rng = np.random.default_rng(0)
+    walk = np.cumsum(rng.normal(size=(rows, size)), axis=0) * 0.02
+    trained = (np.sin(walk) + rng.normal(scale=0.05, size=walk.shape)).astype(np.float32)
+    found = trained.copy()
+    found[:, 30:60] = found[:, 30:60][:, rng.permutation(30)]
+    found[:, 100:130] *= 0.25
+    found[2:, 200:210] = found[:-2, 200:210]
+    took = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        report = ganglion.wiring(trained=trained, found=found)
+        took.append(time.perf_counter() - begin)
+    begin = time.perf_counter()
+    ganglion.wiring(trained=trained, found=trained)
+    return {
+        "rows": rows, "size": size, "faulty_s": sorted(took)[runs // 2], "healthy_s": time.perf_counter() - begin,
+        "kinds": [edit.kind for edit in report.edits],
+    }  # fmt: skip
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--half", choices=[*HALVES, "both"], default="both")
+    parser.add_argument("--side", choices=["paired", "unpaired", "both"], default="both")
+    parser.add_argument("--singles", type=int, default=14, help="of each fault, each half")
+    parser.add_argument("--pairs", type=int, default=420, help="each half")
+    parser.add_argument("--healthy", type=int, default=250, help="each half")
+    parser.add_argument("--logs", type=int, default=2, help="settings of a robot and a layout, each half")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--json", type=Path, default=BUILD / "results.json")
+    parser.add_argument("--page", type=Path, help="where the results page goes; none is written without it")
+    arguments = parser.parse_args()
+    halves = HALVES if arguments.half == "both" else (arguments.half,)
+    record_all(halves, arguments.jobs)
+    begin = time.perf_counter()
+    rows: list[dict[str, Any]] = []
+    if arguments.side != "unpaired":
+        work = tasks(halves, arguments.singles, arguments.pairs, arguments.healthy)
+        rows += in_parallel(work, arguments.jobs, "paired")
+    if arguments.side != "paired":
+        from .flights import unpaired_tasks
+
+        rows += in_parallel(unpaired_tasks(halves, arguments.logs), arguments.jobs, "unpaired")
+    results = {"rows": rows, "wall_s": time.perf_counter() - begin, "jobs": arguments.jobs, "speed": speed()}
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(results, default=_plain))
+    from .page import summary, write_page
+
+    print(summary(results))
+    if arguments.page is not None:
+        write_page(results, arguments.page)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else list(value)
+
+
+if __name__ == "__main__":
+    main()
