@@ -271,20 +271,25 @@ class GroupSearch:
         i = int(self.base[j])
         if i < 0 or i + 3 > pair.trained.shape[1]:
             return
+        still = (np.ptp(pair.found[rows, j : j + 3], axis=0) <= 12.0 * pair.judge.allowed(1.0)).all()
+        if not still:  # of a vector that a clip met nobody knows the length
+            rows = rows[~pair.trained_cut[rows, i : i + 3].any(axis=1) & ~pair.found_cut[rows, j : j + 3].any(axis=1)]
+            if len(rows) < 20:
+                return
         x, y = pair.trained[rows, i : i + 3], pair.found[rows, j : j + 3]
         norm, other = np.linalg.norm(y, axis=1), np.linalg.norm(x, axis=1)
         if not (norm.max() > 0.0 and pair.judge.fits(norm - other, float(norm.max()) * 4.0, 1.8)):
             return
-        kind, how = self._direction(x, y)
+        kind, how = self._direction(x, y, rows)
         worst = float(np.abs(norm - other).max())
         value = {"kind": kind, "quaternion": []} | how
         turn = Turn((i, i + 1, i + 2), np.eye(3))
         self.turns.append(TurnedGroup(turn, (j, j + 1, j + 2), value, exact=False, residual=worst))
         self.fits[j : j + 3] = [None] * 3
 
-    def _direction(self, x: Doubles, y: Doubles) -> tuple[str, dict[str, object]]:
+    def _direction(self, x: Doubles, y: Doubles, rows: NDArray[np.int64]) -> tuple[str, dict[str, object]]:
         """Gravity in the body says how high the height axis stands in it: which of both vectors is in the world."""
-        pair, rows = self.pair, self.pair.rows(0)
+        pair = self.pair
         if (np.ptp(y, axis=0) <= 12.0 * pair.judge.allowed(1.0)).all():
             return "world_for_body", {"known_by": "constant in found"}
         size = float(np.abs(y).max())

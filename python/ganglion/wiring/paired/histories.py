@@ -33,12 +33,13 @@ def _extra(naming: Naming) -> None:
         if model.base[j] < 0 and fit is not None and fit.lag > 0 and fit.source < len(chains.age):
             extra.append(j)
     if extra:
+        still = [j for j, fit in enumerate(model.fits) if model.base[j] < 0 and fit is not None and fit.lag == 0]
         sources = [fit.source for j in extra if (fit := model.fits[j]) is not None]
         lags = {fit.lag for j in extra if (fit := model.fits[j]) is not None}
         frames = int(chains.frames[sources].max())
         shifted = [j for j, i in enumerate(model.base) if i >= 0 and i != j]
-        naming.add("history_layout", sorted([*extra, *shifted]), {"frames": frames, "extra_frames": len(lags)})
-        for j in extra:
+        naming.add("history_layout", sorted([*extra, *still, *shifted]), {"frames": frames, "extra_frames": len(lags)})
+        for j in (*extra, *still):
             naming.moved.pop(j, None)
 
 
@@ -47,7 +48,7 @@ def _stride(naming: Naming) -> None:
     if model.stride is None:
         return
     late = strided(naming)
-    frames = int(max(model.chains.frames[fit.source] for j in late if (fit := model.fits[j]) is not None))
+    frames = int(max(model.chains.frames[model.base[j]] for j in late))
     naming.add("history_layout", late, {"frames": frames, "stride": model.stride})
 
 
@@ -56,95 +57,88 @@ def strided(naming: Naming) -> list[int]:
     model = naming.model
     if model.stride is None:
         return []
+    size = len(model.chains.age)
     return [
         j
         for j, fit in enumerate(model.fits)
         if fit is not None
-        and fit.source < len(model.chains.age)
+        and fit.source < 2 * size
         and fit.lag > 0
-        and fit.lag == model.chains.age[fit.source] * (model.stride - 1)
+        and fit.lag == model.chains.age[model.base[j]] * (model.stride - 1)
     ]
 
 
 def _order(naming: Naming) -> None:
+    """Frames in another order or layout: whatever leaves the least to be said of the rest."""
     model, chains = naming.model, naming.model.chains
-    own: dict[int, int] = {}  # by element of found: the column of trained in its place, and
-    held: dict[int, int] = {}  # the one that is there
-    for j, fit in enumerate(model.fits):
-        if fit is None or model.base[j] < 0 or fit.source >= len(chains.age):
-            continue
-        base, source = int(model.base[j]), naming.moved.get(j, int(model.base[j]))
-        if chains.signal[base] >= 0 and chains.signal[source] >= 0:
-            own[j], held[j] = base, source
-    if all(chains.age[own[j]] == chains.age[held[j]] for j in own):
+    held = {
+        j: naming.moved.get(j, int(fit.source))
+        for j, fit in enumerate(model.fits)
+        if fit is not None and model.base[j] >= 0 and fit.source < len(chains.age)
+    }
+    held = {j: i for j, i in held.items() if chains.signal[i] >= 0}
+    if not any(j in naming.moved for j in held):
         return
     column = {(int(chains.signal[i]), int(chains.age[i])): i for i in range(len(chains.age)) if chains.signal[i] >= 0}
-    turned = [j for j in own if chains.age[held[j]] == chains.frames[own[j]] - 1 - chains.age[own[j]]]
-    signals: dict[int, list[int]] = {}
-    for j in own:
-        signals.setdefault(int(chains.signal[own[j]]), []).append(j)
-    kept = {j for j in own if chains.age[held[j]] == chains.age[own[j]]}
-    by_signal = [set(some) <= set(turned) or set(some) <= kept for some in signals.values()]
-    if all(by_signal):
-        elements = [j for some in signals.values() if set(some) <= set(turned) for j in some if own[j] != held[j]]
-        frames = int(chains.frames[own[elements[0]]])
-        for j in elements:
-            naming.moved.pop(j, None)
-            there = column.get((int(chains.signal[held[j]]), int(chains.age[own[j]])))
-            if there is not None and there != own[j]:
-                naming.moved[j] = there
-        naming.add("history_order", [j for j in elements if chains.age[held[j]] != chains.age[own[j]]], {"frames": frames})
+    turned = {j: column[int(chains.signal[i]), int(chains.frames[i] - 1 - chains.age[i])] for j, i in held.items()}
+    plain = {j: int(model.base[j]) for j in held}
+    tries: list[tuple[int, dict[int, int], dict[int, int], bool]] = [(_breaks(held, plain), held, plain, False)]
+    tries.append((1 + _breaks(turned, plain), turned, plain, True))
+    for labels, order in ((held, False), (turned, True)):
+        slots = _slots(naming, labels)
+        if slots is not None:
+            tries.append((1 + order + _breaks(labels, slots), labels, slots, order))
+    _, labels, slots, order = min(tries, key=lambda one: one[0])
+    if labels is held and slots is plain:
         return
-    _layout(naming, own, held)
+    frames = int(max(chains.frames[i] for i in held.values()))
+    span = range(min(held), max(held) + 1)
+    still = [j for j in naming.moved if j not in held and j in span]  # what hardly moves has no age, and goes along
+    for j in (*held, *still):
+        naming.moved.pop(j, None)
+    for j in held:
+        if labels[j] != slots[j]:
+            naming.moved[j] = labels[j]
+    if slots is not plain:
+        before = _arrangement([int(chains.age[plain[j]]) for j in sorted(plain) if chains.signal[plain[j]] >= 0])
+        after = _arrangement([int(chains.age[held[j]]) for j in sorted(held)])
+        moved = sorted([*(j for j in held if slots[j] != plain[j]), *still])
+        naming.add("history_layout", moved, {"frames": frames, "trained": before, "found": after})
+    if order:
+        moved = sorted(j for j in held if turned[j] != held[j])
+        naming.add("history_order", moved, {"frames": frames})
 
 
-def _layout(naming: Naming, own: dict[int, int], held: dict[int, int]) -> None:
-    """Frames stand elsewhere: the signals of each age are laid beside one another in the order that they have."""
+def _breaks(labels: dict[int, int], slots: dict[int, int]) -> int:
+    """How often what is moved leaves the order of what should be there."""
+    breaks, before = 0, 0
+    for j in sorted(labels):
+        shift = labels[j] - slots[j]
+        breaks += shift not in (0, before)
+        before = shift
+    return breaks
+
+
+def _slots(naming: Naming, labels: dict[int, int]) -> dict[int, int] | None:
+    """What should stand where, in the other layout: the columns of each age in the order of training."""
     chains = naming.model.chains
-    frames = int(max(chains.frames[i] for i in own.values()))
-    before = _arrangement([int(chains.age[own[j]]) for j in sorted(own)])
-    after = _arrangement([int(chains.age[held[j]]) for j in sorted(held)])
-    if before == after:
-        return
-    moved = []
-    for age in range(frames):
-        slots = sorted(j for j in held if chains.age[held[j]] == age)
-        columns = sorted(i for i in own.values() if chains.age[i] == age)
-        if len(slots) != len(columns):
-            return
-        for j, i in zip(slots, columns, strict=True):
-            if held[j] != own[j]:
-                moved.append(j)
-            naming.moved.pop(j, None)
-            if held[j] != i:
-                naming.moved[j] = held[j]
-    value: dict[str, Any] = {"frames": frames, "trained": before, "found": after}
-    span = range(min(moved), max(moved) + 1)
-    still = [j for j in naming.moved if j in span and j not in held]  # what hardly moves has no age, and goes along
-    for j in still:
-        naming.moved.pop(j)
-    naming.add("history_layout", sorted([*moved, *still]), value)
-    if _rising(chains.age, chains.signal, own) != _rising(chains.age, chains.signal, held):
-        naming.add("history_order", sorted(moved), {"frames": frames})
+    base = {j: int(naming.model.base[j]) for j in labels}
+    slots: dict[int, int] = {}
+    for age in sorted({int(chains.age[i]) for i in labels.values()}):
+        places = sorted(j for j, i in labels.items() if chains.age[i] == age)
+        columns = sorted(i for i in labels.values() if chains.age[i] == age)
+        slots |= dict(zip(places, columns, strict=True))
+    if all(chains.age[slots[j]] == chains.age[base[j]] for j in slots if chains.signal[base[j]] >= 0):
+        return None
+    before = _arrangement([int(chains.age[i]) for i in sorted(labels.values())])
+    after = _arrangement([int(chains.age[labels[j]]) for j in sorted(labels)])
+    return slots if before != after else None
 
 
 def _arrangement(ages: list[int]) -> str:
     """Whether each age stands together once."""
     runs = 1 + sum(one != other for one, other in zip(ages, ages[1:], strict=False))
     return "frame_major" if runs == len(set(ages)) else "term_major"
-
-
-def _rising(age: NDArray[np.int64], signal: NDArray[np.int64], labels: dict[int, int]) -> bool:
-    """Whether newer frames stand first."""
-    up = 0
-    last: dict[int, int] = {}
-    for j in sorted(labels):
-        i = labels[j]
-        before = last.get(int(signal[i]))
-        if before is not None:
-            up += 1 if age[i] > before else -1
-        last[int(signal[i])] = int(age[i])
-    return up > 0
 
 
 def prefill(naming: Naming) -> None:
@@ -156,6 +150,7 @@ def prefill(naming: Naming) -> None:
             continue
         kinds = (filled(pair, naming.model, j, fit, trained=True), filled(pair, naming.model, j, fit, trained=False))
         groups.setdefault(kinds, {})[j] = fit.starts
+    groups.pop(("zeros", "zeros"), None)  # both are filled so, and the rest of what was done does not reach there
     if not groups:
         return
     first = max(groups, key=lambda kinds: len(groups[kinds]))

@@ -205,7 +205,7 @@ def _clips(naming: Naming) -> None:
         changed = fit.gain != 1.0 or fit.bias != 0.0
         if missing and changed and float(np.abs(naming.pair.found[:, j]).max()) <= max(sizes) * (1.0 + 1e-6):
             continue  # found is cut as trained is, and what was done before the cut lets it cut less
-        if not missing and all(any(math.isclose(size, one, rel_tol=1e-3) for one in own) for size in sizes):
+        if not missing and changed and all(any(math.isclose(size, one, rel_tol=1e-3) for one in own) for size in sizes):
             continue  # found is cut where trained is
         key = next((one for one in cuts if one[1] == missing and math.isclose(one[0], max(sizes), rel_tol=1e-3)), None)
         cuts.setdefault(key or (max(sizes), missing), {})[j] = (low, high)

@@ -30,6 +30,7 @@ _MOVED = 1.0
 _NOTHING = 50.0
 _MOST_FITS = 24
 _STRIDES = (2, 3, 4, 5)
+_STRIDE_SHARE = 0.25
 
 
 class ScalarSearch:
@@ -71,12 +72,38 @@ class ScalarSearch:
         now = self._candidates(self.open, self.free, 0)
         self._strides(now)
         self._lags_in_place(now)
+        self._late_as_a_whole(now)
         self._assign(now, 0)
         for lag in LAGS:
             open_, free = self.open, self.free
             if not open_ or not free:
                 break
             self._assign(self._candidates(open_, free, lag), lag)
+
+    def _late_as_a_whole(self, now: dict[int, dict[int, Fit]]) -> None:
+        """What moved and is late, too: in a history only its oldest frame tells that from one that moved a frame."""
+        before = list(self.fits)
+        self._assign(now, 0)
+        lost = self.open
+        if not lost:
+            return
+        waiting, free = [j for j in now if before[j] is None], self.free
+        self.fits = before
+        best: tuple[int, int, list[Fit | None]] | None = None
+        for lag in LAGS[:6]:
+            if not any(self._candidates(lost, free, lag).values()):
+                continue
+            candidates = self._candidates(waiting, self.free, lag)
+            self._assign(candidates, lag)
+            count = sum(self.fits[j] is not None for j in waiting)
+            if count > len(waiting) - len(lost) and (best is None or count > best[0]):
+                best = count, lag, list(self.fits)
+            self.fits = list(before)
+        if best is not None:
+            self.fits = best[2]
+            for j in waiting:
+                if self.fits[j] is not None:
+                    now.pop(j)
 
     def others(self, sources: list[int], lags: Iterable[int], known: set[int], *, straight: bool = False) -> None:
         """Explains elements of found by other sources than elements of trained.
@@ -182,12 +209,29 @@ class ScalarSearch:
             fits = {j: self._in_place(j, int(chains.age[base[j]]) * (stride - 1)) for j in old}
             held = {j: fit for j, fit in fits.items() if fit is not None}
             lags = {fit.lag for fit in held.values()}
-            if len(held) == len(old) and len(lags) > 1:
+            if len(held) >= max(2, _STRIDE_SHARE * len(old)) and len(lags) > 1:
                 for j, fit in held.items():
                     self.fits[j] = fit
                     now.pop(j, None)
                 self.stride = stride
+                self._moved_in_frames(now)
                 return
+
+    def _moved_in_frames(self, now: dict[int, dict[int, Fit]]) -> None:
+        """With another stride, elements that moved are late by what their frame is."""
+        ages = self.chains.age
+        for age in sorted({int(ages[self.base[j]]) for j in now if self.base[j] >= 0} - {0}):
+            waiting = [j for j in now if self.base[j] >= 0 and ages[self.base[j]] == age]
+            lag = self.lag_of(waiting[0])
+            self._assign(self._candidates(waiting, [i for i in self.free if ages[i] == age], lag), lag)
+            for j in waiting:
+                if self.fits[j] is not None:
+                    now.pop(j)
+
+    def lag_of(self, j: int) -> int:
+        """How late an element is because its frame is."""
+        i = int(self.base[j])
+        return 0 if self.stride is None or i < 0 else int(self.chains.age[i]) * (self.stride - 1)
 
     def _lags_in_place(self, now: dict[int, dict[int, Fit]]) -> None:
         """Elements that are late.

@@ -42,6 +42,7 @@ def search(pair: Pair, base: NDArray[np.int64]) -> Model:
 def _other_sources(pair: Pair, scalar: ScalarSearch, known: set[int]) -> None:
     """Velocities as changes of positions per step; actions themselves."""
     size = pair.trained.shape[1]
-    scalar.others([size + i for i in range(size) if np.ptp(pair.trained[:, i]) > 0.0], (0,), known, straight=True)
+    lags = sorted({0, *(scalar.lag_of(j) for j in scalar.open if j not in known)})
+    scalar.others([size + i for i in range(size) if np.ptp(pair.trained[:, i]) > 0.0], lags, known, straight=True)
     if pair.action is not None:
         scalar.others([2 * size + k for k in range(pair.action.shape[1])], (1, 0, 2, 3), known)

@@ -31,16 +31,18 @@ def quaternions(naming: Naming) -> None:
                     naming.moved[j] = i
         part = naming.pair.trained[:, places]
         moving = {j for j, k in zip(elements, order, strict=True) if np.abs(part[:, k]).max() > _UNIT}
-        real = order.index(0 if (part[:, 0] ** 2).mean() >= (part[:, 3] ** 2).mean() else 3)
         negative = {j for j in elements if j in naming.negative}
-        vector = moving - {elements[real]}
-        if negative and negative in (vector, moving, moving - vector):
-            if negative != moving:
-                value = "conjugate" if negative == vector else "conjugate, negated"
-                naming.add("quaternion_conjugate", sorted(negative), value)
-            else:
-                naming.add("sign", sorted(negative), {"double_cover": len(naming.pair.found)})
-            naming.negative -= negative
+        reals = [elements[order.index(end)] for end in (0, 3)]  # where w can stand
+        vectors = [moving - {real} for real in reals]
+        if negative and negative == moving:
+            naming.add("sign", sorted(negative), {"double_cover": len(naming.pair.found)})
+        elif negative in vectors and len(negative) > 0:
+            naming.add("quaternion_conjugate", sorted(negative), "conjugate")
+        elif len(negative) == 1 and negative <= set(reals):
+            naming.add("quaternion_conjugate", sorted(negative), "conjugate, negated")
+        else:
+            negative = set()
+        naming.negative -= negative
         if elements in covered:
             naming.add("sign", elements, {"double_cover": covered[elements]})
 
@@ -76,16 +78,13 @@ def mounted(naming: Naming) -> None:
         if any(_is_unit(naming.pair, tuple(range(i, i + 4))) for i in near):
             continue
         vector = _is_constant(naming.pair, places) or _named_xyz(naming, elements)
-        beside = {j for j in range(elements[0] - 2, elements[0] + 5) if j in naming.moved} - set(elements)
-        if order != (0, 1, 2) and (vector or not beside):
-            turned.append((elements, tuple(map(tuple, matrix.tolist())), vector))
-        elif order == (0, 1, 2):
-            turned.append((elements, tuple(map(tuple, matrix.tolist())), vector))
+        turned.append((elements, tuple(map(tuple, matrix.tolist())), vector))
     taken: set[int] = set()
     edits: dict[tuple[tuple[float, ...], ...], list[int]] = {}
     for elements, matrix_, sure in sorted(turned, key=lambda one: not one[2]):
         diagonal = all(matrix_[k][k] != 0.0 for k in range(3))
-        if taken & set(elements) or (diagonal and not sure and matrix_ not in edits):
+        near = {j for j in range(elements[0] - 2, elements[0] + 5) if j in naming.moved} - set(elements)
+        if taken & set(elements) or (not sure and matrix_ not in edits and (diagonal or near)):
             continue
         taken |= set(elements)
         edits.setdefault(matrix_, []).extend(j for j in elements if j in naming.moved or j in naming.negative)
@@ -110,7 +109,7 @@ def _closed(naming: Naming, size: int) -> Iterator[tuple[tuple[int, ...], tuple[
 def _is_unit(pair: Pair, places: tuple[int, ...]) -> bool:
     if places[-1] >= pair.trained.shape[1]:
         return False
-    part = pair.trained[:, places]
+    part = pair.trained[pair.settled][:, places]
     return bool(np.abs(np.linalg.norm(part, axis=1) - 1.0).max() <= _UNIT and np.ptp(part, axis=0).max() > _CONSTANT)
 
 
