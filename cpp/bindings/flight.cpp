@@ -5,6 +5,7 @@
 #include <ganglion/action_guard.hpp>
 #include <ganglion/cadence.hpp>
 #include <ganglion/contract.hpp>
+#include <ganglion/observation_monitor.hpp>
 
 #include "arrays.hpp"
 #include "realtime/tape.hpp"
@@ -114,6 +115,57 @@ void bind_guard(py::module_& module) {
       .def("disengage", &ActionGuard::disengage);
 }
 
+void bind_monitor(py::module_& module) {
+  py::class_<ElementCounts>(module, "ElementCounts", "ganglion::ElementCounts; see ganglion.ObservationMonitor.")
+      .def_readonly("outside", &ElementCounts::outside)
+      .def_readonly("jumped", &ElementCounts::jumped)
+      .def_readonly("not_finite", &ElementCounts::not_finite);
+  py::class_<WorstElement>(module, "WorstElement", "ganglion::WorstElement; see ganglion.ObservationMonitor.")
+      .def_readonly("element", &WorstElement::element)
+      .def_property_readonly("name", [](const WorstElement& worst) { return std::string(worst.name); })
+      .def_readonly("counts", &WorstElement::counts)
+      .def_readonly("value", &WorstElement::value)
+      .def_readonly("low", &WorstElement::low)
+      .def_readonly("high", &WorstElement::high)
+      .def_readonly("change", &WorstElement::change);
+  py::class_<ObservationMonitor>(module, "ObservationMonitor",
+                                 "ganglion::ObservationMonitor; see ganglion.ObservationMonitor.")
+      .def(py::init([](const std::string& contract, double margin, double change_factor, std::optional<double> period_s,
+                       std::optional<std::size_t> rows) {
+             return ObservationMonitor(
+                 Contract::from_json(contract),
+                 {.margin = margin, .change_factor = change_factor, .period_s = period_s, .rows = rows});
+           }),
+           py::arg("contract"), py::kw_only(), py::arg("margin"), py::arg("change_factor"), py::arg("period_s"),
+           py::arg("rows"))
+      .def(
+          "check",
+          [](ObservationMonitor& monitor, const Floats& observation) {
+            return to_string(monitor.check(view(observation)));
+          },
+          py::arg("observation").noconvert())
+      .def("plausible", &ObservationMonitor::plausible, py::arg("seconds"))
+      // Its name lives in the monitor.
+      .def("worst", &ObservationMonitor::worst, py::keep_alive<0, 1>())
+      .def("counts",
+           [](const ObservationMonitor& monitor) {
+             std::vector<ElementCounts> counts;
+             for (std::size_t i = 0; i < monitor.size(); ++i) counts.push_back(monitor.counts(i));
+             return counts;
+           })
+      .def_property_readonly("checks", &ObservationMonitor::checks)
+      .def_property_readonly("size", &ObservationMonitor::size)
+      .def_property_readonly("rows", &ObservationMonitor::rows)
+      .def("sentence", &ObservationMonitor::sentence)
+      .def("reset", [](ObservationMonitor& monitor) { monitor.reset(); })
+      .def(
+          "reset_rows",
+          [](ObservationMonitor& monitor, const Flags& rows) {
+            return monitor.reset(std::span<const std::uint8_t>(rows.data(), static_cast<std::size_t>(rows.size())));
+          },
+          py::arg("rows").noconvert());
+}
+
 /// The names of an enumeration up to its last enumerator, by their numbers: a recording holds the numbers.
 template <class Enumeration>
 std::vector<std::string> names_to(Enumeration last) {
@@ -129,6 +181,7 @@ std::vector<std::string> names_to(Enumeration last) {
 void bind_flight(py::module_& module) {
   bind_time(module);
   bind_guard(module);
+  bind_monitor(module);
   module.def("event_kind_names", [] { return names_to(realtime::EventKind::rolled_back); });
   module.def("tick_names", [] { return names_to(Tick::clock_set_back); });
   module.def("guard_reason_names", [] { return names_to(GuardReason::not_engaged); });

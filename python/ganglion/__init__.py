@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from ganglion.conversion import CompileReport, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
     from ganglion.export import export, sign
-    from ganglion.flight import ActionGuard, Cadence, FlightRecorder, PolicySwitch, ReplayReport, TickMonitor, replay
+    from ganglion.flight import (
+        ActionGuard,
+        Cadence,
+        FlightRecorder,
+        ObservationMonitor,
+        PolicySwitch,
+        ReplayReport,
+        TickMonitor,
+        replay,
+    )
     from ganglion.reading import Reading
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import ActionSampler
@@ -43,6 +52,7 @@ __all__ = [
     "FlightRecorder",
     "GanglionError",
     "Golden",
+    "ObservationMonitor",
     "ParityError",
     "ParityReport",
     "Policy",
@@ -77,6 +87,7 @@ _LAZY = {
     "Diagnosis": "ganglion.diagnosis",
     "FlightRecorder": "ganglion.flight",
     "Golden": "ganglion.contract",
+    "ObservationMonitor": "ganglion.flight",
     "ParityReport": "ganglion.verify",
     "Policy": "ganglion.runtime",
     "PolicySwitch": "ganglion.flight",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ganglion.errors import ArtifactError
+from ganglion.observation_profile import ObservationProfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -216,6 +217,8 @@ class Contract:
             empty where it is one. What is drawn is drawn around the output `unmapped_mean` where there is one, else
             around the first. None where that way is not known, as in a file of another exporter: nothing can be drawn
             then, and nobody can tell the policy what was executed.
+        observation_profile: what observations looked like in training; None where no recording told. A C++ header
+            leaves it out.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -229,6 +232,7 @@ class Contract:
     sha256: str | None = None
     golden: Golden | None = field(default=None, compare=False)
     action_map: tuple[ActionStage, ...] | None = ()
+    observation_profile: ObservationProfile | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:
@@ -247,6 +251,7 @@ class Contract:
         if self.dtype != "float32":
             raise ArtifactError(f"contract: dtype '{self.dtype}' is not supported; export float32")
         self._check_action_map()
+        self._check_profile()
         if self.golden is not None and (
             self.golden.observation.shape[2] != self.observation_size
             or self.golden.outputs.shape[2] != self.output_size
@@ -318,6 +323,8 @@ class Contract:
         }
         if self.action_map != ():
             document["action_map"] = None if self.action_map is None else [_stage_to_json(s) for s in self.action_map]
+        if self.observation_profile is not None:
+            document["observation_profile"] = self.observation_profile.to_document()
         return sealed(json.dumps(document, allow_nan=False, separators=(",", ":")))
 
     @classmethod
@@ -357,11 +364,22 @@ class Contract:
                 sha256=None if document["sha256"] is None else str(document["sha256"]),
                 golden=None if golden is None else _golden_from_json(golden),
                 action_map=_action_map_from_json(document.get("action_map", [])),
+                observation_profile=_profile_from_json(document.get("observation_profile")),
             )
         except KeyError as error:
             raise ArtifactError(f"contract: field {error} is missing") from error
         except (TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"contract: a field has the wrong kind of value: {error}") from error
+
+    def _check_profile(self) -> None:
+        profile = self.observation_profile
+        if profile is None:
+            return
+        if profile.size != self.observation_size or profile.actions not in (0, self.action_size):
+            raise ArtifactError(
+                f"contract: observation_profile is of {profile.size} observation and {profile.actions} action elements; "
+                f"the contract says {self.observation_size} and {self.action_size}: it is of another policy"
+            )
 
     def _check_action_map(self) -> None:
         stages = self.action_map or ()
@@ -552,6 +570,10 @@ def _stage_to_json(stage: ActionStage) -> dict[str, Any]:
         "low": _bounds_to_json(stage.low),
         "high": _bounds_to_json(stage.high),
     }
+
+
+def _profile_from_json(document: Any) -> ObservationProfile | None:
+    return None if document is None else ObservationProfile.from_document(document)
 
 
 def _action_map_from_json(documents: Sequence[Mapping[str, Any]] | None) -> tuple[ActionStage, ...] | None:

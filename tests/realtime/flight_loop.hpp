@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <ganglion/action_guard.hpp>
 #include <ganglion/cadence.hpp>
+#include <ganglion/observation_monitor.hpp>
 #include <ganglion/policy_switch.hpp>
 #include <limits>
 #include <span>
@@ -32,6 +33,23 @@ inline std::uint64_t fly(std::int64_t ticks, ganglion::Cadence& cadence, ganglio
       monitor.reset();
       guard.disengage();
     }
+  }
+  return seen;
+}
+
+/// Every verb of a monitor: observations inside, outside, that jump, that are no numbers, of a wrong size.
+inline std::uint64_t look(std::uint64_t checks, ganglion::ObservationMonitor& monitor, std::span<float> observation,
+                          std::span<const std::uint8_t> rows) noexcept GANGLION_NONBLOCKING {
+  std::uint64_t seen = 0;
+  for (std::uint64_t i = 0; i < checks; ++i) {
+    observation[0] = i % 70 == 0 ? std::numeric_limits<float>::quiet_NaN() : 0.01F * static_cast<float>(i % 300);
+    seen += static_cast<std::uint64_t>(monitor.check(observation));
+    seen += static_cast<std::uint64_t>(monitor.check(observation.first(0)));
+    seen += monitor.plausible(0.001) ? 1 : 0;
+    if (const auto worst = monitor.worst()) seen += worst->counts.total() + worst->name.size();
+    seen += monitor.counts(0).outside + monitor.checks() + monitor.size() + monitor.rows();
+    if (i % 50 == 49) seen += monitor.reset(rows) ? 1 : 0;
+    if (i % 1000 == 999) monitor.reset();
   }
   return seen;
 }

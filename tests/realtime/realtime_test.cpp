@@ -20,6 +20,7 @@
 
 #include "flight_loop.hpp"
 #include "guard.hpp"
+#include "observation_profiles.hpp"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -182,6 +183,20 @@ TEST_CASE("what stands around a step touches neither heap nor locks nor kernel")
   realtime::watch(false);
   CHECK(seen > 0);
   check::report(realtime::violations() == 0, "the flight keeps still", __FILE__, __LINE__, realtime::last_violation());
+}
+
+TEST_CASE("a look at an observation touches neither heap nor locks nor kernel") {
+  ganglion::Contract contract = NativePolicy::load(artifact("lstm")).contract();
+  contract.period_s = 0.02;
+  contract.observation_profile = profiles::plain(contract.observation_size());
+  ganglion::ObservationMonitor monitor(contract);
+  std::vector<float> observation(monitor.rows() * monitor.size(), 0.5F);
+  const std::vector<std::uint8_t> rows(monitor.rows(), 1);
+  realtime::watch(true);
+  const std::uint64_t seen = realtime::look(steps, monitor, observation, rows);
+  realtime::watch(false);
+  CHECK(seen > 0);
+  check::report(realtime::violations() == 0, "the monitor keeps still", __FILE__, __LINE__, realtime::last_violation());
 }
 
 template <class AnyPolicy>

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -55,6 +56,45 @@ struct ActionStage {
   std::vector<double> high;    ///< +infinity where unbounded
 };
 
+/// Neighbours in the observation whose squares add up to 1: a quaternion, a direction.
+struct UnitNormGroup {
+  std::size_t first = 0;
+  std::size_t size = 0;
+};
+
+/// An element with few values; one of a constant.
+struct DiscreteElement {
+  std::size_t element = 0;
+  std::vector<double> values;  ///< ascending
+};
+
+/// What observations looked like in training: statistics of a recording. Correlations stand in steps of 1/32767, and
+/// how far those of single segments of the recording are from them (root mean square) in steps of 1/255.
+struct ObservationProfile {
+  std::size_t steps = 0;               ///< that were recorded
+  std::size_t size = 0;                ///< n, elements of the observation
+  std::size_t segments = 0;            ///< pieces of the recording, of the same length
+  std::size_t actions = 0;             ///< m, elements of the action; 0 where no responses are known
+  std::vector<double> levels;          ///< shares of the steps, from 0 (the least value) to 1 (the largest)
+  std::vector<int> lags;               ///< steps of autocorrelation
+  std::vector<int> response_lags;      ///< steps of response; negative: the action came later
+  std::vector<float> quantiles;        ///< [levels, n]
+  std::vector<float> mean;             ///< [n]
+  std::vector<float> spread;           ///< [n], standard deviation
+  std::vector<float> skewness;         ///< [n]
+  std::vector<float> change;           ///< [levels, n], quantiles of |x[t] - x[t - 1]|
+  std::vector<float> autocorrelation;  ///< [lags, n]
+  std::vector<float> segment_means;    ///< [segments, n]
+  std::vector<float> segment_spreads;  ///< [segments, n]
+  /// [n (n - 1) / 2], the pairs (0, 1), (0, 2), ...; none where there are too many
+  std::optional<std::vector<std::int16_t>> correlation = std::nullopt;
+  std::vector<std::uint8_t> correlation_deviation;  ///< as long
+  std::vector<std::int16_t> response;               ///< [response_lags, n, m], of x[t] and action[t - lag]
+  std::vector<std::uint8_t> response_deviation;     ///< as long
+  std::vector<UnitNormGroup> unit_norm;
+  std::vector<DiscreteElement> discrete;
+};
+
 /// Everything a controller must know about a policy; the same data as `ganglion.Contract` in Python.
 struct Contract {
   std::vector<TensorSpec> inputs;   ///< the observation vector is their concatenation, in this order
@@ -69,6 +109,8 @@ struct Contract {
   /// `unmapped_mean` where there is one, else around the first. None: not known, so nothing is drawn or told.
   std::optional<std::vector<ActionStage>> action_map = std::vector<ActionStage>();
   std::optional<Golden> golden;
+  /// What observations looked like in training; none where no recording told.
+  std::optional<ObservationProfile> observation_profile = std::nullopt;
 
   [[nodiscard]] std::size_t observation_size() const noexcept GANGLION_NONBLOCKING;
   [[nodiscard]] std::size_t action_size() const noexcept GANGLION_NONBLOCKING;

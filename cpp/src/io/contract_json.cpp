@@ -4,6 +4,7 @@
 #include "ganglion/error.hpp"
 #include "io/boundary.hpp"
 #include "io/json.hpp"
+#include "io/profile_json.hpp"
 #include "io/signer.hpp"
 #include "io/stored_contract.hpp"
 
@@ -281,6 +282,16 @@ Contract read_contract(const Json& document) {
              std::to_string(most_replayed) + " rows)");
     }
   }
+  if (const Json* const found = document.find("observation_profile"); found != nullptr && !found->is_null()) {
+    const ObservationProfile& profile = contract.observation_profile.emplace(detail::read_profile(*found));
+    if (profile.size != contract.observation_size() ||
+        (profile.actions != 0 && profile.actions != contract.action_size())) {
+      refuse("observation_profile is of " + std::to_string(profile.size) + " observation and " +
+             std::to_string(profile.actions) + " action elements; the contract says " +
+             std::to_string(contract.observation_size()) + " and " + std::to_string(contract.action_size()) +
+             ": it is of another policy");
+    }
+  }
   return contract;
 }
 
@@ -310,6 +321,9 @@ Json write_contract(const Contract& contract) {
     document["action_map"] = nullptr;
   } else if (!contract.action_map->empty()) {
     document["action_map"] = write_action_map(*contract.action_map);
+  }
+  if (contract.observation_profile) {
+    document["observation_profile"] = detail::write_profile(*contract.observation_profile);
   }
   return document;
 }

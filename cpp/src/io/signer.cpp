@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ganglion/error.hpp"
+#include "io/base64.hpp"
 #include "io/bytes.hpp"
 #include "io/ed25519.hpp"
 #include "io/stored_contract.hpp"
@@ -25,25 +26,6 @@ std::optional<Bytes> from_hex(std::string_view digits) {
   const auto value = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     bytes[i] = static_cast<std::uint8_t>(value(digits[2 * i]) * 16 + value(digits[2 * i + 1]));
-  }
-  return bytes;
-}
-
-/// Base64 without anything else in it; a wrong letter ends it.
-std::vector<std::uint8_t> from_base64(std::string_view text) {
-  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::vector<std::uint8_t> bytes;
-  std::uint32_t bits = 0;
-  int count = 0;
-  for (const char c : text) {
-    if (c == '\n' || c == '\r' || c == ' ') continue;
-    const std::size_t value = letters.find(c);
-    if (value == std::string_view::npos) break;
-    bits = (bits << 6U) | static_cast<std::uint32_t>(value);
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    bytes.push_back(static_cast<std::uint8_t>(bits >> static_cast<unsigned>(count)));
   }
   return bytes;
 }

@@ -230,6 +230,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     _export(add)
     _compile(add)
     _inspect(add)
+    _profile(add)
     _sign(add)
     _verify(add)
     _repair(add)
@@ -344,6 +345,26 @@ def _inspect(add: Callable[..., CommandParser]) -> None:
     )
     inspect.option("file", metavar="FILE", brief=_FILE_BRIEF, help="a .ganglion, .onnx or .pt file")
     _add_hints(inspect)
+
+
+def _profile(add: Callable[..., CommandParser]) -> None:
+    profile = add(
+        "profile",
+        "put into a file what observations looked like in training, for wiring and the observation monitor",
+        "FILE --recording RUN.npz",
+        "walker.ganglion --recording training.npz",
+        "walker.ganglion --recording training.npz -o profiled.ganglion",
+    )
+    profile.option("file", metavar="FILE", brief="a .ganglion, .onnx or .pt file with a contract, not signed")
+    profile.option(
+        "--recording",
+        metavar="RUN.npz",
+        required=True,
+        brief="observations, and actions, of the training: .npz or .mcap",
+        help="a recording of the policy in training: .npz with observation and where known action and reset, a file of "
+        "EpisodeBatch.save, or .mcap; at least 256 steps, better minutes",
+    )
+    profile.option("-o", "--output", metavar="FILE", brief="the file with the profile (default: FILE itself)")
 
 
 def _sign(add: Callable[..., CommandParser]) -> None:

@@ -29,6 +29,10 @@ def contract_document(contract: Contract) -> dict[str, Any]:
         document["golden"] = {"steps": golden.steps, "rows": golden.rows, "tolerance": golden.tolerance}
         if golden.allowed is not None:
             document["golden"]["largest_rounding"] = float(golden.allowed.max())
+    profile = contract.observation_profile
+    if profile is not None:
+        counts = ("steps", "size", "segments", "actions")
+        document["observation_profile"] = {name: document["observation_profile"][name] for name in counts}
     return document
 
 

@@ -25,6 +25,7 @@ from ganglion.contract import GOLDEN_STEPS as _GOLDEN_STEPS
 from ganglion.export import drawn as _drawn
 from ganglion.export import golden as _golden
 from ganglion.export.signing import sign
+from ganglion.observation_profile.recorded import profile_if_enough as _profile_if_enough
 from ganglion.policies.scripting.preparation import check_step as _check_step
 from ganglion.policies.scripting.preparation import prepare as _prepare
 from ganglion.policies.scripting.preparation import undisturbed as _undisturbed
@@ -79,7 +80,8 @@ def export(
         golden_steps: steps of the golden trajectory, at least 64; large images have fewer, so that a file can hold it.
         recording: take the observations of the golden trajectory from recorded episodes, around the beginning of one
             for every row: an `EpisodeBatch`, the file that its `save` wrote, or any recording that `verify` takes; None
-            to draw them over the bounds of the observation space.
+            to draw them over the bounds of the observation space. From 256 steps on, the contract also gets its
+            observation profile, what observations looked like in it; not that of a header.
         tolerance: largest accepted `|file - policy| / max(1, |policy|)`, here and at every later load. None for what
             float32 can hold: 1e-5 or, of an element for which that is more, 16 times what the policy's float32 runs
             are away from its float64 run in the steps before, along the golden trajectory.
@@ -122,6 +124,10 @@ def export(
                 prepared, contract, steps=golden_steps, seed=seed, tolerance=tolerance, recording=recording
             ),
         )
+        if recording is not None and contract.observation_profile is None:
+            contract = dataclasses.replace(
+                contract, observation_profile=_profile_if_enough(recording, contract.action_size)
+            )
         _drawn.check_map(prepared, contract)
         return write(prepared, contract, target)
 

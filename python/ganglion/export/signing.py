@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import re
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganglion._foundation.boundary import bounded
-from ganglion._foundation.files import ReadFile, read_file, suffix_of
+from ganglion._foundation.files import ReadFile, read_file
 from ganglion._foundation.sentences import first_line
 from ganglion._foundation.targets import check_target, replacing
-from ganglion.compiler.file import CONTRACT_KEY, join, split
-from ganglion.compiler.model import load_proto
-from ganglion.compiler.signature import METADATA_KEY, stored_text
+from ganglion.compiler.containers import SEAL, SIGNATURE, stored_contract
 from ganglion.contract import sealed
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError, GanglionError
-from ganglion.export.torchscript import CONTRACT_FILE
 from ganglion.runtime.policy import explain_file
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
-
-    Put = Callable[[str], bytes]
-    """Makes the bytes of the file with another text of its contract."""
 
 PURPOSE = b"ganglion contract\n"
 """Stands before the text that is signed: what else is signed with the key is no contract."""
-
-_SEAL = re.compile(r'"contract_sha256":"[0-9a-f]{64}"')
-_SIGNATURE = re.compile(r',"signature":\{"public_key":"[0-9a-f]{64}","ed25519":"[0-9a-f]{128}"\}')
 
 
 @bounded(ArtifactError, what="cannot be signed")
@@ -72,8 +59,8 @@ def sign(
             f"'{path}' carries no contract that could be signed; write one with ganglion.export, or with ganglion "
             "compile"
         )
-    text, put = _CONTAINERS[suffix_of(file.path)](file)
-    if _SEAL.search(text) is None:
+    text, put = stored_contract(file)
+    if SEAL.search(text) is None:
         raise ArtifactError(f"'{path}' has a contract of format 1, under no digest; export or compile it again")
     key = _private_key(Path(private_key), passphrase)
     signed = ReadFile(target, put(_signed(text, key)))
@@ -89,7 +76,7 @@ def _signed(text: str, key: Any) -> str:
     """The text of a contract with a signature over it: of the text in which all digits of both digests are zeros."""
     public = key.public_key().public_bytes_raw().hex()
     zeros = f'"contract_sha256":"{"0" * 64}","signature":{{"public_key":"{public}","ed25519":"{"0" * 128}"}}'
-    text = _SEAL.sub(zeros, _SIGNATURE.sub("", text, count=1), count=1)
+    text = SEAL.sub(zeros, SIGNATURE.sub("", text, count=1), count=1)
     signature = key.sign(PURPOSE + text.encode("utf-8", "surrogatepass")).hex()
     return sealed(text.replace("0" * 128, signature, 1))
 
@@ -113,52 +100,3 @@ def _private_key(path: Path, passphrase: str | None) -> Any:
     if not isinstance(key, Ed25519PrivateKey):
         raise GanglionError(f"the key '{path}' is no Ed25519 key but a {type(key).__name__.lstrip('_')}; {how}")
     return key
-
-
-def _in_ganglion(file: ReadFile) -> tuple[str, Put]:
-    header, section = split(file.data)
-    metadata = header["__metadata__"]
-
-    def put(text: str) -> bytes:
-        return join(header | {"__metadata__": metadata | {CONTRACT_KEY: text}}, section)
-
-    return metadata[CONTRACT_KEY], put
-
-
-def _in_onnx(file: ReadFile) -> tuple[str, Put]:
-    import onnx
-
-    text = stored_text(load_proto(file))
-    assert text is not None
-
-    def entry(text: str) -> bytes:
-        made = onnx.StringStringEntryProto(key=METADATA_KEY, value=text)
-        return bytes(onnx.ModelProto(metadata_props=[made]).SerializeToString())
-
-    def put(new: str) -> bytes:
-        # The digest is over the bytes of all other fields, so they stay as they are.
-        before, found, behind = file.data.rpartition(entry(text))
-        if not found:
-            raise ArtifactError(f"'{file.path}': another tool wrote the contract; export or compile the policy again")
-        return before + entry(new) + behind
-
-    return text, put
-
-
-def _in_torchscript(file: ReadFile) -> tuple[str, Put]:
-    with zipfile.ZipFile(io.BytesIO(file.data)) as source:
-        members = [(name, source.read(name)) for name in source.namelist()]
-        kinds = {entry.filename: entry.compress_type for entry in source.infolist()}
-    place = next(name for name, _ in members if name.endswith(f"/extra/{CONTRACT_FILE}"))
-
-    def put(text: str) -> bytes:
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as written:
-            for name, data in members:
-                written.writestr(zipfile.ZipInfo(name), text if name == place else data, kinds[name])
-        return archive.getvalue()
-
-    return dict(members)[place].decode(), put
-
-
-_CONTAINERS = {".ganglion": _in_ganglion, ".onnx": _in_onnx, ".pt": _in_torchscript}

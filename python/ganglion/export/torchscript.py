@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ganglion.compiler.containers import CONTRACT_FILE
 from ganglion._foundation.targets import replacing
 from ganglion._foundation.trust import check_program
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ganglion.contract import Contract
-
-CONTRACT_FILE = "ganglion.json"
-"""Name of the extra file that holds the contract."""
 
 _EXTRA = f"/extra/{CONTRACT_FILE}"
 _SERIALIZATION_ID = "/.data/serialization_id"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ganglion.flight.cadence import Cadence
 from ganglion.flight.episodes import episodes, record_episodes
 from ganglion.flight.guard import ActionGuard, GuardStatus
+from ganglion.flight.observations import ElementCounts, ObservationMonitor, WorstElement
 from ganglion.flight.page import report
 from ganglion.flight.policy_switch import PolicySwitch, SwitchReport
 from ganglion.flight.recorded import Flight, FlownPolicy, read
@@ -21,12 +22,14 @@ from ganglion.flight.ticks import TickMonitor, TickStatistics
 __all__ = [
     "ActionGuard",
     "Cadence",
+    "ElementCounts",
     "Flight",
     "FlightDifference",
     "FlightRecorder",
     "FlightSummary",
     "FlownPolicy",
     "GuardStatus",
+    "ObservationMonitor",
     "PolicyReplay",
     "PolicySwitch",
     "RecorderChannel",
@@ -35,6 +38,7 @@ __all__ = [
     "SwitchReport",
     "TickMonitor",
     "TickStatistics",
+    "WorstElement",
     "episodes",
     "read",
     "record_episodes",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ganglion.contract import Contract, Golden, TensorSpec
+    from ganglion.observation_profile import ObservationProfile
 
 ELEMENT_COLUMNS = ("element", "name", "unit", "low", "high")
 """Headings of `element_rows`."""
@@ -30,6 +31,7 @@ def contract_facts(contract: Contract) -> list[tuple[str, str]]:
             if golden is None
             else f"{golden.steps} steps, {_count(golden.rows, 'row')}, tolerance {golden.tolerance:g}{_beside(golden)}",
         ),
+        ("observation profile", _profile(contract.observation_profile)),
         ("SHA-256", contract.sha256 or "none"),
     ]
     return facts + [(f"provenance: {key}", value) for key, value in contract.provenance.items()]
@@ -63,6 +65,16 @@ def element_rows(spec: TensorSpec) -> list[tuple[str, ...]]:
         grouped.append((str(first) if first == index - 1 else f"{first} to {index - 1}", *rows[first]))
         first = index
     return grouped
+
+
+def _profile(profile: ObservationProfile | None) -> str:
+    if profile is None:
+        return "none"
+    parts = [f"{profile.steps:,} steps in {_count(len(profile.segment_means), 'segment')}"]
+    if profile.correlation is None:
+        parts.append("without correlations")
+    parts.append(f"responses to {_count(profile.actions, 'action')}" if profile.actions else "without responses")
+    return ", ".join(parts)
 
 
 def _beside(golden: Golden) -> str:

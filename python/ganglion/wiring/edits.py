@@ -60,6 +60,9 @@ class Edit:
         residual: the largest |difference| that is left in these elements when all edits are undone, in units of
             `found`.
         sentence: what it is and what to do about it.
+        confidence: from 0 to 1, of an explanation that statistics alone speak for (its `residual` is the mean distance
+            of these elements from the profile that is left, as half a square of deviations); None where it was found
+            on the same moments.
     """
 
     kind: str
@@ -68,6 +71,7 @@ class Edit:
     value: Any
     residual: float
     sentence: str
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         assert self.kind in KINDS, self.kind

@@ -82,6 +82,8 @@ class WiringReport:
         """The result in one sentence."""
         silent = sum(len(one.elements) for one in self.cannot_tell)
         rest = f"; of {silent} {'element' if silent == 1 else 'elements'} it cannot be told" if silent else ""
+        if self.equal and not self.trained.rows:
+            return f"nothing speaks against it: {self.found.rows:,} rows of {self.found.size} elements{rest}"
         if self.equal:
             return f"equal: {self.found.rows:,} rows of {self.found.size} elements{rest}"
         kinds = list(dict.fromkeys(edit.kind for edit in self.edits if edit.kind != "unexplained"))

@@ -16,6 +16,7 @@
 #include "io/artifact.hpp"
 #include "native/kernels/choice.hpp"
 #include "native/model.hpp"
+#include "observation_profiles.hpp"
 
 namespace {
 
@@ -67,6 +68,16 @@ void run_flight(const char* path) {
   std::printf("around a step: %llu\n",
               static_cast<unsigned long long>(
                   realtime::fly(static_cast<std::int64_t>(rounds), cadence, monitor, guard, action, command)));
+}
+
+void run_monitor(const char* path) {
+  ganglion::Contract contract = ganglion::inspect(path);
+  contract.period_s = 0.02;
+  contract.observation_profile = profiles::plain(contract.observation_size());
+  ganglion::ObservationMonitor monitor(contract);
+  auto observation = numbers(monitor.rows() * monitor.size());
+  const std::vector<std::uint8_t> rows(monitor.rows(), 1);
+  std::printf("a look: %llu\n", static_cast<unsigned long long>(realtime::look(rounds, monitor, observation, rows)));
 }
 
 void run_exchange(const char* path) {
@@ -133,6 +144,7 @@ int main(int argc, char** argv) {
   }
   try {
     run_flight(argv[1]);
+    run_monitor(argv[1]);
     run_exchange(argv[1]);
     for (int i = 1; i < argc; ++i) {
       run_policy(argv[i]);

@@ -24,7 +24,7 @@ def _command(name: str) -> Callable[[argparse.Namespace], Outcome]:
 COMMANDS = {
     name: _command(name)
     for name in (
-        *("export", "compile", "inspect", "verify", "sign", "repair", "bench", "replay", "report", "doctor"),
+        *("export", "compile", "inspect", "verify", "profile", "sign", "repair", "bench", "replay", "report", "doctor"),
         "completion",
     )
 }

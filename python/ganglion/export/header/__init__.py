@@ -140,7 +140,8 @@ def _of_one_row(contract: Contract) -> Contract:
         outputs=golden.outputs[:, :1],
         rounding=golden.rounding if golden.allowed is None else golden.allowed[:, :1],
     )
-    return dataclasses.replace(contract, batch=1, golden=row)
+    # A microcontroller has no room for a profile, and nobody there who reads it.
+    return dataclasses.replace(contract, batch=1, golden=row, observation_profile=None)
 
 
 _KEYWORDS = """

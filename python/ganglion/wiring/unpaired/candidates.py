@@ -1,0 +1,183 @@
+"""Explanations that are tried by name: what adapters are known to do to a term, or to single elements."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import permutations, product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganglion.wiring.unpaired.distance import LONGEST_LAG, Explanation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from ganglion.observation_profile import ObservationProfile
+
+    Integers = NDArray[np.int64]
+
+KNOWN_FACTORS = (
+    *(0.25, 4.0, 0.05, 20.0, 2.0, 0.5, 0.1, 10.0, 0.2, 5.0, 1e-3, 1e3, 0.01, 100.0),
+    *(1.0 / (2.0 * math.pi), 2.0 * math.pi, 1.0 / math.pi, math.pi, 9.81, 1.0 / 9.81),
+)
+UNITS = {180.0 / math.pi: ("rad", "deg"), math.pi / 180.0: ("deg", "rad")}
+
+_WRONG = 4.0
+"""An element, or the mean of a term, that is farther from the profile looks wrong."""
+
+_LONGEST_VECTORS = 30
+_MOST_FRAMES = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One explanation.
+
+    Attributes:
+        kind: as in `Edit`.
+        elements: what it changes.
+        value: as in `Edit`.
+        explanation: with it.
+        parameters: how many numbers it was free to choose, each of which makes it fit better than it should.
+    """
+
+    kind: str
+    elements: Integers
+    value: Any
+    explanation: Explanation
+    parameters: float = 1.0
+
+
+def for_terms(
+    base: Explanation, terms: Sequence[Integers], trained: ObservationProfile, far: NDArray[np.float64]
+) -> Iterator[Candidate]:
+    """Explanations for whole terms: orders, turns, lags, histories.
+
+    Args:
+        base: what was done already.
+        terms: which elements belong together.
+        trained: the profile.
+        far: `[n]`, the distance of each element under base.
+    """
+    units = {
+        size: [np.arange(one.first, one.first + one.size) for one in trained.unit_norm if one.size == size]
+        for size in (3, 4)
+    }
+    for groups in _each_and_all(units[4]):
+        yield from _quaternion(base, groups)
+    for groups in _each_and_all(units[3]):
+        group = np.concatenate(groups)
+        yield Candidate("frame", group, {"kind": "negated_gravity", "quaternion": []}, base.changed(group, factor=-1.0))
+    known = {tuple(group) for size in units for group in units[size]}
+    for term in terms:
+        if tuple(term) not in known:
+            yield Candidate("sign", term, -1, base.changed(term, factor=-1.0))
+        for lag in range(1, LONGEST_LAG + 1):
+            yield Candidate("lag", term, {"steps": lag, "of": "observation"}, base.changed(term, lag=lag))
+    for vectors in _vectors(terms, units[3], far):
+        yield from _turned(base, vectors)
+    whole = np.arange(trained.size)
+    for block in [*terms, *([] if len(terms) == 1 else [whole])]:
+        yield from _history(base, block)
+    yield from _exchanged(base, [term for term in terms if far[term].mean() > _WRONG])
+
+
+def _each_and_all(groups: list[Integers]) -> list[list[Integers]]:
+    """One after the other, and all at once: a history holds the same one in every frame."""
+    return [[group] for group in groups] + ([groups] if len(groups) > 1 else [])
+
+
+def _vectors(
+    terms: Sequence[Integers], directions: list[Integers], far: NDArray[np.float64]
+) -> Iterator[list[Integers]]:
+    """What may be vectors in space, alone or together: an IMU that is turned turns all that it measures."""
+    named = [list(term.reshape(-1, 3)) for term in terms if len(term) % 3 == 0 and len(term) <= _LONGEST_VECTORS]
+    if len(terms) == 1:
+        # No names: any three neighbours, where two of them look wrong.
+        windows = np.arange(len(far) - 2)[:, None] + np.arange(3)
+        named = [[window] for window in windows if np.sum(far[window] > _WRONG) >= 2]
+    wrong = [vectors for vectors in named if far[np.concatenate(vectors)].sum() > _WRONG]
+    yield from wrong
+    for direction in directions:
+        if far[direction].sum() > _WRONG:
+            yield [direction]
+            for vectors in wrong:
+                if not np.isin(direction, np.concatenate(vectors)).any():
+                    yield [*vectors, direction]
+    if len(terms) > 1 and len(wrong) > 1:
+        for one in range(len(wrong)):
+            for other in range(one + 1, len(wrong)):
+                yield [*wrong[one], *wrong[other]]
+
+
+def _quaternion(base: Explanation, groups: list[Integers]) -> Iterator[Candidate]:
+    place = np.concatenate(groups)
+    orders = {(1, 2, 3, 0): ("wxyz", "xyzw"), (3, 0, 1, 2): ("xyzw", "wxyz")}
+    for order, (trained, found) in orders.items():
+        moved = base.changed(place, source=np.concatenate([group[list(order)] for group in groups]))
+        yield Candidate("quaternion_order", place, {"trained": trained, "found": found}, moved)
+    for part in (slice(1, 4), slice(0, 3)):
+        vector = np.concatenate([group[part] for group in groups])
+        yield Candidate("quaternion_conjugate", vector, "conjugate", base.changed(vector, factor=-1.0))
+    yield Candidate("sign", place, -1, base.changed(place, factor=-1.0))
+
+
+def _turned(base: Explanation, vectors: list[Integers]) -> Iterator[Candidate]:
+    """The axes of vectors in another order and of other signs: all quarter turns."""
+    place = np.concatenate(vectors)
+    for order in permutations(range(3)):
+        for signs in product((1.0, -1.0), repeat=3):
+            matrix = np.zeros((3, 3))
+            matrix[range(3), order] = signs
+            if np.linalg.det(matrix) < 0.0 or (order == (0, 1, 2) and min(signs) > 0.0):
+                continue
+            source = np.concatenate([vector[list(order)] for vector in vectors])
+            moved = base.changed(place, source=source, factor=np.tile(signs, len(vectors)))
+            # What a turn leaves where it was is no part of it.
+            changed = place[(source != place) | (np.tile(signs, len(vectors)) < 0.0)]
+            yield Candidate("frame", changed, {"kind": "fixed", "matrix": matrix.tolist()}, moved)
+
+
+def _history(base: Explanation, block: Integers) -> Iterator[Candidate]:
+    """A block of frames: the other way round, or the other way nested."""
+    size = len(block)
+    for frames in range(2, min(size, _MOST_FRAMES) + 1):
+        if size % frames:
+            continue
+        width = size // frames
+        grid = block.reshape(frames, width)
+        yield Candidate("history_order", block, {"frames": frames}, base.changed(block, source=grid[::-1].reshape(-1)))
+        if width == 1:
+            continue
+        by_term = block.reshape(width, frames)
+        reverse = by_term[:, ::-1].reshape(-1)
+        yield Candidate("history_order", block, {"frames": frames}, base.changed(block, source=reverse))
+        for source, trained, found in ((by_term.T, "term_major", "frame_major"), (grid.T, "frame_major", "term_major")):
+            value = {"frames": frames, "trained": trained, "found": found}
+            yield Candidate("history_layout", block, value, base.changed(block, source=source.reshape(-1)))
+
+
+def _exchanged(base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
+    """One term in another's place, what lies between them moved."""
+    for first in range(len(terms)):
+        for second in range(first + 1, len(terms)):
+            order = [*terms[first : second + 1]]
+            order[0], order[-1] = order[-1], order[0]
+            place = np.concatenate(terms[first : second + 1])
+            yield _moved(base, place, np.concatenate(order))
+            if second > first + 1:
+                yield _moved(base, place, np.concatenate([*terms[first + 1 : second + 1], terms[first]]))
+                yield _moved(base, place, np.concatenate([terms[second], *terms[first:second]]))
+
+
+def _moved(base: Explanation, place: Integers, source: Integers) -> Candidate:
+    moved = place != source
+    return Candidate(
+        *("permutation", place[moved], source[moved].tolist()),
+        base.changed(place[moved], source=source[moved]),
+        2.0,
+    )

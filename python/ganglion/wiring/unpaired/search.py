@@ -1,0 +1,246 @@
+"""The explanation under which a log's statistics come nearest to those of the training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ganglion.wiring.unpaired.assignment import assigned
+from ganglion.wiring.unpaired.candidates import KNOWN_FACTORS, UNITS, Candidate, for_terms
+from ganglion.wiring.unpaired.clips import clips
+from ganglion.wiring.unpaired.distance import Distance, Explanation
+from ganglion.wiring.unpaired.layouts import history_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    Doubles = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+_DECISIVE = 8.0
+"""By so much, in units of a log-likelihood, an explanation must be nearer than none."""
+
+_SHARE = 0.35
+"""And by this share of what the changed elements were away."""
+
+_PARAMETER = 1.5
+
+_FLIP = 3.0
+"""And a single element must be by so much nearer with the other sign."""
+
+_END = 4.0
+"""What one end that is cut says."""
+
+_FLIPS = 24
+"""Rounds of turning signs; one may turn back what another one turned."""
+
+_SUSPICIOUS = 4.0
+"""An element that is so far from the profile may be another one."""
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """A candidate with what speaks for it.
+
+    Attributes:
+        candidate: the explanation.
+        gain: by how much it is nearer, less what its free numbers alone would make it.
+        left: the distance that stays in the elements it changes.
+        worth: how much of that its elements do not say together, see `Distance.worth`.
+    """
+
+    candidate: Candidate
+    gain: float
+    left: float
+    worth: float = 1.0
+
+
+def ranked(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> list[Ranked]:
+    """All explanations that bring the log nearer, the best first."""
+    far = distance.of(base, np.arange(distance.size))
+    tried = (one for one in _candidates(distance, base, terms, far) if far[one.elements].sum() >= _DECISIVE)
+    found = [judge(distance, base, candidate) for candidate in tried]
+    found += [Ranked(clip, _END * ends, 0.0) for clip, ends in clips(distance, base, terms)]
+    return sorted((one for one in found if one.gain > 0.0), key=lambda one: -one.gain)
+
+
+def judge(distance: Distance, base: Explanation, candidate: Candidate) -> Ranked:
+    """How much nearer a candidate brings the log than `base`."""
+    if not len(candidate.elements):
+        return Ranked(candidate, -math.inf, math.inf)
+    before = distance.of(base, candidate.elements)
+    after = distance.of(candidate.explanation, candidate.elements)
+    gain = float((before - after).sum()) - _PARAMETER * float(candidate.parameters)
+    worth = float(distance.worth(base.source[candidate.elements]).mean())
+    return Ranked(candidate, gain, float(after.sum()), worth)
+
+
+_COLUMNS = 96
+"""With so many of the others an element's correlations are looked at, to tell which one it is."""
+
+
+def is_decisive(one: Ranked) -> bool:
+    """Whether a healthy log would not look so."""
+    return one.gain * one.worth >= _DECISIVE and one.gain >= _SHARE * (one.gain + one.left)
+
+
+def _candidates(distance: Distance, base: Explanation, terms: Sequence[Integers], far: Doubles) -> Iterator[Candidate]:
+    yield from for_terms(base, terms, distance.trained, far)
+    yield from _signs(distance, base)
+    yield from _scales(distance, base, terms)
+    yield from _offsets(distance, base, terms)
+    yield from _normalised(base, terms, distance)
+    yield from _orders(distance, base)
+
+
+def _signs(distance: Distance, base: Explanation) -> Iterator[Candidate]:
+    """The elements that are nearer with the other sign, first one by one, then with what has turned already."""
+    everything, trusted = np.arange(distance.size), np.ones(distance.size)
+    turned = np.zeros(distance.size, np.bool_)
+    current = base
+    for _ in range(_FLIPS):
+        flipped = current.changed(everything, factor=-1.0)
+        before = distance.alone(current, current, everything, trusted)
+        gains = before - distance.alone(current, flipped, everything, trusted)
+        gains[~distance.moves | (gains < _SHARE * before)] = -math.inf
+        if gains.max() <= _FLIP:
+            break
+        better = np.flatnonzero(gains > max(_FLIP, 0.6 * gains.max()))
+        turned[better] = ~turned[better]
+        current = current.changed(better, factor=-1.0)
+    elements = np.flatnonzero(turned)
+    if len(elements):
+        yield Candidate("sign", elements, -1, current, 0.5 + 0.5 * len(elements))
+
+
+def _scales(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
+    everything = np.flatnonzero(distance.moves)
+    if not len(everything):
+        return
+    before = distance.own(base, everything)
+    spread = np.abs(base.factor) * distance.trained.spread[base.source]
+    for factor in (*KNOWN_FACTORS, *UNITS):
+        # An offset in trained's own units grows with the factor, as the mean does.
+        gain = before - distance.own(base.changed(everything, factor=factor), everything)
+        for elements in _sets(everything, gain, terms):
+            yield _scale(base, elements, factor)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(distance.moves, distance.found.spread / spread, 1.0)
+    for term in terms:
+        inside = term[distance.moves[term]]
+        if len(inside):
+            factor = float(np.exp(np.median(np.log(ratio[inside]))))
+            if abs(math.log(factor)) > math.log(1.4):
+                free = _scale(base, term, factor)
+                yield Candidate(free.kind, free.elements, free.value, free.explanation, 3.0)
+
+
+def _scale(base: Explanation, elements: Integers, factor: float) -> Candidate:
+    explanation = base.changed(elements, factor=factor)
+    if factor in UNITS:
+        begin, end = UNITS[factor]
+        return Candidate("unit", elements, {"from": begin, "to": end, "factor": factor}, explanation)
+    return Candidate("scale", elements, factor, explanation)
+
+
+def _sets(elements: Integers, gain: Doubles, terms: Sequence[Integers]) -> Iterator[Integers]:
+    """Which elements a thing may have been done to: all that are nearer with it, in all terms and in each."""
+    nearer = elements[gain > 1.0]
+    if not len(nearer):
+        return
+    yield nearer
+    for term in terms:
+        inside = np.isin(elements, term)
+        if gain[inside].sum() > 1.0:
+            # A term that is nearer as a whole was changed as a whole.
+            share = np.isin(term, nearer).mean()
+            yield term if share >= 0.5 else np.intersect1d(term, nearer)
+
+
+def _offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
+    everything = np.flatnonzero(distance.moves)
+    if not len(everything):
+        return
+    mean = base.factor * distance.trained.mean[base.source] + base.offset
+    added = (distance.found.mean - mean)[everything]
+    gain = distance.own(base, everything) - distance.own(base.changed(everything, offset=added), everything)
+    for elements in _sets(everything, gain - 2.0, terms):
+        chosen = added[np.searchsorted(everything, elements[distance.moves[elements]])]
+        inside = elements[distance.moves[elements]]
+        explanation = base.changed(inside, offset=chosen)
+        yield Candidate(
+            "offset", inside, [float(value) for value in chosen], explanation, 0.5 + 0.5 * len(inside)
+        )
+
+
+def _normalised(base: Explanation, terms: Sequence[Integers], distance: Distance) -> Iterator[Candidate]:
+    mean = base.factor * distance.trained.mean[base.source] + base.offset
+    spread = np.abs(base.factor) * distance.trained.spread[base.source]
+    sets = [*terms, np.arange(distance.size)] if len(terms) > 1 else list(terms)
+    for term in sets:
+        inside = term[distance.trained.spread[base.source[term]] > 0.0].astype(np.int64)
+        if not len(inside):
+            continue
+        value = {"mean": mean[inside].tolist(), "std": spread[inside].tolist()}
+        explanation = base.changed(inside, offset=-mean[inside]).changed(inside, factor=1.0 / spread[inside])
+        yield Candidate("double_normalised", inside, value, explanation, 2.0)
+
+
+def _orders(distance: Distance, base: Explanation) -> Iterator[Candidate]:
+    """Elements in each other's place: by assignment among those that look wrong, until nothing moves."""
+    current = base
+    for _ in range(4):
+        far = distance.of(current, np.arange(distance.size))
+        wrong = np.flatnonzero(distance.moves & (far > _SUSPICIOUS))
+        if len(wrong) < 2:
+            return
+        trusted = np.where(far > _SUSPICIOUS, 0.3, 1.0)
+        cost = _places(distance, current, wrong, trusted)
+        # What is as near where it is stays.
+        np.fill_diagonal(cost, cost.diagonal() - 1.0)
+        to = wrong[assigned(cost)]
+        changed = to != wrong
+        if not changed.any():
+            return
+        current = current.changed(wrong[changed], source=to[changed])
+        yield from _as_permutation(distance, base, current)
+
+
+def _as_permutation(distance: Distance, base: Explanation, current: Explanation) -> Iterator[Candidate]:
+    where = np.empty(len(base.source), np.int64)
+    where[base.source] = np.arange(len(base.source))
+    moved = np.flatnonzero(current.source != base.source)
+    if len(moved):
+        source = where[current.source[moved]]
+        plain = base.changed(moved, source=source)
+        yield Candidate("permutation", moved, source.tolist(), plain, 1.0 + 0.5 * len(moved))
+        order = np.arange(len(where))
+        order[moved] = source
+        history = history_of(order)
+        if history is not None:
+            kind, value, order = history
+            place = np.flatnonzero(order != np.arange(len(order)))
+            yield Candidate(kind, place, value, base.changed(place, source=order[place]))
+
+
+def _places(distance: Distance, base: Explanation, wrong: Integers, trusted: Doubles) -> Doubles:
+    """`[k, k]`: how far each element that looks wrong is from each that stands there in base, with either sign."""
+    columns = np.flatnonzero(distance.moves)
+    if len(columns) > _COLUMNS:
+        columns = columns[np.argsort(-trusted[columns], kind="stable")]
+        columns = np.sort(columns[np.linspace(0, len(columns) - 1, _COLUMNS).astype(np.int64)])
+    costs = []
+    for sign, believed in ((1.0, 0.0), (-1.0, 2.0)):
+        cost = np.empty((len(wrong), len(wrong)))
+        for column, element in enumerate(wrong):
+            moved = base.changed(wrong, source=np.full(len(wrong), element), factor=sign)
+            cost[:, column] = distance.alone(base, moved, wrong, trusted, columns) + believed
+        costs.append(cost)
+    return np.minimum(*costs)
