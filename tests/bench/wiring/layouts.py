@@ -270,11 +270,11 @@ _STYLES = (
          ("joint_pos", 1.0), ("joint_vel", 0.05), ("command", 1.0), ("previous_action", 1.0), ("phase", 1.0)), 0.4,
     ),
 )  # fmt: skip
-SIZES = {"most": 420}
-"""No observation is longer."""
 
 
-def draw_layout(robot: str, raw: Raw, rng: np.random.Generator, quaternion: bool = False, frames: bool | None = None) -> Layout:
+def draw_layout(
+    robot: str, raw: Raw, rng: np.random.Generator, quaternion: bool = False, frames: bool | None = None, longest: int = 420
+) -> Layout:
     """A random layout of training.
 
     Args:
@@ -283,6 +283,7 @@ def draw_layout(robot: str, raw: Raw, rng: np.random.Generator, quaternion: bool
         rng: what is drawn with.
         quaternion: only layouts with the base's orientation.
         frames: only with a history, only without one, or either.
+        longest: a history takes no more elements.
     """
     styles = _STYLES[3:] if quaternion else _STYLES
     terms, world_share = styles[rng.integers(len(styles))]
@@ -297,10 +298,10 @@ def draw_layout(robot: str, raw: Raw, rng: np.random.Generator, quaternion: bool
         joints = breadth_first(_joints(robot))
     layout = Layout(robot, tuple(made), tuple(joints))
     size = len(layout.names)
-    most = min(6, SIZES["most"] // size)
+    most = min(6, longest // size)
     if frames or (frames is None and most > 1 and rng.uniform() < 0.4):
         layout = replace(
-            layout, frames=int(rng.integers(3, most + 1)) if most >= 3 else 2,
+            layout, frames=int(rng.integers(3, most + 1)) if most >= 3 else 2,  # The longest robots have more than that.
             major=str(rng.choice(["term", "frame"])), prefill=str(rng.choice(["repeat", "repeat", "zeros"])),
         )  # fmt: skip
     for name in ("joint_vel", "base_ang_vel", "previous_action"):

@@ -57,7 +57,7 @@ def replay(
             raise CannotReplayError("another size, and no edit that says so before the others")
         if edit.kind == "sign":
             if isinstance(value, dict):
-                for four in _groups(e, 4):
+                for four in [[place for place in e if ages[place] == age] for age in sorted({int(ages[place]) for place in e})]:
                     flip = (made[:, four] * found[:, four]).sum(axis=1) < 0
                     made[np.ix_(flip, four)] *= -1
             else:
@@ -125,6 +125,10 @@ def _age(name: str) -> int:
     return int(name.split("@-")[1]) if "@-" in name else 0
 
 
+def _vector(name: str) -> tuple[str, int]:
+    return name.split("/")[0], _age(name)
+
+
 def _groups(elements: list[int], size: int) -> list[list[int]]:
     if len(elements) % size:
         raise CannotReplayError(f"{len(elements)} elements in groups of {size}")
@@ -141,6 +145,9 @@ def _turn(made: np.ndarray, e: list[int], value: Any, names: Sequence[str], sour
     if value["kind"] == "negated_gravity":
         made[:, e] *= -1
         return
+    if len(e) % 3:  # A half turn changes two of a vector's elements.
+        touched = {_vector(names[place]) for place in e}
+        e = [place for place, name in enumerate(names) if _vector(name) in touched]
     for three in _groups(e, 3):
         if value["kind"] == "fixed":
             made[:, three] = made[:, three] @ np.array(value["matrix"]).T

@@ -22,6 +22,7 @@ import numpy as np
 from .cases import FOLDER, RUNS, Case, healthy, pair, robots_of, single
 from .faults import COMPOUND, FAULTS
 from .motion import recorded
+from .robots import ROBOTS
 from .scoring import Score, score
 
 HALVES = ("development", "held_out")
@@ -51,8 +52,8 @@ def made(task: Task) -> Case:
     return single(half, next(fault for fault in (*FAULTS, *COMPOUND) if fault.name == name), seed)
 
 
-def run(task: Task) -> dict[str, Any]:
-    """One row of the JSON."""
+def run(task: Task) -> list[dict[str, Any]]:
+    """Rows of the JSON."""
     import ganglion.wiring
 
     if task[0] == "unpaired":
@@ -60,18 +61,18 @@ def run(task: Task) -> dict[str, Any]:
 
         return run_unpaired(task)
     case = made(task)
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         judged = score(case, ganglion.wiring)
     except Exception as error:
         judged = Score("raised", None, f"{type(error).__name__}: {error}", [])
-    return {
+    row = {
         "side": task[0], "half": task[1], "what": task[2].split(" ")[0], "seed": task[3], "label": case.label,
-        "faults": [one.fault.name for one in case.planted], "kinds": [kind for one in case.planted for kind in one.fault.kinds],
-        "robot": case.layout.robot, "held_out_robot": case.layout.robot not in robots_of("development"),
-        "size": case.trained.shape[1], "tolerance": case.tolerance, "time_s": time.perf_counter() - begin, **asdict(judged),
-        "truth": case.truth() if judged.verdict != "exact" else None,
+        "faults": [one.fault.name for one in case.planted], "robot": case.layout.robot,
+        "held_out_robot": ROBOTS[case.layout.robot].held_out, "size": case.trained.shape[1], "tolerance": case.tolerance,
+        "time_s": time.process_time() - begin, **asdict(judged), "truth": case.truth() if judged.verdict != "exact" else None,
     }  # fmt: skip
+    return [row]
 
 
 def in_parallel(work: list[Task], jobs: int, title: str) -> Iterator[dict[str, Any]]:
@@ -81,9 +82,9 @@ def in_parallel(work: list[Task], jobs: int, title: str) -> Iterator[dict[str, A
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ProcessPoolExecutor(jobs) as pool, Progress(*columns) as progress:
         bar = progress.add_task(title, total=len(work))
-        for row in pool.map(run, work, chunksize=4 if len(work) > 100 else 1):
+        for rows in pool.map(run, work):
             progress.advance(bar)
-            yield row
+            yield from rows
 
 
 def record_all(halves: Iterable[str], jobs: int) -> None:
@@ -135,7 +136,7 @@ def main() -> None:
     parser.add_argument("--singles", type=int, default=14, help="of each fault, each half")
     parser.add_argument("--pairs", type=int, default=420, help="each half")
     parser.add_argument("--healthy", type=int, default=250, help="each half")
-    parser.add_argument("--logs", type=int, default=2, help="settings of a robot and a layout, each half")
+    parser.add_argument("--logs", type=int, default=4, help="logs of a robot and a layout, up to 4, each half")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, default=BUILD / "results.json")
     parser.add_argument("--page", type=Path, help="where the results page goes; none is written without it")

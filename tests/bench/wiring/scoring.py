@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .cases import Case
+from .limits import limited
 from .replay import CannotReplayError, agrees, replay
 
 VERDICTS = ("exact", "part", "unexplained", "wrong", "silent")
@@ -46,21 +47,23 @@ def score(case: Case, compare: Callable[..., Any]) -> Score:
     if case.named:
         trained["names"] = np.array(case.layout.names)
     found = {"observation": case.found, "action": case.action, "reset": case.reset}
-    report = compare(trained=trained, found=found, tolerance=case.tolerance)
+    with limited():
+        report = compare(trained=trained, found=found, tolerance=case.tolerance)
     return judge(case, report)
 
 
 def judge(case: Case, report: Any) -> Score:
     """Judges a report of `ganglion.wiring` about a case."""
     edits = list(report.edits)
-    said = [{"kind": one.kind, "elements": list(one.elements), "value": _short(one.value), "residual": one.residual} for one in edits]
+    said = [edit_text(one) for one in edits]
     if not case.planted:
         return Score("exact" if report.equal else "wrong", None, "" if report.equal else "false alarm", said)
     restored = _restores(case, report)
     if report.equal or not edits:
         return Score("silent", restored, "said to be equal", said)
     why = (
-        named_wrong([(one.fault.kinds, one.elements) for one in case.planted], edits)
+        _cover_wrong(case, edits)
+        or named_wrong([(one.fault.kinds, one.elements) for one in case.planted], edits)
         or frames_wrong([one.detail for one in case.planted], edits)
         or _replayed_wrong(case, edits)
     )
@@ -114,6 +117,13 @@ def frames_wrong(details: Sequence[dict[str, Any]], edits: Sequence[Any]) -> str
     return "" if wanted == told else f"frames: {sorted(told)} for {sorted(wanted)}"
 
 
+def _cover_wrong(case: Case, edits: Sequence[Any]) -> str:
+    """Only a quaternion has a double cover."""
+    quaternion = any(one.fault.group == "quaternion" for one in case.planted)
+    told = any(edit.kind == "sign" and isinstance(edit.value, dict) for edit in edits)
+    return "a double cover of what is no quaternion" if told and not quaternion else ""
+
+
 def _in_part(kinds: tuple[str, ...], elements: Elements, edits: Sequence[Any]) -> bool:
     told = {place for edit in edits for place in edit.elements if edit.kind in kinds}
     return any(len(told & must) >= 0.5 * len(must) and len(told & may) >= 0.5 * len(told) for must, may in elements if told)
@@ -145,6 +155,11 @@ def _restores(case: Case, report: Any) -> bool | None:
         return False
     gain = np.maximum(1.0, case.trained.std(axis=0) / np.maximum(case.found.std(), 1e-9)).max()
     return agrees(made, np.ones(made.shape, bool), case.trained.astype(np.float64), (case.tolerance or 0.0) * min(gain, 100.0))
+
+
+def edit_text(edit: Any) -> dict[str, Any]:
+    """An edit for the JSON, without its long lists."""
+    return {"kind": edit.kind, "elements": list(edit.elements), "value": _short(edit.value), "residual": edit.residual}
 
 
 def _short(value: Any) -> Any:

@@ -14,6 +14,8 @@ from .motion import Raw, recorded
 
 LAYOUTS = ("plain", "quaternion", "history")
 """One of each for every robot."""
+LONGEST = 260
+"""Elements of a history, so that the bench ends in time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +47,15 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """60 s of a robot: `planted` is None for a healthy adapter."""
+    """60 s of a robot: `planted` is None for a healthy adapter, and `healthy` what that would have seen."""
 
     setting: Setting
     planted: Planted | None
+    healthy: np.ndarray
     observation: np.ndarray
     action: np.ndarray
     reset: np.ndarray
+    adapter: Layout
 
 
 @lru_cache(maxsize=4)
@@ -59,7 +63,7 @@ def setting(half: str, robot: str, which: str, log: int) -> Setting:
     """A random layout of a kind; `log`, 0 to 3, says which of the four runs is kept from training."""
     rng = _generator(half, f"setting {robot} {which}", log)
     runs = [raw for place, raw in enumerate(_runs(half, robot)) if place != log]
-    layout = draw_layout(robot, runs[0], rng, which == "quaternion", which == "history")
+    layout = draw_layout(robot, runs[0], rng, which == "quaternion", which == "history", LONGEST)
     return Setting(
         half, robot, which, layout, np.concatenate([observe(raw, layout) for raw in runs]),
         np.concatenate([_action(raw, layout) for raw in runs]), np.concatenate([raw.reset for raw in runs]), log,
@@ -76,7 +80,9 @@ def flown(made: Setting, fault: Fault | None, seed: int) -> Log | None:
         if done is None:
             return None
         adapter, (planted,) = done
-    return Log(made, planted, observe(raw, adapter), _action(raw, made.layout), raw.reset.copy())
+    return Log(
+        made, planted, observe(raw, made.layout), observe(raw, adapter), _action(raw, made.layout), raw.reset.copy(), adapter
+    )  # fmt: skip
 
 
 def settings(half: str) -> list[tuple[str, str, int]]:
