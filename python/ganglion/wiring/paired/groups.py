@@ -159,7 +159,9 @@ class GroupSearch:
         here = [int(self.base[j])] if 0 <= self.base[j] <= places[-1] else []
         return list(dict.fromkeys(here + sorted(near, key=lambda i: abs(i - self.base[j]))))[:6]
 
-    def _by_matrix(self, j: int, i: int, size: int, lag: int, quaternion: tuple[int, ...] = (), power: int = 0) -> bool:
+    def _by_matrix(
+        self, j: int, i: int, size: int, lag: int, quaternion: tuple[int, ...] = (), power: int = 0
+    ) -> bool:
         """Whether found[j:] is a matrix times trained[i:], turned by an orientation before where there is one."""
         pair = self.pair
         keep = ~pair.trained_cut[:, i : i + size].any(axis=1)
@@ -200,7 +202,9 @@ class GroupSearch:
                 return True
         return False
 
-    def _source(self, i: int, size: int, quaternion: tuple[int, ...], power: int, rows: NDArray[np.int64]) -> Doubles:
+    def _source(
+        self, i: int, size: int, quaternion: tuple[int, ...], power: int, rows: NDArray[np.int64]
+    ) -> Doubles:
         part = self.pair.trained[rows, i : i + size]
         if not quaternion:
             return part

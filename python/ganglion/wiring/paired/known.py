@@ -29,7 +29,9 @@ _UNITS = (
     KnownUnit(9.80665, "g", "m/s^2"),
     KnownUnit(360.0, "turns", "deg"),
 )
-UNITS = tuple(unit for one in _UNITS for unit in (one, KnownUnit(1.0 / one.factor, one.found, one.trained)))
+UNITS = tuple(
+    unit for one in _UNITS for unit in (one, KnownUnit(1.0 / one.factor, one.found, one.trained))
+)
 """Both ways."""
 
 _SCALES = (0.25, 0.05, 2.0, 0.1, 0.2, 0.5, 0.01, 0.4, 0.3, 3.0, 1.5, 0.15, 0.125, 0.7, 0.02, 0.0625, 0.0025)

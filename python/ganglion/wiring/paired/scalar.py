@@ -153,9 +153,7 @@ class ScalarSearch:
         rows = pair.sample(lag)
         moving_f = [j for j in found if not self._quiet_found[j]]
         bases = {int(self.base[j]) for j in moving_f}
-        moving_t = [
-            i for i in trained if not self._quiet_trained[i] or (i in bases and np.ptp(pair.trained[:, i]) > 0.0)
-        ]
+        moving_t = [i for i in trained if not self._quiet_trained[i] or (i in bases and np.ptp(pair.trained[:, i]) > 0.0)]
         fits: dict[int, dict[int, Fit]] = {j: {} for j in found}
         if moving_f and moving_t and len(rows) >= 8:
             maybe = likely(pair.trained[np.ix_(rows - lag, moving_t)], pair.found[np.ix_(rows, moving_f)], pair.judge)

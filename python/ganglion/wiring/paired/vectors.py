@@ -99,9 +99,7 @@ def _closed(naming: Naming, size: int) -> Iterator[tuple[tuple[int, ...], tuple[
     """Neighbours in found that hold neighbours of trained and nothing else: elements, places, and their order."""
     fits, width = naming.model.fits, naming.pair.trained.shape[1]
     for j in range(len(fits) - size + 1):
-        sources = [
-            naming.moved.get(k, -1 if fit is None else fit.source) for k, fit in enumerate(fits[j : j + size], j)
-        ]
+        sources = [naming.moved.get(k, -1 if fit is None else fit.source) for k, fit in enumerate(fits[j : j + size], j)]
         first = min(sources)
         if first >= 0 and first + size <= width and sorted(sources) == list(range(first, first + size)):
             order = tuple(source - first for source in sources)
