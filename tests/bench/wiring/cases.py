@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .draws import draw_layout
 from .faults import COMPOUND, FAULTS, Fault
-from .layouts import Layout, draw_layout, observe
+from .layouts import Layout, observe
 from .motion import Raw, recorded
 from .robots import ROBOTS
 
@@ -138,11 +139,21 @@ def plant(
     return adapter, tuple(planted)
 
 
-WHOLE = ("frame", "quaternion_order", "quaternion_conjugate", "history_order", "history_layout", "double_normalised", "prefill")
+WHOLE = (
+    "frame",
+    "quaternion_order",
+    "quaternion_conjugate",
+    "history_order",
+    "history_layout",
+    "double_normalised",
+    "prefill",
+)
 """Kinds that are of whole terms, whatever of them can be seen."""
 
 
-def _elements(fault: Fault, layout: Layout, before: np.ndarray, found: np.ndarray, hidden: float) -> tuple[frozenset[int], frozenset[int]]:
+def _elements(
+    fault: Fault, layout: Layout, before: np.ndarray, found: np.ndarray, hidden: float
+) -> tuple[frozenset[int], frozenset[int]]:
     """Elements that differ by more than `hidden`; and those that do at all, or lie beside them."""
     if before.shape != found.shape:
         return frozenset([found.shape[1] - 1]), frozenset(range(found.shape[1]))
@@ -163,7 +174,9 @@ def _merged(faults: tuple[Fault, ...], planted: list[Planted]) -> bool:
     if faults[0].group == faults[1].group and (both or faults[0].group in ("order", "quaternion", "history")):
         return True
     affine = {fault.group for fault in faults} <= {"affine", "offset", "frame"}
-    return bool("normaliser twice" in names and affine) or bool("history one frame too many" in names and len(names) == 2)
+    return bool("normaliser twice" in names and affine) or bool(
+        "history one frame too many" in names and len(names) == 2
+    )
 
 
 def single(half: str, fault: Fault, seed: int, rows: int | None = ROWS) -> Case:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +16,9 @@ from .replay import CannotReplayError, agrees, replay
 from .robots import ROBOTS
 from .scoring import Score, edit_text, frames_wrong, named_wrong
 from .unpaired import LAYOUTS, Log, Setting, flown, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FAULTS_OF_A_SETTING = 6
 NEAR = 0.25
@@ -71,14 +73,18 @@ def judge(log: Log, report: Any) -> Score:
     if not edits:
         return Score("silent", None, "no explanation", said)
     kinds, elements = log.planted.fault.kinds, log.planted.elements
-    why = named_wrong([((kind,), elements) for kind in kinds[:1]], edits[:1]) or frames_wrong([log.planted.detail], edits[:1])
+    why = named_wrong([((kind,), elements) for kind in kinds[:1]], edits[:1]) or frames_wrong(
+        [log.planted.detail], edits[:1]
+    )
     why = why or (_values_wrong(log, edits[:1]) if len(kinds) == 1 else "")
     if not why:
         return Score("exact", None, "", said)
     if edits[0].kind == "unexplained":
         return Score("unexplained", None, why, said)
     near = set(edits[0].elements) & set(elements[0][1])
-    part = edits[0].kind in kinds and near or any(not named_wrong([((kinds[0],), elements)], [edit]) for edit in edits[1:])
+    part = (edits[0].kind in kinds and near) or any(
+        not named_wrong([((kinds[0],), elements)], [edit]) for edit in edits[1:]
+    )
     return Score("part" if part else "wrong", None, why, said)
 
 
@@ -118,7 +124,8 @@ def _policy(made: Setting, folder: Path) -> Path:
     recording = folder / "training.npz"
     np.savez(recording, observation=made.observation, action=made.action, reset=made.reset)
     spec = EnvSpec(
-        gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32), gymnasium.spaces.Box(-np.inf, np.inf, (actions,), np.float32),
+        gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32),
+        gymnasium.spaces.Box(-np.inf, np.inf, (actions,), np.float32),
         observation_names=tuple(made.layout.names),
     )  # fmt: skip
     path = folder / "policy.ganglion"
@@ -135,10 +142,13 @@ def _row(log: Log, judged: Score, took_s: float) -> dict[str, Any]:
     truth = None
     if planted is not None and judged.verdict != "exact":
         must, may = planted.elements[0]
+        planted_json = {"kinds": planted.fault.kinds, "detail": planted.detail}
+        elements = [{"must": sorted(must), "may": sorted(may)}]
         truth = {
-            "frames": made.layout.frames, "major": made.layout.major,
-            "planted": [{"kinds": planted.fault.kinds, "detail": planted.detail, "elements": [{"must": sorted(must), "may": sorted(may)}]}],
-        }  # fmt: skip
+            "frames": made.layout.frames,
+            "major": made.layout.major,
+            "planted": [planted_json | {"elements": elements}],
+        }
     return {
         "side": "unpaired", "half": made.half, "what": "single" if planted else "healthy", "seed": made.log,
         "label": planted.fault.name if planted else "healthy", "faults": [planted.fault.name] if planted else [],

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .motion import ACTION_SCALE, PERIOD_S, Raw, body_to_world, world_to_body
-from .robots import Joint, breadth_first, default_pose, load
+from .robots import Joint, default_pose, load
 
 VECTORS = ("base_lin_vel", "base_ang_vel", "projected_gravity")
 JOINTS = ("joint_pos", "joint_vel", "previous_action")
@@ -141,7 +141,7 @@ class Layout:
 
 def observe(raw: Raw, layout: Layout) -> np.ndarray:
     """`[N, n]`, float32: what the adapter makes of raw states."""
-    blocks = [_term(raw, layout, term) for term in layout.terms]
+    blocks = [term_of(raw, layout, term) for term in layout.terms]
     if layout.frames + layout.extra > 1:
         ages = [age * layout.stride for age in range(layout.frames + layout.extra)]
         if not layout.newest_first:
@@ -156,7 +156,8 @@ def observe(raw: Raw, layout: Layout) -> np.ndarray:
     return made.astype(np.float32)
 
 
-def _term(raw: Raw, layout: Layout, term: Term) -> np.ndarray:
+def term_of(raw: Raw, layout: Layout, term: Term) -> np.ndarray:
+    """`[N, k]`: one term in one frame."""
     made = _quantity(raw, layout, term)
     if term.negated:
         made = -made
@@ -241,77 +242,3 @@ def _frame(block: np.ndarray, reset: np.ndarray, age: int, ages: list[int], pref
 
 def _joints(robot: str) -> tuple[Joint, ...]:
     return load(robot)[1]
-
-
-_STYLES = (
-    # legged_gym: velocities with scales of 2 and 0.25, joint velocities with 0.05.
-    (
-        (("base_lin_vel", 2.0), ("base_ang_vel", 0.25), ("projected_gravity", 1.0), ("command", (2.0, 2.0, 0.25)),
-         ("joint_pos", 1.0), ("joint_vel", 0.05), ("previous_action", 1.0)), 0.6,
-    ),
-    # Isaac Lab's velocity task, without scales.
-    (
-        (("base_lin_vel", 1.0), ("base_ang_vel", 1.0), ("projected_gravity", 1.0), ("command", 1.0),
-         ("joint_pos", 1.0), ("joint_vel", 1.0), ("previous_action", 1.0)), 1.0,
-    ),
-    # unitree_rl_gym: no linear velocity, a phase.
-    (
-        (("base_ang_vel", 0.25), ("projected_gravity", 1.0), ("command", (2.0, 2.0, 0.25)),
-         ("joint_pos", 1.0), ("joint_vel", 0.05), ("previous_action", 1.0), ("phase", 1.0)), 0.3,
-    ),
-    # gymnasium: height and quaternion, velocities as MuJoCo has them.
-    (
-        (("base_height", 1.0), ("base_quat", 1.0), ("joint_pos", 1.0), ("base_lin_vel", 1.0), ("base_ang_vel", 1.0),
-         ("joint_vel", 1.0), ("command", 1.0), ("previous_action", 1.0)), 0.0,
-    ),
-    # An estimator's quaternion beside everything else.
-    (
-        (("base_quat", 1.0), ("base_lin_vel", 2.0), ("base_ang_vel", 0.25), ("projected_gravity", 1.0),
-         ("joint_pos", 1.0), ("joint_vel", 0.05), ("command", 1.0), ("previous_action", 1.0), ("phase", 1.0)), 0.4,
-    ),
-)  # fmt: skip
-
-
-def draw_layout(
-    robot: str, raw: Raw, rng: np.random.Generator, quaternion: bool = False, frames: bool | None = None, longest: int = 420
-) -> Layout:
-    """A random layout of training.
-
-    Args:
-        robot: whose.
-        raw: any run of it; where clips lie is taken from it.
-        rng: what is drawn with.
-        quaternion: only layouts with the base's orientation.
-        frames: only with a history, only without one, or either.
-        longest: a history takes no more elements.
-    """
-    styles = _STYLES[3:] if quaternion else _STYLES
-    terms, world_share = styles[rng.integers(len(styles))]
-    made = [Term(name, scale) for name, scale in terms]
-    if rng.uniform() < 0.3:
-        made = [made[place] for place in rng.permutation(len(made))]
-    has_quaternion = any(one.name == "base_quat" for one in made)
-    if has_quaternion and rng.uniform() > world_share:
-        made = [replace(one, world=True) if one.name == "base_lin_vel" else one for one in made]
-    joints = list(range(len(_joints(robot))))
-    if rng.uniform() < 0.4:
-        joints = breadth_first(_joints(robot))
-    layout = Layout(robot, tuple(made), tuple(joints))
-    size = len(layout.names)
-    most = min(6, longest // size)
-    if frames or (frames is None and most > 1 and rng.uniform() < 0.4):
-        layout = replace(
-            layout, frames=int(rng.integers(3, most + 1)) if most >= 3 else 2,  # The longest robots have more than that.
-            major=str(rng.choice(["term", "frame"])), prefill=str(rng.choice(["repeat", "repeat", "zeros"])),
-        )  # fmt: skip
-    for name in ("joint_vel", "base_ang_vel", "previous_action"):
-        term = layout.term(name)
-        if term is not None and rng.uniform() < 0.25:
-            layout = layout.with_term(name, clip=bite(raw, layout, term, rng))
-    return layout
-
-
-def bite(raw: Raw, layout: Layout, term: Term, rng: np.random.Generator) -> float:
-    """A clip of two digits that cuts a share of a term's values."""
-    values = np.abs(_term(raw, layout, replace(term, clip=None)))
-    return float(f"{np.quantile(values, rng.uniform(0.9, 0.98)):.2g}") or 0.01

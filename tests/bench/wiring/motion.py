@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mujoco
 import numpy as np
 
 from .robots import Joint, base_of, default_pose, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PERIOD_S = 0.02
 ACTION_SCALE = 0.25
@@ -97,7 +100,7 @@ def record(robot: str, seed: int, seconds: float = 60.0) -> Raw:
     place, dof = np.array([j.position for j in joints]), np.array([j.velocity for j in joints])
     limits = np.array([(j.low, j.high) for j in joints]).T
     steps, substeps = round(seconds / PERIOD_S), round(PERIOD_S / model.opt.timestep)
-    harness = _Harness(model, data, joints, default, place)
+    harness = _Harness(model, data, default, place)
     inertia = harness.inertia(dof)
     kept: dict[str, list[np.ndarray]] = {one.name: [] for one in fields(Raw)}
     command, wander, phase = np.zeros(3), np.zeros(len(joints)), 0.0
@@ -116,7 +119,9 @@ def record(robot: str, seed: int, seconds: float = 60.0) -> Raw:
             harness.push(rng)
         harness.lean(rng)
         sensed = _sense(data, model, rng, place, dof)
-        speed = np.clip(0.35 + 0.6 * np.linalg.norm(command[:2]) + 0.25 * abs(command[2]), 0, 1.2) * (command.any() or 0.15)
+        speed = np.clip(0.35 + 0.6 * np.linalg.norm(command[:2]) + 0.25 * abs(command[2]), 0, 1.2) * (
+            command.any() or 0.15
+        )
         phase += PERIOD_S * gait.frequency_hz * (0.7 + 0.5 * speed)
         wander += PERIOD_S / 0.15 * -wander + np.sqrt(PERIOD_S) * rng.normal(size=len(joints)) * 0.12
         gravity = world_to_body(sensed["quaternion"][None], np.array([[0, 0, -1.0]]))[0]
@@ -125,7 +130,12 @@ def record(robot: str, seed: int, seconds: float = 60.0) -> Raw:
         wish += gait.tilt * gravity[0] + gait.sway * gravity[1] + 0.05 * gait.tilt * sensed["angular"][1] + wander
         target = np.clip(default + wish, *(limits + 0.02 * np.array([[1], [-1]])))
         action = (target - default) / ACTION_SCALE
-        row = sensed | {"command": command.copy(), "action": action, "phase": np.array([phase % 1]), "reset": np.array(reset)}
+        row = sensed | {
+            "command": command.copy(),
+            "action": action,
+            "phase": np.array([phase % 1]),
+            "reset": np.array(reset),
+        }
         for name, value in row.items():
             kept[name].append(value)
         for _ in range(substeps):
@@ -135,7 +145,9 @@ def record(robot: str, seed: int, seconds: float = 60.0) -> Raw:
             harness.pull(command)
             mujoco.mj_step(model, data)
     raw = Raw(**{name: np.stack(values) for name, values in kept.items()})
-    assert np.abs(raw.velocity).max() < 200 and np.abs(raw.linear).max() < 20, f"{robot} seed {seed}: the simulation blew up"
+    assert np.abs(raw.velocity).max() < 200 and np.abs(raw.linear).max() < 20, (
+        f"{robot} seed {seed}: the simulation blew up"
+    )
     return raw
 
 
@@ -157,7 +169,11 @@ class _Harness:
     """Holds the base up, softly, and pulls it the way of the command."""
 
     def __init__(
-        self, model: mujoco.MjModel, data: mujoco.MjData, joints: tuple[Joint, ...], default: np.ndarray, place: np.ndarray
+        self,
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        default: np.ndarray,
+        place: np.ndarray,
     ) -> None:
         self.model, self.data, self.base, self.default, self.place = model, data, base_of(model), default, place
         self.planar = model.jnt_type[0] != mujoco.mjtJoint.mjJNT_FREE
@@ -226,7 +242,9 @@ class _Harness:
         wanted = command[0] * ahead + command[1] * np.array([-ahead[1], ahead[0], 0])
         w = 2 * np.pi * 1.2
         force = self.mass * 6.0 * (wanted - velocity[3:])
-        force[2] = self.mass * (w * w * (self.height - self.data.xpos[self.base][2]) - 0.6 * w * velocity[5] + 0.6 * 9.81)
+        force[2] = self.mass * (
+            w * w * (self.height - self.data.xpos[self.base][2]) - 0.6 * w * velocity[5] + 0.6 * 9.81
+        )
         up = np.cross(turned @ self.upright[:, 2], [*self.slope, 1] / np.sqrt(1 + self.slope @ self.slope))
         torque = self.turn_inertia * (0.5 * w * w * up - 0.6 * w * velocity[:3])
         torque[2] = self.turn_inertia * 6.0 * (command[2] - velocity[2])
@@ -259,7 +277,12 @@ def multiplied(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     w, x, y, z = a.T
     p, q, r, s = b.T
     return np.stack(
-        [w * p - x * q - y * r - z * s, w * q + x * p + y * s - z * r, w * r - x * s + y * p + z * q, w * s + x * r - y * q + z * p],
+        [
+            w * p - x * q - y * r - z * s,
+            w * q + x * p + y * s - z * r,
+            w * r - x * s + y * p + z * q,
+            w * s + x * r - y * q + z * p,
+        ],
         axis=1,
     )
 

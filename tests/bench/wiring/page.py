@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .robots import ROBOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 Row = dict[str, Any]
 COLUMNS = ("exact", "part", "unexplained", "wrong", "silent")
@@ -34,7 +36,9 @@ def summary(results: dict[str, Any]) -> str:
 def _counts(rows: list[Row]) -> str:
     kinds = (*COLUMNS, "raised")
     counted = {kind: sum(row["verdict"] == kind for row in rows) for kind in kinds}
-    return ", ".join(f"{kind} {number} ({100 * number / len(rows):.1f} %)" for kind, number in counted.items() if number)
+    return ", ".join(
+        f"{kind} {number} ({100 * number / len(rows):.1f} %)" for kind, number in counted.items() if number
+    )
 
 
 def share(rows: list[Row], verdict: str = "exact") -> str:
@@ -58,9 +62,25 @@ def by_fault(rows: list[Row]) -> str:
         dev, held = ([row for row in own if row["half"] == half] for half in ("development", "held_out"))
         restored = [row for row in own if row["restored"] is not None]
         right = f"{100 * sum(row['restored'] for row in restored) / len(restored):.0f} %" if restored else "-"
-        rest = [str(sum(row["verdict"] in kinds for row in own)) for kinds in (("part",), ("unexplained",), ("wrong", "raised"), ("silent",))]
+        rest = [
+            str(sum(row["verdict"] in kinds for row in own))
+            for kinds in (("part",), ("unexplained",), ("wrong", "raised"), ("silent",))
+        ]
         body.append((name, str(len(own)), share(dev), share(held), *rest, right))
-    return _table(("fault", "cases", "exact, development", "exact, held out", "in part", "unexplained", "wrong", "not seen", "put right"), body)
+    return _table(
+        (
+            "fault",
+            "cases",
+            "exact, development",
+            "exact, held out",
+            "in part",
+            "unexplained",
+            "wrong",
+            "not seen",
+            "put right",
+        ),
+        body,
+    )
 
 
 def totals(rows: list[Row], whats: dict[str, str]) -> str:
@@ -71,7 +91,15 @@ def totals(rows: list[Row], whats: dict[str, str]) -> str:
             some = [row for row in rows if row["what"] == what and row["half"] == half]
             if some:
                 wrong = sum(row["verdict"] in ("wrong", "raised") for row in some)
-                body.append((f"{title}, {words}", str(len(some)), *(share(some, kind) for kind in ("exact", "part", "unexplained")), f"{100 * wrong / len(some):.1f} %", share(some, "silent")))
+                body.append(
+                    (
+                        f"{title}, {words}",
+                        str(len(some)),
+                        *(share(some, kind) for kind in ("exact", "part", "unexplained")),
+                        f"{100 * wrong / len(some):.1f} %",
+                        share(some, "silent"),
+                    )
+                )
     return _table(("", "cases", "exact", "in part", "unexplained", "wrong", "not seen"), body)
 
 
@@ -93,7 +121,10 @@ def pairs_by_fault(rows: list[Row]) -> str:
     for name in names:
         own = [row for row in pairs if name in row["faults"]]
         ranked.append((sum(row["verdict"] == "exact" for row in own) / len(own), name, len(own)))
-    return _table(("fault of a pair", "pairs", "exact"), ((name, str(count), f"{100 * good:.0f} %") for good, name, count in sorted(ranked)[:10]))
+    return _table(
+        ("fault of a pair", "pairs", "exact"),
+        ((name, str(count), f"{100 * good:.0f} %") for good, name, count in sorted(ranked)[:10]),
+    )
 
 
 def times(rows: list[Row]) -> str:
@@ -119,7 +150,9 @@ def write_page(results: dict[str, Any], path: Path) -> None:
         "paired_pairs": pairs_by_fault(paired),
         "paired_robots": by_robot(paired),
         "paired_times": times(paired),
-        "speed": "{rows:,} rows of {size} elements: {faulty_s:.2f} s with three faults, {healthy_s:.2f} s equal".format(**results["speed"]),
+        "speed": "{rows:,} rows of {size} elements: {faulty_s:.2f} s with three faults, {healthy_s:.2f} s equal".format(
+            **results["speed"]
+        ),
         "unpaired_totals": totals(unpaired, whats) if unpaired else "Not run.",
         "unpaired_faults": by_fault(unpaired) if unpaired else "",
         "unpaired_robots": by_robot(unpaired) if unpaired else "",

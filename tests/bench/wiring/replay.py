@@ -5,13 +5,14 @@ Only what an edit says is used, and which element is of which age, where an edit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .motion import body_to_world, world_to_body
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ORIENTED = ("world_for_body", "body_for_world")
 
@@ -21,7 +22,12 @@ class CannotReplayError(Exception):
 
 
 def replay(
-    edits: Sequence[Any], trained: np.ndarray, found: np.ndarray, reset: np.ndarray, names: Sequence[str], of_trained: Sequence[str]
+    edits: Sequence[Any],
+    trained: np.ndarray,
+    found: np.ndarray,
+    reset: np.ndarray,
+    names: Sequence[str],
+    of_trained: Sequence[str],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Does the edits in their order.
 
@@ -57,7 +63,9 @@ def replay(
             raise CannotReplayError("another size, and no edit that says so before the others")
         if edit.kind == "sign":
             if isinstance(value, dict):
-                for four in [[place for place in e if ages[place] == age] for age in sorted({int(ages[place]) for place in e})]:
+                for four in [
+                    [place for place in e if ages[place] == age] for age in sorted({int(ages[place]) for place in e})
+                ]:
                     flip = (made[:, four] * found[:, four]).sum(axis=1) < 0
                     made[np.ix_(flip, four)] *= -1
             else:
@@ -94,7 +102,7 @@ def replay(
         elif edit.kind == "prefill":
             _prefill(made, found, e, value, since, names, ages)
         elif edit.kind == "history_order":
-            _reversed(made, e, names, of_trained)
+            _reversed(made, e, of_trained)
         elif edit.kind == "history_layout":
             _relaid(made, e, value, since, names, of_trained)
             if "stride" in value:  # What the frames hold behind a reset is another matter.
@@ -141,7 +149,9 @@ def _sized(made: np.ndarray, size: int) -> np.ndarray:
     return fresh
 
 
-def _turn(made: np.ndarray, e: list[int], value: Any, names: Sequence[str], source: np.ndarray, of_trained: Sequence[str]) -> None:
+def _turn(
+    made: np.ndarray, e: list[int], value: Any, names: Sequence[str], source: np.ndarray, of_trained: Sequence[str]
+) -> None:
     if value["kind"] == "negated_gravity":
         made[:, e] *= -1
         return
@@ -181,7 +191,13 @@ def _newest(names: Sequence[str]) -> list[int]:
 
 
 def _prefill(
-    made: np.ndarray, found: np.ndarray, e: list[int], value: Any, since: np.ndarray, names: Sequence[str], ages: np.ndarray
+    made: np.ndarray,
+    found: np.ndarray,
+    e: list[int],
+    value: Any,
+    since: np.ndarray,
+    names: Sequence[str],
+    ages: np.ndarray,
 ) -> None:
     newest = _newest(names)
     start = np.arange(len(since)) - since
@@ -196,7 +212,7 @@ def _prefill(
             made[early, place] = found[early, place]
 
 
-def _reversed(made: np.ndarray, e: list[int], names: Sequence[str], of_trained: Sequence[str]) -> None:
+def _reversed(made: np.ndarray, e: list[int], of_trained: Sequence[str]) -> None:
     """Frames of each term the other way round, where trained's frames stand."""
     ages = sorted({_age(name) for name in of_trained})
     turned = dict(zip(ages, reversed(ages), strict=True))
@@ -208,7 +224,9 @@ def _reversed(made: np.ndarray, e: list[int], names: Sequence[str], of_trained: 
         made[:, place] = before[:, places[name + (f"@-{age}" if age else "")]]
 
 
-def _relaid(made: np.ndarray, e: list[int], value: Any, since: np.ndarray, names: Sequence[str], of_trained: Sequence[str]) -> None:
+def _relaid(
+    made: np.ndarray, e: list[int], value: Any, since: np.ndarray, names: Sequence[str], of_trained: Sequence[str]
+) -> None:
     if "stride" in value:
         newest = _newest(of_trained)
         before = made.copy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import mujoco
@@ -49,8 +49,20 @@ _SIDES = (
     (re.compile(r"^(FR|fr)_|_front_right"), 0.5, -1),
     (re.compile(r"^(RL|rl|HL)_|_back_left"), 0.5, 1),
     (re.compile(r"^(RR|rr|HR)_|_back_right"), 0.0, -1),
-    (re.compile(r"^left_|_left(?=_|$)|_L(?=_|$)|^l(?=femur|tibia|foot|toes|clav|humer|radius|wrist|hand|thumb|finger)"), 0.0, 1),
-    (re.compile(r"^right_|_right(?=_|$)|_R(?=_|$)|^r(?=femur|tibia|foot|toes|clav|humer|radius|wrist|hand|thumb|finger)"), 0.5, -1),
+    (
+        re.compile(
+            r"^left_|_left(?=_|$)|_L(?=_|$)|^l(?=femur|tibia|foot|toes|clav|humer|radius|wrist|hand|thumb|finger)"
+        ),
+        0.0,
+        1,
+    ),
+    (
+        re.compile(
+            r"^right_|_right(?=_|$)|_R(?=_|$)|^r(?=femur|tibia|foot|toes|clav|humer|radius|wrist|hand|thumb|finger)"
+        ),
+        0.5,
+        -1,
+    ),
     (re.compile(r"_[13]$"), 0.0, 1),
     (re.compile(r"_[24]$"), 0.5, -1),
 )
@@ -79,7 +91,7 @@ class Joint:
     depth: int
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(robot: str) -> tuple[mujoco.MjModel, tuple[Joint, ...]]:
     """The model of a robot and its driven joints in MuJoCo's order (depth-first)."""
     made = ROBOTS[robot]
@@ -97,7 +109,9 @@ def load(robot: str) -> tuple[mujoco.MjModel, tuple[Joint, ...]]:
     mujoco.mj_forward(model, data)
     mujoco.mj_fullM(model, data, full)
     driven = model.jnt_dofadr[model.jnt_type == mujoco.mjtJoint.mjJNT_HINGE]
-    model.dof_armature[driven] = np.maximum(model.dof_armature[driven], 0.05 * np.diag(full)[driven])  # Motors have inertia.
+    model.dof_armature[driven] = np.maximum(
+        model.dof_armature[driven], 0.05 * np.diag(full)[driven]
+    )  # Motors have inertia.
     model.opt.timestep = 0.005 if model.opt.timestep > 0.003 else 0.0025
     model.opt.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     floor = model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE  # Nothing but the floor is touched.

@@ -9,11 +9,10 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Before NumPy: one case, one core.
 
@@ -24,6 +23,9 @@ from .faults import COMPOUND, FAULTS
 from .motion import recorded
 from .robots import ROBOTS
 from .scoring import Score, score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 HALVES = ("development", "held_out")
 BUILD = Path("build/wiring-bench")
@@ -67,12 +69,20 @@ def run(task: Task) -> list[dict[str, Any]]:
     except Exception as error:
         judged = Score("raised", None, f"{type(error).__name__}: {error}", [])
     row = {
-        "side": task[0], "half": task[1], "what": task[2].split(" ")[0], "seed": task[3], "label": case.label,
-        "faults": [one.fault.name for one in case.planted], "robot": case.layout.robot,
-        "held_out_robot": ROBOTS[case.layout.robot].held_out, "size": case.trained.shape[1], "tolerance": case.tolerance,
-        "time_s": time.process_time() - begin, **asdict(judged), "truth": case.truth() if judged.verdict != "exact" else None,
-    }  # fmt: skip
-    return [row]
+        "side": task[0],
+        "half": task[1],
+        "what": task[2].split(" ")[0],
+        "seed": task[3],
+        "label": case.label,
+        "faults": [one.fault.name for one in case.planted],
+        "robot": case.layout.robot,
+        "held_out_robot": ROBOTS[case.layout.robot].held_out,
+        "size": case.trained.shape[1],
+        "tolerance": case.tolerance,
+        "time_s": time.process_time() - begin,
+        "truth": case.truth() if judged.verdict != "exact" else None,
+    }
+    return [row | asdict(judged)]
 
 
 def in_parallel(work: list[Task], jobs: int, title: str) -> Iterator[dict[str, Any]]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .cases import Case
 from .limits import limited
 from .replay import CannotReplayError, agrees, replay
+
+if TYPE_CHECKING:
+    from .cases import Case
 
 VERDICTS = ("exact", "part", "unexplained", "wrong", "silent")
 SAME = {
@@ -20,8 +22,8 @@ SAME = {
     "frame": {"sign", "permutation"},
     "permutation": {"quaternion_order"},
 }
-"""Other names for a fault that are the same change of numbers, where the edits make `found`: a factor of -1 is a sign, a
-half turn is two signs. Names that only happen to fit (a history read as a permutation) are not among them."""
+"""Other names for a fault that are the same change of numbers, where the edits make `found`: a factor of -1 is a sign,
+a half turn is two signs. Names that only happen to fit (a history read as a permutation) are not among them."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,9 @@ def _cover_wrong(case: Case, edits: Sequence[Any]) -> str:
 
 def _in_part(kinds: tuple[str, ...], elements: Elements, edits: Sequence[Any]) -> bool:
     told = {place for edit in edits for place in edit.elements if edit.kind in kinds}
-    return any(len(told & must) >= 0.5 * len(must) and len(told & may) >= 0.5 * len(told) for must, may in elements if told)
+    return any(
+        len(told & must) >= 0.5 * len(must) and len(told & may) >= 0.5 * len(told) for must, may in elements if told
+    )
 
 
 def _replayed_wrong(case: Case, edits: Sequence[Any]) -> str:
@@ -154,7 +158,9 @@ def _restores(case: Case, report: Any) -> bool | None:
     if made.shape != case.trained.shape:
         return False
     gain = np.maximum(1.0, case.trained.std(axis=0) / np.maximum(case.found.std(), 1e-9)).max()
-    return agrees(made, np.ones(made.shape, bool), case.trained.astype(np.float64), (case.tolerance or 0.0) * min(gain, 100.0))
+    return agrees(
+        made, np.ones(made.shape, bool), case.trained.astype(np.float64), (case.tolerance or 0.0) * min(gain, 100.0)
+    )
 
 
 def edit_text(edit: Any) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from functools import lru_cache
 import numpy as np
 
 from .cases import FOLDER, RUNS, Planted, _generator, plant, robots_of
+from .draws import draw_layout
 from .faults import FAULTS, Fault
-from .layouts import Layout, draw_layout, observe
+from .layouts import Layout, observe
 from .motion import Raw, recorded
 
 LAYOUTS = ("plain", "quaternion", "history")
@@ -80,9 +81,8 @@ def flown(made: Setting, fault: Fault | None, seed: int) -> Log | None:
         if done is None:
             return None
         adapter, (planted,) = done
-    return Log(
-        made, planted, observe(raw, made.layout), observe(raw, adapter), _action(raw, made.layout), raw.reset.copy(), adapter
-    )  # fmt: skip
+    healthy, action = observe(raw, made.layout), _action(raw, made.layout)
+    return Log(made, planted, healthy, observe(raw, adapter), action, raw.reset.copy(), adapter)
 
 
 def settings(half: str) -> list[tuple[str, str, int]]:
