@@ -85,16 +85,18 @@ def run(task: Task) -> list[dict[str, Any]]:
     return [row | asdict(judged)]
 
 
-def in_parallel(work: list[Task], jobs: int, title: str) -> Iterator[dict[str, Any]]:
-    """Rows as they come, with a bar on a terminal."""
+def in_parallel(work: list[Task], jobs: int, title: str, log: Path) -> Iterator[dict[str, Any]]:
+    """Rows as they come, with a bar on a terminal; `log` has those of a run that is killed."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with ProcessPoolExecutor(jobs) as pool, Progress(*columns) as progress:
+    with ProcessPoolExecutor(jobs) as pool, Progress(*columns) as progress, log.open("a", encoding="utf-8") as lines:
         bar = progress.add_task(title, total=len(work))
         for rows in pool.map(run, work):
             progress.advance(bar)
-            yield from rows
+            for row in rows:
+                print(json.dumps(row, default=_plain), file=lines, flush=True)
+                yield row
 
 
 def record_all(halves: Iterable[str], jobs: int) -> None:
@@ -155,15 +157,17 @@ def main() -> None:
     record_all(halves, arguments.jobs)
     begin = time.perf_counter()
     rows: list[dict[str, Any]] = []
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    log = arguments.json.with_suffix(".jsonl")
+    log.unlink(missing_ok=True)
     if arguments.side != "unpaired":
         work = tasks(halves, arguments.singles, arguments.pairs, arguments.healthy)
-        rows += in_parallel(work, arguments.jobs, "paired")
+        rows += in_parallel(work, arguments.jobs, "paired", log)
     if arguments.side != "paired":
         from .flights import unpaired_tasks
 
-        rows += in_parallel(unpaired_tasks(halves, arguments.logs), arguments.jobs, "unpaired")
+        rows += in_parallel(unpaired_tasks(halves, arguments.logs), arguments.jobs, "unpaired", log)
     results = {"rows": rows, "wall_s": time.perf_counter() - begin, "jobs": arguments.jobs, "speed": speed()}
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(results, default=_plain))
     from .page import summary, write_page
 

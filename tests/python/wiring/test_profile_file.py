@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import ganglion
+from ganglion._foundation.files import read_file
 from ganglion.cli import main
 from ganglion.compiler.containers import stored_contract
-from ganglion._foundation.files import read_file
 from ganglion.errors import ArtifactError, ExportError
 
 ARTIFACTS = Path(__file__).parents[2] / "golden" / "artifacts"
