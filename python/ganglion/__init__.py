@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ganglion.runtime import Policy, explain, inspect, load
     from ganglion.sampling import ActionSampler
     from ganglion.verify import ParityReport, RepairReport, repair, verify
+    from ganglion.wiring import WiringReport, wiring
 
 __all__ = [
     "ActionGuard",
@@ -65,6 +66,7 @@ __all__ = [
     "TensorSpec",
     "TickMonitor",
     "UnsupportedModuleError",
+    "WiringReport",
     "compile",
     "diagnose",
     "explain",
@@ -75,6 +77,7 @@ __all__ = [
     "replay",
     "sign",
     "verify",
+    "wiring",
 ]
 
 # Found on first use, so that a robot needs numpy alone and an import costs nothing that is not used: the command
@@ -108,6 +111,8 @@ _LAZY = {
     "replay": "ganglion.flight",
     "sign": "ganglion.export",
     "verify": "ganglion.verify",
+    "WiringReport": "ganglion.wiring",
+    "wiring": "ganglion.wiring",
 }
 
 

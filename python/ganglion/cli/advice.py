@@ -28,6 +28,7 @@ _OUTPUTS = {
     "compile": "policy.ganglion",
     "repair": "repaired.onnx",
     "report": "report.html",
+    "wiring": "correction.yaml",
 }
 _READ = ("file", "files", "source", "policy", "recording", "deployment", "config", "vecnormalize", "key")
 _WRITTEN = ("output", "report")
@@ -102,6 +103,8 @@ def next_after(outcome: Outcome, arguments: argparse.Namespace, typed: Sequence[
         return "pip install --force-reinstall ganglion" if broken else "pip install 'ganglion[onnx]'"
     if fault.command == "replay":
         return _line("ganglion", "report", arguments.file, "-o", _OUTPUTS["report"])
+    if fault.command == "wiring" and not arguments.output:
+        return fault.said_again("--output", "report.html" if len(arguments.files) == 1 else _OUTPUTS["wiring"])
     if fault.command == "verify" and not arguments.report and arguments.matrix is None:
         return fault.said_again("--report", "report.html")
     return _anything(fault)
@@ -301,7 +304,7 @@ def _consent(fault: _Fault) -> str | None:
 
 
 def _anything(fault: _Fault) -> str:
-    if fault.command in ("replay", "report"):
+    if fault.command in ("replay", "report", "wiring"):
         return f"ganglion {fault.command} --help"
     if fault.file is not None and fault.command != "inspect" and not isinstance(fault.error, ArtifactError):
         return _line("ganglion", "inspect", fault.file)

@@ -39,6 +39,7 @@ And beside them:
   sign        sign a file, so that a robot can insist on its own
   replay      fly a recorded flight again, bit for bit, from its file alone
   report      show a recorded flight on an HTML page
+  wiring      name what an adapter does to observations that training did not
   doctor      show which engines this machine can run
   completion  print the script that makes TAB complete all this
 
@@ -237,6 +238,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
     _bench(add)
     _replay(add)
     _report(add)
+    _wiring(add)
     add("doctor", "show which engines are usable, library files, CPU features and versions", "", "", "--json")
     _completion(add)
     return parser
@@ -609,6 +611,49 @@ def _report(add: Callable[..., CommandParser]) -> None:
     )
     report.option("file", metavar="FLIGHT.mcap", brief="what FlightRecorder wrote")
     report.option("-o", "--output", metavar="OUT.html", required=True, brief="one page, which needs no other file")
+
+
+def _wiring(add: Callable[..., CommandParser]) -> None:
+    wiring = add(
+        "wiring",
+        "name what an adapter does to observations that training did not",
+        "TRAINED FOUND",
+        "trained.npz adapter.npz --output correction.yaml",
+        "--policy walker.ganglion flight.mcap",
+    )
+    wiring.option(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        brief="what the policy saw, and what the adapter gave; or a log alone",
+        help="two recordings of the same moments: what the policy saw in training, and what the robot's adapter makes of "
+        "the raw states of these moments; each a .npz file with 'observation' [T, n] and, where known, 'action', "
+        "'reset' and 'names', episodes that EpisodeBatch.save wrote, or the .mcap file of a flight. Or, with --policy, "
+        "the log of a robot alone, beside what the policy file tells of its training",
+    )
+    wiring.option(
+        "--policy",
+        metavar="POLICY",
+        brief="a policy file: names of elements, and what training saw",
+        help="the policy's file: its contract names the elements, and where one recording is given, its observation "
+        "profile is what that is compared with",
+    )
+    wiring.option(
+        "--tolerance",
+        type=values.tolerance,
+        metavar="X",
+        brief="size of sensor noise (default: rounding of float32)",
+        help="size of the sensors' noise in units of the observation: its root mean square, and no value beyond six "
+        "times it, is no difference (default: what rounding does in float32)",
+    )
+    wiring.option(
+        "-o",
+        "--output",
+        type=values.wiring_path,
+        metavar="OUT",
+        brief="also write .html (traces), .json, or .yaml (the correction)",
+        help="also write the report: .html with traces before and after, .json, or .yaml with the correction alone",
+    )
 
 
 def _completion(add: Callable[..., CommandParser]) -> None:

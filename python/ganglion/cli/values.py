@@ -94,6 +94,13 @@ def report_path(text: str) -> str:
     return text
 
 
+def wiring_path(text: str) -> str:
+    """What a report of the wiring, or its correction, is written to."""
+    if Path(text).suffix not in (".html", ".json", ".yaml"):
+        raise argparse.ArgumentTypeError(f"'{text}': it ends in .html, .json or .yaml")
+    return text
+
+
 class State(argparse.Action):
     """Gathers `--state INPUT:OUTPUT` into a dictionary."""
 

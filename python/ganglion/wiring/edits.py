@@ -37,11 +37,12 @@ class Edit:
     | `sign` | `-1`; `{"double_cover": rows}` of a quaternion that is negated in so many rows, or in all |
     | `scale` | the factor, or a list of factors: found = factor * trained |
     | `offset` | what was added, in units of found, or a list |
-    | `clip` | `{"low": number or null, "high": ..., "of": "found" or "trained"}`: whose values are cut there |
+    | `clip` | `{"low": number or null, "high": ..., "of": "found" or "trained"}`: whose values are cut there, and |
+    | | not the other's; in its units |
     | `unit` | `{"from": "rad", "to": "deg", "factor": number}` |
-    | `quaternion_order` | `{"trained": "wxyz", "found": "xyzw"}`: told by the order alone where nothing tells which is w |
-    | `quaternion_conjugate` | `"conjugate"` |
-    | `frame` | `{"kind": "fixed", "matrix": [[...]]}` (found = matrix * trained), `{"kind": "world_for_body"}`, |
+    | `quaternion_order` | `{"trained": "wxyz", "found": "xyzw"}`, or the other way |
+    | `quaternion_conjugate` | `"conjugate"`; `elements` are x, y and z |
+    | `frame` | of whole vectors: `{"kind": "fixed", "matrix": [[...]]}` (found = matrix * trained), `{"kind": "world_for_body"}`, |
     | | `{"kind": "body_for_world"}`, `{"kind": "negated_gravity"}`; `"quaternion": [four elements of trained]` |
     | `lag` | `{"steps": n, "of": "observation" or "previous_action"}`: found[t] = trained[t - n]; |
     | | `{"of": "finite_difference", "position": [elements of trained], "factor": 1 / dt}` |

@@ -174,6 +174,7 @@ LINES = {
     "bench": "bench lstm.onnx lstm.ganglion",
     "replay": "replay lstm.onnx",
     "report": "report lstm.onnx -o x.html",
+    "wiring": "wiring lstm.onnx lstm.onnx",
     "doctor": "doctor",
     "completion": "completion bash",
 }

@@ -59,7 +59,7 @@ def problems(value: Any, kind: str, where: str) -> list[str]:
             "integer": number and isinstance(value, int),
             "number": number,
         }
-        if fits.get(name, False):
+        if name == "any" or fits.get(name, False):
             return []
     return [f"{where} is {value!r}, and docs/json.md says {kind}"]
 
@@ -108,6 +108,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pilot = ganglion.load("rsl_rl_gru.onnx")
     action = np.array([np.array(pilot.step(row)) for row in observation])
     np.savez(tmp_path / "run.npz", observation=observation, action=action, reset=np.arange(70) == 0)
+    np.savez(tmp_path / "other.npz", observation=observation[:, [1, 0, 2, 3, 4]])
     for name, replaced in (("flight", {}), ("wrong", {"action": [7.0, 8.0]})):
         file = FlightFile()
         file.recording()
@@ -147,6 +148,8 @@ LINES = [
     ("replay flight.mcap", "replay", 0),
     ("replay wrong.mcap", "replay", 1),
     ("report wrong.mcap -o wrong.html", "report", 0),
+    ("wiring run.npz run.npz", "wiring", 0),
+    ("wiring run.npz other.npz -o report.json", "wiring", 1),
     ("doctor", "doctor", 0),
     ("completion bash", "completion", 0),
     ("inspect nothing.onnx", "", 1),

@@ -16,6 +16,7 @@ from ganglion.cli.parser import command_line
 from ganglion.export import export
 from ganglion.training import load_policy
 from ganglion.verify import matrix
+from ganglion.wiring import wiring
 
 OUTPUT = {"json", "traceback", "help", "help_all"}  # how a result is printed
 FILE = {"file": "path", "output": "out"}
@@ -41,6 +42,7 @@ CALLS = {
     "bench": ([verify.bench], {"engine": "engines"}),
     "replay": ([ganglion.replay], {"file": "path"}),
     "report": ([flight.report], {"file": "path"}),
+    "wiring": ([wiring, ganglion.WiringReport.save], {"files": "trained", "output": "path"}),
     "doctor": ([ganglion.diagnose], {}),
     "completion": ([completion.script], {}),
 }

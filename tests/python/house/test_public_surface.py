@@ -40,6 +40,7 @@ SURFACE = {
     "StepError",
     "TensorSpec",
     "UnsupportedModuleError",
+    "WiringReport",
     "compile",
     "diagnose",
     "explain",
@@ -50,6 +51,7 @@ SURFACE = {
     "replay",
     "sign",
     "verify",
+    "wiring",
 }
 ROOMS = {
     "adapters",
@@ -70,6 +72,7 @@ ROOMS = {
     "sampling",
     "training",
     "verify",
+    "wiring",
 }
 PACKAGE = Path(ganglion.__file__).parent
 CPP = Path(__file__).parents[3] / "cpp"

@@ -24,8 +24,8 @@ def _command(name: str) -> Callable[[argparse.Namespace], Outcome]:
 COMMANDS = {
     name: _command(name)
     for name in (
-        *("export", "compile", "inspect", "verify", "profile", "sign", "repair", "bench", "replay", "report", "doctor"),
-        "completion",
+        *("export", "compile", "inspect", "verify", "profile", "sign", "repair", "bench", "replay", "report", "wiring"),
+        *("doctor", "completion"),
     )
 }
 

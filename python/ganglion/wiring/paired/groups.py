@@ -50,7 +50,7 @@ class GroupSearch:
         self.covers: list[Cover] = []
         self._rows = pair.sample(0)
         self.quaternions = [i for i in range(pair.trained.shape[1] - 3) if self._is_unit(pair.trained, i, 4)]
-        self._norms: dict[tuple[int, int], Doubles] = {}
+        self._known_lengths: dict[tuple[int, int], Doubles] = {}
 
     def run(self) -> None:
         """Quaternions first: their sign is the smallest change."""
@@ -70,7 +70,7 @@ class GroupSearch:
 
     def _windows(self, size: int) -> Iterator[int]:
         """Groups of neighbours in found with two or more that nothing explains, the most first."""
-        starts = range(len(self.fits) - size + 1)
+        starts = [j for j in range(len(self.fits) - size + 1) if self._open(j, size) >= 2]
         order = sorted(starts, key=lambda j: (-self._open(j, size), not self._constant_norm(j, size)))
         for j in order:
             base = self.base[j : j + size]
@@ -81,7 +81,7 @@ class GroupSearch:
         i = int(self.base[j])
         if i < 0 or i + size > self.pair.trained.shape[1]:
             return False
-        norm = self._norm(self.pair.trained, i, size)[self._rows]
+        norm = self._norm(self.pair.trained[self._rows], i, size)
         return float(np.ptp(norm)) <= 1e-3 * float(norm.max(initial=0.0))
 
     def _norm(self, values: Doubles, at: int, size: int) -> Doubles:
@@ -146,18 +146,23 @@ class GroupSearch:
 
     def _places(self, j: int, size: int, lag: int) -> list[int]:
         """Where in trained the same vector may stand: in place, and wherever its length goes with that of found."""
-        places = range(self.pair.trained.shape[1] - size + 1)
         rows = self.pair.sample(lag)
-        norm = self._norm(self.pair.found, j, size)[rows]
-        near = []
-        for i in places:
-            other = self._norm(self.pair.trained, i, size)[rows - lag]
-            square = float(other @ other)
-            off = norm - other * (float(norm @ other) / square if square > 0.0 else 0.0)
-            if float(np.abs(off).max()) <= 1e-3 * float(norm.max()) + 12.0 * self.pair.judge.noise():
-                near.append(i)
-        here = [int(self.base[j])] if 0 <= self.base[j] <= places[-1] else []
-        return list(dict.fromkeys(here + sorted(near, key=lambda i: abs(i - self.base[j]))))[:6]
+        lengths = self._lengths(size, lag)
+        norm = self._norm(self.pair.found[rows], j, size)
+        square = np.maximum((lengths * lengths).sum(axis=0), 1e-300)
+        off = np.abs(norm[:, None] - lengths * ((norm @ lengths) / square)).max(axis=0)
+        near = np.flatnonzero(off <= 1e-3 * float(norm.max()) + 12.0 * self.pair.judge.noise())
+        here = [int(self.base[j])] if 0 <= self.base[j] < lengths.shape[1] else []
+        return list(dict.fromkeys(here + sorted(map(int, near), key=lambda i: abs(i - self.base[j]))))[:4]
+
+    def _lengths(self, size: int, lag: int) -> Doubles:
+        """Lengths of all groups of neighbours in trained, in some rows."""
+        if (size, lag) not in self._known_lengths:
+            rows = self.pair.sample(lag) - lag
+            squares = self.pair.trained[rows] ** 2
+            width = squares.shape[1] - size + 1
+            self._known_lengths[size, lag] = np.sqrt(sum(squares[:, k : k + width] for k in range(size)))
+        return self._known_lengths[size, lag]
 
     def _by_matrix(
         self, j: int, i: int, size: int, lag: int, quaternion: tuple[int, ...] = (), power: int = 0

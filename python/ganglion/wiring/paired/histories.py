@@ -62,9 +62,8 @@ def strided(naming: Naming) -> list[int]:
         j
         for j, fit in enumerate(model.fits)
         if fit is not None
-        and fit.source < 2 * size
         and fit.lag > 0
-        and fit.lag == model.chains.age[model.base[j]] * (model.stride - 1)
+        and (fit.lag == model.chains.age[model.base[j]] * (model.stride - 1) or size <= fit.source < 2 * size)
     ]
 
 
@@ -98,7 +97,7 @@ def _order(naming: Naming) -> None:
         naming.moved.pop(j, None)
     for j in held:
         if labels[j] != slots[j]:
-            naming.moved[j] = labels[j]
+            naming.moved[j] = held[j]
     if slots is not plain:
         before = _arrangement([int(chains.age[plain[j]]) for j in sorted(plain) if chains.signal[plain[j]] >= 0])
         after = _arrangement([int(chains.age[held[j]]) for j in sorted(held)])
@@ -163,6 +162,8 @@ def prefill(naming: Naming) -> None:
 def _faint(naming: Naming, rows: int) -> dict[int, int]:
     """Elements of histories that differ behind a reset by little more than the noise, where others do so by much."""
     pair = naming.pair
+    if pair.judge.tolerance is None:
+        return {}
     early = np.flatnonzero(pair.since < rows)
     found = {}
     for j, fit in enumerate(naming.model.fits):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion.wiring.edits import KINDS, Edit
+from ganglion.wiring.edits import Edit
 from ganglion.wiring.paired import histories, sentences, vectors
 from ganglion.wiring.paired.closest import closest
 from ganglion.wiring.paired.known import unit_of
@@ -18,8 +18,23 @@ if TYPE_CHECKING:
     from ganglion.wiring.paired.model import Model
     from ganglion.wiring.paired.pair import Pair
 
-_ORDER = ("frame", "permutation", "history_order", "history_layout", "quaternion_order", "quaternion_conjugate", "sign")
-"""The order in which edits are made; the others follow as they do in KINDS."""
+_ORDER = (
+    "history_order",
+    "history_layout",
+    "permutation",
+    "quaternion_order",
+    "quaternion_conjugate",
+    "frame",
+    "lag",
+    "sign",
+    "scale",
+    "unit",
+    "double_normalised",
+    "offset",
+    "clip",
+    "prefill",
+)
+"""The order in which edits are made."""
 _OWN_SHARE = 0.5
 _FEWEST_OWN = 3
 _SAME_MATRIX = 0.01
@@ -90,8 +105,7 @@ def edits_of(pair: Pair, model: Model, found: Observations, trained: Observation
     histories.prefill(naming)
     residuals = model.residuals(pair)
     edits = []
-    ranks = [*_ORDER, *(kind for kind in KINDS if kind not in _ORDER)]
-    for kind, elements, value in sorted(naming.edits, key=lambda one: ranks.index(one[0])):
+    for kind, elements, value in sorted(naming.edits, key=lambda one: _ORDER.index(one[0])):
         names = tuple(found.names[j] for j in elements) if found.names else ()
         left = [float(residuals[j]) for j in elements if not math.isnan(residuals[j])]
         said = sentences.sentence(kind, elements, value, found, trained)
@@ -103,7 +117,7 @@ def _turns(naming: Naming) -> None:
     """A mounting turns several vectors the same way."""
     fixed: list[tuple[Any, list[int]]] = []
     for group in naming.model.turns:
-        elements = _changed(naming.pair, naming.model, group.elements)
+        elements = list(group.elements)
         if group.value["kind"] != "fixed":
             alike = next((some for value, some in fixed if value == group.value), None)
         else:
@@ -122,17 +136,6 @@ def _turns(naming: Naming) -> None:
             alike += elements
     for value, elements in fixed:
         naming.add("frame", sorted(elements), value)
-
-
-def _changed(pair: Pair, model: Model, elements: tuple[int, ...]) -> list[int]:
-    """Of a turned group those that are not what they were."""
-    size_of = float(np.abs(pair.found[:, elements]).max())
-    settled = pair.settled
-    return [
-        j
-        for j in elements
-        if not pair.judge.fits((pair.found[:, j] - pair.trained[:, model.base[j]])[settled], size_of)
-    ]
 
 
 def _normaliser(naming: Naming) -> None:
@@ -212,7 +215,7 @@ def _clips(naming: Naming) -> None:
     for (_, missing), limits in cuts.items():
         low = max(low for low, _ in limits.values())
         high = min(high for _, high in limits.values())
-        value = {"low": _finite(low), "high": _finite(high), "missing": missing}
+        value = {"low": _finite(low), "high": _finite(high), "of": "trained" if missing else "found"}
         naming.add("clip", limits, value)
 
 
@@ -238,14 +241,14 @@ def _lags(naming: Naming) -> None:
     previous = previous_actions(pair)
     strided = set(histories.strided(naming))
     for j, fit in enumerate(model.fits):
-        if fit is None or j in strided or model.base[j] < 0:
+        if fit is None or model.base[j] < 0:
             continue
         if size <= fit.source < 2 * size:
             key = next((one for one in differences if math.isclose(one, fit.gain, rel_tol=1e-3)), fit.gain)
             differences.setdefault(key, {})[j] = fit.source - size
         elif fit.source >= 2 * size:
             late.setdefault((fit.lag - 1, "action"), []).append(j)
-        elif fit.lag:
+        elif fit.lag and j not in strided:
             of = "previous_action" if fit.source in previous else "observation"
             late.setdefault((fit.lag, of), []).append(j)
     for (steps, of), elements in late.items():

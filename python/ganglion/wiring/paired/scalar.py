@@ -82,19 +82,18 @@ class ScalarSearch:
 
     def _late_as_a_whole(self, now: dict[int, dict[int, Fit]]) -> None:
         """What moved and is late, too: in a history only its oldest frame tells that from one that moved a frame."""
-        before = list(self.fits)
+        before, unused = list(self.fits), self.free
         self._assign(now, 0)
         lost = self.open
         if not lost:
             return
-        waiting, free = [j for j in now if before[j] is None], self.free
-        self.fits = before
+        waiting = [j for j in now if before[j] is None]
+        self.fits = list(before)
         best: tuple[int, int, list[Fit | None]] | None = None
         for lag in LAGS[:6]:
-            if not any(self._candidates(lost, free, lag).values()):
+            if not any(self._candidates(lost, unused, lag).values()):
                 continue
-            candidates = self._candidates(waiting, self.free, lag)
-            self._assign(candidates, lag)
+            self._assign(self._candidates(waiting, unused, lag), lag)
             count = sum(self.fits[j] is not None for j in waiting)
             if count > len(waiting) - len(lost) and (best is None or count > best[0]):
                 best = count, lag, list(self.fits)

@@ -98,7 +98,7 @@ def _clip(_: tuple[int, ...], value: Any, found: Observations, trained: Observat
     low = "" if value["low"] is None else f"below at {value['low']:.6g}"
     high = "" if value["high"] is None else f"above at {value['high']:.6g}"
     limits = " and ".join(filter(None, (low, high)))
-    if value["missing"]:
+    if value["of"] == "trained":
         return f"training cuts {limits}, the adapter does not; clip there"
     return f"the adapter cuts {limits}, training does not; take the clip out, for what is beyond is lost"
 

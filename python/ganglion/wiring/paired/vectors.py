@@ -35,11 +35,10 @@ def quaternions(naming: Naming) -> None:
         reals = [elements[order.index(end)] for end in (0, 3)]  # where w can stand
         vectors = [moving - {real} for real in reals]
         if negative and negative == moving:
-            naming.add("sign", sorted(negative), {"double_cover": len(naming.pair.found)})
-        elif negative in vectors and len(negative) > 0:
-            naming.add("quaternion_conjugate", sorted(negative), "conjugate")
-        elif len(negative) == 1 and negative <= set(reals):
-            naming.add("quaternion_conjugate", sorted(negative), "conjugate, negated")
+            naming.add("sign", elements, {"double_cover": len(naming.pair.found)})
+        elif negative and negative in vectors:
+            real = reals[vectors.index(negative)]
+            naming.add("quaternion_conjugate", [j for j in elements if j != real], "conjugate")
         else:
             negative = set()
         naming.negative -= negative
@@ -87,7 +86,7 @@ def mounted(naming: Naming) -> None:
         if taken & set(elements) or (not sure and matrix_ not in edits and (diagonal or near)):
             continue
         taken |= set(elements)
-        edits.setdefault(matrix_, []).extend(j for j in elements if j in naming.moved or j in naming.negative)
+        edits.setdefault(matrix_, []).extend(elements)
         for j in elements:
             naming.moved.pop(j, None)
             naming.negative.discard(j)
