@@ -36,6 +36,7 @@ And beside them:
   inspect     show what goes in, what comes out, and which state is kept
   compile     an .onnx or .pt file, ours or anybody's, for the native engine
   repair      put right what another exporter lost in a GRU
+  profile     put into a file what observations looked like in training
   sign        sign a file, so that a robot can insist on its own
   replay      fly a recorded flight again, bit for bit, from its file alone
   report      show a recorded flight on an HTML page

@@ -31,10 +31,10 @@ def unpaired_tasks(halves: Iterable[str], logs: int) -> list[tuple[str, str, str
 
     return [
         ("unpaired", half, f"{robot} {which}", log)
-        for half in halves
         for log in range(logs)
-        for robot in robots_of(half)
         for which in LAYOUTS
+        for half in halves
+        for robot in robots_of(half)
     ]
 
 

@@ -34,13 +34,14 @@ Task = tuple[str, str, str, int]
 
 
 def tasks(halves: Iterable[str], singles: int, pairs: int, healthies: int) -> list[Task]:
-    """Paired cases; the counts are those of one half."""
-    made: list[Task] = []
+    """Paired cases; the counts are those of one half. Any beginning of the list has some of everything."""
+    made: list[tuple[float, Task]] = []
     for half in halves:
-        made += [("paired", half, f"single {fault.name}", seed) for fault in FAULTS for seed in range(singles)]
-        made += [("paired", half, "pair", seed) for seed in range(pairs)]
-        made += [("paired", half, "healthy", seed) for seed in range(healthies)]
-    return made
+        for fault in FAULTS:
+            made += [(seed / singles, ("paired", half, f"single {fault.name}", seed)) for seed in range(singles)]
+        made += [(seed / pairs, ("paired", half, "pair", seed)) for seed in range(pairs)]
+        made += [(seed / healthies, ("paired", half, "healthy", seed)) for seed in range(healthies)]
+    return [task for _, task in sorted(made, key=lambda one: one[0])]
 
 
 def made(task: Task) -> Case:
@@ -151,22 +152,16 @@ def main() -> None:
     parser.add_argument("--logs", type=int, default=4, help="logs of a robot and a layout, up to 4, each half")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, default=BUILD / "results.json")
+    parser.add_argument("--rows", type=Path, nargs="*", help="no run: the rows of these .jsonl files, of runs before")
     parser.add_argument("--page", type=Path, help="where the results page goes; none is written without it")
     arguments = parser.parse_args()
     halves = HALVES if arguments.half == "both" else (arguments.half,)
-    record_all(halves, arguments.jobs)
     begin = time.perf_counter()
-    rows: list[dict[str, Any]] = []
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    log = arguments.json.with_suffix(".jsonl")
-    log.unlink(missing_ok=True)
-    if arguments.side != "unpaired":
-        work = tasks(halves, arguments.singles, arguments.pairs, arguments.healthy)
-        rows += in_parallel(work, arguments.jobs, "paired", log)
-    if arguments.side != "paired":
-        from .flights import unpaired_tasks
-
-        rows += in_parallel(unpaired_tasks(halves, arguments.logs), arguments.jobs, "unpaired", log)
+    if arguments.rows is None:
+        record_all(halves, arguments.jobs)
+        rows = list(_measured(arguments, halves))
+    else:
+        rows = [json.loads(line) for path in arguments.rows for line in path.read_text().splitlines()]
     results = {"rows": rows, "wall_s": time.perf_counter() - begin, "jobs": arguments.jobs, "speed": speed()}
     arguments.json.write_text(json.dumps(results, default=_plain))
     from .page import summary, write_page
@@ -174,6 +169,19 @@ def main() -> None:
     print(summary(results))
     if arguments.page is not None:
         write_page(results, arguments.page)
+
+
+def _measured(arguments: argparse.Namespace, halves: Iterable[str]) -> Iterator[dict[str, Any]]:
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    log = arguments.json.with_suffix(".jsonl")
+    log.unlink(missing_ok=True)
+    if arguments.side != "unpaired":
+        work = tasks(halves, arguments.singles, arguments.pairs, arguments.healthy)
+        yield from in_parallel(work, arguments.jobs, "paired", log)
+    if arguments.side != "paired":
+        from .flights import unpaired_tasks
+
+        yield from in_parallel(unpaired_tasks(halves, arguments.logs), arguments.jobs, "unpaired", log)
 
 
 def _plain(value: Any) -> Any:

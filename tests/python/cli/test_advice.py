@@ -169,6 +169,7 @@ LINES = {
     "compile": "compile lstm.onnx -o x.ganglion",
     "inspect": "inspect lstm.onnx",
     "verify": "verify lstm.onnx",
+    "profile": "profile lstm.onnx --recording run.npz",
     "sign": "sign lstm.onnx --key walker.py",
     "repair": "repair lstm.onnx -o x.onnx --policy walker.py",
     "bench": "bench lstm.onnx lstm.ganglion",

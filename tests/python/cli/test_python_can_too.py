@@ -37,6 +37,7 @@ CALLS = {
         {"file": "path", "engine": "engines", "matrix": "kinds", "report": "path", "trainer": None, "set": None}
         | {"key": "public_key"},
     ),
+    "profile": ([ganglion.wiring.profile], {"file": "path", "output": "out"}),
     "sign": ([ganglion.sign], {"file": "path", "key": "private_key", "output": "out", "passphrase_env": "passphrase"}),
     "repair": ([ganglion.repair, *LOADERS], FILE | SOURCE),
     "bench": ([verify.bench], {"engine": "engines"}),

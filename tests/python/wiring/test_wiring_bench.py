@@ -193,5 +193,5 @@ def test_the_page_keeps_the_words_about_weak_spots(tmp_path) -> None:
     path.write_text(f"old {page.BEGIN}\nGravity is weak.\n{page.END}", encoding="utf-8")
     page.write_page(results, path)
     text = path.read_text(encoding="utf-8")
-    assert "Gravity is weak." in text and "{{" not in text and "old" not in text
+    assert "Gravity is weak." in text and "{{" not in text and "## Weak spots" in text
     assert "| gravity negated | 2 | - | 50.0 % | 0 | 0 | 0 | 1 | 50 % |" in text

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.observation_profile import ObservationProfile
+    from ganglion.wiring.unpaired.terms import Terms
 
     Integers = NDArray[np.int64]
 
@@ -53,16 +54,17 @@ class Candidate:
 
 
 def for_terms(
-    base: Explanation, terms: Sequence[Integers], trained: ObservationProfile, far: NDArray[np.float64]
+    base: Explanation, layout: Terms, trained: ObservationProfile, far: NDArray[np.float64]
 ) -> Iterator[Candidate]:
     """Explanations for whole terms: orders, turns, lags, histories.
 
     Args:
         base: what was done already.
-        terms: which elements belong together.
+        layout: which elements belong together.
         trained: the profile.
         far: `[n]`, the distance of each element under base.
     """
+    terms = layout.terms
     units = {
         size: [np.arange(one.first, one.first + one.size) for one in trained.unit_norm if one.size == size]
         for size in (3, 4)
@@ -80,10 +82,13 @@ def for_terms(
             yield Candidate("lag", term, {"steps": lag, "of": "observation"}, base.changed(term, lag=lag))
     for vectors in _vectors(terms, units[3], far):
         yield from _turned(base, vectors)
-    whole = np.arange(trained.size)
-    for block in [*terms, *([] if len(terms) == 1 else [whole])]:
-        yield from _history(base, block)
-    yield from _exchanged(base, [term for term in terms if far[term].mean() > _WRONG])
+    if layout.frames > 1:
+        yield from _told_history(base, layout)
+    else:
+        whole = np.arange(trained.size)
+        for block in [*terms, *([whole] if layout.named else [])]:
+            yield from _history(base, block)
+    yield from _exchanged(base, layout, far)
 
 
 def _each_and_all(groups: list[Integers]) -> list[list[Integers]]:
@@ -161,17 +166,38 @@ def _history(base: Explanation, block: Integers) -> Iterator[Candidate]:
             yield Candidate("history_layout", block, value, base.changed(block, source=source.reshape(-1)))
 
 
-def _exchanged(base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
+def _told_history(base: Explanation, layout: Terms) -> Iterator[Candidate]:
+    """Frames the other way round, or the other way nested, where names tell which element is of which frame."""
+    frames, terms = layout.frames, layout.terms
+    place = np.concatenate(terms)
+    reverse = np.concatenate([term.reshape(frames, -1)[::-1].reshape(-1) for term in terms])
+    yield Candidate("history_order", place, {"frames": frames}, base.changed(place, source=reverse))
+    by_frame = np.concatenate([np.concatenate(layout.frame(number)) for number in range(frames)])
+    source, trained, found = (
+        (place, "frame_major", "term_major") if layout.frame_major else (by_frame, "term_major", "frame_major")
+    )
+    there = np.flatnonzero(source != np.arange(len(source)))
+    value = {"frames": frames, "trained": trained, "found": found}
+    yield Candidate("history_layout", there, value, base.changed(there, source=source[there]))
+
+
+def _exchanged(base: Explanation, layout: Terms, far: NDArray[np.float64]) -> Iterator[Candidate]:
     """One term in another's place, what lies between them moved."""
-    for first in range(len(terms)):
-        for second in range(first + 1, len(terms)):
-            order = [*terms[first : second + 1]]
-            order[0], order[-1] = order[-1], order[0]
-            place = np.concatenate(terms[first : second + 1])
-            yield _moved(base, place, np.concatenate(order))
+    wrong = [number for number, term in enumerate(layout.terms) if far[term].mean() > _WRONG]
+    for first in wrong:
+        for second in wrong:
+            if second <= first:
+                continue
+            orders = [[second, *range(first + 1, second), first]]
             if second > first + 1:
-                yield _moved(base, place, np.concatenate([*terms[first + 1 : second + 1], terms[first]]))
-                yield _moved(base, place, np.concatenate([terms[second], *terms[first:second]]))
+                orders += [[*range(first + 1, second + 1), first], [second, *range(first, second)]]
+            for order in orders:
+                places, sources = [], []
+                groups = [layout.terms] if not layout.frame_major else map(layout.frame, range(layout.frames))
+                for terms in groups:
+                    places.append(np.concatenate([terms[number] for number in range(first, second + 1)]))
+                    sources.append(np.concatenate([terms[number] for number in order]))
+                yield _moved(base, np.concatenate(places), np.concatenate(sources))
 
 
 def _moved(base: Explanation, place: Integers, source: Integers) -> Candidate:

@@ -42,7 +42,7 @@ def clips(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> I
                 if beyond.sum() < _FEWEST_ENDS or beyond.sum() < 0.5 * at.sum():
                     continue
                 elements = term[np.any((np.abs(bound[:, term] - value) <= _SAME * value), axis=0)]
-                bounds = {"low": -float(f"{value:.4g}"), "high": float(f"{value:.4g}"), "of": of}
+                bounds = {"low": -float(f"{value:.4g}"), "high": float(f"{value:.4g}"), "missing": of == "trained", "of": of}
                 yield Candidate("clip", elements, bounds, base), int(beyond.sum())
 
 

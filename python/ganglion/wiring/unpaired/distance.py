@@ -27,7 +27,7 @@ _FLOOR_SHAPE = 0.25
 _FLOOR_MEAN = 0.18
 """In spreads of the element."""
 
-_FLOOR_SPREAD = 0.12
+_FLOOR_SPREAD = 0.09
 """Of the logarithm, as that of change."""
 
 _MOST_SPREAD = 0.7
@@ -35,6 +35,7 @@ _MOST_SPREAD = 0.7
 
 _FLOOR_RANGE = 0.2
 
+_ALIVE = 12.0
 _ALIKE = 0.95
 _TURNS = 0.2
 _RUN = 0.25
@@ -122,6 +123,8 @@ class Distance:
             _deviation(np.log(np.maximum(side.segment_spreads, 1e-3 * np.maximum(side.spread, 1e-12))))
             for side in (trained, found)
         )
+        moving = trained.spread[trained.spread > 0.0]
+        self._noise = 0.02 * float(np.median(moving)) if moving.size else 0.0
         with np.errstate(divide="ignore"):
             ratios = np.log(found.spread[self.moves]) - np.log(trained.spread[self.moves])
         # A run that is livelier, or calmer, than the recording is so in most of its elements.
@@ -213,7 +216,9 @@ class Distance:
             (found.autocorrelation[:, elements] - trained.autocorrelation[:, source]) / _FLOOR_AUTOCORRELATION,
             _BOUND_PAIR,
         ).mean(0)
-        return np.where(moves, total, 0.0)
+        # What never moved in training has no business here; what stands still in the log may have been left standing.
+        still = (trained.spread[source] <= 0.0) & (found.spread[elements] > self._noise)
+        return np.where(moves, total, np.where(still, _ALIVE, 0.0))
 
     def _pairs(self, explanation: Explanation, elements: Integers) -> Doubles:
         weight = np.ones(self.size)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ganglion.wiring.unpaired.terms import Terms
+
     Doubles = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
@@ -35,6 +37,9 @@ _FLIP = 3.0
 
 _END = 4.0
 """What one end that is cut says."""
+
+_MANY = 4
+"""An encoder or two may be off by themselves."""
 
 _FLIPS = 24
 """Rounds of turning signs; one may turn back what another one turned."""
@@ -62,13 +67,13 @@ class Ranked:
     worth: float = 1.0
 
 
-def ranked(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> list[Ranked]:
+def ranked(distance: Distance, base: Explanation, layout: Terms) -> list[Ranked]:
     """All explanations that bring the log nearer, the best first."""
     far = distance.of(base, np.arange(distance.size))
-    tried = (one for one in _candidates(distance, base, terms, far) if far[one.elements].sum() >= _DECISIVE)
+    tried = (one for one in _candidates(distance, base, layout, far) if far[one.elements].sum() >= _DECISIVE)
     found = [judge(distance, base, candidate) for candidate in tried]
-    found += [Ranked(clip, _END * ends, 0.0) for clip, ends in clips(distance, base, terms)]
-    return sorted((one for one in found if one.gain > 0.0), key=lambda one: -one.gain)
+    found += [Ranked(clip, _END * ends, 0.0) for clip, ends in clips(distance, base, layout.terms)]
+    return sorted((one for one in found if one.gain > 0.0), key=lambda one: (not is_decisive(one), -one.gain))
 
 
 def judge(distance: Distance, base: Explanation, candidate: Candidate) -> Ranked:
@@ -91,12 +96,12 @@ def is_decisive(one: Ranked) -> bool:
     return one.gain * one.worth >= _DECISIVE and one.gain >= _SHARE * (one.gain + one.left)
 
 
-def _candidates(distance: Distance, base: Explanation, terms: Sequence[Integers], far: Doubles) -> Iterator[Candidate]:
-    yield from for_terms(base, terms, distance.trained, far)
+def _candidates(distance: Distance, base: Explanation, layout: Terms, far: Doubles) -> Iterator[Candidate]:
+    yield from for_terms(base, layout, distance.trained, far)
     yield from _signs(distance, base)
-    yield from _scales(distance, base, terms)
-    yield from _offsets(distance, base, terms)
-    yield from _normalised(base, terms, distance)
+    yield from _scales(distance, base, layout.terms)
+    yield from _offsets(distance, base, layout.terms)
+    yield from _normalised(base, layout.terms, distance)
     yield from _orders(distance, base)
 
 
@@ -155,13 +160,14 @@ def _sets(elements: Integers, gain: Doubles, terms: Sequence[Integers]) -> Itera
     nearer = elements[gain > 1.0]
     if not len(nearer):
         return
-    yield nearer
+    if not any(np.isin(nearer, term).all() for term in terms):
+        yield nearer
     for term in terms:
-        inside = np.isin(elements, term)
-        if gain[inside].sum() > 1.0:
-            # A term that is nearer as a whole was changed as a whole.
-            share = np.isin(term, nearer).mean()
-            yield term if share >= 0.5 else np.intersect1d(term, nearer)
+        there = np.isin(term, nearer)
+        if gain[np.isin(elements, term)].sum() > 1.0 and there.any():
+            # A term in which most, or many, elements are nearer was changed as a whole.
+            is_whole = there.mean() >= 0.5 or (len(terms) > 1 and there.sum() >= _MANY)
+            yield term if is_whole else np.intersect1d(term, nearer)
 
 
 def _offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
@@ -175,9 +181,7 @@ def _offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) -
         chosen = added[np.searchsorted(everything, elements[distance.moves[elements]])]
         inside = elements[distance.moves[elements]]
         explanation = base.changed(inside, offset=chosen)
-        yield Candidate(
-            "offset", inside, [float(value) for value in chosen], explanation, 0.5 + 0.5 * len(inside)
-        )
+        yield Candidate("offset", inside, [float(value) for value in chosen], explanation, 0.5 + 0.5 * len(inside))
 
 
 def _normalised(base: Explanation, terms: Sequence[Integers], distance: Distance) -> Iterator[Candidate]:
@@ -217,8 +221,9 @@ def _as_permutation(distance: Distance, base: Explanation, current: Explanation)
     where = np.empty(len(base.source), np.int64)
     where[base.source] = np.arange(len(base.source))
     moved = np.flatnonzero(current.source != base.source)
+    source = where[current.source[moved]]
+    moved, source = _without_idle_cycles(distance, base, moved, source)
     if len(moved):
-        source = where[current.source[moved]]
         plain = base.changed(moved, source=source)
         yield Candidate("permutation", moved, source.tolist(), plain, 1.0 + 0.5 * len(moved))
         order = np.arange(len(where))
@@ -228,6 +233,31 @@ def _as_permutation(distance: Distance, base: Explanation, current: Explanation)
             kind, value, order = history
             place = np.flatnonzero(order != np.arange(len(order)))
             yield Candidate(kind, place, value, base.changed(place, source=order[place]))
+
+
+def _without_idle_cycles(
+    distance: Distance, base: Explanation, place: Integers, source: Integers
+) -> tuple[Integers, Integers]:
+    """A permutation without the cycles that bring nothing of their own."""
+    goes = dict(zip(place.tolist(), source.tolist(), strict=True))
+    kept = dict(goes)
+    left = set(goes)
+    while left:
+        start = left.pop()
+        cycle = [start]
+        while goes[cycle[-1]] != start:
+            cycle.append(goes[cycle[-1]])
+        left -= set(cycle)
+        rest = {element: kept[element] for element in kept if element not in cycle}
+        gain = (_far(distance, base, rest, place) - _far(distance, base, kept, place)).sum()
+        if gain < _FLIP * len(cycle) / 2.0:
+            kept = rest
+    return np.array(sorted(kept), np.int64), np.array([kept[element] for element in sorted(kept)], np.int64)
+
+
+def _far(distance: Distance, base: Explanation, goes: dict[int, int], elements: Integers) -> Doubles:
+    moved = base.changed(np.array(list(goes), np.int64), source=np.array(list(goes.values()), np.int64))
+    return distance.of(moved, elements)
 
 
 def _places(distance: Distance, base: Explanation, wrong: Integers, trusted: Doubles) -> Doubles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -13,28 +14,81 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Integers = NDArray[np.int64]
+
+_AGE = re.compile(r"(?:@-?\d+|[_.\- ]?t[-_]?\d+|\[?\(?t?-\d+\)?\]?)$")
 _PLACE = re.compile(r"(?:[_.\- ]?(?:\d+|[xyzw])|\[\d+\])$")
 _SPLIT = re.compile(r"[:/.\[]")
 _WORDS = re.compile(r"[_.\- ]+")
 
 
-def terms(names: Sequence[str], size: int) -> tuple[NDArray[np.int64], ...]:
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """What an observation was put together from.
+
+    Attributes:
+        terms: the elements of each term, of all frames, the frames one after the other.
+        frames: of the history; 1 where there is none that the names tell.
+        frame_major: all terms of a frame stand together, and not all frames of a term.
+    """
+
+    terms: tuple[Integers, ...]
+    frames: int = 1
+    frame_major: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether names told more than that there is an observation."""
+        return len(self.terms) > 1
+
+    def frame(self, number: int) -> list[Integers]:
+        """The terms of one frame."""
+        return [term.reshape(self.frames, -1)[number] for term in self.terms]
+
+
+def terms(names: Sequence[str], size: int) -> Terms:
     """The terms of an observation, as far as its names tell.
 
     Neighbours belong together whose names are the same but for a number or an axis at the end (`gyro_x`, `gyro_y`), or
-    up to a `:`, `/`, `.` or `[`; else those that begin, or end, with the same word (`FL_hip_pos`, `FR_hip_pos`).
+    up to a `:`, `/`, `.` or `[`; else those that begin, or end, with the same word (`FL_hip_pos`, `FR_hip_pos`). Names
+    that differ in their age alone (`gyro_x@-1`, `gyro_x_t-1`) are frames of a history.
 
     Args:
         names: one for each element, or none: then there is one term.
         size: number of elements.
     """
     if not names:
-        return (np.arange(size),)
+        return Terms((np.arange(size),))
+    bare = [_AGE.sub("", name) for name in names]
+    frames = _frames(bare)
+    if frames == 1:
+        return Terms(tuple(_runs(names)))
+    width = size // frames
+    if bare[:width] * frames == bare:
+        first = _runs(bare[:width])
+        return Terms(tuple(np.concatenate([term + width * k for k in range(frames)]) for term in first), frames, True)
+    runs, at = [], 0
+    while at < size:
+        # A term lasts until all of its names have come so often as there are frames.
+        end = at
+        while any(bare[at:end].count(name) < frames for name in set(bare[at:end])) or end == at:
+            end += 1
+        runs += [np.arange(at, end)]
+        at = end
+    return Terms(tuple(runs), frames)
+
+
+def _frames(bare: Sequence[str]) -> int:
+    counts = {bare.count(name) for name in set(bare)}
+    return counts.pop() if len(counts) == 1 else 1
+
+
+def _runs(names: Sequence[str]) -> list[Integers]:
     cuts = [0]
     for index, (before, name) in enumerate(pairwise(names), 1):
         if not _together(names[cuts[-1]], before, name):
             cuts.append(index)
-    return tuple(np.arange(begin, end) for begin, end in pairwise([*cuts, size]))
+    return [np.arange(begin, end) for begin, end in pairwise([*cuts, len(names)])]
 
 
 def _together(first: str, before: str, name: str) -> bool:
