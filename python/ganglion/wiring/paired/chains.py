@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ganglion.wiring.paired.columns import likely
-from ganglion.wiring.paired.judge import Judge
+from ganglion.wiring.paired.judge import NoiseJudge
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class Chains:
 def chains_of(pair: Pair) -> Chains:
     """Finds them; columns that hardly move have no age, for all of theirs would be alike."""
     size = pair.trained.shape[1]
-    judge = Judge(None, pair.judge.floor)
+    judge = NoiseJudge(None, pair.judge.floor)
     rows = pair.sample(1)
     signal, age, frames = np.full(size, -1), np.zeros(size, np.int64), np.ones(size, np.int64)
     if len(rows) < 8 or size < 2:

@@ -14,7 +14,7 @@ from ganglion.wiring.paired.fit import interior
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ganglion.wiring.paired.judge import Judge
+    from ganglion.wiring.paired.judge import NoiseJudge
 
     Doubles = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ _LOOSE = 1.6
 """In some rows noise may be larger than in all."""
 
 
-def likely(source: Doubles, found: Doubles, judge: Judge) -> NDArray[np.bool_]:
+def likely(source: Doubles, found: Doubles, judge: NoiseJudge) -> NDArray[np.bool_]:
     """Pairs of columns that a line may join.
 
     The residual of a least-squares line of every pair, over rows in which neither column is at its own end, from six
@@ -65,7 +65,7 @@ def _spread(values: Doubles) -> Doubles:
     return np.where(spread > 0.0, spread, 1.0)
 
 
-def _interior(values: Doubles, judge: Judge) -> Doubles:
+def _interior(values: Doubles, judge: NoiseJudge) -> Doubles:
     inside = np.empty(values.shape)
     for column in range(values.shape[1]):
         inner = interior(values[:, column], judge)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.wiring.observations import Observations
-    from ganglion.wiring.paired.model import Model
+    from ganglion.wiring.paired.model import AdapterModel
 
 _FEWEST = 10
 _USUAL = 500
@@ -39,6 +40,8 @@ def explain(trained: Observations, found: Observations, tolerance: float | None)
         ArtifactError: the recordings are not of the same moments, or of too few.
     """
     _check(trained, found)
+    if not found.names and found.size == trained.size:
+        found = replace(found, names=trained.names)
     begins, told = begins_of(trained, found)
     action = trained.action if trained.action is not None else found.action
     judge = judge_of(trained.values, found.values, tolerance)
@@ -96,7 +99,7 @@ def _notes(trained: Observations, told: bool, begins: NDArray[np.bool_], toleran
     return notes
 
 
-def _silent(pair: Pair, model: Model, found: Observations) -> tuple[CannotTell, ...]:
+def _silent(pair: Pair, model: AdapterModel, found: Observations) -> tuple[CannotTell, ...]:
     """Elements that never move, where they are as they should be."""
     still = quiet(pair, pair.found)
     elements = tuple(

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ganglion.wiring.paired.judge import Judge
+    from ganglion.wiring.paired.judge import NoiseJudge
     from ganglion.wiring.paired.pair import Pair
 
     Doubles = NDArray[np.float64]
 
 _FEWEST = 8
 _INF = math.inf
+_SURE = 3.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,14 @@ def fit_columns(
     if fit is None:
         return None
     fit = replace(fit, source=number, lag=lag)
-    return replace(fit, starts=_starts(pair, fit, source, found, keep))
+    starts = _starts(pair, fit, source, found, keep)
+    if starts:  # a limit may be met there alone
+        early = np.flatnonzero(pair.unsettled(lag))
+        every = np.concatenate([rows, early if keep is None else early[keep[early - lag]]])
+        whole = _simplest(pair.judge, source[every - lag], found[every])
+        if whole is not None and whole.gain == fit.gain and whole.bias == fit.bias:
+            return replace(whole, source=number, lag=lag)
+    return replace(fit, starts=starts)
 
 
 def is_equal(pair: Pair, source: Doubles, found: Doubles, number: int) -> Fit | None:
@@ -149,7 +157,7 @@ def magnitude_of(fit: Fit, source: Doubles, found: Doubles) -> float:
     return max(float(np.abs(found).max()), abs(fit.gain) * float(np.abs(source).max()), abs(fit.bias))
 
 
-def _simplest(judge: Judge, x: Doubles, y: Doubles) -> Fit | None:
+def _simplest(judge: NoiseJudge, x: Doubles, y: Doubles) -> Fit | None:
     inside = interior(x, judge) & interior(y, judge)
     if int(inside.sum()) < max(_FEWEST, len(x) // 50):
         inside = np.ones(len(x), np.bool_)
@@ -163,10 +171,13 @@ def _simplest(judge: Judge, x: Doubles, y: Doubles) -> Fit | None:
     gain = float(dx @ (yi - my)) / square
     bias = my - gain * mx
     size = max(float(np.abs(y).max()), abs(gain) * float(np.abs(x).max()))
+    if abs(gain) * math.sqrt(square / len(xi)) <= max(judge.rounding(size), judge.noise()):
+        return None  # a line that says nothing
     if not judge.fits(yi - gain * xi - bias, size, gain):
         return None
     through = float(xi @ yi) / float(xi @ xi)
-    tries = list(_tries(gain, bias, through, mx, my))
+    noise = _SURE * judge.noise(gain) / math.sqrt(len(xi))
+    tries = list(_tries(gain, bias, through, mx, my, noise, noise / math.sqrt(square / len(xi))))
     for whole in (True, False):  # without a clip first
         for some, more in tries:
             size = max(float(np.abs(y).max()), abs(some) * float(np.abs(x).max()), abs(more))
@@ -181,33 +192,37 @@ def _simplest(judge: Judge, x: Doubles, y: Doubles) -> Fit | None:
     return None
 
 
-def _tries(gain: float, bias: float, through: float, mx: float, my: float) -> Iterator[tuple[float, float]]:
-    """Pairs of gain and bias, the simplest first."""
+def _tries(
+    gain: float, bias: float, through: float, mx: float, my: float, bias_error: float, gain_error: float
+) -> Iterator[tuple[float, float]]:
+    """Pairs of gain and bias, the simplest first; digits are left out where the noise allows it."""
     sign = math.copysign(1.0, gain)
     yield sign, 0.0
     known = near(through)
     for some in known:
         yield some, 0.0
     for some in dict.fromkeys((sign, *near(gain, 0.02))):
-        for more in rounded(my - some * mx):
+        exact = my - some * mx
+        for more in rounded(exact, bias_error):
             yield some, more
-        yield some, my - some * mx
-    for some in (*rounded(through), through):
+        yield some, exact
+    for some in (*rounded(through, gain_error), through):
         yield some, 0.0
-    for some in rounded(gain):
-        for more in rounded(my - some * mx):
+    for some in rounded(gain, gain_error):
+        exact = my - some * mx
+        for more in rounded(exact, bias_error):
             yield some, more
     yield gain, bias
 
 
-def interior(values: Doubles, judge: Judge) -> NDArray[np.bool_]:
+def interior(values: Doubles, judge: NoiseJudge) -> NDArray[np.bool_]:
     """Rows that are not at the lowest or highest value of a column: there it may be cut."""
     low, high = float(values.min()), float(values.max())
     margin = max(2.0 * judge.rounding(max(abs(low), abs(high))), min(10.0 * judge.noise(), (high - low) / 8.0))
     return (values > low + margin) & (values < high - margin)
 
 
-def _cut(judge: Judge, x: Doubles, y: Doubles, gain: float, bias: float, size: float) -> Fit | None:
+def _cut(judge: NoiseJudge, x: Doubles, y: Doubles, gain: float, bias: float, size: float) -> Fit | None:
     whole = gain * x + bias
     low, high = _limit(y, whole, judge, gain, -1.0), _limit(y, whole, judge, gain, 1.0)
     off = y - np.clip(whole, low, high)
@@ -221,7 +236,7 @@ def _cut(judge: Judge, x: Doubles, y: Doubles, gain: float, bias: float, size: f
     return None
 
 
-def _limit(cut: Doubles, whole: Doubles, judge: Judge, gain: float, side: float) -> float:
+def _limit(cut: Doubles, whole: Doubles, judge: NoiseJudge, gain: float, side: float) -> float:
     """Where values are cut on one side, or infinity: the usual value of those that would be beyond."""
     most = float((side * cut).max())
     margin = judge.allowed(abs(most), gain)
@@ -233,7 +248,7 @@ def _limit(cut: Doubles, whole: Doubles, judge: Judge, gain: float, side: float)
 
 def round_limit(limit: float, margin: float) -> float:
     """A limit in few digits, where that is as good."""
-    return next((short for short in rounded(limit) if abs(short - limit) <= margin), limit)
+    return next((short for short in rounded(limit, margin)), limit)
 
 
 def _worst(off: Doubles) -> float:

@@ -38,14 +38,17 @@ class GroupSearch:
         pair: both recordings.
         base: `[m]`: the element of trained that each element of found should hold, or -1.
         fits: `[m]`: what is known of single elements; changed where a group explains more.
+        weak: `[m]`: elements of found that are so near to the noise that much would fit.
 
     Attributes:
-        turns: what was found, as `Model.turns`.
-        covers: as `Model.covers`.
+        turns: what was found, as `AdapterModel.turns`.
+        covers: as `AdapterModel.covers`.
     """
 
-    def __init__(self, pair: Pair, base: NDArray[np.int64], fits: list[Fit | None]) -> None:
-        self.pair, self.base, self.fits = pair, base, fits
+    def __init__(
+        self, pair: Pair, base: NDArray[np.int64], fits: list[Fit | None], weak: NDArray[np.bool_]
+    ) -> None:
+        self.pair, self.base, self.fits, self.weak = pair, base, fits, weak
         self.turns: list[TurnedGroup] = []
         self.covers: list[Cover] = []
         self._rows = pair.sample(0)
@@ -74,6 +77,10 @@ class GroupSearch:
         order = sorted(starts, key=lambda j: (-self._open(j, size), not self._constant_norm(j, size)))
         for j in order:
             base = self.base[j : j + size]
+            still = not np.ptp(self.pair.found[:, j : j + size], axis=0).any()
+            if self.weak[j : j + size].all() and self.pair.judge.tolerance is not None and not still:
+                if not self._constant_norm(j, size):
+                    continue
             if self._open(j, size) >= 2 and base[0] >= 0 and (np.diff(base) == 1).all():
                 yield j
 

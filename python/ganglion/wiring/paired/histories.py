@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.wiring.paired.fit import Fit
-    from ganglion.wiring.paired.model import Model
+    from ganglion.wiring.paired.model import AdapterModel
     from ganglion.wiring.paired.naming import Naming
     from ganglion.wiring.paired.pair import Pair
 
     Doubles = NDArray[np.float64]
+
+
+_MORE_THAN_NOISE = 2.0
+"""Of a few rows the root mean square may be larger than that of all."""
 
 
 def name(naming: Naming) -> None:
@@ -154,7 +158,8 @@ def prefill(naming: Naming) -> None:
         return
     first = max(groups, key=lambda kinds: len(groups[kinds]))
     rows = {j: starts for some in groups.values() for j, starts in some.items()}
-    rows |= _faint(naming, max(rows.values()))
+    if first[1] != "other":
+        rows |= _faint(naming, max(rows.values()))
     value = {"trained": first[0], "found": first[1], "rows": max(rows.values())}
     naming.add("prefill", sorted(rows), value)
 
@@ -173,12 +178,14 @@ def _faint(naming: Naming, rows: int) -> dict[int, int]:
             continue
         source = pair.trained[early, fit.source]
         off = np.abs(pair.found[early, j] - fit.of(source))
-        if off.max(initial=0.0) > pair.judge.allowed(magnitude_of(fit, source, pair.found[early, j]), fit.gain):
+        since = pair.since[early] < int(naming.model.chains.age[fit.source])
+        allowed = pair.judge.allowed(magnitude_of(fit, source, pair.found[early, j]), fit.gain)
+        if since.any() and float(np.sqrt(np.mean(off[since] ** 2))) > _MORE_THAN_NOISE * allowed:
             found[j] = rows
     return found
 
 
-def filled(pair: Pair, model: Model, j: int, fit: Fit, *, trained: bool) -> str:
+def filled(pair: Pair, model: AdapterModel, j: int, fit: Fit, *, trained: bool) -> str:
     """What fills an element behind a reset: zeros, the first frame, or something else."""
     chains = model.chains
     rows = np.flatnonzero(pair.since < fit.starts)

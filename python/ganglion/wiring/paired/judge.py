@@ -22,7 +22,7 @@ _RMS = 1.1
 
 
 @dataclass(frozen=True)
-class Judge:
+class NoiseJudge:
     """Judges differences.
 
     Attributes:
@@ -62,9 +62,9 @@ class Judge:
         return float(np.sqrt(np.mean(difference * difference))) <= rounding + _RMS * noise
 
 
-def judge_of(trained: Doubles, found: Doubles, tolerance: float | None) -> Judge:
+def judge_of(trained: Doubles, found: Doubles, tolerance: float | None) -> NoiseJudge:
     """The judge of two recordings."""
     largest = np.concatenate([np.abs(trained).max(axis=0), np.abs(found).max(axis=0)])
     largest = largest[largest > 0.0]
     usual = float(np.median(largest)) if largest.size else 1.0
-    return Judge(tolerance, 2.0**-22 * usual)
+    return NoiseJudge(tolerance, 2.0**-22 * usual)

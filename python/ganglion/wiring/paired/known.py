@@ -53,6 +53,8 @@ def near(factor: float, share: float = 0.1) -> list[float]:
     return [math.copysign(known, factor) for known in sorted(close, key=lambda known: abs(known - size))[:3]]
 
 
-def rounded(number: float) -> list[float]:
-    """A number in two, three and four digits, the shortest first."""
-    return list(dict.fromkeys(float(f"{number:.{digits}g}") for digits in (2, 3, 4)))
+def rounded(number: float, error: float) -> list[float]:
+    """A number in two to four digits where that changes it by no more than `error` or some roundings, the shortest first."""
+    allowed = max(error, 1e-6 * abs(number))
+    short = dict.fromkeys(float(f"{number:.{digits}g}") for digits in (2, 3, 4))
+    return [one for one in short if abs(one - number) <= allowed]

@@ -55,7 +55,7 @@ class Cover:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class AdapterModel:
     """What makes found.
 
     Attributes:

@@ -15,7 +15,7 @@ from ganglion.wiring.paired.known import unit_of
 
 if TYPE_CHECKING:
     from ganglion.wiring.observations import Observations
-    from ganglion.wiring.paired.model import Model
+    from ganglion.wiring.paired.model import AdapterModel
     from ganglion.wiring.paired.pair import Pair
 
 _ORDER = (
@@ -56,7 +56,7 @@ class Naming:
     """
 
     pair: Pair
-    model: Model
+    model: AdapterModel
     names: tuple[str, ...]
     moved: dict[int, int] = field(default_factory=dict)
     negative: set[int] = field(default_factory=set)
@@ -85,10 +85,11 @@ class Naming:
         self.edits.append((kind, tuple(int(j) for j in elements), value))
 
 
-def edits_of(pair: Pair, model: Model, found: Observations, trained: Observations) -> tuple[Edit, ...]:
+def edits_of(pair: Pair, model: AdapterModel, found: Observations, trained: Observations) -> tuple[Edit, ...]:
     """The edits of a model, in the order in which they are made."""
     naming = Naming(pair, model, found.names)
     _turns(naming)
+    vectors.gravity(naming, down=True)
     vectors.quaternions(naming)
     vectors.gravity(naming)
     vectors.mounted(naming)
@@ -249,7 +250,8 @@ def _lags(naming: Naming) -> None:
         elif fit.source >= 2 * size:
             late.setdefault((fit.lag - 1, "action"), []).append(j)
         elif fit.lag and j not in strided:
-            of = "previous_action" if fit.source in previous else "observation"
+            newest = int(model.chains.signal[fit.source])
+            of = "previous_action" if {fit.source, newest} & previous else "observation"
             late.setdefault((fit.lag, of), []).append(j)
     for (steps, of), elements in late.items():
         value: dict[str, Any] = {"steps": steps, "of": of}
@@ -289,7 +291,7 @@ def previous_actions(pair: Pair) -> set[int]:
     return found
 
 
-def _unexplained(pair: Pair, model: Model, found: Observations, trained: Observations) -> list[Edit]:
+def _unexplained(pair: Pair, model: AdapterModel, found: Observations, trained: Observations) -> list[Edit]:
     known = {j for group in model.turns for j in group.elements if not group.exact}
     edits = []
     for j, fit in enumerate(model.fits):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.wiring.observations import Observations
-    from ganglion.wiring.paired.judge import Judge
+    from ganglion.wiring.paired.judge import NoiseJudge
 
     Doubles = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class Pair:
     trained: Doubles
     found: Doubles
     begins: NDArray[np.bool_]
-    judge: Judge
+    judge: NoiseJudge
     action: Doubles | None
     _rows: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False)
 
@@ -100,7 +100,7 @@ class Pair:
         return rows
 
 
-def _cut(values: Doubles, judge: Judge) -> NDArray[np.bool_]:
+def _cut(values: Doubles, judge: NoiseJudge) -> NDArray[np.bool_]:
     cut = np.zeros(values.shape, np.bool_)
     for number, column in enumerate(values.T):
         for end in (float(column.min()), float(column.max())):

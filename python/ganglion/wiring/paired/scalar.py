@@ -31,6 +31,7 @@ _NOTHING = 50.0
 _MOST_FITS = 24
 _STRIDES = (2, 3, 4, 5)
 _STRIDE_SHARE = 0.25
+_WEAK = 6.0
 
 
 class ScalarSearch:
@@ -52,6 +53,7 @@ class ScalarSearch:
         self.stride: int | None = None
         self._quiet_trained = quiet(pair, pair.trained)
         self._quiet_found = quiet(pair, pair.found)
+        self.weak = quiet(pair, pair.found, _WEAK)
 
     @property
     def open(self) -> list[int]:
@@ -160,7 +162,8 @@ class ScalarSearch:
                 near = sorted((moving_t[k] for k in np.flatnonzero(maybe[at])), key=lambda i: abs(i - self.base[j]))
                 for i in near[:_MOST_FITS]:
                     fit = fit_columns(pair, pair.trained[:, i], pair.found[:, j], i, lag)
-                    if fit is not None:
+                    # So near to the noise, much would fit: elsewhere, only what needs no factor.
+                    if fit is not None and (i == self.base[j] or fit.plain or not self.weak[j]):
                         fits[j][i] = fit
         if lag == 0:
             for j in fits.keys() - set(moving_f):
@@ -181,14 +184,14 @@ class ScalarSearch:
         shared = Counter((fit.gain, fit.lag) for fit in self.fits if fit is not None and fit.bias == 0.0)
         for j in self.open:
             i = int(self.base[j])
-            if i < 0 or not (self._quiet_found[j] or self._quiet_trained[i]):
+            if i < 0 or not (self.weak[j] or self._quiet_trained[i]):
                 continue
             beside = [fit for fit in self.fits[max(0, j - 1) : j + 2] if fit is not None and fit.bias == 0.0]
             usual = dict.fromkeys([(fit.gain, fit.lag) for fit in beside] + [one for one, _ in shared.most_common()])
-            tries = [Fit(i, lag=lag, gain=gain) for gain, lag in usual]
+            tries = [Fit(i, lag=lag, gain=gain) for gain, lag in usual if gain != 1.0 or lag]
             if self._quiet_found[j] and self._quiet_trained[i]:
                 bias = float(np.mean(self.pair.found[:, j] - self.pair.trained[:, i]))
-                tries += [Fit(i, bias=more) for more in (*rounded(bias), bias)]
+                tries += [Fit(i, bias=more) for more in (*rounded(bias, self.pair.judge.noise() / 4.0), bias)]
             held = (checked(self.pair, fit, self.pair.trained[:, i], self.pair.found[:, j]) for fit in tries)
             self.fits[j] = next((fit for fit in held if fit is not None), None)
 
@@ -308,12 +311,12 @@ class ScalarSearch:
         return bonus
 
 
-def quiet(pair: Pair, values: Doubles) -> NDArray[np.bool_]:
-    """Columns that do not move more than what counts as equal."""
+def quiet(pair: Pair, values: Doubles, times: float = 2.0) -> NDArray[np.bool_]:
+    """Columns that do not move more than what counts as equal, or some times the noise."""
     settled = values[pair.settled]
     spread = settled.std(axis=0)
     large = np.abs(values).max(axis=0)
     judge = pair.judge
     rounding = judge.rounding(0.0) + (judge.rounding(1.0) - judge.rounding(0.0)) * large
-    quiet_: NDArray[np.bool_] = spread <= 0.5 * rounding + 2.0 * judge.noise()
+    quiet_: NDArray[np.bool_] = spread <= 0.5 * rounding + times * judge.noise()
     return quiet_

@@ -8,7 +8,7 @@ import numpy as np
 
 from ganglion.wiring.paired.chains import chains_of
 from ganglion.wiring.paired.groups import GroupSearch
-from ganglion.wiring.paired.model import Model
+from ganglion.wiring.paired.model import AdapterModel
 from ganglion.wiring.paired.scalar import ScalarSearch
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ganglion.wiring.paired.pair import Pair
 
 
-def search(pair: Pair, base: NDArray[np.int64]) -> Model:
+def search(pair: Pair, base: NDArray[np.int64]) -> AdapterModel:
     """Looks for the shortest explanation.
 
     Args:
@@ -27,16 +27,16 @@ def search(pair: Pair, base: NDArray[np.int64]) -> Model:
     chains = chains_of(pair)
     scalar = ScalarSearch(pair, base, chains)
     scalar.run()
-    groups = GroupSearch(pair, base, scalar.fits)
+    groups = GroupSearch(pair, base, scalar.fits, scalar.weak)
     if scalar.open:
+        scalar.follow()
         groups.run()
         known = {j for group in groups.turns for j in group.elements if not group.exact}
-        scalar.follow()
         _other_sources(pair, scalar, known)
         scalar.reuse(known)
         for j in known:
             scalar.fits[j] = None
-    return Model(base, tuple(scalar.fits), tuple(groups.turns), tuple(groups.covers), chains, scalar.stride)
+    return AdapterModel(base, tuple(scalar.fits), tuple(groups.turns), tuple(groups.covers), chains, scalar.stride)
 
 
 def _other_sources(pair: Pair, scalar: ScalarSearch, known: set[int]) -> None:

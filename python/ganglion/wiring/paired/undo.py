@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ganglion.wiring.observations import Observations
     from ganglion.wiring.paired.fit import Fit
-    from ganglion.wiring.paired.model import Model
+    from ganglion.wiring.paired.model import AdapterModel
     from ganglion.wiring.paired.pair import Pair
 
     Doubles = NDArray[np.float64]
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LIST = 8
 
 
-def correction_of(pair: Pair, model: Model, trained: Observations) -> Correction:
+def correction_of(pair: Pair, model: AdapterModel, trained: Observations) -> Correction:
     """The way back, and what it cannot bring back."""
     size = pair.trained.shape[1]
     index, lag = np.full(size, -1), np.zeros(size, np.int64)
@@ -69,7 +69,7 @@ def correction_of(pair: Pair, model: Model, trained: Observations) -> Correction
     return Correction(index, scale, offset, lag, low, high, tuple(turns), tuple(prefills), tuple(lost))
 
 
-def _prefills(pair: Pair, model: Model, fills: list[tuple[int, int, Fit]]) -> list[Prefill]:
+def _prefills(pair: Pair, model: AdapterModel, fills: list[tuple[int, int, Fit]]) -> list[Prefill]:
     groups: dict[str, list[tuple[int, int, int]]] = {}
     for i, j, fit in fills:
         how = filled(pair, model, j, fit, trained=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _UNIT = 1e-4
 _CONSTANT = 1e-3
+_DOWN = 0.5
 
 
 def quaternions(naming: Naming) -> None:
@@ -46,11 +47,20 @@ def quaternions(naming: Naming) -> None:
             naming.add("sign", elements, {"double_cover": covered[elements]})
 
 
-def gravity(naming: Naming) -> None:
-    """Vectors of constant length that point the other way."""
+def gravity(naming: Naming, *, down: bool = False) -> None:
+    """Vectors of constant length that point the other way.
+
+    Args:
+        naming: what is to be named.
+        down: those alone that point down in training; before quaternions, which of a robot in a plane look alike.
+    """
     found: list[int] = []
     for elements, places, _ in _closed(naming, 3):
-        if all(j in naming.negative for j in elements) and _is_constant(naming.pair, places):
+        part = naming.pair.trained[naming.pair.settled][:, places]
+        moving = {j for j, i in zip(elements, places, strict=True) if np.ptp(naming.pair.trained[:, i]) > 0.0}
+        if not moving or not moving <= naming.negative or not _is_constant(naming.pair, places):
+            continue
+        if not down or float(part[:, 2].mean()) < -_DOWN * float(np.linalg.norm(part, axis=1).mean()):
             found += elements
             naming.negative -= set(elements)
     if found:
@@ -100,6 +110,8 @@ def _closed(naming: Naming, size: int) -> Iterator[tuple[tuple[int, ...], tuple[
     for j in range(len(fits) - size + 1):
         sources = [naming.moved.get(k, -1 if fit is None else fit.source) for k, fit in enumerate(fits[j : j + size], j)]
         first = min(sources)
+        if (naming.model.base[j : j + size] < 0).any():
+            continue
         if first >= 0 and first + size <= width and sorted(sources) == list(range(first, first + size)):
             order = tuple(source - first for source in sources)
             yield tuple(range(j, j + size)), tuple(range(first, first + size)), order
