@@ -12,7 +12,7 @@ import numpy as np
 from .faults import FAULTS, Fault
 from .limits import limited
 from .motion import PERIOD_S
-from .replay import CannotReplayError, agrees, replay
+from .replay import CannotReplayError, replay
 from .robots import ROBOTS
 from .scoring import Score, edit_text, frames_wrong, named_wrong
 from .unpaired import LAYOUTS, Log, Setting, flown, setting
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FAULTS_OF_A_SETTING = 6
-NEAR = 0.25
-"""Without pairs a value is right to this share of an element's spread."""
+NEAR, FAR = 0.25, 1.0
+"""Without pairs a value is right to this share of an element's spread: of half of the elements, and of each of them."""
 
 
 def unpaired_tasks(halves: Iterable[str], logs: int) -> list[tuple[str, str, str, int]]:
@@ -95,7 +95,12 @@ def _values_wrong(log: Log, edits: list[Any]) -> str:
         made, claimed = replay(edits, log.healthy, log.observation.astype(np.float64), log.reset, *names)
     except (CannotReplayError, ValueError, KeyError, IndexError, TypeError) as error:
         return f"the edit cannot be done: {error!r}"
-    return "" if agrees(made, claimed, log.observation, share=NEAR) else "values are not near"
+    error = np.sqrt(np.mean(np.where(claimed, made - log.observation, 0.0) ** 2, axis=0))
+    elements = list(edits[0].elements)
+    away = error[elements] / np.maximum(log.observation[:, elements].std(axis=0), 1e-3)
+    return (
+        "" if np.median(away) <= NEAR and away.max() <= FAR else f"values: {np.median(away):.2f}, {away.max():.2f} away"
+    )
 
 
 def _faults_of(half: str, robot: str, which: str, number: int) -> list[Fault]:

@@ -43,10 +43,9 @@ def replay(
         `[N, m]`, and `[N, m]`: which of these values the edits claim.
     """
     made = trained.astype(np.float64)
-    rows = np.arange(len(made))
-    since = rows - np.maximum.accumulate(np.where(reset | (rows == 0), rows, 0))
+    since = since_reset(reset)
     claimed = np.ones(found.shape, bool)
-    ages = np.array([_age(name) for name in names])
+    ages = np.array([age_of(name) for name in names])
     source = trained.astype(np.float64)
     for edit in edits:
         e, value = list(edit.elements), edit.value
@@ -58,6 +57,9 @@ def replay(
             continue
         if edit.kind == "history_layout" and "extra_frames" in value:
             made = _more_frames(made, since, names, of_trained)
+            known = set(of_trained)
+            beyond = [place for place, name in enumerate(names) if name not in known]
+            claimed[:, beyond] &= since[:, None] >= ages[beyond]
             continue
         if made.shape[1] != found.shape[1]:
             raise CannotReplayError("another size, and no edit that says so before the others")
@@ -129,12 +131,19 @@ def agrees(made: np.ndarray, claimed: np.ndarray, wanted: np.ndarray, noise: flo
     return True
 
 
-def _age(name: str) -> int:
+def since_reset(reset: np.ndarray) -> np.ndarray:
+    """`[N]`: how many rows ago an episode began."""
+    rows = np.arange(len(reset))
+    return rows - np.maximum.accumulate(np.where(reset, rows, 0))
+
+
+def age_of(name: str) -> int:
+    """Of an element's frame, in steps."""
     return int(name.split("@-")[1]) if "@-" in name else 0
 
 
 def _vector(name: str) -> tuple[str, int]:
-    return name.split("/")[0], _age(name)
+    return name.split("/")[0], age_of(name)
 
 
 def _groups(elements: list[int], size: int) -> list[list[int]]:
@@ -185,7 +194,7 @@ def _late(made: np.ndarray, source: np.ndarray, e: list[int], value: Any, since:
 def _newest(names: Sequence[str]) -> list[int]:
     """For each element that of its newest frame."""
     first = {}
-    for place, name in sorted(enumerate(names), key=lambda one: _age(one[1])):
+    for place, name in sorted(enumerate(names), key=lambda one: age_of(one[1])):
         first.setdefault(name.partition("@")[0], place)
     return [first[name.partition("@")[0]] for name in names]
 
@@ -214,7 +223,7 @@ def _prefill(
 
 def _reversed(made: np.ndarray, e: list[int], of_trained: Sequence[str]) -> None:
     """Frames of each term the other way round, where trained's frames stand."""
-    ages = sorted({_age(name) for name in of_trained})
+    ages = sorted({age_of(name) for name in of_trained})
     turned = dict(zip(ages, reversed(ages), strict=True))
     places = {name: place for place, name in enumerate(of_trained)}
     before = made.copy()
@@ -231,7 +240,7 @@ def _relaid(
         newest = _newest(of_trained)
         before = made.copy()
         for place in e:
-            age = _age(of_trained[place]) * int(value["stride"])
+            age = age_of(of_trained[place]) * int(value["stride"])
             made[:, place] = before[np.arange(len(since)) - np.minimum(age, since), newest[place]]
         return
     frames, size = int(value["frames"]), made.shape[1]
@@ -249,6 +258,6 @@ def _more_frames(made: np.ndarray, since: np.ndarray, names: Sequence[str], of_t
         if name in places:
             columns.append(made[:, places[name]])
         else:
-            rows = np.arange(len(since)) - np.minimum(_age(name), since)
+            rows = np.arange(len(since)) - np.minimum(age_of(name), since)
             columns.append(made[rows, places[names[newest[place]]]])
     return np.stack(columns, axis=1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .limits import limited
-from .replay import CannotReplayError, agrees, replay
+from .replay import CannotReplayError, age_of, agrees, replay, since_reset
 
 if TYPE_CHECKING:
     from .cases import Case
@@ -58,6 +58,12 @@ def judge(case: Case, report: Any) -> Score:
     """Judges a report of `ganglion.wiring` about a case."""
     edits = list(report.edits)
     said = [edit_text(one) for one in edits]
+    if case.planted:  # Zeros stay zeros behind a reset, whatever was added elsewhere; who says so names no fault.
+        edits = [
+            one
+            for one in edits
+            if not (one.kind == "prefill" and one.value["trained"] == one.value["found"] == "zeros")
+        ]
     if not case.planted:
         return Score("exact" if report.equal else "wrong", None, "" if report.equal else "false alarm", said)
     restored = _restores(case, report)
@@ -140,6 +146,8 @@ def _replayed_wrong(case: Case, edits: Sequence[Any]) -> str:
         )
     except (CannotReplayError, ValueError, KeyError, IndexError, TypeError) as error:
         return f"the edits cannot be done: {error!r}"
+    if case.adapter.prefill != "repeat" and not any(one.fault.kinds == ("prefill",) for one in case.planted):
+        claimed &= since_reset(case.reset)[:, None] >= np.array([age_of(name) for name in case.adapter.names])
     gain = max([1.0, *(abs(v) for edit in edits if edit.kind in ("scale", "unit") for v in _factors(edit.value))])
     if agrees(made, claimed, case.found, (case.tolerance or 0.0) * min(gain, 10.0)):
         return ""
