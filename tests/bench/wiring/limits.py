@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-LIMIT_S = 60.0
+LIMIT_S = 20.0
 """Seconds of the processor that one comparison may take."""
 
 

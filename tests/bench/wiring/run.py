@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from .robots import ROBOTS
 from .scoring import Score, score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 HALVES = ("development", "held_out")
 BUILD = Path("build/wiring-bench")
@@ -62,7 +62,7 @@ def run(task: Task) -> list[dict[str, Any]]:
     if task[0] == "unpaired":
         from .flights import run_unpaired
 
-        return run_unpaired(task)
+        return [row | {"task": task} for row in run_unpaired(task)]
     case = made(task)
     begin = time.process_time()
     try:
@@ -70,6 +70,7 @@ def run(task: Task) -> list[dict[str, Any]]:
     except Exception as error:
         judged = Score("raised", None, f"{type(error).__name__}: {error}", [])
     row = {
+        "task": task,
         "side": task[0],
         "half": task[1],
         "what": task[2].split(" ")[0],
@@ -86,18 +87,17 @@ def run(task: Task) -> list[dict[str, Any]]:
     return [row | asdict(judged)]
 
 
-def in_parallel(work: list[Task], jobs: int, title: str, log: Path) -> Iterator[dict[str, Any]]:
-    """Rows as they come, with a bar on a terminal; `log` has those of a run that is killed."""
+def in_parallel(work: list[Task], jobs: int, title: str, log: Path) -> None:
+    """Appends rows to `log` as they come, with a bar on a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ProcessPoolExecutor(jobs) as pool, Progress(*columns) as progress, log.open("a", encoding="utf-8") as lines:
         bar = progress.add_task(title, total=len(work))
-        for rows in pool.map(run, work):
+        for done in as_completed([pool.submit(run, task) for task in work]):
             progress.advance(bar)
-            for row in rows:
+            for row in done.result():
                 print(json.dumps(row, default=_plain), file=lines, flush=True)
-                yield row
 
 
 def record_all(halves: Iterable[str], jobs: int) -> None:
@@ -152,16 +152,16 @@ def main() -> None:
     parser.add_argument("--logs", type=int, default=4, help="logs of a robot and a layout, up to 4, each half")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, default=BUILD / "results.json")
+    parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
     parser.add_argument("--rows", type=Path, nargs="*", help="no run: the rows of these .jsonl files, of runs before")
     parser.add_argument("--page", type=Path, help="where the results page goes; none is written without it")
     arguments = parser.parse_args()
     halves = HALVES if arguments.half == "both" else (arguments.half,)
-    begin = time.perf_counter()
+    begin, log = time.perf_counter(), arguments.json.with_suffix(".jsonl")
     if arguments.rows is None:
         record_all(halves, arguments.jobs)
-        rows = list(_measured(arguments, halves))
-    else:
-        rows = [json.loads(line) for path in arguments.rows for line in path.read_text().splitlines()]
+        _measure(arguments, halves, log)
+    rows = _rows(arguments.rows or [log])
     results = {"rows": rows, "wall_s": time.perf_counter() - begin, "jobs": arguments.jobs, "speed": speed()}
     arguments.json.write_text(json.dumps(results, default=_plain))
     from .page import summary, write_page
@@ -171,17 +171,28 @@ def main() -> None:
         write_page(results, arguments.page)
 
 
-def _measured(arguments: argparse.Namespace, halves: Iterable[str]) -> Iterator[dict[str, Any]]:
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    log = arguments.json.with_suffix(".jsonl")
-    log.unlink(missing_ok=True)
-    if arguments.side != "unpaired":
-        work = tasks(halves, arguments.singles, arguments.pairs, arguments.healthy)
-        yield from in_parallel(work, arguments.jobs, "paired", log)
+def _measure(arguments: argparse.Namespace, halves: Iterable[str], log: Path) -> None:
+    """All rows into `log`, but for those of tasks that it has already."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if not arguments.resume:
+        log.unlink(missing_ok=True)
+    done = {tuple(row["task"]) for row in _rows([log])}
+    work: dict[str, list[Task]] = {"paired": tasks(halves, arguments.singles, arguments.pairs, arguments.healthy)}
     if arguments.side != "paired":
         from .flights import unpaired_tasks
 
-        yield from in_parallel(unpaired_tasks(halves, arguments.logs), arguments.jobs, "unpaired", log)
+        work["unpaired"] = unpaired_tasks(halves, arguments.logs)
+    for side, some in work.items():
+        if arguments.side in (side, "both"):
+            in_parallel([task for task in some if task not in done], arguments.jobs, side, log)
+
+
+def _rows(logs: Iterable[Path]) -> list[dict[str, Any]]:
+    """In an order that does not depend on who was ready first."""
+    rows = [json.loads(line) for path in logs if path.exists() for line in path.read_text().splitlines()]
+    return sorted(
+        rows, key=lambda row: (row["side"], row["half"], row["what"], row["seed"], row["label"], row["robot"])
+    )
 
 
 def _plain(value: Any) -> Any:
