@@ -121,7 +121,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("ganglion._core").__version__
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in ("contract", "flight", "wiring"):  # rooms like `errors`, which `import ganglion` gives; these take NumPy's time
+    # rooms like `errors`, which `import ganglion` gives; these take NumPy's time
+    if name in ("contract", "flight", "wiring"):
         return importlib.import_module(f"ganglion.{name}")
     raise AttributeError(f"module 'ganglion' has no attribute '{name}'")
 

@@ -377,8 +377,8 @@ class Contract:
             return
         if profile.size != self.observation_size or profile.actions not in (0, self.action_size):
             raise ArtifactError(
-                f"contract: observation_profile is of {profile.size} observation and {profile.actions} action elements; "
-                f"the contract says {self.observation_size} and {self.action_size}: it is of another policy"
+                f"contract: observation_profile is of {profile.size} observation and {profile.actions} action "
+                f"elements; the contract says {self.observation_size} and {self.action_size}: it is of another policy"
             )
 
     def _check_action_map(self) -> None:

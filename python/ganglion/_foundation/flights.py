@@ -364,7 +364,8 @@ def observed(path: str | os.PathLike[str], observation_size: int | None) -> tupl
     if not kept:
         sizes = ", ".join(str(one.observation) for one in file.attached.values()) or "no policy"
         raise ArtifactError(
-            f"{path}: no step of a policy that takes {observation_size or 'any'} elements; those of this flight take {sizes}"
+            f"{path}: no step of a policy that takes {observation_size or 'any'} elements; those of this flight take "
+            f"{sizes}"
         )
     number = min(kept)
     observation, reset, action = (np.concatenate(parts) for parts in zip(*kept[number], strict=True))

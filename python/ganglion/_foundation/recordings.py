@@ -165,11 +165,9 @@ def read_rows(source: RecordingSource) -> Rows:
     assert episodes.batch is not None
     begins = np.zeros(len(episodes.observations), np.bool_)
     begins[episodes.starts] = True
-    action = episodes.batch.actions  # of a dictionary space no array of numbers
-    if isinstance(action, np.ndarray) and action.dtype.kind in "biuf":
-        action = _finite(_label(source), "actions", action.reshape(len(begins), -1))
-    else:
-        action = None
+    action, taken = None, episodes.batch.actions  # of a dictionary space no array of numbers
+    if isinstance(taken, np.ndarray) and taken.dtype.kind in "biuf":
+        action = _finite(_label(source), "actions", taken.reshape(len(begins), -1))
     return Rows(episodes.observations, begins, True, action, ())
 
 
@@ -184,7 +182,9 @@ def rows_of(label: Any, fields: dict[str, NDArray[Any]]) -> Rows:
         ArtifactError: a field has the wrong shape or kind, or a value is not finite.
     """
     if "observation" not in fields:
-        raise ArtifactError(f"{label}: an array named 'observation' is needed; there is: {', '.join(fields) or 'nothing'}")
+        raise ArtifactError(
+            f"{label}: an array named 'observation' is needed; there is: {', '.join(fields) or 'nothing'}"
+        )
     plain = _checked_plain(label, fields, None, None)
     steps, rows, size = plain.observation.shape
     begins = plain.reset.copy()

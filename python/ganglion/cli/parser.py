@@ -43,7 +43,6 @@ And beside them:
   wiring      name what an adapter does to observations that training did not
   doctor      show which engines this machine can run
   completion  print the script that makes TAB complete all this
-
 Every command: --help on one screen, --help-all in full, --json for programs.
 Read on: README.md, docs/. Exit status: 0 good, 1 bad verdict or error, 2 usage.
 """

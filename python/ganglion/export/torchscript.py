@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ganglion.compiler.containers import CONTRACT_FILE
 from ganglion._foundation.targets import replacing
 from ganglion._foundation.trust import check_program
+from ganglion.compiler.containers import CONTRACT_FILE
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError
 from ganglion.export.golden import compare, replay
 from ganglion.policies.scripting.stateful import StatefulRecurrentNetwork

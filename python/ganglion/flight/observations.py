@@ -65,7 +65,8 @@ class ObservationMonitor:
     """Looks at every observation beside the profile of the training that the contract carries.
 
     An adapter that gives degrees for radians, or another joint's angle, is noticed before the policy moves the robot.
-    Inside of the envelope is not right: a sign or an order may be wrong all the same; `ganglion.wiring` finds it in a log.
+    Inside of the envelope is not right: a sign or an order may be wrong all the same; `ganglion.wiring` finds it in a
+    log.
 
     Args:
         contract: of the policy, with an observation profile.

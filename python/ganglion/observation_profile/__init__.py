@@ -9,6 +9,7 @@ import base64
 import binascii
 import math
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -245,13 +246,11 @@ class ObservationProfile:
             count = (n * (n - 1) // 2,)
             shares = _shares(document, "correlation", count)
             pairs["correlation"] = _symmetric(shares, n, 1.0)
-            deviations = _decoded(document, "correlation_deviation", _DEVIATION, count) / np.float32(_DEVIATION_ONE)
-            pairs["correlation_deviation"] = _symmetric(deviations, n, 0.0)
+            pairs["correlation_deviation"] = _symmetric(_deviations(document, "correlation_deviation", count), n, 0.0)
         if "response" in document:
             shape = (len(response_lags), n, m)
             pairs["response"] = _shares(document, "response", shape)
-            deviations = _decoded(document, "response_deviation", _DEVIATION, shape) / np.float32(_DEVIATION_ONE)
-            pairs["response_deviation"] = deviations
+            pairs["response_deviation"] = _deviations(document, "response_deviation", shape)
         elif m:
             _refuse(f"it is of {m} actions, and has no response to them")
         return cls(
@@ -293,7 +292,7 @@ def _refuse(why: str) -> None:
 
 
 def _ascends(values: tuple[float, ...] | tuple[int, ...]) -> bool:
-    return all(one < next_one for one, next_one in zip(values, values[1:], strict=False))
+    return all(one < next_one for one, next_one in pairwise(values))
 
 
 def _check_list(name: str, values: tuple[Any, ...], *, at_least: int) -> None:
@@ -348,6 +347,11 @@ def _shares(document: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> N
     if stored.size and stored.min() < -_SHARE_ONE:
         _refuse(f"{name} has a number below -1")
     return (stored / np.float32(_SHARE_ONE)).astype(np.float32)
+
+
+def _deviations(document: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    stored = _decoded(document, name, _DEVIATION, shape)
+    return np.asarray(stored.astype(np.float32) / np.float32(_DEVIATION_ONE), np.float32)
 
 
 def _symmetric(above: NDArray[np.float32], n: int, diagonal: float) -> NDArray[np.float32]:

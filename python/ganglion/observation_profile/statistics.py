@@ -68,7 +68,7 @@ def measured(
     episode = np.repeat(np.arange(len(lengths)), lengths)
     segments = np.arange(steps) * min(MOST_SEGMENTS, max(2, steps // _SEGMENT_STEPS)) // steps
     bounds = np.searchsorted(segments, np.arange(segments[-1] + 2))
-    pieces = [slice(begin, end) for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    pieces = [slice(begin, end) for begin, end in pairwise(bounds)]
     changes = np.abs(np.diff(values, axis=0))[episode[1:] == episode[:-1]]
     if not len(changes):
         changes = np.zeros((1, n))
@@ -150,7 +150,7 @@ def _responses(
         now = np.arange(max(0, lag), len(standard) + min(0, lag))
         now = now[episode[now] == episode[now - lag]]
         cuts = np.searchsorted(now, [*(piece.start for piece in pieces), pieces[-1].stop])
-        parts = [slice(begin, end) for begin, end in zip(cuts[:-1], cuts[1:], strict=True) if end - begin > 1]
+        parts = [slice(begin, end) for begin, end in pairwise(cuts) if end - begin > 1]
         if not parts:
             shape = standard.shape[1], told.shape[1]
             found.append((np.zeros(shape), np.ones(shape)))
@@ -162,7 +162,7 @@ def _responses(
 def _lagged(standard: NDArray[np.float64], episode: NDArray[np.int64], lag: int) -> NDArray[np.float64]:
     same = episode[lag:] == episode[:-lag]
     now, before = standard[lag:][same], standard[:-lag][same]
-    return np.clip((now * before).sum(0) / max(1, len(now)), -1.0, 1.0)
+    return np.asarray(np.clip((now * before).sum(0) / max(1, len(now)), -1.0, 1.0), np.float64)
 
 
 def _unit_norms(values: NDArray[np.float64], spread: NDArray[np.float64]) -> tuple[UnitNorm, ...]:

@@ -163,7 +163,7 @@ class Correction:
 def rotation_matrices(quaternion: Doubles) -> Doubles:
     """Rotation matrices `[N, 3, 3]`, body to world, of quaternions `[N, 4]` in the order w, x, y, z."""
     w, x, y, z = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True).clip(1e-12)).T
-    return np.stack(
+    matrices: Doubles = np.stack(
         [
             np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], axis=-1),
             np.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], axis=-1),
@@ -171,6 +171,7 @@ def rotation_matrices(quaternion: Doubles) -> Doubles:
         ],
         axis=1,
     )
+    return matrices
 
 
 def rows_since_reset(begins: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -42,8 +42,8 @@ class Edit:
     | `unit` | `{"from": "rad", "to": "deg", "factor": number}` |
     | `quaternion_order` | `{"trained": "wxyz", "found": "xyzw"}`, or the other way |
     | `quaternion_conjugate` | `"conjugate"`; `elements` are x, y and z |
-    | `frame` | of whole vectors: `{"kind": "fixed", "matrix": [[...]]}` (found = matrix * trained), `{"kind": "world_for_body"}`, |
-    | | `{"kind": "body_for_world"}`, `{"kind": "negated_gravity"}`; `"quaternion": [four elements of trained]` |
+    | `frame` | of whole vectors: `{"kind": "fixed", "matrix": [[...]]}` (found = matrix * trained), |
+    | | `{"kind": "world_for_body"}`, `{"kind": "body_for_world"}`, `{"kind": "negated_gravity"}`; `"quaternion": [four elements of trained]` |
     | `lag` | `{"steps": n, "of": "observation" or "previous_action"}`: found[t] = trained[t - n]; |
     | | `{"of": "finite_difference", "position": [elements of trained], "factor": 1 / dt}` |
     | `history_order` | `{"frames": n}`: the oldest for the newest |

@@ -51,7 +51,7 @@ def walking(seed: int, steps: int = 3000) -> dict[str, NDArray[np.generic]]:
         clock += 2.0 * np.pi * 1.6 * PERIOD_S * (0.7 + 0.5 * speed)
         wander += -wander * PERIOD_S / 0.15 + np.sqrt(PERIOD_S) * rng.normal(0.0, 0.15, 12)
         wish = speed * reach * (np.sin(clock + phase) + second * np.cos(2.0 * clock + phase))
-        action = (wish + turn * command[2] + 4.0 * sway @ (gravity + [0.0, 0.0, 1.0]) + wander) / 0.25
+        action = (wish + turn * command[2] + 4.0 * sway @ (gravity + np.array([0.0, 0.0, 1.0])) + wander) / 0.25
         answers.append(action)
         resets.append(reset)
         for _ in range(4):

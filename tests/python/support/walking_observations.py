@@ -64,7 +64,9 @@ class Walk:
         own = self.observation if observation is None else observation
         return {"observation": own, "reset": self.reset, "action": self.action}
 
-    def histories(self, frames: int, *, newest_first: bool = False, frame_major: bool = False, **more: object) -> Doubles:
+    def histories(
+        self, frames: int, *, newest_first: bool = False, frame_major: bool = False, **more: object
+    ) -> Doubles:
         """`[1200, 3 * 18]`, the first 18 elements with a history.
 
         Args:

@@ -131,8 +131,8 @@ def test_one_fault(name: str) -> None:
     assert (edit.kind, edit.elements) == (kind, where) and not report.equal
     if value is not None:
         said = edit.value
-        numbers = isinstance(value, list) or isinstance(value, float)
-        assert (np.allclose(said, value, atol=1e-6) if numbers else said == value), said
+        numbers = isinstance(value, (list, float))
+        assert np.allclose(said, value, atol=1e-6) if numbers else said == value, said
     assert np.isfinite(edit.residual) and edit.residual < 1e-4
 
 

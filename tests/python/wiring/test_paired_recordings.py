@@ -55,7 +55,11 @@ def test_elements_too_many() -> None:
         (WALK.observation, np.where(np.eye(1200, 52) > 0, np.nan, WALK.observation), "not finite"),
         (WALK.observation, WALK.observation[:, 0], "must be"),
         ({"action": WALK.action}, WALK.observation, "'observation' is needed"),
-        ({"observation": WALK.observation[:, :3], "names": np.array(["a", "b", "a"])}, WALK.observation, "both called 'a'"),
+        (
+            {"observation": WALK.observation[:, :3], "names": np.array(["a", "b", "a"])},
+            WALK.observation,
+            "both called 'a'",
+        ),
         ({"observation": WALK.observation, "names": np.array(["a", "b"])}, WALK.observation, "must be 52 texts"),
     ],
 )
@@ -96,7 +100,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "gravity points the other way" in " ".join(shown.split()) and "frame" in shown
     text = yaml.read_text(encoding="utf-8")
     arrays = {
-        name: json.loads(value) for name, _, value in (line.partition(": ") for line in text.splitlines()) if value and name[0] != "#"
+        name: json.loads(value)
+        for name, _, value in (line.partition(": ") for line in text.splitlines())
+        if value and name[0] != "#"
     }
     made = found[:, arrays["index"]] * arrays["scale"] + arrays["offset"]
     np.testing.assert_allclose(made, WALK.observation, atol=1e-7)

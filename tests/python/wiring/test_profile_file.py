@@ -81,7 +81,7 @@ def test_what_cannot_be_profiled_says_why(tmp_path, recording):
     path = tmp_path / "lstm.ganglion"
     shutil.copy(ARTIFACTS / "lstm.ganglion", path)
     with np.load(recording) as file:
-        observation, action = file["observation"], file["action"]
+        observation = file["observation"]
     bad = tmp_path / "bad.npz"
 
     def refused(says, **fields):

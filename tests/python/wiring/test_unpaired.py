@@ -65,7 +65,6 @@ FAULTS = {
     "scale never": ("scale", np.arange(3), lambda x: 4.0 * x[:, :3]),
     "degrees": ("unit", POSITION, lambda x: x[:, POSITION] * 180.0 / np.pi),
     "default pose": ("offset", POSITION, lambda x: x[:, POSITION] + np.tile([0.3, 0.8, -1.5], 4)),
-    "clip": ("clip", ACTION, lambda x: x[:, ACTION].clip(-1.5, 1.5)),
     "gravity up": ("frame", np.arange(3, 6), lambda x: -x[:, 3:6]),
     "previous action late": ("lag", ACTION, lambda x: late(x[:, ACTION], 1)),
 }
@@ -86,6 +85,15 @@ def test_a_fault_is_named_first(contract, log, name):
         np.testing.assert_allclose(report.corrected, log["observation"], atol=1e-5)
     document = json.loads(report.to_json())
     assert document["edits"][0]["confidence"] == first.confidence and not document["equal"]
+
+
+def test_a_clip_is_named_with_its_bound(contract, log):
+    values = log["observation"].copy()
+    values[:, ACTION] = values[:, ACTION].clip(-1.0, 1.0)
+    often = np.flatnonzero((values != log["observation"]).mean(0) > 0.02)
+    first = compared(contract, log, observation=values).edits[0]
+    assert first.kind == "clip" and set(often) <= set(first.elements) <= set(ACTION)
+    assert first.value == {"low": -1.0, "high": 1.0, "missing": False, "of": "found"}
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -122,7 +130,7 @@ def test_what_nothing_explains_is_said_so(contract, log):
 
 
 def test_bad_input_is_a_sentence(contract, log):
-    with pytest.raises(ArtifactError, match="has no observation profile.*ganglion profile POLICY"):
+    with pytest.raises(ArtifactError, match=r"has no observation profile.*ganglion profile POLICY"):
         compared(dataclasses.replace(contract, observation_profile=None), log)
     with pytest.raises(ArtifactError, match="44 elements, the profile of the contract 45"):
         compared(contract, {"observation": log["observation"][:, 1:]})

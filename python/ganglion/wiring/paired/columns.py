@@ -53,11 +53,14 @@ def likely(source: Doubles, found: Doubles, judge: NoiseJudge) -> NDArray[np.boo
     if judge.tolerance is not None:
         allowed = allowed + judge.tolerance * np.maximum(gain, 1.0)
     moving = (sx > 1e-290) & (_range(source) > 0.0)
-    return (left <= _LOOSE * allowed) & (count >= _FEWEST) & moving & (_range(found) > 0.0)[:, None] & (xx > 0.0)
+    told = (count >= _FEWEST) & (xx > 0.0) & moving & (_range(found) > 0.0)[:, None]
+    near: NDArray[np.bool_] = told & (left <= _LOOSE * allowed)
+    return near
 
 
 def _range(values: Doubles) -> Doubles:
-    return np.ptp(values, axis=0)
+    span: Doubles = np.ptp(values, axis=0)
+    return span
 
 
 def _spread(values: Doubles) -> Doubles:

@@ -141,9 +141,7 @@ def checked(pair: Pair, fit: Fit, source: Doubles, found: Doubles) -> Fit | None
     return replace(fit, residual=_worst(off), starts=_starts(pair, fit, source, found))
 
 
-def _starts(
-    pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None
-) -> int:
+def _starts(pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None) -> int:
     """How many rows behind a reset differ."""
     rows = np.flatnonzero(pair.unsettled(fit.lag))
     rows = rows if keep is None else rows[keep[rows - fit.lag]]

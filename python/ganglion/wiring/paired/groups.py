@@ -45,9 +45,7 @@ class GroupSearch:
         covers: as `AdapterModel.covers`.
     """
 
-    def __init__(
-        self, pair: Pair, base: NDArray[np.int64], fits: list[Fit | None], weak: NDArray[np.bool_]
-    ) -> None:
+    def __init__(self, pair: Pair, base: NDArray[np.int64], fits: list[Fit | None], weak: NDArray[np.bool_]) -> None:
         self.pair, self.base, self.fits, self.weak = pair, base, fits, weak
         self.turns: list[TurnedGroup] = []
         self.covers: list[Cover] = []
@@ -78,9 +76,9 @@ class GroupSearch:
         for j in order:
             base = self.base[j : j + size]
             still = not np.ptp(self.pair.found[:, j : j + size], axis=0).any()
-            if self.weak[j : j + size].all() and self.pair.judge.tolerance is not None and not still:
-                if not self._constant_norm(j, size):
-                    continue
+            noisy = self.weak[j : j + size].all() and self.pair.judge.tolerance is not None and not still
+            if noisy and not self._constant_norm(j, size):
+                continue
             if self._open(j, size) >= 2 and base[0] >= 0 and (np.diff(base) == 1).all():
                 yield j
 
@@ -104,7 +102,7 @@ class GroupSearch:
     # -- quaternions
 
     def _cover(self, j: int) -> None:
-        """found = ±(trained in some order, conjugated or not), the sign by rows."""
+        """Found = ±(trained in some order, conjugated or not), the sign by rows."""
         pair = self.pair
         for i in sorted(self.quaternions, key=lambda i: abs(i - self.base[j])):
             found, trained = pair.found[:, j : j + 4], pair.trained[:, i : i + 4]
@@ -171,12 +169,10 @@ class GroupSearch:
             self._known_lengths[size, lag] = np.sqrt(sum(squares[:, k : k + width] for k in range(size)))
         return self._known_lengths[size, lag]
 
-    def _by_matrix(
-        self, j: int, i: int, size: int, lag: int, quaternion: tuple[int, ...] = (), power: int = 0
-    ) -> bool:
+    def _by_matrix(self, j: int, i: int, size: int, lag: int, quaternion: tuple[int, ...] = (), power: int = 0) -> bool:
         """Whether found[j:] is a matrix times trained[i:], turned by an orientation before where there is one."""
         pair = self.pair
-        keep = ~pair.trained_cut[:, i : i + size].any(axis=1)
+        keep: NDArray[np.bool_] = ~np.any(pair.trained_cut[:, i : i + size], axis=1)
         rows = pair.rows(lag)
         rows = rows[keep[rows - lag]]
         whole = rows[~pair.found_cut[rows, j : j + size].any(axis=1)]
@@ -204,7 +200,7 @@ class GroupSearch:
             matrix = group.turn.matrix
             if not group.exact or matrix is None or len(matrix) != 3:
                 continue
-            keep = ~self.pair.trained_cut[:, i : i + 3].any(axis=1)
+            keep: NDArray[np.bool_] = ~np.any(self.pair.trained_cut[:, i : i + 3], axis=1)
             source = self.pair.trained[:, i : i + 3] @ matrix.T
             fits = self._singly(j, i, lag, source, [0, 1, 2], keep)
             if fits is not None and all(fit.gain > 0.0 for fit in fits):
@@ -214,13 +210,11 @@ class GroupSearch:
                 return True
         return False
 
-    def _source(
-        self, i: int, size: int, quaternion: tuple[int, ...], power: int, rows: NDArray[np.int64]
-    ) -> Doubles:
+    def _source(self, i: int, size: int, quaternion: tuple[int, ...], power: int, rows: NDArray[np.int64]) -> Doubles:
         part = self.pair.trained[rows, i : i + size]
         if not quaternion:
             return part
-        values = np.concatenate([self.pair.trained[np.ix_(rows, quaternion)], part], axis=1)
+        values = np.concatenate([self.pair.trained[rows][:, quaternion], part], axis=1)
         Turn((4, 5, 6), None, (0, 1, 2, 3), power).apply(values)
         return values[:, 4:]
 

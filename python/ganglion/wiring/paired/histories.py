@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -140,7 +141,7 @@ def _slots(naming: Naming, labels: dict[int, int]) -> dict[int, int] | None:
 
 def _arrangement(ages: list[int]) -> str:
     """Whether each age stands together once."""
-    runs = 1 + sum(one != other for one, other in zip(ages, ages[1:], strict=False))
+    runs = 1 + sum(one != other for one, other in itertools.pairwise(ages))
     return "frame_major" if runs == len(set(ages)) else "term_major"
 
 

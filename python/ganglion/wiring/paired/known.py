@@ -29,9 +29,7 @@ _UNITS = (
     KnownUnit(9.80665, "g", "m/s^2"),
     KnownUnit(360.0, "turns", "deg"),
 )
-UNITS = tuple(
-    unit for one in _UNITS for unit in (one, KnownUnit(1.0 / one.factor, one.found, one.trained))
-)
+UNITS = tuple(unit for one in _UNITS for unit in (one, KnownUnit(1.0 / one.factor, one.found, one.trained)))
 """Both ways."""
 
 _SCALES = (0.25, 0.05, 2.0, 0.1, 0.2, 0.5, 0.01, 0.4, 0.3, 3.0, 1.5, 0.15, 0.125, 0.7, 0.02, 0.0625, 0.0025)
@@ -54,7 +52,7 @@ def near(factor: float, share: float = 0.1) -> list[float]:
 
 
 def rounded(number: float, error: float) -> list[float]:
-    """A number in two to four digits where that changes it by no more than `error` or some roundings, the shortest first."""
+    """A number in two to four digits where that changes it by `error` or some roundings at most, the shortest first."""
     allowed = max(error, 1e-6 * abs(number))
     short = dict.fromkeys(float(f"{number:.{digits}g}") for digits in (2, 3, 4))
     return [one for one in short if abs(one - number) <= allowed]

@@ -126,7 +126,8 @@ def _turns(naming: Naming) -> None:
                 (
                     some
                     for value, some in fixed
-                    if value["kind"] == "fixed" and np.shape(value["matrix"]) == np.shape(group.value["matrix"])
+                    if value["kind"] == "fixed"
+                    and np.shape(value["matrix"]) == np.shape(group.value["matrix"])
                     and np.abs(np.subtract(value["matrix"], group.value["matrix"])).max() <= _SAME_MATRIX
                 ),
                 None,
@@ -142,9 +143,7 @@ def _turns(naming: Naming) -> None:
 def _normaliser(naming: Naming) -> None:
     """Elements that all have a factor and an offset of their own."""
     own = {
-        j: round(factor, 6)
-        for j, factor in naming.factors.items()
-        if unit_of(factor) is None and j in naming.offsets
+        j: round(factor, 6) for j, factor in naming.factors.items() if unit_of(factor) is None and j in naming.offsets
     }
     moving = [j for j, fit in enumerate(naming.model.fits) if fit is not None and np.ptp(naming.pair.found[:, j]) > 0.0]
     few = len(own) < _FEWEST_OWN or len(set(own.values())) < _OWN_SHARE * len(own)

@@ -57,8 +57,7 @@ def _parts(name: str) -> tuple[str, str]:
 def _by_joint(name: str) -> object:
     """All hips, then all thighs, then all calves."""
     rest = _parts(name)[1].lower()
-    depth = next((k for k, part in enumerate(("hip", "thigh", "calf", "knee", "ankle", "foot")) if part in rest), 9)
-    return depth
+    return next((k for k, part in enumerate(("hip", "thigh", "calf", "knee", "ankle", "foot")) if part in rest), 9)
 
 
 def _unitree(name: str) -> object:

@@ -75,17 +75,17 @@ class ScalarSearch:
         self._strides(now)
         self._lags_in_place(now)
         self._late_as_a_whole(now)
-        self._assign(now, 0)
+        self._assign(now)
         for lag in LAGS:
             open_, free = self.open, self.free
             if not open_ or not free:
                 break
-            self._assign(self._candidates(open_, free, lag), lag)
+            self._assign(self._candidates(open_, free, lag))
 
     def _late_as_a_whole(self, now: dict[int, dict[int, Fit]]) -> None:
         """What moved and is late, too: in a history only its oldest frame tells that from one that moved a frame."""
         before, unused = list(self.fits), self.free
-        self._assign(now, 0)
+        self._assign(now)
         lost = self.open
         if not lost:
             return
@@ -95,7 +95,7 @@ class ScalarSearch:
         for lag in LAGS[:6]:
             if not any(self._candidates(lost, unused, lag).values()):
                 continue
-            self._assign(self._candidates(waiting, unused, lag), lag)
+            self._assign(self._candidates(waiting, unused, lag))
             count = sum(self.fits[j] is not None for j in waiting)
             if count > len(waiting) - len(lost) and (best is None or count > best[0]):
                 best = count, lag, list(self.fits)
@@ -125,7 +125,7 @@ class ScalarSearch:
             waiting = [j for j in self.open if j not in known]
             if len(rows) < 8 or not waiting:
                 continue
-            maybe = likely(values[rows - lag], pair.found[np.ix_(rows, waiting)], pair.judge)
+            maybe = likely(values[rows - lag], pair.found[rows][:, waiting], pair.judge)
             for at, j in enumerate(waiting):
                 near = sorted(np.flatnonzero(maybe[at]), key=lambda k: abs(sources[k] % pair.trained.shape[1] - j))
                 fits = (fit_columns(pair, values[:, k], pair.found[:, j], sources[k], lag) for k in near[:_MOST_FITS])
@@ -154,10 +154,12 @@ class ScalarSearch:
         rows = pair.sample(lag)
         moving_f = [j for j in found if not self._quiet_found[j]]
         bases = {int(self.base[j]) for j in moving_f}
-        moving_t = [i for i in trained if not self._quiet_trained[i] or (i in bases and np.ptp(pair.trained[:, i]) > 0.0)]
+        moving_t = [
+            i for i in trained if not self._quiet_trained[i] or (i in bases and np.ptp(pair.trained[:, i]) > 0.0)
+        ]
         fits: dict[int, dict[int, Fit]] = {j: {} for j in found}
         if moving_f and moving_t and len(rows) >= 8:
-            maybe = likely(pair.trained[np.ix_(rows - lag, moving_t)], pair.found[np.ix_(rows, moving_f)], pair.judge)
+            maybe = likely(pair.trained[rows - lag][:, moving_t], pair.found[rows][:, moving_f], pair.judge)
             for at, j in enumerate(moving_f):
                 near = sorted((moving_t[k] for k in np.flatnonzero(maybe[at])), key=lambda i: abs(i - self.base[j]))
                 for i in near[:_MOST_FITS]:
@@ -225,7 +227,7 @@ class ScalarSearch:
         for age in sorted({int(ages[self.base[j]]) for j in now if self.base[j] >= 0} - {0}):
             waiting = [j for j in now if self.base[j] >= 0 and ages[self.base[j]] == age]
             lag = self.lag_of(waiting[0])
-            self._assign(self._candidates(waiting, [i for i in self.free if ages[i] == age], lag), lag)
+            self._assign(self._candidates(waiting, [i for i in self.free if ages[i] == age], lag))
             for j in waiting:
                 if self.fits[j] is not None:
                     now.pop(j)
@@ -269,7 +271,7 @@ class ScalarSearch:
             return False
         return bool(likely(self.pair.trained[rows - lag, i : i + 1], self.pair.found[rows, j : j + 1], self.pair.judge))
 
-    def _assign(self, candidates: dict[int, dict[int, Fit]], lag: int) -> None:
+    def _assign(self, candidates: dict[int, dict[int, Fit]]) -> None:
         """Gives each element of found an element of trained that no other has."""
         waiting = [j for j in candidates if self.fits[j] is None and candidates[j]]
         used = {fit.source for fit in self.fits if fit is not None}

@@ -1,4 +1,5 @@
 """What an edit is and what to do about it, in a sentence."""
+# ruff: noqa: ARG001 - one signature for all kinds
 
 from __future__ import annotations
 
@@ -189,6 +190,5 @@ def _unexplained(_: tuple[int, ...], value: Any, found: Observations, trained: O
     if value["of"] is None:
         return "no element of training has to do with it"
     return (
-        f"no edit explains it; closest is {value['gain']:.6g} * {_name(trained, value['of'])} + "
-        f"{value['offset']:.6g}"
+        f"no edit explains it; closest is {value['gain']:.6g} * {_name(trained, value['of'])} + {value['offset']:.6g}"
     )

@@ -48,8 +48,14 @@ def correction_of(pair: Pair, model: AdapterModel, trained: Observations) -> Cor
             fills.append((i, j, fit))
     lost = [_lost(cut, trained, "found is cut, and what was beyond is gone")] if cut else []
     if late:
-        lost.append(_lost(late, trained, "a delay can be undone in a log, and not in a controller: there, the last rows"
-                          " of an episode are missing"))
+        lost.append(
+            _lost(
+                late,
+                trained,
+                "a delay can be undone in a log, and not in a controller: there, the last rows"
+                " of an episode are missing",
+            )
+        )
     turns = []
     for group in reversed(model.turns):
         turn = group.turn

@@ -83,8 +83,8 @@ def mounted(naming: Naming) -> None:
             matrix[k, order[k]] = -1.0 if j in naming.negative else 1.0
         if np.linalg.det(matrix) < 0.0 or not (matrix < 0.0).any():
             continue
-        near = range(max(0, places[0] - 3), places[0] + 3)
-        if any(_is_unit(naming.pair, tuple(range(i, i + 4))) for i in near):
+        quads = range(max(0, places[0] - 3), places[0] + 3)
+        if any(_is_unit(naming.pair, tuple(range(i, i + 4))) for i in quads):
             continue
         vector = _is_constant(naming.pair, places) or _named_xyz(naming, elements)
         turned.append((elements, tuple(map(tuple, matrix.tolist())), vector))
@@ -108,7 +108,9 @@ def _closed(naming: Naming, size: int) -> Iterator[tuple[tuple[int, ...], tuple[
     """Neighbours in found that hold neighbours of trained and nothing else: elements, places, and their order."""
     fits, width = naming.model.fits, naming.pair.trained.shape[1]
     for j in range(len(fits) - size + 1):
-        sources = [naming.moved.get(k, -1 if fit is None else fit.source) for k, fit in enumerate(fits[j : j + size], j)]
+        sources = [
+            naming.moved.get(k, -1 if fit is None else fit.source) for k, fit in enumerate(fits[j : j + size], j)
+        ]
         first = min(sources)
         if (naming.model.base[j : j + size] < 0).any():
             continue

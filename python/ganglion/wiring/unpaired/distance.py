@@ -8,7 +8,7 @@ and of the log, and at least a floor, for runs differ by more than their pieces 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,7 +89,7 @@ class Explanation:
             offset: `[k]` or one: then added.
             lag: then so many steps later.
         """
-        made = Explanation(*(array.copy() for array in (self.source, self.factor, self.offset, self.lag)))
+        made = Explanation(self.source.copy(), self.factor.copy(), self.offset.copy(), self.lag.copy())
         if source is not None:
             for name in ("source", "factor", "offset", "lag"):
                 getattr(made, name)[elements] = getattr(self, name)[source]
@@ -139,7 +139,7 @@ class Distance:
         if self.trained.correlation is None:
             return np.ones(len(source))
         alike = np.abs(self.trained.correlation[np.ix_(source, source)]) > _ALIKE
-        return 1.0 / np.maximum(1, alike.sum(1))
+        return np.asarray(1.0 / np.maximum(1, alike.sum(1)), np.float64)
 
     def of(self, explanation: Explanation, elements: Integers) -> Doubles:
         """The distance of some elements.
@@ -278,7 +278,7 @@ class Distance:
         known = (np.arange(len(self._lags)) >= LONGEST_LAG)[:, None, None]
         known = known & self._moves_as(source, elements)[None, :, None]
         worth = _worth((len(self._lags) - LONGEST_LAG) * self.trained.actions)
-        return worth * np.where(known, far, 0.0).sum((0, 2))
+        return np.asarray(worth * np.where(known, far, 0.0).sum((0, 2)), np.float64)
 
     def _moves_as(self, source: Integers, elements: Integers) -> NDArray[np.bool_]:
         return (self.trained.spread[source] > 0.0) & (self.found.spread[elements] > 0.0)
@@ -289,19 +289,19 @@ def _worth(count: int) -> float:
 
 
 def _deviation(segments: NDArray[np.floating]) -> Doubles:
-    return np.asarray(segments, np.float64).std(0)
+    return np.asarray(np.std(np.asarray(segments, np.float64), axis=0), np.float64)
 
 
-def _bounded(far: Doubles, bound: float) -> Doubles:
+def _bounded(far: NDArray[Any], bound: float) -> Doubles:
     """Half the square, as in the logarithm of a normal density, but no more than half of bound squared."""
     return _bounded_square(far * far, bound)
 
 
-def _bounded_square(square: Doubles, bound: float) -> Doubles:
-    return 0.5 * square / (1.0 + square / (bound * bound))
+def _bounded_square(square: NDArray[Any], bound: float) -> Doubles:
+    return np.asarray(0.5 * square / (1.0 + square / (bound * bound)))
 
 
 def _shape(profile: ObservationProfile) -> Doubles:
     """Quantiles from 1 % to 99 % in spreads around the mean."""
     spread = np.where(profile.spread > 0.0, profile.spread, 1.0)
-    return ((profile.quantiles[2:-2] - profile.mean) / spread).astype(np.float64)
+    return np.asarray((profile.quantiles[2:-2] - profile.mean) / spread, np.float64)

@@ -11,7 +11,6 @@ import numpy as np
 from ganglion.wiring.unpaired.assignment import assigned
 from ganglion.wiring.unpaired.candidates import KNOWN_FACTORS, UNITS, Candidate, for_terms
 from ganglion.wiring.unpaired.clips import clips
-from ganglion.wiring.unpaired.distance import Distance, Explanation
 from ganglion.wiring.unpaired.layouts import history_of
 
 if TYPE_CHECKING:
@@ -19,12 +18,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ganglion.wiring.unpaired.distance import Distance, Explanation
     from ganglion.wiring.unpaired.terms import Terms
 
     Doubles = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-_DECISIVE = 8.0
+_DECISIVE = 7.0
 """By so much, in units of a log-likelihood, an explanation must be nearer than none."""
 
 _SHARE = 0.35
@@ -32,11 +32,14 @@ _SHARE = 0.35
 
 _PARAMETER = 1.5
 
-_FLIP = 3.0
-"""And a single element must be by so much nearer with the other sign."""
+_FLIP = 8.0
+"""A single element must be by so much nearer with the other sign, and a cycle of a permutation where it goes."""
 
 _END = 4.0
 """What one end that is cut says."""
+
+_SAME_RATIO = 0.2
+"""Logarithms of factors that may be one."""
 
 _MANY = 4
 """An encoder or two may be off by themselves."""
@@ -142,9 +145,18 @@ def _scales(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
         inside = term[distance.moves[term]]
         if len(inside):
             factor = float(np.exp(np.median(np.log(ratio[inside]))))
-            if abs(math.log(factor)) > math.log(1.4):
-                free = _scale(base, term, factor)
-                yield Candidate(free.kind, free.elements, free.value, free.explanation, 3.0)
+            for elements, free in ((term, factor), *_alike(inside, np.log(ratio[inside]))):
+                if abs(math.log(free)) > math.log(1.25):
+                    made = _scale(base, elements, free)
+                    yield Candidate(made.kind, made.elements, made.value, made.explanation, 3.0)
+
+
+def _alike(elements: Integers, ratio: Doubles) -> Iterator[tuple[Integers, float]]:
+    """The elements whose spread went with that of the one that changed most."""
+    most = ratio[np.abs(ratio).argmax()]
+    same = np.abs(ratio - most) < _SAME_RATIO
+    if not same.all():
+        yield elements[same], float(np.exp(np.median(ratio[same])))
 
 
 def _scale(base: Explanation, elements: Integers, factor: float) -> Candidate:
@@ -250,7 +262,7 @@ def _without_idle_cycles(
         left -= set(cycle)
         rest = {element: kept[element] for element in kept if element not in cycle}
         gain = (_far(distance, base, rest, place) - _far(distance, base, kept, place)).sum()
-        if gain < _FLIP * len(cycle) / 2.0:
+        if gain < _FLIP:
             kept = rest
     return np.array(sorted(kept), np.int64), np.array([kept[element] for element in sorted(kept)], np.int64)
 
