@@ -142,7 +142,8 @@ def write_page(results: dict[str, Any], path: Path) -> None:
     words = old.split(BEGIN)[1].split(END)[0] if BEGIN in old else "\n"
     blocks: dict[str, str | Callable[[], str]] = {
         "date": time.strftime("%Y-%m-%d"),
-        "cpu": f"{_cpu()}, {results['jobs']} processes, {results['wall_s'] / 60:.0f} minutes",
+        "cpu": f"{_cpu()}, {sum(row['time_s'] for row in results['rows']) / 60:.0f} minutes of one core inside of "
+        "`ganglion.wiring` and the judge",
         "versions": f"Python {platform.python_version()}, NumPy {np.__version__}, "
         + ", ".join(f"{name} {_version(name)}" for name in ("mujoco", "gymnasium", "dm-control", "mjlab")),
         "paired_totals": totals(paired, whats),

@@ -28,6 +28,7 @@ def replay(
     reset: np.ndarray,
     names: Sequence[str],
     of_trained: Sequence[str],
+    current: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Does the edits in their order.
 
@@ -38,6 +39,7 @@ def replay(
         reset: `[N]`.
         names: of found's elements, with their age behind @-.
         of_trained: of trained's.
+        current: a permutation's indices are of the vector as the edits before it made it, not of trained.
 
     Returns:
         `[N, m]`, and `[N, m]`: which of these values the edits claim.
@@ -53,7 +55,7 @@ def replay(
             if any(place < 0 for place in value):
                 raise CannotReplayError("an element of nothing")
             made = _sized(made, found.shape[1])
-            made[:, e] = source[:, value] if made is not source else made[:, value]
+            made[:, e] = (made if current else source)[:, value]
             continue
         if edit.kind == "history_layout" and "extra_frames" in value:
             made = _more_frames(made, since, names, of_trained)

@@ -140,9 +140,21 @@ def _in_part(kinds: tuple[str, ...], elements: Elements, edits: Sequence[Any]) -
 
 
 def _replayed_wrong(case: Case, edits: Sequence[Any]) -> str:
+    """Why the edits do not make found; a permutation may be one of trained, or of what the edits before it made."""
+    why = _replayed_one_way(case, edits, False)
+    return why and _replayed_one_way(case, edits, True) and why
+
+
+def _replayed_one_way(case: Case, edits: Sequence[Any], current: bool) -> str:
     try:
         made, claimed = replay(
-            edits, case.trained, case.found.astype(np.float64), case.reset, case.adapter.names, case.layout.names
+            edits,
+            case.trained,
+            case.found.astype(np.float64),
+            case.reset,
+            case.adapter.names,
+            case.layout.names,
+            current,
         )
     except (CannotReplayError, ValueError, KeyError, IndexError, TypeError) as error:
         return f"the edits cannot be done: {error!r}"
