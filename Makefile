@@ -14,7 +14,7 @@ CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.[ch]'
 PYTHON_FOLDERS := python tests export_examples cpp/bench docs/hooks.py
 CLANG_FORMAT_FILES := $(shell find cpp python tests export_examples -name '*.[ch]pp' -o -name '*.[ch]' -not -path '*/monocypher/*')
 
-.PHONY: setup demo check test test-cpp test-asan test-python cross fuzz rtsan lint format docs bench clean
+.PHONY: setup demo check test test-cpp test-asan test-python cross fuzz rtsan lint format docs bench wiring-bench clean
 
 # MiB on the disk, .venv and build/ in the end, with some room: 1,500 were measured for the demo, and 3,900 with the
 # trainers and the builds for them (not the root of make rtsan).
@@ -148,6 +148,16 @@ docs: .venv/.docs
 ## bench: latency of a step, native against ONNX Runtime, LibTorch and a read of the weights; cpp/bench/RESULTS.md
 bench: setup
 	python cpp/bench/run.py
+
+## wiring-bench: plants faults in observations of robots that walk, counts what ganglion wiring names; docs/wiring_bench.md
+WIRING_JOBS ?= $$(nproc)
+wiring-bench: setup .venv/.wiring
+	PYTHONPATH=tests/bench python -m wiring.run --jobs $(WIRING_JOBS) --page docs/wiring_bench.md
+
+.venv/.wiring: requirements-wiring.txt
+	@setup/step.sh build/packages-wiring.log "packages whose robots walk in the bench, into .venv" \
+	setup/packages.sh --no-deps -r requirements-wiring.txt
+	@touch $@
 
 clean:
 	rm -rf build out .venv
