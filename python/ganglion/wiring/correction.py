@@ -107,7 +107,7 @@ class Correction:
         for steps in np.unique(self.lag[self.lag != 0]):
             late = np.flatnonzero(self.lag == steps)
             made[:, late] = _earlier(made[:, late], begins, int(steps))
-        made = np.clip(made, self.low, self.high)
+        np.clip(made, self.low, self.high, out=made)
         for turn in self.turns:
             turn.apply(made)
         for prefill in self.prefills:

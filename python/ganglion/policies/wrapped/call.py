@@ -19,7 +19,7 @@ from ganglion.policies.wrapped.results import Centre, Returned, read_result
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ganglion.policies.wrapped.parts import Part
+    from ganglion.policies.wrapped.parts import ModulePart
 
 InputForm = Literal["names", "dictionary", "TensorDict", "order"]
 StateForm = Literal["none", "tensor", "tuple", "dictionary", "order", "names", "beside the observations"]
@@ -64,10 +64,10 @@ class Call:
         centre: what becomes of a distribution.
     """
 
-    inputs: tuple[Part, ...]
+    inputs: tuple[ModulePart, ...]
     input_form: InputForm = "order"
     time_axis: int | None = None
-    slots: tuple[Part, ...] = ()
+    slots: tuple[ModulePart, ...] = ()
     state_form: StateForm = "none"
     state_name: str | None = None
     forms: tuple[SlotForm, ...] = ()
@@ -75,7 +75,7 @@ class Call:
     centre: Centre = "mean"
 
     @property
-    def given(self) -> tuple[Part, ...]:
+    def given(self) -> tuple[ModulePart, ...]:
         """The slots that are arguments."""
         return self.slots[: len(self.slots) - len(self.held.leaves)]
 
@@ -186,7 +186,9 @@ def _without_checks_of_distributions() -> Iterator[None]:
         Distribution.set_default_validate_args(before)
 
 
-def candidates(module: nn.Module, inputs: tuple[Part, ...], slots: tuple[Part, ...], centre: Centre) -> Iterator[Call]:
+def candidates(
+    module: nn.Module, inputs: tuple[ModulePart, ...], slots: tuple[ModulePart, ...], centre: Centre
+) -> Iterator[Call]:
     """All forms of a call that the signature of `forward` allows, the likely ones first; without `forms` and `held`."""
     parameters = _parameters(module)
     # A recurrent layer of torch says it itself; anything else is tried without an axis for time first.
@@ -198,7 +200,7 @@ def candidates(module: nn.Module, inputs: tuple[Part, ...], slots: tuple[Part, .
                 yield Call(inputs, input_form, time_axis, slots, state_form, state_name, centre=centre)
 
 
-def renamed(module: nn.Module, inputs: tuple[Part, ...]) -> tuple[Part, ...]:
+def renamed(module: nn.Module, inputs: tuple[ModulePart, ...]) -> tuple[ModulePart, ...]:
     """Several observations without names get those of the parameters that they are."""
     names = [name for name, parameter in _parameters(module).items() if parameter.kind is not parameter.VAR_POSITIONAL]
     if len(inputs) < 2 or any(part.is_named for part in inputs) or len(names) < len(inputs):
@@ -225,7 +227,7 @@ def _parameters(module: nn.Module) -> dict[str, inspect.Parameter]:
         return {}
 
 
-def _input_forms(parameters: dict[str, inspect.Parameter], inputs: tuple[Part, ...]) -> list[InputForm]:
+def _input_forms(parameters: dict[str, inspect.Parameter], inputs: tuple[ModulePart, ...]) -> list[InputForm]:
     is_named = all(part.is_named for part in inputs)
     forms: list[InputForm] = []
     if is_named and all(
@@ -244,10 +246,10 @@ def _input_forms(parameters: dict[str, inspect.Parameter], inputs: tuple[Part, .
 
 def _state_forms(
     parameters: dict[str, inspect.Parameter],
-    slots: tuple[Part, ...],
+    slots: tuple[ModulePart, ...],
     input_form: InputForm,
     taken: int,
-    inputs: tuple[Part, ...],
+    inputs: tuple[ModulePart, ...],
 ) -> Iterator[tuple[StateForm, str | None]]:
     if not slots:
         yield "none", None

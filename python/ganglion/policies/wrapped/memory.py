@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ganglion.errors import UnsupportedModuleError
 from ganglion.policies.wrapped.call import Call, SlotForm
 from ganglion.policies.wrapped.held import Held, Leaf, Place, Snapshot, copied, same, snapshot
-from ganglion.policies.wrapped.parts import Part
+from ganglion.policies.wrapped.parts import ModulePart
 from ganglion.policies.wrapped.probing import (
     WHOLE,
     Draw,
@@ -215,6 +215,6 @@ def _as_slots(
                 leaf.place.owner or WHOLE,
                 f"self.{leaf} {list(value.shape)} begins with different rows; reset it first",
             )
-        parts.append(Part(name, tuple(one.shape), initial=one.detach().clone()))
+        parts.append(ModulePart(name, tuple(one.shape), initial=one.detach().clone()))
         forms.append(SlotForm(tuple(one.shape), axis))
     return dataclasses.replace(call, slots=(*call.slots, *parts), forms=(*call.forms, *forms), held=held)

@@ -19,7 +19,7 @@ _KINDS = "a size (48), a shape without the batch axis ((3, 64, 64)) or a gymnasi
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ModulePart:
     """One observation, or one state, without its batch axis.
 
     Attributes:
@@ -48,7 +48,7 @@ class Part:
         return TensorSpec(self.name, self.size, low=self.low, high=self.high)
 
 
-def read_parts(given: Any, what: str, single: str) -> tuple[Part, ...]:
+def read_parts(given: Any, what: str, single: str) -> tuple[ModulePart, ...]:
     """Reads one description, several in a tuple, or named ones in a mapping.
 
     Args:
@@ -88,7 +88,7 @@ def _whole(value: Any) -> int | None:
         return None
 
 
-def _part(value: Any, where: str, name: str, is_named: bool) -> Part:
+def _part(value: Any, where: str, name: str, is_named: bool) -> ModulePart:
     size = _whole(value)
     if size is not None:
         value = (size,)
@@ -103,25 +103,25 @@ def _part(value: Any, where: str, name: str, is_named: bool) -> Part:
     shape = tuple(operator.index(length) for length in value)
     if min(shape, default=1) < 1:
         raise ValueError(f"{where}: the shape {list(shape)} has an axis without elements")
-    return Part(name, shape, is_named=is_named)
+    return ModulePart(name, shape, is_named=is_named)
 
 
-def _of_values(values: Tensor, where: str, name: str, is_named: bool) -> Part:
+def _of_values(values: Tensor, where: str, name: str, is_named: bool) -> ModulePart:
     values = values.detach().cpu().clone()
     if values.numel() == 0 or values.is_complex() or not bool(values.to(torch.float64).isfinite().all()):
         raise ValueError(f"{where}: initial values must be finite real numbers, at least one; got {values}")
-    return Part(name, tuple(values.shape), initial=values, is_named=is_named)
+    return ModulePart(name, tuple(values.shape), initial=values, is_named=is_named)
 
 
-def _of_space(space: gymnasium.Space[Any], where: str, name: str, is_named: bool) -> Part:
+def _of_space(space: gymnasium.Space[Any], where: str, name: str, is_named: bool) -> ModulePart:
     if isinstance(space, gymnasium.spaces.MultiBinary):
         shape = tuple(int(length) for length in space.shape)
         size = math.prod(shape)
-        return Part(name, shape, (0.0,) * size, (1.0,) * size, is_named=is_named)
+        return ModulePart(name, shape, (0.0,) * size, (1.0,) * size, is_named=is_named)
     if not isinstance(space, gymnasium.spaces.Box):
         raise ValueError(
             f"{where}: {type(space).__name__} has no tensor of fixed shape; give the shape of what forward takes, for "
             "example the number of choices for a one-hot vector"
         )
     low, high = (tuple(np.asarray(bound, np.float64).reshape(-1).tolist()) for bound in (space.low, space.high))
-    return Part(name, tuple(space.shape), low, high, is_named=is_named)
+    return ModulePart(name, tuple(space.shape), low, high, is_named=is_named)

@@ -20,7 +20,7 @@ from ganglion.policies.kept import kept
 from ganglion.policies.scripting.preparation import prepared_copy, undisturbed
 from ganglion.policies.wrapped.call import renamed
 from ganglion.policies.wrapped.checks import check_influence, check_memory, check_types, warn_of_modes
-from ganglion.policies.wrapped.parts import Part, read_parts
+from ganglion.policies.wrapped.parts import ModulePart, read_parts
 from ganglion.policies.wrapped.probing import Draw, duplicate, in_rows, reset, step
 from ganglion.policies.wrapped.results import as_float
 from ganglion.policies.wrapped.search import Found, find_call
@@ -179,7 +179,7 @@ class WrappedPolicy(RecurrentPolicy):
         lines = [str(call), "outputs: " + ", ".join(f"{spec.name} [{spec.size}]" for spec in self._outputs)]
         return "\n".join([*lines, *self._lines_of_slots(call.slots)])
 
-    def _lines_of_slots(self, slots: Sequence[Part]) -> list[str]:
+    def _lines_of_slots(self, slots: Sequence[ModulePart]) -> list[str]:
         call = self._found.call
         sources = dict(zip((slot.name for slot in call.slots[len(call.given) :]), call.held.leaves, strict=True))
         lines = []
@@ -264,18 +264,19 @@ def _unwrapped(module: Any) -> nn.Module:
     return module
 
 
-def _slots(module: nn.Module, state: Any) -> tuple[Part, ...]:
+def _slots(module: nn.Module, state: Any) -> tuple[ModulePart, ...]:
     if state is None and isinstance(module, nn.RNNBase):
         shape = (module.num_layers, module.hidden_size)
-        return tuple(Part(name, shape) for name in (("h", "c") if isinstance(module, nn.LSTM) else ("h",)))
+        return tuple(ModulePart(name, shape) for name in (("h", "c") if isinstance(module, nn.LSTM) else ("h",)))
     if state is None and isinstance(module, nn.RNNCellBase):
         return tuple(
-            Part(name, (module.hidden_size,)) for name in (("h", "c") if isinstance(module, nn.LSTMCell) else ("h",))
+            ModulePart(name, (module.hidden_size,))
+            for name in (("h", "c") if isinstance(module, nn.LSTMCell) else ("h",))
         )
     return () if state is None else read_parts(state, "state", "h")
 
 
-def _check_names(inputs: Sequence[Part], slots: Sequence[Part]) -> None:
+def _check_names(inputs: Sequence[ModulePart], slots: Sequence[ModulePart]) -> None:
     for what, parts in (("observation", inputs), ("state", slots)):
         names = [part.name for part in parts]
         repeated = next((name for name in names if names.count(name) > 1), None)
@@ -296,7 +297,7 @@ def _output_specs(module: nn.Module, found: Found, draw: Draw) -> tuple[TensorSp
     return specs
 
 
-def _initial_row(slot: Part) -> Tensor:
+def _initial_row(slot: ModulePart) -> Tensor:
     return torch.zeros(slot.size) if slot.initial is None else slot.initial.reshape(-1).to(torch.float32)
 
 

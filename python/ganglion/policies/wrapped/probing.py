@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ganglion.policies.wrapped.call import Call
-    from ganglion.policies.wrapped.parts import Part
+    from ganglion.policies.wrapped.parts import ModulePart
     from ganglion.policies.wrapped.results import Returned
 
 _PRIMES = (5, 7, 11, 13, 17, 19, 23)
@@ -29,7 +29,7 @@ MIXES = "a file needs every row for itself:"
 class Draw:
     """Random observations and states, the same at every call."""
 
-    def __init__(self, inputs: Sequence[Part], slots: Sequence[Part]) -> None:
+    def __init__(self, inputs: Sequence[ModulePart], slots: Sequence[ModulePart]) -> None:
         self.inputs = inputs
         used = {length for part in (*inputs, *slots) for length in part.shape}
         free = [prime for prime in _PRIMES if prime not in used]
@@ -40,7 +40,7 @@ class Draw:
         generator = torch.Generator().manual_seed(seed)
         return [_within(torch.randn(rows, part.size, generator=generator), part) for part in self.inputs]
 
-    def states(self, slots: Sequence[Part], rows: int, seed: int = 0) -> list[Tensor]:
+    def states(self, slots: Sequence[ModulePart], rows: int, seed: int = 0) -> list[Tensor]:
         """`[rows, size]` each; whole numbers where a slot holds such."""
         generator = torch.Generator().manual_seed(seed + 1000)
         found = []
@@ -54,7 +54,7 @@ class Draw:
         return found
 
 
-def _within(values: Tensor, part: Part) -> Tensor:
+def _within(values: Tensor, part: ModulePart) -> Tensor:
     if not part.low:
         return values
     low, high = (torch.tensor(bound, dtype=torch.float64).clamp(-1e6, 1e6) for bound in (part.low, part.high))

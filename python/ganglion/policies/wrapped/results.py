@@ -15,7 +15,7 @@ from ganglion.errors import ExportError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ganglion.policies.wrapped.parts import Part
+    from ganglion.policies.wrapped.parts import ModulePart
 
 Centre = Literal["mean", "mode"]
 """What becomes of a distribution that has both."""
@@ -35,7 +35,7 @@ class Returned:
     states: tuple[Tensor, ...]
 
 
-def read_result(result: Any, slots: Sequence[Part], given: Iterable[str], centre: Centre) -> Returned:
+def read_result(result: Any, slots: Sequence[ModulePart], given: Iterable[str], centre: Centre) -> Returned:
     """Takes the result of a `forward` apart.
 
     Args:
@@ -76,7 +76,7 @@ def _is_tensordict(value: Any) -> bool:
     return any(cls.__name__ == "TensorDictBase" for cls in type(value).__mro__)
 
 
-def _split(result: Any, slots: Sequence[Part]) -> tuple[Any, tuple[Tensor, ...]]:
+def _split(result: Any, slots: Sequence[ModulePart]) -> tuple[Any, tuple[Tensor, ...]]:
     """What is no new state, and the new states."""
     if not slots:
         return result, ()

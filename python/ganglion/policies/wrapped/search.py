@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ganglion.policies.wrapped.call import Call
-    from ganglion.policies.wrapped.parts import Part
+    from ganglion.policies.wrapped.parts import ModulePart
     from ganglion.policies.wrapped.results import Centre, Returned
 
 _MOST_LAYOUTS = 64
@@ -44,7 +44,9 @@ class Found:
     rows: int
 
 
-def find_call(module: nn.Module, inputs: tuple[Part, ...], slots: tuple[Part, ...], centre: Centre) -> Found:
+def find_call(
+    module: nn.Module, inputs: tuple[ModulePart, ...], slots: tuple[ModulePart, ...], centre: Centre
+) -> Found:
     """Finds how to call a module.
 
     Args:
@@ -76,7 +78,7 @@ def find_call(module: nn.Module, inputs: tuple[Part, ...], slots: tuple[Part, ..
 class _Failures:
     """What was tried; tells what to say of it."""
 
-    def __init__(self, module: nn.Module, inputs: tuple[Part, ...], slots: tuple[Part, ...]) -> None:
+    def __init__(self, module: nn.Module, inputs: tuple[ModulePart, ...], slots: tuple[ModulePart, ...]) -> None:
         self._module, self._inputs, self._slots = module, inputs, slots
         self._found: list[tuple[Call, str, str]] = []
         self.has_mixed = False
@@ -117,14 +119,14 @@ def _batch_sizes(module: nn.Module) -> list[int]:
     return list(dict.fromkeys([1, *lengths]))[:_MOST_ROWS_TRIED]
 
 
-def _layouts(slots: Sequence[Part]) -> Iterator[tuple[SlotForm, ...]]:
+def _layouts(slots: Sequence[ModulePart]) -> Iterator[tuple[SlotForm, ...]]:
     """Where the batch axes of the states could lie; all alike first."""
     options = [_slot_forms(slot) for slot in slots]
     alike = list(zip(*options, strict=False)) if slots else [()]
     yield from dict.fromkeys(itertools.islice(itertools.chain(alike, itertools.product(*options)), _MOST_LAYOUTS))
 
 
-def _slot_forms(slot: Part) -> list[SlotForm]:
+def _slot_forms(slot: ModulePart) -> list[SlotForm]:
     shape = slot.shape
     forms = [SlotForm(shape, axis) for axis in range(len(shape) + 1)]
     if len(shape) == 1:  # recurrent layers of torch have one more axis, for layers
