@@ -110,7 +110,7 @@ Plausibility ObservationMonitor::check(std::span<const float> observation) noexc
       const Plausibility found = judge(i, value, has_before, before);
       if (found != Plausibility::plausible) value_[i] = value;
       is_whole = is_whole && found != Plausibility::not_finite;
-      if (found > worst) worst = found;
+      worst = std::max(worst, found);
       before = value;
     }
     // After a NaN nothing is known to have changed.

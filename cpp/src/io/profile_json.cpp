@@ -61,7 +61,8 @@ std::vector<int> read_lags(const Json& document, const char* name, int least) {
   check(document.at(name).items().size() <= most_listed, "a list of lags is too long");
   for (const Json& value : document.at(name)) {
     const double lag = read_integer(value);
-    if (!(lag >= least && lag <= std::numeric_limits<int>::max())) refuse(std::string(name) + " has a wrong lag");
+    const bool is_lag = lag >= least && lag <= std::numeric_limits<int>::max();
+    if (!is_lag) refuse(std::string(name) + " has a wrong lag");
     lags.push_back(static_cast<int>(lag));
   }
   check_ascending(lags, name);

@@ -34,7 +34,7 @@ void Message::say(std::string_view sentence) const noexcept {
   if (text == nullptr || size == 0) return;
   std::size_t length = std::min(sentence.size(), size - 1);
   while (length > 0 && length < sentence.size() && continues(sentence[length])) --length;
-  std::copy_n(sentence.data(), length, text);
+  sentence.copy(text, length);
   text[length] = '\0';
 }
 
