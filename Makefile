@@ -110,7 +110,7 @@ fuzz: setup
 	@mkdir -p build/fuzz/corpus
 	@compiler=$$(tests/newest_clang.sh fuzzer,address,undefined 15) || { \
 	echo "fuzz: no clang >= 15 with libFuzzer is on the PATH (Debian: clang-19 libclang-rt-19-dev)"; exit 1; }; \
-	CXX=$$compiler cmake --preset fuzz > build/configure-fuzz.log || (cat build/configure-fuzz.log; false)
+	CC=$${compiler/clang++/clang} CXX=$$compiler cmake --preset fuzz > build/configure-fuzz.log || (cat build/configure-fuzz.log; false)
 	cmake --build --preset fuzz
 	build/fuzz/tests/fuzz/fuzz_readers -max_total_time=$(FUZZ_SECONDS) -max_len=32768 -timeout=10 -print_pcs=0 \
 	-verbosity=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus tests/golden/fuzz_corpus

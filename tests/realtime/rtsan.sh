@@ -20,7 +20,7 @@ fail() {
 
 build() {
   local build=$1 compiler=$2
-  CXX=$compiler cmake --preset rtsan -B "$build" > "$build.log" || {
+  CC=${compiler/clang++/clang} CXX=$compiler cmake --preset rtsan -B "$build" > "$build.log" || {
     cat "$build.log"
     exit 1
   }
