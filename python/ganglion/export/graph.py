@@ -58,8 +58,7 @@ def build_model(policy: nn.Module, contract: Contract) -> Any:
     try:
         # The exporter reports its progress with print().
         silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
-        # A contraction order that is chosen by sizes makes the number of rows one of them.
-        with silent[0], silent[1], torch.backends.opt_einsum.flags(enabled=dynamic is None):
+        with silent[0], silent[1], contextlib.nullcontext() if dynamic is None else _einsum_of_any_size():
             graph: nn.Module = _Graph(converted, contract).eval()
             if dynamic is None:
                 graph = capture(graph, observations + states)
@@ -81,6 +80,12 @@ def build_model(policy: nn.Module, contract: Contract) -> Any:
     model = program.model_proto
     _clean(model)
     return model
+
+
+def _einsum_of_any_size() -> contextlib.AbstractContextManager[Any]:
+    """Contracts from left to right: an order that is chosen by sizes makes the number of rows one of them."""
+    library = torch.backends.opt_einsum
+    return library.flags(enabled=False) if library.is_available() else contextlib.nullcontext()  # it is optional
 
 
 class _Graph(nn.Module):
