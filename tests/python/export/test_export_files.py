@@ -460,3 +460,10 @@ def test_one_file_replaces_another(tmp_path):
     second = export(GRUPolicy(SPEC, 4, 1), path)
     assert first.sha256 != second.sha256
     assert stored_contract(path) == second
+
+
+@pytest.mark.parametrize("batch", [1, None])
+def test_the_library_of_einsum_is_optional(tmp_path, monkeypatch, batch):
+    monkeypatch.setattr(torch.backends.opt_einsum.m, "is_available", lambda: False)
+    export(MemorylessPolicy(), tmp_path / "policy.onnx", batch=batch)
+    assert (tmp_path / "policy.onnx").is_file()
