@@ -115,8 +115,16 @@ class FileStepper : public Stepper {
  protected:
   [[nodiscard]] Policy& policy() { return policy_; }
 
-  void reset() override { policy_.reset(); }
+ private:
+  /// Before the i-th step of a turn, outside of what is measured.
+  virtual void settle(std::size_t) {}
+
+  void reset() override {
+    settle(0);
+    policy_.reset();
+  }
   void run_once(std::size_t i, Times& times) override {
+    if (i > 0) settle(i);
     const std::span<const float> given = observation(i);
     const std::span<float> taken = action();
     Status status = Status::ok;
@@ -124,7 +132,6 @@ class FileStepper : public Stepper {
     if (status != Status::ok) throw std::runtime_error("'" + file() + "': a step answered " + to_string(status));
   }
 
- private:
   Policy policy_;
   Load load_;
 };

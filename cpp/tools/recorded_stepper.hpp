@@ -62,13 +62,8 @@ class RecordedStepper : public FileStepper {
  private:
   static constexpr std::size_t unwatched_steps = 10'000;
 
-  void reset() override {
-    recording_.recorder().flush();
-    FileStepper::reset();
-  }
-  void run_once(std::size_t i, Times& times) override {
-    if (i % unwatched_steps == unwatched_steps - 1) recording_.recorder().flush();
-    FileStepper::run_once(i, times);
+  void settle(std::size_t i) override {
+    if (i % unwatched_steps == 0) recording_.recorder().flush();
   }
 
   ThrowawayRecording recording_;
