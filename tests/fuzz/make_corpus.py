@@ -6,6 +6,7 @@ have every operation, function and storage of weights. The `bad_*` are refused, 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import operator
@@ -253,24 +254,30 @@ def raw_states() -> None:
     np.savez(CORPUS / "states_stored.npz", **arrays)
     np.savez_compressed(CORPUS / "states_deflated.npz", **arrays)
     np.save(CORPUS / "states.npy", np.asfortranarray(arrays["q"].astype(">f4")))
-    policy = ganglion.load(CORPUS / "good_gru.ganglion")
-    for compression in ("none", "zstd", "lz4"):
-        flight = CORPUS / f"states_{compression}.mcap"
-        with ganglion.FlightRecorder.open(flight, overwrite=True) as recorder:
-            if compression == "none":
-                policy.attach(recorder)
-            channel = recorder.channel("q", 3)
-            for step in range(4):
-                channel.record(arrays["q"][step].astype(np.float32))
-                policy.step(np.zeros(2, np.float32))
-            recorder.close(compression)
-        file = bytearray(flight.read_bytes())
-        at = 8
-        while at < len(file) - 8:
-            if file[at] == 0x06:  # a chunk: times, size, CRC
-                file[at + 33 : at + 37] = bytes(4)
-            at += 9 + int.from_bytes(file[at + 1 : at + 9], "little")
-        flight.write_bytes(file)
+    with contextlib.chdir(CORPUS):  # a recording says which file flew: not where it lies on this machine
+        policy = ganglion.load("good_gru.ganglion")
+        for compression in ("none", "zstd", "lz4"):
+            flight = Path(f"states_{compression}.mcap")
+            with ganglion.FlightRecorder.open(flight, overwrite=True) as recorder:
+                if compression == "none":
+                    policy.attach(recorder)
+                channel = recorder.channel("q", 3)
+                for step in range(4):
+                    channel.record(arrays["q"][step].astype(np.float32))
+                    policy.step(np.zeros(2, np.float32))
+                recorder.close(compression)
+            flight.write_bytes(without_crc(flight.read_bytes()))
+
+
+def without_crc(recording: bytes) -> bytearray:
+    """An MCAP file whose chunks have none."""
+    file = bytearray(recording)
+    at = 8
+    while at < len(file) - 8:
+        if file[at] == 0x06:  # a chunk: times, size, CRC
+            file[at + 33 : at + 37] = bytes(4)
+        at += 9 + int.from_bytes(file[at + 1 : at + 9], "little")
+    return file
 
 
 def small_policy() -> GRUPolicy:
