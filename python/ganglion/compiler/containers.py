@@ -35,6 +35,28 @@ def stored_contract(file: ReadFile) -> tuple[str, Put]:
     return _CONTAINERS[suffix_of(file.path)](file)
 
 
+def contract_to_change(file: ReadFile, dialect: str, purpose: str) -> tuple[str, Put]:
+    """The text of a contract of ours under a digest of its own, and what puts in another.
+
+    Args:
+        file: a `.ganglion`, `.onnx` or `.pt` file.
+        dialect: `Reading.dialect` of the file.
+        purpose: what it is changed for, "be signed" say, as messages say it.
+
+    Raises:
+        ArtifactError: the file has no contract of ours, or one without a digest.
+    """
+    if dialect != "ganglion":
+        raise ArtifactError(
+            f"'{file.path}' carries no contract that could {purpose}; write one with ganglion.export, or with ganglion "
+            "compile"
+        )
+    text, put = stored_contract(file)
+    if SEAL.search(text) is None:
+        raise ArtifactError(f"'{file.path}' has a contract of format 1, under no digest; export or compile it again")
+    return text, put
+
+
 def _in_ganglion(file: ReadFile) -> tuple[str, Put]:
     header, section = split(file.data)
     metadata = header["__metadata__"]

@@ -9,7 +9,7 @@ from ganglion._foundation.boundary import bounded
 from ganglion._foundation.files import ReadFile, read_file
 from ganglion._foundation.sentences import first_line
 from ganglion._foundation.targets import check_target, replacing
-from ganglion.compiler.containers import SEAL, SIGNATURE, stored_contract
+from ganglion.compiler.containers import SEAL, SIGNATURE, contract_to_change
 from ganglion.contract import sealed
 from ganglion.errors import ArtifactError, EngineUnavailableError, ExportError, GanglionError
 from ganglion.runtime.policy import explain_file
@@ -54,14 +54,7 @@ def sign(
     check_target(target)
     if target.suffix != file.path.suffix:
         raise ExportError(f"cannot write '{target}': a signed {file.path.suffix} file keeps its suffix")
-    if explain_file(file).dialect != "ganglion":
-        raise ArtifactError(
-            f"'{path}' carries no contract that could be signed; write one with ganglion.export, or with ganglion "
-            "compile"
-        )
-    text, put = stored_contract(file)
-    if SEAL.search(text) is None:
-        raise ArtifactError(f"'{path}' has a contract of format 1, under no digest; export or compile it again")
+    text, put = contract_to_change(file, explain_file(file).dialect, "be signed")
     key = _private_key(Path(private_key), passphrase)
     signed = ReadFile(target, put(_signed(text, key)))
     signer: str = key.public_key().public_bytes_raw().hex()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ganglion._foundation.boundary import bounded
 from ganglion._foundation.files import ReadFile, read_file
 from ganglion._foundation.targets import check_target, replacing
-from ganglion.compiler.containers import SEAL, stored_contract
+from ganglion.compiler.containers import contract_to_change
 from ganglion.contract import Contract, sealed, unique_keys
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.observation_profile.recorded import profile_of
@@ -58,19 +58,12 @@ def profile(
     if target.suffix != file.path.suffix:
         raise ExportError(f"cannot write '{target}': a {file.path.suffix} file with a profile keeps its suffix")
     reading = explain_file(file)
-    if reading.dialect != "ganglion":
-        raise ArtifactError(
-            f"'{path}' carries no contract that could hold a profile; write one with ganglion.export, or with ganglion "
-            "compile"
-        )
+    text, put = contract_to_change(file, reading.dialect, "hold a profile")
     if reading.signer:
         raise ArtifactError(
             f"'{path}' is signed, and a contract with a profile is another one: give the profile to the file as it was "
             "before it was signed, and sign that"
         )
-    text, put = stored_contract(file)
-    if SEAL.search(text) is None:
-        raise ArtifactError(f"'{path}' has a contract of format 1, under no digest; export or compile it again")
     contract = Contract.from_json(text)
     found = profile_of(recording, contract.observation_size, contract.action_size)
     made = ReadFile(target, put(_with_profile(text, found)))

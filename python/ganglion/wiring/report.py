@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganglion._foundation.documents import SCHEMA
 from ganglion._foundation.files import replacing
+from ganglion.wiring.runs import runs_of
 
 if TYPE_CHECKING:
     import os
@@ -180,12 +181,6 @@ def _side(side: Observations) -> dict[str, Any]:
 
 def elements_text(elements: tuple[int, ...], names: tuple[str, ...]) -> str:
     """`3, 7-9 (FL_hip, ...)`."""
-    parts: list[list[int]] = []
-    for element in elements:
-        if parts and parts[-1][-1] == element - 1:
-            parts[-1].append(element)
-        else:
-            parts.append([element])
-    said = [str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
+    said = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs_of(elements)]
     shown = ", ".join(said[:_SHOWN]) + (", ..." if len(said) > _SHOWN else "")
     return shown if not names else f"{shown} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"

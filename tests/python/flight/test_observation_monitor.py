@@ -6,24 +6,15 @@ import dataclasses
 
 import numpy as np
 import pytest
-from walking_motion import NAMES, PERIOD_S, walking
+from walking_motion import NAMES, walking, walking_contract
 
 import ganglion
-from ganglion.contract import Contract, TensorSpec
 from ganglion.errors import GanglionError
-from ganglion.observation_profile.statistics import measured
 
 
 @pytest.fixture(scope="module")
 def contract():
-    run = walking(1, 2400)
-    lengths = np.diff(np.flatnonzero(np.append(run["reset"], True)))
-    return Contract(
-        inputs=(TensorSpec("obs", 45, NAMES),),
-        outputs=(TensorSpec("actions", 12),),
-        period_s=PERIOD_S,
-        observation_profile=measured(run["observation"], lengths, run["action"]),
-    )
+    return walking_contract(2400)
 
 
 def test_another_healthy_run_is_plausible_and_degrees_are_not(contract):

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ganglion.contract import Contract, TensorSpec
+from ganglion.observation_profile.statistics import measured
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -63,3 +66,15 @@ def walking(seed: int, steps: int = 3000) -> dict[str, NDArray[np.generic]]:
         "action": np.array(answers, np.float32),
         "reset": np.array(resets),
     }
+
+
+def walking_contract(steps: int) -> Contract:
+    """Of a policy that was trained on a run of `steps` steps: with its profile."""
+    run = walking(1, steps)
+    lengths = np.diff(np.flatnonzero(np.append(run["reset"], True)))
+    return Contract(
+        inputs=(TensorSpec("obs", 45, NAMES),),
+        outputs=(TensorSpec("actions", 12),),
+        period_s=PERIOD_S,
+        observation_profile=measured(run["observation"], lengths, run["action"]),
+    )

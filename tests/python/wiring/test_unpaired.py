@@ -7,13 +7,12 @@ import json
 
 import numpy as np
 import pytest
-from walking_motion import NAMES, PERIOD_S, walking
+from walking_motion import NAMES, walking, walking_contract
 
 import ganglion
-from ganglion.contract import Contract, TensorSpec
+from ganglion.contract import TensorSpec
 from ganglion.errors import ArtifactError
-from ganglion.observation_profile.statistics import measured
-from ganglion.wiring.unpaired.assignment import assigned
+from ganglion.wiring.assignment import assign
 from ganglion.wiring.unpaired.layouts import history_of
 from ganglion.wiring.unpaired.terms import terms
 
@@ -24,14 +23,7 @@ LEG = np.array([3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8])
 
 @pytest.fixture(scope="module")
 def contract():
-    run = walking(1, 6000)
-    lengths = np.diff(np.flatnonzero(np.append(run["reset"], True)))
-    return Contract(
-        inputs=(TensorSpec("obs", 45, NAMES),),
-        outputs=(TensorSpec("actions", 12),),
-        period_s=PERIOD_S,
-        observation_profile=measured(run["observation"], lengths, run["action"]),
-    )
+    return walking_contract(6000)
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +142,8 @@ def test_the_assignment_is_the_best_one():
         cost = rng.normal(size=(size, size))
         rows = np.arange(size)
         best = min(cost[rows, list(order)].sum() for order in itertools.permutations(range(size)))
-        assert cost[rows, assigned(cost)].sum() == pytest.approx(best)
-        assert sorted(assigned(cost)) == list(range(size))
+        assert cost[rows, assign(cost)].sum() == pytest.approx(best)
+        assert sorted(assign(cost)) == list(range(size))
 
 
 def test_terms_are_read_from_names():

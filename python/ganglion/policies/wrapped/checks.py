@@ -36,8 +36,7 @@ def warn_of_modes(module: nn.Module) -> None:
     if training:
         warnings.warn(
             f"{type(module).__name__} is in training mode: {', '.join(training[:4])} work otherwise there. It is "
-            "exported "
-            "as in eval mode; call .eval() before you compare",
+            "exported as in eval mode; call .eval() before you compare",
             UserWarning,
             stacklevel=4,
         )
@@ -45,8 +44,7 @@ def warn_of_modes(module: nn.Module) -> None:
     if doubles:
         warnings.warn(
             f"{type(module).__name__} has weights of float64 ('{doubles[0]}' and {len(doubles) - 1} more); a file "
-            "holds "
-            "float32",
+            "holds float32",
             UserWarning,
             stacklevel=4,
         )
@@ -124,8 +122,7 @@ def check_influence(module: nn.Module, found: Found, draw: Draw) -> None:
         raise UnsupportedModuleError(
             _WHOLE,
             f"{call}: {what} '{silent[0]}' never changes an output ({', '.join(targets[:outputs])}), now or later; "
-            "leave "
-            f"it out{'' if is_state else ', or look whether weights are loaded and forward uses it'}",
+            f"leave it out{'' if is_state else ', or look whether weights are loaded and forward uses it'}",
         )
 
 

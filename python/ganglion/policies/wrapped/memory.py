@@ -98,10 +98,8 @@ def _refuse_other_memory(module: nn.Module, call: Call, draw: Draw, rows: int, s
         raise UnsupportedModuleError(
             WHOLE,
             "two steps from the same state with the same observation differ, and no tensor of the module has "
-            "changed: it "
-            "draws random numbers outside of torch, or keeps its state outside of the module. Keep the state in a "
-            "tensor "
-            "attribute, or pass it through forward",
+            "changed: it draws random numbers outside of torch, or keeps its state outside of the module. Keep the state in a "
+            "tensor attribute, or pass it through forward",
         )
 
 
@@ -191,8 +189,7 @@ def _as_slots(
         raise UnsupportedModuleError(
             WHOLE,
             f"its first step is another than one from zeros in {names}, which it makes at the first step; give them "
-            "their "
-            "first values as tensors in __init__ and reset()",
+            "their first values as tensors in __init__ and reset()",
         )
     taken = {slot.name for slot in call.slots}
     parts, forms = [], []

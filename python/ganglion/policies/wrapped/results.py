@@ -95,8 +95,7 @@ def _split(result: Any, slots: Sequence[ModulePart]) -> tuple[Any, tuple[Tensor,
             return tuple(result[: -len(slots)]), last
     raise ExportError(
         f"forward returned {described(result)}; expected (action, ..., new state) with the state as it went in, a "
-        "tensor "
-        f"for one slot, a tuple or a dictionary for {', '.join(names)}"
+        f"tensor for one slot, a tuple or a dictionary for {', '.join(names)}"
     )
 
 

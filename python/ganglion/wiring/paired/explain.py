@@ -17,6 +17,7 @@ from ganglion.wiring.paired.search import search
 from ganglion.wiring.paired.undo import check, correction_of
 from ganglion.wiring.paired.widths import alignment
 from ganglion.wiring.report import CannotTell, WiringReport
+from ganglion.wiring.runs import runs_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,12 +141,7 @@ def _widths(base: NDArray[np.int64], found: Observations, trained: Observations)
 
 
 def _span(elements: list[int], names: tuple[str, ...]) -> str:
-    runs: list[list[int]] = []
-    for element in elements:
-        if runs and runs[-1][-1] == element - 1:
-            runs[-1].append(element)
-        else:
-            runs.append([element])
+    runs = runs_of(elements)
     said = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs[:6])
     more = ", ..." if len(runs) > 6 else ""
     shown = f" ({', '.join(names[i] for i in elements[:4])}{', ...' if len(elements) > 4 else ''})" if names else ""

@@ -12,6 +12,7 @@ from ganglion.wiring.edits import Edit
 from ganglion.wiring.paired import histories, sentences, vectors
 from ganglion.wiring.paired.closest import closest
 from ganglion.wiring.paired.known import unit_of
+from ganglion.wiring.runs import runs_of
 
 if TYPE_CHECKING:
     from ganglion.wiring.observations import Observations
@@ -166,7 +167,7 @@ def _factors(naming: Naming) -> None:
         key = next((known for known in groups if math.isclose(known, factor, rel_tol=1e-9)), factor)
         groups.setdefault(key, []).append(j)
     alone = sorted(j for some in groups.values() if len(some) == 1 for j in some)
-    runs = [run for run in _runs(alone) if len(run) > 1]
+    runs = [run for run in runs_of(alone) if len(run) > 1]
     inside = {j for run in runs for j in run}
     for factor, elements in groups.items():
         elements = [j for j in elements if j not in inside]
@@ -177,16 +178,6 @@ def _factors(naming: Naming) -> None:
             naming.add("scale", elements, factor)
     for run in runs:
         naming.add("scale", run, [naming.factors[j] for j in run])
-
-
-def _runs(elements: list[int]) -> list[list[int]]:
-    runs: list[list[int]] = []
-    for j in elements:
-        if runs and runs[-1][-1] == j - 1:
-            runs[-1].append(j)
-        else:
-            runs.append([j])
-    return runs
 
 
 def _offsets(naming: Naming) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion.wiring.paired.assign import assign
+from ganglion.wiring.assignment import assign
 from ganglion.wiring.paired.columns import likely
 from ganglion.wiring.paired.fit import Fit, checked, fit_columns, is_equal
 from ganglion.wiring.paired.known import rounded

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion.wiring.unpaired.assignment import assigned
+from ganglion.wiring.assignment import assign
 from ganglion.wiring.unpaired.candidates import KNOWN_FACTORS, UNITS, Candidate, for_terms
 from ganglion.wiring.unpaired.clips import clips
 from ganglion.wiring.unpaired.layouts import history_of
@@ -221,7 +221,7 @@ def _orders(distance: Distance, base: Explanation) -> Iterator[Candidate]:
         cost = _places(distance, current, wrong, trusted)
         # What is as near where it is stays.
         np.fill_diagonal(cost, cost.diagonal() - 1.0)
-        to = wrong[assigned(cost)]
+        to = wrong[assign(cost)]
         changed = to != wrong
         if not changed.any():
             return

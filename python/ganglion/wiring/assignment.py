@@ -1,4 +1,4 @@
-"""Who gets whom at the least cost."""
+"""Who gets whom at the least cost; NumPy has no solver of its own."""
 
 from __future__ import annotations
 
