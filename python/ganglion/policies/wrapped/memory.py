@@ -98,8 +98,8 @@ def _refuse_other_memory(module: nn.Module, call: Call, draw: Draw, rows: int, s
         raise UnsupportedModuleError(
             WHOLE,
             "two steps from the same state with the same observation differ, and no tensor of the module has "
-            "changed: it draws random numbers outside of torch, or keeps its state outside of the module. Keep the state "
-            "in a tensor attribute, or pass it through forward",
+            "changed: it draws random numbers outside of torch, or keeps its state outside of the module. Keep the "
+            "state in a tensor attribute, or pass it through forward",
         )
 
 
