@@ -21,7 +21,7 @@ from ganglion.errors import (
 
 if TYPE_CHECKING:
     from ganglion.contract import Contract, Golden, StateSlot, TensorSpec
-    from ganglion.conversion import CompileReport, compile  # noqa: A004
+    from ganglion.conversion import ChainReport, CompileReport, chain, compile  # noqa: A004
     from ganglion.diagnosis import Diagnosis, diagnose
     from ganglion.export import export, sign, wrap
     from ganglion.flight import (
@@ -45,6 +45,7 @@ __all__ = [
     "ActionSampler",
     "ArtifactError",
     "Cadence",
+    "ChainReport",
     "CompileReport",
     "Contract",
     "Diagnosis",
@@ -67,6 +68,7 @@ __all__ = [
     "TickMonitor",
     "UnsupportedModuleError",
     "WiringReport",
+    "chain",
     "compile",
     "diagnose",
     "explain",
@@ -86,6 +88,7 @@ __all__ = [
 _LAZY = {
     "ActionGuard": "ganglion.flight",
     "Cadence": "ganglion.flight",
+    "ChainReport": "ganglion.conversion",
     "CompileReport": "ganglion.conversion",
     "Contract": "ganglion.contract",
     "Diagnosis": "ganglion.diagnosis",
@@ -102,6 +105,7 @@ _LAZY = {
     "TensorSpec": "ganglion.contract",
     "TickMonitor": "ganglion.flight",
     "ActionSampler": "ganglion.sampling",
+    "chain": "ganglion.conversion",
     "compile": "ganglion.conversion",
     "diagnose": "ganglion.diagnosis",
     "explain": "ganglion.runtime",

@@ -26,11 +26,24 @@ if TYPE_CHECKING:
 _OUTPUTS = {
     "export": "policy.ganglion",
     "compile": "policy.ganglion",
+    "chain": "policy.ganglion",
     "repair": "repaired.onnx",
     "report": "report.html",
     "wiring": "correction.yaml",
 }
-_READ = ("file", "files", "source", "policy", "recording", "deployment", "config", "vecnormalize", "key")
+_READ = (
+    "file",
+    "files",
+    "first",
+    "second",
+    "source",
+    "policy",
+    "recording",
+    "deployment",
+    "config",
+    "vecnormalize",
+    "key",
+)
 _WRITTEN = ("output", "report")
 _FORMS = (".hpp", ".ganglion", ".onnx", ".pt")
 """What a policy is exported to, the most demanding first."""
@@ -57,6 +70,8 @@ class _Fault:
     def file(self) -> str | None:
         """The file that the command is about, where it is there."""
         given = [*getattr(self.arguments, "files", ()), getattr(self.arguments, "file", None)]
+        both = (getattr(self.arguments, name, None) for name in ("first", "second"))
+        given += [text for text in both if text is not None and text in self.said]  # of two, the one it is about
         return next((text for text in given if text is not None and Path(text).is_file()), None)
 
     @property
@@ -267,6 +282,12 @@ def _options(fault: _Fault) -> str | None:
     return f"ganglion {fault.command} --help-all"
 
 
+def _feed(fault: _Fault) -> str | None:
+    """What goes into the second of two files."""
+    found = re.search(r"for example (\S+)$", fault.said)
+    return None if fault.command != "chain" or found is None else fault.said_again("--feed", found[1])
+
+
 def _source(fault: _Fault) -> str | None:
     """What the user's own code did."""
     text = str(getattr(fault.arguments, "source", None) or "")
@@ -322,6 +343,7 @@ _RULES: tuple[Callable[[_Fault], str | None], ...] = (
     _environment,
     _no_policy,
     _reading,
+    _feed,
     _source,
     _engine,
     _consent,

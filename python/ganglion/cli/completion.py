@@ -14,6 +14,9 @@ _SOURCES = ("py", "pt", "pth", "zip", "pkl", "npz", "safetensors", "ganglion", "
 _SUFFIXES: dict[tuple[str, str], tuple[str, ...]] = {
     ("compile", "file"): ("onnx", "pt"),
     ("compile", "output"): ("ganglion", "hpp"),
+    ("chain", "first"): ("onnx", "pt"),
+    ("chain", "second"): ("onnx", "pt"),
+    ("chain", "output"): ("ganglion", "onnx", "hpp"),
     ("export", "output"): ("ganglion", "hpp", "onnx", "pt"),
     ("repair", "file"): ("onnx",),
     ("repair", "output"): ("onnx",),

@@ -35,6 +35,7 @@ Three jobs:
 And beside them:
   inspect     show what goes in, what comes out, and which state is kept
   compile     an .onnx or .pt file, ours or anybody's, for the native engine
+  chain       two files, one feeding the other, as one policy in one file
   repair      put right what another exporter lost in a GRU
   profile     put into a file what observations looked like in training
   sign        sign a file, so that a robot can insist on its own
@@ -230,6 +231,7 @@ def command_line(commands: Mapping[str, Callable[[argparse.Namespace], object]])
 
     _export(add)
     _compile(add)
+    _chain(add)
     _inspect(add)
     _profile(add)
     _sign(add)
@@ -335,6 +337,48 @@ def _compile(add: Callable[..., CommandParser]) -> None:
         "of Unitree's motors, else that of the training)",
     )
     _add_hints(compile_)
+
+
+def _chain(add: Callable[..., CommandParser]) -> None:
+    chain = add(
+        "chain",
+        "join two files, the first of which feeds the second, to one policy in one file",
+        "FIRST SECOND -o FILE",
+        "estimator.onnx actor.onnx -o policy.ganglion",
+        "encoder.onnx policy.onnx -o walker.ganglion --feed latent,obs:30,commands:5",
+        "adaptation.pt body.pt -o walker.onnx --feed history,latent",
+    )
+    chain.option("first", metavar="FIRST", brief="an .onnx or .pt file: encoder, estimator, adaptation module")
+    chain.option("second", metavar="SECOND", brief="the file that gives the action")
+    chain.option(
+        "-o",
+        "--output",
+        type=values.chained_path,
+        metavar="FILE",
+        required=True,
+        brief="the file; .ganglion, .onnx or .hpp",
+    )
+    chain.option(
+        "--feed",
+        action=values.Feed,
+        metavar="PART,PART,...",
+        brief="what SECOND's observation is made of, in order",
+        help="what the second file's observation is made of, in order: outputs of the first, inputs that both take "
+        "(also in part: history[-45:]), and new inputs with their size (commands:5); INPUT=PART,... for each input of "
+        "a second file with several (default: where names or sizes tell)",
+    )
+    _add_weights(chain, "--tolerance")
+    chain.option(
+        "--observation",
+        action=values.Observation,
+        metavar="first:N",
+        help="elements of the observation of a TorchScript file that does not tell, first:N or second:N",
+    )
+    chain.option(
+        "--trust",
+        action="store_true",
+        help="run .pt files whose programs have what no policy needs: they may do all that you may",
+    )
 
 
 def _inspect(add: Callable[..., CommandParser]) -> None:

@@ -79,6 +79,13 @@ def native_path(text: str) -> str:
     return text
 
 
+def chained_path(text: str) -> str:
+    """What a chained policy is written to."""
+    if Path(text).suffix not in (".ganglion", ".hpp", ".onnx"):
+        raise argparse.ArgumentTypeError(f"'{text}': a chained policy ends in .ganglion, .onnx or .hpp")
+    return text
+
+
 def names(text: str) -> list[str]:
     """Names with commas between them."""
     names = [name.strip() for name in text.split(",")]
@@ -127,3 +134,19 @@ class Observation(argparse.Action):
             parser.error(f"--observation takes N or INPUT:N: {error}")
         given = getattr(namespace, self.dest)
         setattr(namespace, self.dest, {**(given if isinstance(given, dict) else {}), name: size} if colon else size)
+
+
+class Feed(argparse.Action):
+    """Takes `--feed PART,PART,...`, or gathers `--feed INPUT=PART,...` into a dictionary."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, text: Any, *_: Any) -> None:
+        """Takes one more."""
+        name, equals, said = str(text).rpartition("=")
+        given = getattr(namespace, self.dest)
+        if given is not None and not (equals and isinstance(given, dict)):
+            parser.error("--feed is given once, or as INPUT=PART,... for each input of the second file")
+        try:
+            parts = names(said)
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"--feed takes PART,PART,... or INPUT=PART,PART,...: {error}")
+        setattr(namespace, self.dest, {**(given or {}), name: parts} if equals else parts)

@@ -48,7 +48,7 @@ def prove(program: Program, model: OnnxModel) -> Contract:
     """
     contract = model.contract
     given = contract.golden
-    golden = _record(model) if given is None else given
+    golden = record(model) if given is None else given
 
     def run(observation: NDArray[np.float32], precision: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
         return Interpreter(program, precision).run_whole(contract.initial_state, observation, golden.reset)
@@ -123,8 +123,17 @@ def _blame(found: np.floating[Any], recorded: np.floating[Any], exact: np.floati
     return f"{distances}So the program is right, and the engine that ran the graph does not hold it"
 
 
-def _record(model: OnnxModel) -> Golden:
-    """Records the graph; where it gives numbers that are not finite, as a logarithm does, over other observations."""
+def record(model: OnnxModel) -> Golden:
+    """Records a graph over a drawn trajectory with a reset in the middle.
+
+    Where it gives numbers that are not finite, as a logarithm does, it is recorded over other observations.
+
+    Args:
+        model: the graph.
+
+    Raises:
+        ExportError: it cannot be run, or gives no usable numbers.
+    """
     steps, rows = golden_size(model.contract.observation_size, GOLDEN_STEPS, model.batch)
     rows = model.batch or rows
     drawn = draw_observations(model.contract, steps, rows, seed=0)
@@ -149,6 +158,23 @@ def _recorded(model: OnnxModel, session: Any, drawn: NDArray[np.float32]) -> Gol
     outputs = _run(session, model, drawn, reset)[:, :, : model.contract.output_size]
     kept = slice(min(rows, _ROWS))
     return Golden(drawn[:, kept], reset[:, kept], outputs[:, kept], LEAST)
+
+
+def run_graph(model: OnnxModel, observation: NDArray[np.float32], reset: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Runs a graph itself, in onnxruntime or the reference evaluator of onnx.
+
+    Args:
+        model: the graph.
+        observation: `[steps, rows, n]`.
+        reset: `[steps, rows]`, rows whose state starts anew in that step.
+
+    Returns:
+        Outputs and state in contract order, `[steps, rows, size]`.
+
+    Raises:
+        ExportError: it cannot be run.
+    """
+    return _run(_session(model), model, observation, reset)
 
 
 def _run(

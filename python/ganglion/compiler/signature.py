@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,3 +95,13 @@ def stored_contract(model: Any) -> Contract | None:
 def stored_text(model: Any) -> str | None:
     """The text of the contract inside of an `onnx.ModelProto`, or None."""
     return next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), None)
+
+
+def store_contract(model: Any, contract: Contract) -> None:
+    """Puts a contract into an `onnx.ModelProto`, in place of one that is there, under the digest of all the rest."""
+    others = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(others)
+    # The runtime hashes every field of the file but the contract's own entry.
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    model.metadata_props.add(key=METADATA_KEY, value=dataclasses.replace(contract, sha256=digest).to_json())

@@ -31,6 +31,7 @@ CALLS = {
         SOURCE | {"output": "path", "annotate_only": None, "deployment": "path", "itr": "from_epoch"},
     ),
     "compile": ([ganglion.compile], FILE),
+    "chain": ([ganglion.chain], {"output": "out"}),
     "inspect": ([ganglion.explain], {"file": "path"}),
     "verify": (
         [verify.verify, matrix.matrix, ganglion.ParityReport.save, *LOADERS],

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ganglion.adapters.deployment.annotation import annotate, match_inputs
 from ganglion.adapters.deployment.plan import ACTION, LAST_ACTION, OBSERVATION, STARTED, Plan, plan
-from ganglion.compiler.signature import METADATA_KEY
+from ganglion.compiler.signature import store_contract
 from ganglion.contract import ActionStage, Contract, StateSlot, distribution_of
 from ganglion.errors import EngineUnavailableError, ExportError
 
@@ -107,17 +106,8 @@ def described(model: Any, description: Description, *, contract: Contract | None
         raise ExportError("this model has its deployment description inside already; start from the network alone")
     new = type(opened.proto)()
     new.CopyFrom(opened.proto)
-    _write_contract(new, annotate(opened.contract, description))
+    store_contract(new, annotate(opened.contract, description))
     return new
-
-
-def _write_contract(model: Any, contract: Contract) -> None:
-    others = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
-    del model.metadata_props[:]
-    model.metadata_props.extend(others)
-    # The runtime hashes every field of the file but the contract's own entry.
-    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    model.metadata_props.add(key=METADATA_KEY, value=dataclasses.replace(contract, sha256=digest).to_json())
 
 
 class _Surgery:
@@ -171,7 +161,7 @@ class _Surgery:
             producer_name="ganglion",
         )
         new.metadata_props.extend(self._inner.metadata_props)
-        _write_contract(new, self._new_contract(annotated, extra, added))
+        store_contract(new, self._new_contract(annotated, extra, added))
         try:
             onnx.checker.check_model(new)
         except Exception as error:

@@ -24,7 +24,20 @@ def _command(name: str) -> Callable[[argparse.Namespace], Outcome]:
 COMMANDS = {
     name: _command(name)
     for name in (
-        *("export", "compile", "inspect", "verify", "profile", "sign", "repair", "bench", "replay", "report", "wiring"),
+        *(
+            "export",
+            "compile",
+            "chain",
+            "inspect",
+            "verify",
+            "profile",
+            "sign",
+            "repair",
+            "bench",
+            "replay",
+            "report",
+            "wiring",
+        ),
         *("doctor", "completion"),
     )
 }

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ganglion.contract import Contract
     from ganglion.reading import Finding
 
-__all__ = ["CompileReport", "compile"]
-
 
 @dataclass(frozen=True)
 class CompileReport:
@@ -117,7 +115,7 @@ def compile(  # noqa: A001
     if target.suffix not in (".ganglion", ".hpp"):
         raise ExportError(f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion or .hpp (C++ header)")
     check_target(target)
-    model, told, findings = _opened(path, state, action, observation, trust=trust)
+    model, told, findings = opened(path, state, action, observation, trust=trust)
     if deployment is not None:
         description = _description(deployment, joint_sdk_names)
         model = _deployed(model, told, description, annotate_only=annotate_only, joint_order=joint_order)
@@ -133,7 +131,7 @@ def compile(  # noqa: A001
         integer_inputs=target.suffix != ".hpp",
     )
     contract = dataclasses.replace(contract, provenance={**contract.provenance, **kept_findings(findings)})
-    contract = _write(target, program, contract)
+    contract = write(target, program, contract)
     error = contract.provenance.get("weights_error")
     return CompileReport(
         path=target,
@@ -147,7 +145,7 @@ def compile(  # noqa: A001
     )
 
 
-def _opened(
+def opened(
     path: str | os.PathLike[str],
     state: Mapping[str, str] | None,
     action: str | None,
@@ -211,7 +209,8 @@ def _run(recording: RecordingSource, model: Any, told: Mapping[str, Any]) -> Run
     return run.observation, run.reset
 
 
-def _write(target: Path, program: Program, contract: Contract) -> Contract:
+def write(target: Path, program: Program, contract: Contract) -> Contract:
+    """Writes a proven program as `.ganglion` or `.hpp`; see `compile`. The contract as written."""
     if target.suffix == ".hpp":
         from ganglion.export import header
 
