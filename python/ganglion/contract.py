@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ganglion._foundation.documents import unique_keys
 from ganglion.errors import ArtifactError
 from ganglion.observation_profile import ObservationProfile
 
@@ -500,20 +501,6 @@ def _check_seal(text: str, document: Mapping[str, Any]) -> None:
             "contract: its text does not match its own digest: it was damaged or edited after export; export the "
             "policy again, or change a contract by dataclasses.replace and write it with to_json"
         )
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object of these pairs, for `object_pairs_hook`.
-
-    Raises:
-        ValueError: a key appears twice.
-    """
-    document: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in document:
-            raise ValueError(f"a key appears twice: {key!r}")
-        document[key] = value
-    return document
 
 
 def bounds_of(specs: Sequence[TensorSpec]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

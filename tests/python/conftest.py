@@ -49,6 +49,7 @@ _SUPPORT = Path(__file__).parent / "support"
 _TRAINERS = {
     "flax",
     "jax",
+    "leapp",
     "ray",
     "rl_games",
     "rsl_rl",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import gymnasium
 import numpy as np
 
-from ganglion.adapters._files import read_yaml
+from ganglion._foundation.yaml_files import read_yaml
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
 from ganglion.policies.nonlinearities import as_nonlinearity

@@ -31,7 +31,6 @@ Three jobs:
            $ ganglion bench walker.ganglion
   verify   run Python, the file and C++ along one trajectory, and compare
            $ ganglion verify walker.ganglion --policy walker.py
-
 And beside them:
   inspect     show what goes in, what comes out, and which state is kept
   compile     an .onnx or .pt file, ours or anybody's, for the native engine
@@ -345,7 +344,7 @@ def _chain(add: Callable[..., CommandParser]) -> None:
         "join two files, the first of which feeds the second, to one policy in one file",
         "FIRST SECOND -o FILE",
         "estimator.onnx actor.onnx -o policy.ganglion",
-        "encoder.onnx policy.onnx -o walker.ganglion --feed latent,obs:30,commands:5",
+        "encoder.onnx actor.onnx -o a.ganglion --feed latent,obs:30,cmd:5",
         "adaptation.pt body.pt -o walker.onnx --feed history,latent",
     )
     chain.option("first", metavar="FIRST", brief="an .onnx or .pt file: encoder, estimator, adaptation module")

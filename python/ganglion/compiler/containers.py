@@ -8,7 +8,8 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from ganglion._foundation.files import ReadFile, suffix_of
-from ganglion.compiler.file import CONTRACT_KEY, join, split
+from ganglion._foundation.safetensors_files import join, split
+from ganglion.compiler.file import CONTRACT_KEY
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:

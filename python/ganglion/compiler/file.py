@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ganglion import _core
 from ganglion._foundation.files import read_file
+from ganglion._foundation.safetensors_files import join, split, tensors_of
 from ganglion.compiler.program import Program
-from ganglion.contract import Contract, unique_keys
+from ganglion.contract import Contract
 from ganglion.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -31,11 +31,6 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "I8": np.dtype("i1"),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_ALIGNMENT = 64
-"""The data section starts at a multiple of this (safetensors asks for 8), so that a mapped file can be read wide."""
-
-_LARGEST_HEADER = 100_000_000
-"""The limit of the safetensors library."""
 
 
 def digest(program: Program) -> str:
@@ -106,13 +101,6 @@ def plain_bytes(program: Program, contract: Contract) -> tuple[bytes, Contract]:
     return join(header, *parts), contract
 
 
-def join(header: Mapping[str, Any], *section: bytes | memoryview) -> bytes:
-    """The bytes of a safetensors file of a header and its data section."""
-    text = json.dumps(header, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-(8 + len(text)) % _ALIGNMENT)
-    return b"".join([len(text).to_bytes(8, "little"), text, *section])
-
-
 def read(path: str | os.PathLike[str]) -> tuple[Program, Contract]:
     """Reads a `.ganglion` file and checks everything that can be checked without running it.
 
@@ -140,7 +128,7 @@ def from_bytes(data: bytes) -> tuple[Program, Contract]:
         if key not in metadata:
             raise ArtifactError(f"a safetensors file without '{key}' in its metadata is no .ganglion file")
     contract = Contract.from_json(metadata[CONTRACT_KEY])
-    program = Program.from_json(metadata[PROGRAM_KEY], _tensors(header, section))
+    program = Program.from_json(metadata[PROGRAM_KEY], tensors_of(header, section, _DTYPES))
     _check_fit(program, contract)
     found = _digest(metadata[PROGRAM_KEY], program.tensors)
     if contract.sha256 != found:
@@ -169,65 +157,6 @@ def _check_fit(program: Program, contract: Contract) -> None:
     for what, (found, wanted) in pairs.items():
         if found != wanted:
             raise ArtifactError(f"program and contract disagree on the sizes of {what}: {found} and {wanted}")
-
-
-def split(data: bytes) -> tuple[dict[str, Any], memoryview]:
-    """Header and data section of a safetensors file.
-
-    Raises:
-        ArtifactError: it is none, or damaged.
-    """
-    if len(data) < 8:
-        raise ArtifactError(f"the file has {len(data)} bytes; a .ganglion file starts with 8 bytes of header length")
-    length = int.from_bytes(data[:8], "little")
-    if length > min(_LARGEST_HEADER, len(data) - 8):
-        raise ArtifactError(
-            f"the header should have {length} bytes, the file has {len(data) - 8} after the length: it is truncated, "
-            "or no .ganglion file"
-        )
-    try:
-        header = json.loads(data[8 : 8 + length].decode(), object_pairs_hook=unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"the header is not valid JSON: {error}") from error
-    if not isinstance(header, dict):
-        raise ArtifactError("the header is not a JSON object")
-    return header, memoryview(data)[8 + length :]
-
-
-def _tensors(header: Mapping[str, Any], section: memoryview) -> dict[str, NDArray[Any]]:
-    tensors: dict[str, NDArray[Any]] = {}
-    spans = []
-    for name, entry in header.items():
-        dtype, shape, (begin, end) = _entry(name, entry)
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if not 0 <= begin <= end <= len(section) or end - begin != size:
-            raise ArtifactError(
-                f"tensor '{name}' of {size} bytes is said to lie at {begin} to {end} of {len(section)} bytes"
-            )
-        spans.append((begin, end, name))
-        tensors[name] = np.frombuffer(section[begin:end], dtype).reshape(shape).astype(dtype.newbyteorder("="))
-    position = 0
-    for begin, end, name in sorted(spans):
-        if begin != position:
-            raise ArtifactError(f"tensor '{name}' starts at {begin}; without gap and overlap it would at {position}")
-        position = end
-    if position != len(section):
-        raise ArtifactError(f"the tensors end at {position}, the data section has {len(section)} bytes")
-    return tensors
-
-
-def _entry(name: str, entry: Any) -> tuple[np.dtype[Any], list[int], list[int]]:
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise ArtifactError(f"tensor '{name}' needs dtype, shape and data_offsets, no more and no less")
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise ArtifactError(f"tensor '{name}' has dtype {dtype!r}; {', '.join(_DTYPES)} are possible")
-    for numbers in (shape, offsets):
-        if not isinstance(numbers, list) or not all(type(number) is int and number >= 0 for number in numbers):
-            raise ArtifactError(f"tensor '{name}': shape and data_offsets are lists of integers of at least 0")
-    if len(offsets) != 2:
-        raise ArtifactError(f"tensor '{name}': data_offsets is a begin and an end")
-    return _DTYPES[dtype], shape, offsets
 
 
 def _bytes(tensor: NDArray[Any]) -> bytes:

@@ -12,6 +12,7 @@ from ganglion._foundation.checkpoints import naming_checkpoints
 from ganglion._foundation.files import read_file, suffix_of
 from ganglion._foundation.targets import check_target
 from ganglion.errors import ExportError
+from ganglion.reading.leapp import is_bundle
 
 if TYPE_CHECKING:
     import os
@@ -68,7 +69,7 @@ def compile(  # noqa: A001
     joint_order: Sequence[str] | None = None,
     joint_sdk_names: Sequence[str] | None = None,
 ) -> CompileReport:
-    """Compiles an `.onnx` or `.pt` file, ours or anybody's, for the native engine.
+    """Compiles an `.onnx` or `.pt` file, ours or anybody's, or a LEAPP bundle, for the native engine.
 
     The program is run against the file's own golden trajectory or, where it has none, against the file itself. Then the
     native engine of the C++ runtime loads the very bytes and replays that run, before they get the name `out`; a file
@@ -78,7 +79,7 @@ def compile(  # noqa: A001
         path: the file.
         out: target; `.ganglion`, or `.hpp` for a C++17 header.
         state: for a file without a contract, its state inputs and the outputs that feed them; see `ganglion.load`.
-        action: for an `.onnx` file without a contract, the output that is the action; see `ganglion.load`.
+        action: for an `.onnx` file without a contract or a bundle, the output that is the action; see `ganglion.load`.
         observation: for a TorchScript file without a contract, how many elements its observation has; see
             `ganglion.load`.
         trust: run a `.pt` file whose program has what no policy needs; see `ganglion.load`.
@@ -162,6 +163,12 @@ def opened(
         names = None if state is None else tuple(state)
         policy = torchscript.load(path, state_names=names, observation=observation, trust=trust)
         return torchscript.to_onnx(policy), {}, policy.findings
+    if is_bundle(path):
+        from ganglion.compiler.bundle import bundle_model
+
+        if state is not None or observation is not None:
+            raise ValueError("a LEAPP bundle says itself what its state and its observation are")
+        return bundle_model(path, action), {}, ()
     from ganglion.runtime.policy import explain_file
 
     file = read_file(path)

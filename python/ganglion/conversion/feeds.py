@@ -19,7 +19,7 @@ _WORDS = "a part is an output or an input of the first file, 'name' or 'name[sta
 
 
 @dataclass(frozen=True)
-class Part:
+class FeedPart:
     """Neighbouring elements of one tensor.
 
     Attributes:
@@ -41,7 +41,7 @@ class Part:
         return whole if (self.start, self.stop) == (0, self.size) else f"{self.name}[{self.start}:{self.stop}]"
 
 
-Feed = dict[str, tuple[Part, ...]]
+Feed = dict[str, tuple[FeedPart, ...]]
 """For every input of the second module, what it is made of, in order."""
 
 
@@ -122,7 +122,7 @@ def _example(first: Contract, second: Contract) -> str:
     return f"; for example {output.name},rest:{rest}" if len(second.inputs) == 1 and rest > 0 else ""
 
 
-def _itself(first: Contract, spec: TensorSpec) -> Part:
+def _itself(first: Contract, spec: TensorSpec) -> FeedPart:
     """An input of the second module that nothing was said of: both take it, or it is one of the joined policy."""
     for other in first.inputs:
         if other.name == spec.name:
@@ -132,31 +132,31 @@ def _itself(first: Contract, spec: TensorSpec) -> Part:
                     f"feed what that of the second is: '{spec.name}[start:stop]' of the first one's, or another name "
                     f"with its size, 'observation:{spec.size}'"
                 )
-            return Part("shared", spec.name, 0, spec.size, spec.size)
-    return Part("new", spec.name, 0, spec.size, spec.size)
+            return FeedPart("shared", spec.name, 0, spec.size, spec.size)
+    return FeedPart("new", spec.name, 0, spec.size, spec.size)
 
 
-def _part(word: str, first: Contract) -> Part:
+def _part(word: str, first: Contract) -> FeedPart:
     known: dict[str, tuple[Literal["output", "shared"], int]] = {
         spec.name: ("shared", spec.size) for spec in first.inputs
     }
     known |= {spec.name: ("output", spec.size) for spec in first.outputs}
     if word in known:
         origin, size = known[word]
-        return Part(origin, word, 0, size, size)
+        return FeedPart(origin, word, 0, size, size)
     if (cut := _SLICE.fullmatch(word)) and cut["name"] in known:
         origin, size = known[cut["name"]]
         start, stop, _ = slice(*(int(cut[end]) if cut[end] else None for end in ("start", "stop"))).indices(size)
         asked = [int(cut[end]) for end in ("start", "stop") if cut[end]]
         if start >= stop or any(not -size <= bound <= size for bound in asked):
             raise ExportError(f"'{word}': '{cut['name']}' has {size} elements")
-        return Part(origin, cut["name"], start, stop, size)
+        return FeedPart(origin, cut["name"], start, stop, size)
     if new := _NEW.fullmatch(word):
         if new["name"] in known:
             raise ExportError(f"'{word}': the first file has '{new['name']}', of {known[new['name']][1]} elements")
         if not int(new["size"]):
             raise ExportError(f"'{word}': an input has at least one element")
-        return Part("new", new["name"], 0, int(new["size"]), int(new["size"]))
+        return FeedPart("new", new["name"], 0, int(new["size"]), int(new["size"]))
     raise ExportError(
         f"'{word}' is neither an output of the first file ({_sizes(first.outputs)}) nor an input of it "
         f"({_sizes(first.inputs)}); {_WORDS}"

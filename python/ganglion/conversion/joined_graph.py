@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
+from ganglion.compiler.joining import graph_model, one_opset, prefixed
 from ganglion.compiler.model import open_model
 from ganglion.compiler.signature import contract_ports, store_contract
 from ganglion.contract import Contract, StateSlot, TensorSpec
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ganglion.compiler.model import OnnxModel
     from ganglion.compiler.signature import Port
-    from ganglion.conversion.feeds import Feed, Part
+    from ganglion.conversion.feeds import Feed, FeedPart
 
 _PREFIXES = "first/", "second/"
 _FLOAT = 1  # TensorProto.FLOAT
@@ -79,34 +80,15 @@ def joined_model(first: OnnxModel, second: OnnxModel, feed: Feed, contract: Cont
     Raises:
         ExportError: the graphs use operator sets that cannot be brought together, or tensors that cannot be joined.
     """
-    import onnx.compose
-
-    protos = _one_opset(first.proto, second.proto)
-    inner = [onnx.compose.add_prefix(proto, prefix) for proto, prefix in zip(protos, _PREFIXES, strict=True)]
+    protos = one_opset([first.proto, second.proto])
+    inner = [prefixed(proto, prefix) for proto, prefix in zip(protos, _PREFIXES, strict=True)]
     surgery = _Surgery(first, second, contract)
     surgery.open()
     surgery.nodes += inner[0].graph.node
     surgery.between(feed)
     surgery.nodes += inner[1].graph.node
     surgery.close()
-    graph = onnx.helper.make_graph(
-        surgery.nodes,
-        "chained",
-        surgery.inputs,
-        surgery.outputs,
-        [*inner[0].graph.initializer, *inner[1].graph.initializer, *surgery.initializers],
-    )
-    opsets = {entry.domain: entry for model in inner for entry in model.opset_import}
-    new = onnx.helper.make_model(
-        graph,
-        opset_imports=list(opsets.values()),
-        ir_version=max(model.ir_version for model in inner),
-        producer_name="ganglion",
-    )
-    try:
-        onnx.checker.check_model(new)
-    except Exception as error:
-        raise ExportError(f"the two graphs cannot be joined: {error}") from error
+    new = graph_model("chained", surgery.nodes, surgery.inputs, surgery.outputs, inner, surgery.initializers)
     store_contract(new, contract)
     return open_model(new)
 
@@ -116,7 +98,7 @@ def split_feed(feed: Feed, spec: TensorSpec, tensors: Mapping[str, NDArray[np.fl
     return [tensors[part.name][:, :, part.start : part.stop] for part in feed[spec.name]]
 
 
-def _new_parts(feed: Feed) -> Iterator[Part]:
+def _new_parts(feed: Feed) -> Iterator[FeedPart]:
     seen = set()
     for parts in feed.values():
         for part in parts:
@@ -125,7 +107,7 @@ def _new_parts(feed: Feed) -> Iterator[Part]:
                 yield part
 
 
-def _new_input(part: Part, spec: TensorSpec) -> TensorSpec:
+def _new_input(part: FeedPart, spec: TensorSpec) -> TensorSpec:
     """A new input; with all that is known of it where it is one of the second module, whole."""
     return spec if (part.name, part.size) == (spec.name, spec.size) else TensorSpec(part.name, part.size)
 
@@ -137,24 +119,6 @@ def _before(name: str, other: str) -> str:
 def identifier(stem: str) -> str:
     """A file's name as a part of tensors' names."""
     return re.sub(r"\W+", "_", stem).strip("_") or "first"
-
-
-def _one_opset(first: Any, second: Any) -> tuple[Any, Any]:
-    import onnx.version_converter
-
-    versions = [next(e.version for e in proto.opset_import if e.domain in ("", "ai.onnx")) for proto in (first, second)]
-    if versions[0] == versions[1]:
-        return first, second
-    try:
-        old, new = (first, second) if versions[0] < versions[1] else (second, first)
-        converted = onnx.version_converter.convert_version(old, max(versions))
-        onnx.checker.check_model(converted)
-    except Exception as error:
-        raise ExportError(
-            f"the files are of opset {versions[0]} and {versions[1]}, and onnx cannot convert the older one ({error}); "
-            "export both with one opset_version"
-        ) from error
-    return (converted, new) if versions[0] < versions[1] else (new, converted)
 
 
 class _Surgery:
@@ -203,7 +167,7 @@ class _Surgery:
         count = len(self._first.contract.state)
         return self._contract.state[count:] if number else self._contract.state[:count]
 
-    def _cut(self, part: Part, tensor: str) -> str:
+    def _cut(self, part: FeedPart, tensor: str) -> str:
         if (part.start, part.stop) == (0, part.size):
             return tensor
         bounds = [self._constant([bound]) for bound in (part.start, part.stop, 1)]

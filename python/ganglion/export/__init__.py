@@ -75,7 +75,8 @@ def export(
     Args:
         policy: a `RecurrentPolicy`, or a model in the style of skrl (`compute` and `act`), as it is; with
             `observation_size` any other module, which `ganglion.wrap` makes one of.
-        path: target file; its suffix picks the format: `.ganglion`, `.onnx`, `.pt` or `.hpp` (a C++17 header).
+        path: target file; its suffix picks the format: `.ganglion`, `.onnx`, `.pt`, `.hpp` (a C++17 header), or
+            `.yaml` (a LEAPP bundle, with `.onnx` and initial values beside it).
         observation_size: elements of the observation `[batch, observation_size]` that a module without memory takes,
             for modules that are no policy; `ganglion.wrap` takes states, shapes and several observations.
         contract: names, units, bounds, period, batch, initial state and provenance to write instead of
@@ -179,9 +180,13 @@ def _writer(
         from ganglion.export import onnx
 
         return onnx.write
+    if target.suffix == ".yaml":
+        from ganglion.export import leapp
+
+        return leapp.write
     raise ExportError(
         f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion (native engine), .onnx (ONNX), .pt "
-        "(TorchScript) or .hpp (C++ header)"
+        "(TorchScript), .hpp (C++ header) or .yaml (LEAPP bundle)"
     )
 
 

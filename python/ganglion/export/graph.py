@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
+import hashlib
 import io
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from ganglion.compiler.signature import tensor_names, with_batch
+from ganglion.compiler.signature import METADATA_KEY, contract_ports, ports, tensor_names, with_batch
 from ganglion.errors import EngineUnavailableError, ExportError
 from ganglion.policies.scripting.capture import capture
 from ganglion.policies.scripting.preparation import blame
@@ -82,6 +84,24 @@ def build_model(policy: nn.Module, contract: Contract) -> Any:
     return model
 
 
+def to_bytes(policy: nn.Module, contract: Contract) -> tuple[bytes, Contract]:
+    """The bytes of an `.onnx` file, and the contract in its metadata.
+
+    Raises:
+        UnsupportedModuleError, EngineUnavailableError: see `build_model`.
+        ExportError: see `build_model`; or the exporter changed names or shapes.
+    """
+    model = build_model(policy, contract)
+    import onnx
+
+    _check_signature(model, contract)
+    program = model.SerializeToString(deterministic=True)
+    contract = dataclasses.replace(contract, sha256=hashlib.sha256(program).hexdigest())
+    # Fields of a serialized protobuf message may be appended: what was hashed stays byte for byte as it was.
+    entry = onnx.StringStringEntryProto(key=METADATA_KEY, value=contract.to_json())
+    return program + onnx.ModelProto(metadata_props=[entry]).SerializeToString(), contract
+
+
 def _einsum_of_any_size() -> contextlib.AbstractContextManager[Any]:
     """Contracts from left to right: an order that is chosen by sizes makes the number of rows one of them."""
     library = torch.backends.opt_einsum
@@ -142,3 +162,10 @@ def _check_names(contract: Contract) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ExportError(f"ONNX needs a different name for every tensor; {repeated} appear more than once")
+
+
+def _check_signature(model: Any, contract: Contract) -> None:
+    expected = contract_ports(contract, contract.batch)
+    found = tuple(ports(model.graph.input)), tuple(ports(model.graph.output))
+    if found != expected:
+        raise ExportError(f"the exporter changed names or shapes: expected {expected}, found {found}")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ganglion.compiler.signature import METADATA_KEY, contract_ports, ports
-from ganglion.errors import EngineUnavailableError, ExportError
-from ganglion.export.graph import build_model
+from ganglion.errors import EngineUnavailableError
+from ganglion.export.graph import to_bytes
 from ganglion.runtime.engines import onnxruntime_library
 from ganglion.runtime.proof import proven
 
@@ -39,26 +36,11 @@ def write(policy: nn.Module, contract: Contract, path: Path) -> Contract:
     # Before any work is done: without it, nothing could be proven in the end.
     if onnxruntime_library() is None:
         raise EngineUnavailableError(f"writing '{path.name}' needs onnxruntime, to prove it; install ganglion[onnx]")
-    model = build_model(policy, contract)
-    import onnx
-
-    _check_signature(model, contract)
-    program = model.SerializeToString(deterministic=True)
-    contract = dataclasses.replace(contract, sha256=hashlib.sha256(program).hexdigest())
-    # Fields of a serialized protobuf message may be appended: what was hashed stays byte for byte as it was.
-    entry = onnx.StringStringEntryProto(key=METADATA_KEY, value=contract.to_json())
-    metadata = onnx.ModelProto(metadata_props=[entry]).SerializeToString()
+    data, contract = to_bytes(policy, contract)
     golden = contract.golden
     assert golden is not None
     # More rows than were traced: a graph that computed with their number is found out.
     rows = None if contract.batch else (1, golden.rows + 1)
     with proven(path, contract, engine="onnxruntime", rows=rows) as temporary:
-        temporary.write_bytes(program + metadata)
+        temporary.write_bytes(data)
     return contract
-
-
-def _check_signature(model: Any, contract: Contract) -> None:
-    expected = contract_ports(contract, contract.batch)
-    found = tuple(ports(model.graph.input)), tuple(ports(model.graph.output))
-    if found != expected:
-        raise ExportError(f"the exporter changed names or shapes: expected {expected}, found {found}")

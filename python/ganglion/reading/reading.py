@@ -56,7 +56,8 @@ class Reading:
     Attributes:
         contract: what goes in, what comes out, which state.
         dialect: who wrote it: `"rsl_rl"`, `"rl_games"`, `"rllib"`, `"torchrl"`, `"exploy"`, `"mjlab"`, `"legged_gym"`,
-            `"mlagents"`, `"pyrado"`, `"generic"`, `"unknown"`, or `"ganglion"` where the file carries a contract.
+            `"mlagents"`, `"pyrado"`, `"leapp"`, `"generic"`, `"unknown"`, or `"ganglion"` where the file carries a
+            contract.
         state: one entry per state slot of the contract.
         constants: inputs that always hold one value, such as a sequence length of 1.
         notes: one sentence for each thing that was recognised.

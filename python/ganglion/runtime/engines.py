@@ -22,7 +22,7 @@ EngineName = Literal["automatic", "native", "onnxruntime", "libtorch"]
 InstructionSet = Literal["automatic", "baseline", "neon", "neon_dotprod", "avx2", "avx_vnni", "avx512", "avx512_vnni"]
 """The instruction sets of the native engine (`ganglion/isa.hpp`), for type checkers."""
 
-_COMPILED: dict[str, EngineName] = {".onnx": "native"}
+_COMPILED: dict[str, EngineName] = {".onnx": "native", ".yaml": "native", ".yml": "native"}
 """Files that Python compiles for an engine which cannot open them."""
 
 _CPU_FEATURES = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "asimd", "asimddp")

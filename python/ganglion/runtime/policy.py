@@ -15,8 +15,9 @@ from ganglion._foundation.boundary import bounded
 from ganglion._foundation.checkpoints import naming_checkpoints
 from ganglion._foundation.core_errors import core_errors
 from ganglion._foundation.files import read_file, suffix_of
-from ganglion.errors import GanglionError, ParityError, StepError
-from ganglion.reading import Reading, hints
+from ganglion.errors import ArtifactError, GanglionError, ParityError, StepError
+from ganglion.reading import Reading, StateNames, hints
+from ganglion.reading.leapp import is_bundle
 from ganglion.runtime.engines import engine_names, libtorch_library_for, onnxruntime_library
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def load(
 
     Args:
         path: `.ganglion`, `.onnx` or `.pt` file; an `.onnx` or `.pt` file without a contract is understood if it is
-            written in one of the dialects of docs/DIALECTS.md, and `explain` says how.
+            written in one of the dialects of docs/DIALECTS.md, and `explain` says how. Or the `.yaml` file of a LEAPP
+            bundle, Isaac Lab's export, whose models are compiled to one program in memory.
         engine: what runs it; `"automatic"` picks by the kind of file. `"native"` compiles an `.onnx` file in memory.
         threads: threads inside one step; the native engine has one.
         warmup_steps: steps run at load; they leave no trace in the state.
@@ -139,7 +141,9 @@ def load(
         "onnxruntime_library": onnxruntime_library,
         "libtorch_library": libtorch_library,
     }
-    if engine == "native" and suffix_of(path) == ".onnx":
+    if is_bundle(path):
+        policy = _of_bundle(path, engine, action, public_key, given)
+    elif engine == "native" and suffix_of(path) == ".onnx":
         # What is compiled in memory is signed by nobody; the file is asked itself.
         policy = _compiled(read_file(path), _options(path, **given), state, action, public_key)
     else:
@@ -174,6 +178,33 @@ def _compiled(
         return Policy(_core.Policy.load_bytes(data, str(file.path), options), origin)
 
 
+def _of_bundle(
+    path: Path, engine: str, action: str | None, public_key: str | PathLike[str] | None, given: Mapping[str, Any]
+) -> Policy:
+    from ganglion.compiler import compile_onnx
+    from ganglion.compiler.bundle import bundle_model
+    from ganglion.compiler.file import plain_bytes
+
+    if engine not in ("automatic", "native"):
+        raise ArtifactError(f"engine '{engine}' does not open '{path}': a LEAPP bundle runs on the native engine")
+    origin = _reading_of_bundle(path, action, public_key)
+    data = plain_bytes(*compile_onnx(bundle_model(path, action)))[0]
+    with core_errors():
+        return Policy(_core.Policy.load_bytes(data, str(path), _options(path, **{**given, "action": None})), origin)
+
+
+def _reading_of_bundle(path: Path, action: str | None, public_key: str | PathLike[str] | None) -> Reading:
+    from ganglion.compiler.bundle import bundle_model
+    from ganglion.compiler.signature import stored_contract
+
+    if public_key is not None:
+        raise ArtifactError(f"'{path}': nobody signs a LEAPP bundle; compile it, and sign that file")
+    contract = stored_contract(bundle_model(path, action))
+    assert contract is not None
+    slots = tuple(StateNames(slot.name, f"{slot.name}_in", f"{slot.name}_out") for slot in contract.state)
+    return Reading(contract, "leapp", slots, notes=("several models are one policy, as the bundle connects them",))
+
+
 def load_compiled(data: bytes, path: Path, *, batch: int | None = None) -> Policy:
     """Opens the bytes of a `.ganglion` file that was compiled in memory, on the native engine.
 
@@ -205,7 +236,7 @@ def explain(
     Needs no engine, but for a TorchScript file without a contract.
 
     Args:
-        path: `.ganglion`, `.onnx` or `.pt` file.
+        path: `.ganglion`, `.onnx` or `.pt` file, or the `.yaml` file of a LEAPP bundle.
         state: see `load`.
         action: see `load`.
         observation: see `load`.
@@ -218,6 +249,8 @@ def explain(
         EngineUnavailableError: the file is TorchScript without a contract, and LibTorch is not installed.
     """
     path = Path(path)
+    if is_bundle(path):
+        return _reading_of_bundle(path, action, public_key)
     given = {"state": state, "action": action, "observation": observation, "trust": trust, "public_key": public_key}
     return _explained(path, lambda options: _core.explain_json(path, options), given)
 

@@ -12,6 +12,7 @@ from ganglion._foundation.files import suffix_of
 from ganglion._foundation.rounding import NUDGES, allowance, repeats
 from ganglion._foundation.sentences import first_line
 from ganglion.errors import GanglionError
+from ganglion.reading.leapp import is_bundle
 from ganglion.verify.contenders import Contender
 from ganglion.verify.steppers.base import tensors_of
 from ganglion.verify.steppers.policy import policy_stepper
@@ -82,6 +83,10 @@ def _program(path: Path, hints: Hints) -> tuple[str, Program, Contract]:
         names = None if hints.state is None else tuple(hints.state)
         policy = torchscript.load(path, state_names=names, observation=hints.observation, trust=hints.trust)
         program, model = lower_onnx(torchscript.to_onnx(policy))
+    elif is_bundle(path):
+        from ganglion.compiler.bundle import bundle_model
+
+        program, model = lower_onnx(bundle_model(path, hints.action))
     else:
         program, model = lower_onnx(path, state=hints.state, action=hints.action)
     return "the program that the file is compiled to", program, model.contract

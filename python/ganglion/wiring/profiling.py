@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganglion._foundation.boundary import bounded
+from ganglion._foundation.documents import unique_keys
 from ganglion._foundation.files import ReadFile, read_file
 from ganglion._foundation.targets import check_target, replacing
 from ganglion.compiler.containers import contract_to_change
-from ganglion.contract import Contract, sealed, unique_keys
+from ganglion.contract import Contract, sealed
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.observation_profile.recorded import profile_of
 from ganglion.runtime.policy import explain_file

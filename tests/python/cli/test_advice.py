@@ -167,6 +167,7 @@ def fault(line: str, error: Exception) -> str:
 LINES = {
     "export": "export walker.py -o x.onnx",
     "compile": "compile lstm.onnx -o x.ganglion",
+    "chain": "chain lstm.onnx lstm.onnx -o x.ganglion",
     "inspect": "inspect lstm.onnx",
     "verify": "verify lstm.onnx",
     "profile": "profile lstm.onnx --recording run.npz",

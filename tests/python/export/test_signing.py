@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 import ganglion
+from ganglion._foundation.safetensors_files import join, split
 from ganglion.cli import main
-from ganglion.compiler.file import from_bytes, join, split
+from ganglion.compiler.file import from_bytes
 from ganglion.contract import sealed
 from ganglion.errors import ArtifactError, ExportError, GanglionError
 

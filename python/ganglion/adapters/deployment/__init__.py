@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganglion._foundation.boundary import bounded
-from ganglion.adapters._files import read_yaml
+from ganglion._foundation.yaml_files import read_yaml
 from ganglion.adapters.deployment import isaac_lab, mjlab, unitree
 from ganglion.adapters.deployment.annotation import annotate
 from ganglion.adapters.deployment.description import ActionTerm, Description, Joint, ObservationTerm

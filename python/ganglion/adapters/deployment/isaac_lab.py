@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from ganglion.adapters._files import read_yaml
+from ganglion._foundation.yaml_files import read_yaml
 from ganglion.adapters.deployment._fields import Field
 from ganglion.adapters.deployment.description import (
     ActionTerm,

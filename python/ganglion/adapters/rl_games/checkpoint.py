@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-from ganglion.adapters._files import read_torch, read_yaml, refuse_stand_ins
+from ganglion._foundation.yaml_files import read_yaml
+from ganglion.adapters._files import read_torch, refuse_stand_ins
 from ganglion.adapters._state_dict import StateDict, unwrapped
 from ganglion.errors import ArtifactError
 

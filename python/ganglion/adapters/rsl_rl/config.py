@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ganglion.adapters._files import read_yaml
+from ganglion._foundation.yaml_files import read_yaml
 from ganglion.errors import ArtifactError
 
 Config: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ganglion._foundation.files import suffix_of
 from ganglion.errors import ArtifactError
-from ganglion.verify.steppers import onnx, program, torchscript
+from ganglion.reading.leapp import is_bundle
+from ganglion.verify.steppers import leapp, onnx, program, torchscript
 
 if TYPE_CHECKING:
     import os
@@ -30,7 +31,8 @@ def file_steppers(
     action: str | None = None,
     trust: bool = False,
 ) -> list[Stepper]:
-    """The file in its own Python engine: ONNX Runtime for `.onnx`, `torch.jit` for `.pt`, NumPy for `.ganglion`.
+    """The file in its own Python engine: ONNX Runtime for `.onnx`, `torch.jit` for `.pt`, NumPy for `.ganglion`, and
+    ONNX Runtime for each model of a LEAPP bundle.
 
     With one row, a TorchScript file of ours is run twice: through its functional `step`, and through the stateful
     `forward` and `reset` that a LibTorch program uses. One of others is run as it is, once per row.
@@ -55,4 +57,6 @@ def file_steppers(
         return torchscript.steppers(path, contract, batch, trust=trust)
     if suffix == ".ganglion":
         return program.steppers(path, contract, batch)
-    raise ArtifactError(f"{path}: cannot verify a '{suffix}' file; .ganglion, .onnx and .pt are known")
+    if is_bundle(path):
+        return leapp.steppers(path, contract, batch)
+    raise ArtifactError(f"{path}: cannot verify a '{suffix}' file; .ganglion, .onnx, .pt and LEAPP's .yaml are known")

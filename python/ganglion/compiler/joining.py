@@ -1,0 +1,80 @@
+"""Several graphs as one: what every way of joining models needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ganglion.errors import ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def prefixed(proto: Any, prefix: str) -> Any:
+    """A model whose tensors and nodes all begin with `prefix`, its local functions written out."""
+    import onnx.compose
+    import onnx.inliner
+
+    return onnx.compose.add_prefix(onnx.inliner.inline_local_functions(proto) if proto.functions else proto, prefix)
+
+
+def one_opset(protos: Sequence[Any]) -> list[Any]:
+    """Models of one operator set: the newest of theirs.
+
+    Raises:
+        ExportError: onnx cannot convert an older one.
+    """
+    import onnx.version_converter
+
+    versions = [next(one.version for one in proto.opset_import if one.domain in ("", "ai.onnx")) for proto in protos]
+    found = []
+    for proto, version in zip(protos, versions, strict=True):
+        try:
+            same = version == max(versions)
+            found.append(proto if same else onnx.version_converter.convert_version(proto, max(versions)))
+            onnx.checker.check_model(found[-1])
+        except Exception as error:
+            raise ExportError(
+                f"a file is of opset {version}, another of {max(versions)}, and onnx cannot convert the older one "
+                f"({error}); export all with one opset_version"
+            ) from error
+    return found
+
+
+def graph_model(
+    name: str,
+    nodes: Sequence[Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    parts: Sequence[Any],
+    initializers: Sequence[Any] = (),
+) -> Any:
+    """The model of a graph that was put together.
+
+    Args:
+        name: of the graph.
+        nodes: all of them, in order.
+        inputs: of the graph.
+        outputs: of the graph.
+        parts: the models that the nodes are of, of one opset: their weights and operator sets are those of the model.
+        initializers: further ones.
+
+    Raises:
+        ExportError: it is no valid model.
+    """
+    import onnx
+
+    weights = [weight for part in parts for weight in part.graph.initializer]
+    graph = onnx.helper.make_graph(nodes, name, inputs, outputs, [*weights, *initializers])
+    opsets = {entry.domain: entry for part in parts for entry in part.opset_import}
+    model = onnx.helper.make_model(
+        graph,
+        opset_imports=list(opsets.values()),
+        ir_version=max(part.ir_version for part in parts),
+        producer_name="ganglion",
+    )
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:
+        raise ExportError(f"the graphs cannot be joined: {error}") from error
+    return model

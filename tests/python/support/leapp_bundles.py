@@ -1,0 +1,54 @@
+"""A LEAPP bundle as Isaac Lab's exporter writes it, made with its own package: an estimator with memory, then an actor."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING
+
+import leapp
+import torch
+from leapp import GraphConfigs, OutputKindEnum, TensorSemantics, annotate
+from torch import nn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = ["hip", "thigh", "calf"]
+
+
+def write_bundle(folder: Path, *, backend: str = "onnx-torchscript") -> Path:
+    """Two nodes; the memory of the first begins with 0.25, the second also feeds back its last action.
+
+    Returns:
+        The bundle's YAML file.
+    """
+    torch.manual_seed(0)
+    cell, head = nn.GRUCell(7, 6), nn.Linear(6, 3)
+    actor = nn.Sequential(nn.Linear(10, 16), nn.ELU(), nn.Linear(16, 4))
+    position, velocity = torch.randn(1, 3), torch.randn(1, 4)
+    with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+        leapp.start(name="walker", save_path=str(folder))
+        seen = [
+            TensorSemantics("joint_pos", position, kind="state/joint/position", element_names=NAMES),
+            TensorSemantics("joint_vel", velocity),
+        ]
+        pos, vel = annotate.input_tensors("estimator", seen)
+        hidden = annotate.state_tensors("estimator", {"h": torch.full((1, 6), 0.25)})
+        after = cell(torch.cat((pos, vel), 1), hidden)
+        estimate = head(after)
+        annotate.update_state("estimator", {"h": after})
+        estimate = annotate.output_tensors("estimator", {"velocity": estimate}, export_with=backend)
+        given = {"estimate": estimate, "joint_pos": position, "joint_vel": velocity}
+        estimate, pos, vel = annotate.input_tensors("actor", given)
+        last = annotate.state_tensors("actor", {"last_action": torch.zeros(1, 4)})
+        action = actor(torch.cat((estimate, pos, vel), 1)) + 0.1 * last
+        annotate.update_state("actor", {"last_action": action})
+        gains = torch.ones(1, 4) + 0.0 * action
+        targets = TensorSemantics("targets", 0.5 * action, kind=OutputKindEnum.JOINT_POSITION)
+        annotate.output_tensors(
+            "actor", [TensorSemantics("gains", gains, kind=OutputKindEnum.KP), targets], export_with=backend
+        )
+        leapp.stop()
+        leapp.compile_graph(visualize=False, graph_configs=GraphConfigs(frequency=50.0), validate=False)
+    return folder / "walker" / "walker.yaml"
