@@ -271,7 +271,7 @@ def _export(add: Callable[..., CommandParser]) -> None:
         metavar="FILE",
         required=True,
         brief=".ganglion, .hpp, .onnx or .pt picks the form",
-        help="the file; .ganglion, .hpp, .onnx or .pt picks the form",
+        help="the file; .ganglion, .hpp, .onnx, .pt or .yaml (a LEAPP bundle) picks the form",
     )
     export.option(
         "--batch",
@@ -306,7 +306,7 @@ def _compile(add: Callable[..., CommandParser]) -> None:
         "policy.onnx -o policy.ganglion",
         "policy.onnx -o policy.hpp --weights float16",
     )
-    compile_.option("file", metavar="FILE", brief="an .onnx or .pt file")
+    compile_.option("file", metavar="FILE", brief="an .onnx or .pt file, or a LEAPP bundle (.yaml)")
     compile_.option(
         "-o",
         "--output",

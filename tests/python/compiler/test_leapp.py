@@ -77,20 +77,13 @@ def test_it_flies_as_its_own_runtime_does(made: Path, tmp_path: Path) -> None:
 
 def test_what_it_says_is_in_the_contract(made: Path) -> None:
     contract = ganglion.inspect(made)
-    assert [spec.name for spec in contract.inputs] == [
-        "estimator_joint_pos",
-        "estimator_joint_vel",
-        "actor_joint_pos",
-        "actor_joint_vel",
-    ]
-    assert contract.inputs[0].element_names == tuple(NAMES)
-    assert [spec.name for spec in contract.outputs] == [
-        "targets",
-        "gains",
-    ]  # the action is what the bundle calls a target
+    pairs = [(node, name) for node in ("actor", "estimator") for name in ("joint_pos", "joint_vel")]
+    assert [spec.name for spec in contract.inputs] == [f"{node}_{name}" for node, name in pairs]  # its YAML is sorted
+    assert contract.inputs[2].element_names == tuple(NAMES)
+    assert [spec.name for spec in contract.outputs] == ["targets", "gains"]  # the action is what it calls a target
     assert (contract.period_s, contract.batch) == (0.02, 1)
-    assert {slot.name: slot.size for slot in contract.state} == {"h": 6, "last_action": 4}
-    assert contract.initial_state == (0.25,) * 6 + (0.0,) * 4
+    assert [(slot.name, slot.size) for slot in contract.state] == [("last_action", 4), ("h", 6)]
+    assert contract.initial_state == (0.0,) * 4 + (0.25,) * 6
     assert contract.provenance["leapp.kind.targets"] == "target/joint/position"
 
 

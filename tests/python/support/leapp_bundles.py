@@ -1,4 +1,4 @@
-"""A LEAPP bundle as Isaac Lab's exporter writes it, made with its own package: an estimator with memory, then an actor."""
+"""A LEAPP bundle as Isaac Lab's exporter writes it, with its package: an estimator that remembers, then an actor."""
 
 from __future__ import annotations
 
