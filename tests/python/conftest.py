@@ -47,6 +47,7 @@ _LONGEST_FIRST = (
 
 _SUPPORT = Path(__file__).parent / "support"
 _TRAINERS = {
+    "brax",
     "flax",
     "jax",
     "leapp",

@@ -114,7 +114,8 @@ def checkpoint_advice(path: str | os.PathLike[str], *, ours: bool = True) -> str
     place = Path(path)
     if place.is_dir():
         kind = next((kind for name, kind in _FOLDERS if (place / name).exists()), None)
-        return None if kind is None else _sentence(place, f"a folder with a checkpoint of {kind}", None)
+        trainer = "brax" if any(place.glob("*_network_config.json")) else None
+        return None if kind is None else _sentence(place, f"a folder with a checkpoint of {kind}", trainer)
     found = _recognised(read_file(place).data)
     return None if found is None or (found[1] == "ganglion" and not ours) else _sentence(place, *found)
 
@@ -179,6 +180,8 @@ def _document(document: Any, written: str) -> _Found | None:
         return "a checkpoint of ganglion", "ganglion"
     if not _holds_weights(document, 4):
         return None
+    if isinstance(document, (list, tuple)) and document and _is_statistics(document[0]):
+        return "a checkpoint of brax", "brax"
     if isinstance(document, (list, tuple, np.ndarray)):
         return f"a {type(document).__name__} that was written by {written}", None
     if not isinstance(document, Mapping):
@@ -190,6 +193,10 @@ def _document(document: Any, written: str) -> _Found | None:
         trainer = next(filter(None, map(_of_names, inner)), None)
     shown = ", ".join(list(entries)[:4])
     return _named(f"a dictionary ({shown}{', ...' if len(entries) > 4 else ''}) of {written}", trainer)
+
+
+def _is_statistics(value: Any) -> bool:
+    return isinstance(value, StandIn) and value.kind.endswith("running_statistics.RunningStatisticsState")
 
 
 def _holds_weights(value: Any, deepest: int) -> bool:

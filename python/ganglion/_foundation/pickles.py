@@ -377,6 +377,15 @@ def _path(function: Any) -> str:
     return path
 
 
+def _jax_array(machine: _Machine, *arguments: Any) -> NDArray[Any]:
+    # `_reconstruct_array(function, arguments, state, ...)`: an array of NumPy, and what JAX notes of it.
+    found = machine.array()
+    if len(arguments) > 2 and isinstance(arguments[2], tuple) and len(arguments[2]) == 5:
+        _, shape, dtype, is_fortran, data = arguments[2]
+        found = machine.array(data, dtype, shape, bool(is_fortran))
+    return found
+
+
 def _reconstructed(_: _Machine, cls: Any, *rest: Any) -> Any:
     # Protocols 0 and 1 make objects so; a kind of dictionary brings its items along.
     items = rest[1] if len(rest) > 1 and isinstance(rest[1], dict) else {}
@@ -425,6 +434,8 @@ _MAKERS: dict[str, Callable[..., Any]] = {
         data, dtype, shape, order == "F"
     ),
     "collections.OrderedDict": _dictionary,
+    "flax.core.frozen_dict.FrozenDict": _dictionary,
+    "jax._src.array._reconstruct_array": _jax_array,
     "collections.defaultdict": _dictionary,
     "builtins.bytes": _bytes,
     "builtins.bytearray": _bytes,

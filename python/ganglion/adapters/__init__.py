@@ -14,7 +14,19 @@ from ganglion._foundation import trainers
 TRAINERS = trainers.TRAINERS
 """Modules whose `load` takes a checkpoint."""
 
-__all__ = ["deployment", "garage", "pyrado", "rl_games", "rsl_rl", "sb3", "skrl", "tf_agents", "torchrl", "torchscript"]
+__all__ = [
+    "brax",
+    "deployment",
+    "garage",
+    "pyrado",
+    "rl_games",
+    "rsl_rl",
+    "sb3",
+    "skrl",
+    "tf_agents",
+    "torchrl",
+    "torchscript",
+]
 
 
 def __getattr__(name: str) -> Any:

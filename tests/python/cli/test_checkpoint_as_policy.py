@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import brax_files
 import numpy as np
 import pytest
 import sb3_files
@@ -70,6 +71,11 @@ def of_orbax(path: Path) -> None:
     (path / "_CHECKPOINT_METADATA").write_text("{}")
 
 
+def of_brax(path: Path) -> None:
+    of_orbax(path)
+    (path / "ppo_network_config.json").write_text("{}")
+
+
 RSL_RL = {"actor.0.weight": ONE, "critic.0.weight": ONE, "std": ONE[0]}
 STATE = {"layer.weight": ONE}
 CHECKPOINTS: dict[str, tuple[str, str | None, Callable[[Path], None]]] = {
@@ -103,6 +109,8 @@ CHECKPOINTS: dict[str, tuple[str, str | None, Callable[[Path], None]]] = {
     "unknown pickle": ("net.pkl", None, of_pickle([np.ones(2)])),
     "unknown safetensors": ("net.safetensors", None, of_safetensors),
     "orbax": ("checkpoint dir", None, of_orbax),
+    "brax": ("000001024000", "brax", of_brax),
+    "brax pickle": ("params.pkl", "brax", lambda path: brax_files.Trained().pickled(path) and None),
 }  # fmt: skip
 
 
@@ -158,7 +166,7 @@ def test_every_command_says_what_it_is(
     assert not Path("out.ganglion").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in CHECKPOINTS if name not in ("skrl model in JAX", "orbax")])
+@pytest.mark.parametrize("name", [name for name in CHECKPOINTS if name not in ("skrl model in JAX", "orbax", "brax")])
 def test_the_library_alone_says_what_to_do(name: str, tmp_path: Path) -> None:
     path = write(name, tmp_path)
     for suffix in (path.suffix, ".pt", ".onnx", ".ganglion"):

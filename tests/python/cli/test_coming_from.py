@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import actor_cases
+import brax_files
 import garage_cases
 import numpy as np
 import pyrado_golden
@@ -73,6 +74,12 @@ def torchrl(folder: Path) -> Told:
     return Told(torchrl_files.record(actor, STEPS))
 
 
+def brax(folder: Path) -> Told:
+    trained = brax_files.Trained()
+    trained.pickled(folder / "params.pkl")
+    return Told(trained.run(STEPS))
+
+
 def pyrado(folder: Path) -> Told:
     """A recorded run of the original, which no longer installs, over and over."""
     with np.load(pyrado_golden.GOLDEN / "lstm_2l_outtanh.npz") as file:
@@ -115,7 +122,7 @@ def in_a_row(columns: list, resets: list | None) -> Told:
 
 
 PREPARED = {
-    function.__name__: function for function in (rsl_rl, rl_games, sb3, skrl, torchrl, pyrado, garage, tf_agents)
+    function.__name__: function for function in (brax, rsl_rl, rl_games, sb3, skrl, torchrl, pyrado, garage, tf_agents)
 }
 
 
