@@ -50,6 +50,7 @@ _TRAINERS = {
     "brax",
     "flax",
     "jax",
+    "jax2onnx",
     "leapp",
     "ray",
     "rl_games",
