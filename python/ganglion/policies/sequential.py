@@ -114,7 +114,8 @@ class SequentialPolicy(RecurrentPolicy):
     def forward(self, obs: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, ...]:
         """Runs one step; see `RecurrentPolicy.forward`."""
         rows, hidden_rows = self._as_batch(obs, hidden)
-        outputs, state = (rows,), []
+        outputs: tuple[Tensor, ...] = (rows,)
+        state: list[Tensor] = []
         for part, memory in zip(self.parts, self._memories(hidden_rows), strict=True):
             outputs, new = _step(part, outputs[0], memory)
             state += new
@@ -252,7 +253,8 @@ def _names(first: nn.Module) -> tuple[str, ...]:
 
 
 def _period_s(parts: Sequence[nn.Module]) -> float | None:
-    found = {part.period_s for part in parts if isinstance(getattr(part, "period_s", None), float)}
+    known = (getattr(part, "period_s", None) for part in parts)
+    found = {period_s for period_s in known if isinstance(period_s, float)}
     if len(found) > 1:
         raise ValueError(f"SequentialPolicy: its parts were made for different control periods: {sorted(found)} s")
     return next(iter(found), None)

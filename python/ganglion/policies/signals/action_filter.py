@@ -45,6 +45,9 @@ class ActionFilter(Core):
         ValueError: a number is out of its range, nothing or both low-passes are asked for, or `period_s` is missing.
     """
 
+    _limit: Tensor | None
+    _start: Tensor | None
+
     def __init__(
         self,
         size: int,

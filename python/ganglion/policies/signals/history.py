@@ -140,7 +140,7 @@ class ObservationStack(Core):
         check_last_axis(type(self).__name__, x, self.input_size)
         older, flags = self._older(x[0], state)
         # Every term with its older frames in front, [time, batch, size].
-        every = list(x.split([term.size for term in self.terms], -1))
+        every = list(torch.split(x, [term.size for term in self.terms], -1))
         for history, rows in zip(self._windows.kept, older, strict=True):
             newest = every[history.window]
             frames_of_rows = rows.reshape(len(rows), -1, newest.shape[-1]).transpose(0, 1)
