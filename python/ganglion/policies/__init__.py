@@ -5,9 +5,11 @@ from __future__ import annotations
 from ganglion.data.env_spec import EnvSpec, InOutSpec
 from ganglion.policies.action_map import ActionMap
 from ganglion.policies.base import RecurrentPolicy, TrainablePolicy
+from ganglion.policies.cells.attention import DecoderLayer
 from ganglion.policies.cells.cfc import CfC
 from ganglion.policies.cells.diagonal import LRU, S5
 from ganglion.policies.cells.minimal import MinGRU, MinLSTM
+from ganglion.policies.cells.rssm import RSSMPolicy
 from ganglion.policies.checkpoint import load_checkpoint, save_checkpoint
 from ganglion.policies.cores import Core
 from ganglion.policies.deployable import DeployablePolicy
@@ -104,6 +106,7 @@ __all__ = [
     "CategoricalProjection",
     "CfC",
     "Core",
+    "DecoderLayer",
     "DeployablePolicy",
     "EnvSpec",
     "GRUPolicy",
@@ -138,6 +141,7 @@ __all__ = [
     "PotentialBasedPolicy",
     "RNNPolicy",
     "RNNPolicyBase",
+    "RSSMPolicy",
     "RecurrentGaussianModel",
     "RecurrentPolicy",
     "Rollout",

@@ -11,9 +11,11 @@ from torch import nn
 
 from ganglion.data.env_spec import EnvSpec
 from ganglion.policies.action_map import ActionMap
+from ganglion.policies.cells.attention import DecoderLayer
 from ganglion.policies.cells.cfc import CfC
 from ganglion.policies.cells.diagonal import LRU, S5
 from ganglion.policies.cells.minimal import MinGRU, MinLSTM
+from ganglion.policies.cells.rssm import RSSMPolicy
 from ganglion.policies.deployable import DeployablePolicy
 from ganglion.policies.garage.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
 from ganglion.policies.layered import LayeredPolicy
@@ -69,9 +71,9 @@ def _actor(network: ActorNetwork) -> ActorPolicy:
     return ActorPolicy(time_step_spec(_ARRAY), _ACTION, network)
 
 
-def _around(core: Core) -> SequentialPolicy:
-    encoder, head = nn.Sequential(nn.Linear(5, 7), nn.ELU()), nn.Linear(core.output_size, 2)
-    return SequentialPolicy([encoder, core, head], _SPEC)
+def _around(*cores: Core) -> SequentialPolicy:
+    encoder, head = nn.Sequential(nn.Linear(5, cores[0].input_size), nn.ELU()), nn.Linear(cores[-1].output_size, 2)
+    return SequentialPolicy([encoder, *cores, head], _SPEC)
 
 
 _MAKERS: dict[str, Callable[[], RecurrentPolicy]] = {
@@ -153,6 +155,12 @@ _MAKERS: dict[str, Callable[[], RecurrentPolicy]] = {
     "SequentialPolicy LRU": lambda: _around(LRU(7, 6)),
     "SequentialPolicy S5": lambda: _around(S5(7, 6)),
     "SequentialPolicy CfC": lambda: _around(CfC(7, 8, backbone_units=9)),
+    "SequentialPolicy decoder": lambda: _around(DecoderLayer(8, 2, 4)),
+    "SequentialPolicy gated decoders": lambda: _around(
+        DecoderLayer(6, 3, 5, gated=True), DecoderLayer(6, 1, 2, 7, gated=True)
+    ),
+    "RSSMPolicy": lambda: RSSMPolicy(_SPEC, nn.Sequential(nn.Linear(5, 7), nn.ELU()), nn.Linear(20, 2), 8, 4, 3),
+    "RSSMPolicy sample": lambda: RSSMPolicy(_SPEC, nn.Linear(5, 7), nn.Linear(20, 2), 8, 3, 4, latent="sample"),
     "WrappedPolicy": lambda: WrappedPolicy(nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 2)), 5),
     "WrappedPolicy LSTM": lambda: WrappedPolicy(nn.LSTM(5, 2), 5),
 }

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from ganglion.policies import LRU, S5, CfC, MinGRU, MinLSTM
+from ganglion.policies import LRU, S5, CfC, DecoderLayer, MinGRU, MinLSTM
 from ganglion.policies.cells.scan import scan
 
 few = settings(max_examples=40, deadline=None)
@@ -19,13 +19,24 @@ CORES = {
     "LRU": lambda: LRU(3, 5),
     "S5": lambda: S5(3, 5),
     "CfC": lambda: CfC(3, 4, backbone_units=6),
+    "decoder": lambda: _with_positions(DecoderLayer(3, 1, 4)),
+    "decoder of one step": lambda: DecoderLayer(3, 3, 1),
+    "gated decoder": lambda: _with_positions(DecoderLayer(3, 3, 6, 5, gated=True)),
     "CfC pure": lambda: CfC(3, 4, "pure", backbone_layers=0),
 }
 
 
+def _with_positions(layer):
+    torch.nn.init.normal_(layer.position_bias)
+    return layer
+
+
 def drawn(core, rows):
     """Any state, and not the one that an episode begins with."""
-    return tuple(torch.rand(rows, slot.size, dtype=torch.float64) for slot in core.state_layout)
+    state = {slot.name: torch.rand(rows, slot.size, dtype=torch.float64) for slot in core.state_layout}
+    if "seen" in state:
+        state["seen"] = torch.floor(state["seen"] * core.window)
+    return tuple(state.values())
 
 
 def steps(core, x, state):
@@ -164,11 +175,49 @@ def test_cfc_is_that_of_ncps(mode, activation, layers):
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_a_decoder_layer_is_that_of_torch_under_a_band():
+    torch.manual_seed(0)
+    heads, window, length, rows = 2, 5, 17, 3
+    theirs = torch.nn.TransformerEncoderLayer(8, heads, 12, dropout=0.0, norm_first=True, batch_first=False)
+    ours = _with_positions(DecoderLayer(8, heads, window, 12))
+    ours.load_state_dict(
+        {
+            **{name.replace("self_attn.in_proj_", "in_proj.").replace("self_attn.", ""): value
+               for name, value in theirs.state_dict().items()},
+            "position_bias": ours.position_bias,
+        }
+    )  # fmt: skip
+    age = torch.arange(length)[:, None] - torch.arange(length)
+    is_seen = (age >= 0) & (age < window)
+    bias = ours.position_bias.flip(1)[:, age.clamp(0, window - 1)]
+    mask = torch.where(is_seen, bias, -torch.inf).repeat(rows, 1, 1)
+    x = torch.randn(length, rows, 8)
+    with torch.no_grad():
+        expected = theirs(x, mask)
+        state = tuple(part.repeat(rows, 1) for part in ours.initial_state())
+        torch.testing.assert_close(ours.sequence(x, state)[0], expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(steps(ours, x, state)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_gates_of_a_decoder_by_hand():
+    layer = DecoderLayer(3, 1, 2, gated=True).double()
+    gate = layer.gate1
+    x, y = np.random.default_rng(0).normal(size=(2, 3))
+    reset_y, update_y, candidate_y = np.split(gate.of_y.weight.detach().numpy() @ y, 3)
+    reset_x, update_x = np.split(gate.of_x.weight.detach().numpy() @ x, 2)
+    r, z = 1 / (1 + np.exp(-reset_y - reset_x)), 1 / (1 + np.exp(2.0 - update_y - update_x))
+    h = np.tanh(candidate_y + gate.of_reset.weight.detach().numpy() @ (r * x))
+    found = gate(torch.from_numpy(x)[None], torch.from_numpy(y)[None])
+    np.testing.assert_allclose(found[0].detach().numpy(), (1 - z) * x + z * h, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: LRU(3, 4, 0.9, 0.5), "0 <= smallest < largest < 1"),
         (lambda: S5(3, 4, 0.1, 0.1), "0 < smallest_step < largest_step"),
+        (lambda: DecoderLayer(6, 4, 3), "multiple of num_heads, not 3, 6 and 4"),
+        (lambda: DecoderLayer(6, 2, 0), "window of at least 1"),
         (lambda: CfC(3, 4, "gated"), "mode must be one of default, pure, no_gate, not 'gated'"),
         (lambda: CfC(3, 4, backbone_activation="elu"), "backbone_activation must be one of lecun_tanh"),
     ],
