@@ -71,6 +71,7 @@ class RSSMPolicy(RecurrentPolicy):
         self._units = hidden_size
         self._latent_shape = num_categoricals, num_classes
         size = num_categoricals * num_classes
+        self.register_buffer("_classes", torch.arange(num_classes), persistent=False)
         self.encoder, self.head = encoder, head
         self.enter = nn.Linear(size + spec.action_size, hidden_size)
         self.gru = nn.GRUCell(hidden_size, hidden_size)
@@ -103,7 +104,8 @@ class RSSMPolicy(RecurrentPolicy):
         logits = self.posterior(torch.cat((h, self.encoder(observation)), -1)).unflatten(-1, self._latent_shape)
         p = (1.0 - self.uniform) * logits.softmax(-1) + self.uniform / self._latent_shape[1]
         scores = p if not noise else p.log() + noise[0].unflatten(-1, self._latent_shape)
-        one_hot = functional.one_hot(scores.argmax(-1), self._latent_shape[1]).to(p.dtype)
+        # torch's own one_hot looks at the values that it gets.
+        one_hot = (scores.argmax(-1, keepdim=True) == self._classes).to(p.dtype)
         if p.requires_grad:
             one_hot = one_hot + p - p.detach()
         z = one_hot.flatten(1)
