@@ -14,7 +14,7 @@ from ganglion.errors import ArtifactError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ganglion._foundation.windows import Layout, Order, Prefill
+    from ganglion._foundation.frame_windows import Layout, Order, Prefill
 
 Range = tuple[float, float]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion._foundation import windows
-from ganglion._foundation.windows import Window, Windows
+from ganglion._foundation import frame_windows
+from ganglion._foundation.frame_windows import FrameWindow, FrameWindows
 from ganglion.contract import StateSlot, TensorSpec
 from ganglion.errors import ExportError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ganglion._foundation.windows import Index, Kept
+    from ganglion._foundation.frame_windows import Index, KeptFrames
     from ganglion.adapters.deployment.description import ActionTerm, Description, ObservationTerm, Range
 
     Floats = NDArray[np.float64]
@@ -36,7 +36,7 @@ class History:
     """
 
     slot: StateSlot
-    kept: Kept
+    kept: KeptFrames
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def plan(description: Description, robot_joint_names: Sequence[str] | None = Non
         frame += [where[element] for element in range(term.size)]
         first_raw += term.size
 
-    every = Windows(_windows(terms))
+    every = FrameWindows(_windows(terms))
     clips = [(term.clip or (-np.inf, np.inf),) * term.size for term in terms]
     low, high = _limits([pair for pairs in clips for pair in pairs])
     scales = [(np.asarray(term.scale or (1.0,) * term.size), term.scale_first) for term in terms]
@@ -182,12 +182,12 @@ def describe_sizes(terms: Sequence[ObservationTerm]) -> str:
 
 def frames(description: Description, terms: Sequence[ObservationTerm]) -> list[tuple[ObservationTerm, int]]:
     """Terms and ages of their frames (0 for the newest) in the order in which the network sees them."""
-    seen = windows.frames(_windows(terms), description.history_order, description.history_layout)
+    seen = frame_windows.frames(_windows(terms), description.history_order, description.history_layout)
     return [(terms[number], age) for number, age in seen]
 
 
-def _windows(terms: Sequence[ObservationTerm]) -> list[Window]:
-    return [Window(term.size, term.history_length) for term in terms]
+def _windows(terms: Sequence[ObservationTerm]) -> list[FrameWindow]:
+    return [FrameWindow(term.size, term.history_length) for term in terms]
 
 
 def _rank(term: ObservationTerm, element: int, place: Mapping[str, int]) -> int:
@@ -216,12 +216,12 @@ def _limits(ranges: Sequence[Range]) -> tuple[Floats, Floats]:
     return limits[:, 0], limits[:, 1]
 
 
-def _histories(terms: Sequence[ObservationTerm], every: Windows, prefixed: bool) -> tuple[History, ...]:
+def _histories(terms: Sequence[ObservationTerm], every: FrameWindows, prefixed: bool) -> tuple[History, ...]:
     named = ((f"{terms[kept.window].group}." if prefixed else "", terms[kept.window].name, kept) for kept in every.kept)
     return tuple(History(StateSlot(f"{group}{name}_history", (kept.size,)), kept) for group, name, kept in named)
 
 
-def _network_input(description: Description, group: Sequence[ObservationTerm], every: Windows) -> Index:
+def _network_input(description: Description, group: Sequence[ObservationTerm], every: FrameWindows) -> Index:
     numbers = {id(term): number for number, term in enumerate(description.observations)}
     seen = frames(description, group)
     return np.concatenate([every.place(numbers[id(term)], age) for term, age in seen])

@@ -16,15 +16,15 @@ from ganglion.policies.cores import Core
 from ganglion.policies.kept import kept
 
 
-class Pair(NamedTuple):
+class _Complex(NamedTuple):
     """Real and imaginary parts; no engine of a control loop computes with complex numbers."""
 
     real: Tensor
     imaginary: Tensor
 
-    def times(self, other: Pair) -> Pair:
+    def times(self, other: _Complex) -> _Complex:
         """The complex product, element by element."""
-        return Pair(
+        return _Complex(
             self.real * other.real - self.imaginary * other.imaginary,
             self.real * other.imaginary + self.imaginary * other.real,
         )
@@ -54,28 +54,28 @@ class DiagonalStateSpace(Core):
         return StateSlot("h_real", (self.state_size,)), StateSlot("h_imaginary", (self.state_size,))
 
     @abstractmethod
-    def _recurrence(self) -> tuple[Pair, Pair]:
+    def _recurrence(self) -> tuple[_Complex, _Complex]:
         """`a [states]` and the factor `[states]` of `B` in a step."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Runs one step; see `Core.forward`."""
         a, term = self._factor_and_term(x)
-        kept = a.times(Pair(*state))
-        h = Pair(kept.real + term.real, kept.imaginary + term.imaginary)
+        kept = a.times(_Complex(*state))
+        h = _Complex(kept.real + term.real, kept.imaginary + term.imaginary)
         return self._output(h, x), tuple(h)
 
     def sequence(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Runs all steps at once; see `Core.sequence`."""
         a, term = (torch.complex(*pair) for pair in self._factor_and_term(x))
         h = scan(a, term, torch.complex(*state))
-        return self._output(Pair(h.real, h.imag), x), (h[-1].real, h[-1].imag)
+        return self._output(_Complex(h.real, h.imag), x), (h[-1].real, h[-1].imag)
 
-    def _factor_and_term(self, x: Tensor) -> tuple[Pair, Pair]:
+    def _factor_and_term(self, x: Tensor) -> tuple[_Complex, _Complex]:
         a, factor = self._recurrence()
-        return a, factor.times(Pair(functional.linear(x, self.B_real), functional.linear(x, self.B_imaginary)))
+        return a, factor.times(_Complex(functional.linear(x, self.B_real), functional.linear(x, self.B_imaginary)))
 
-    def _output(self, h: Pair, x: Tensor) -> Tensor:
+    def _output(self, h: _Complex, x: Tensor) -> Tensor:
         seen = functional.linear(h.real, self.C_real) - functional.linear(h.imaginary, self.C_imaginary)
         return self.scale * seen + self.D * x
 
@@ -127,10 +127,10 @@ class LRU(DiagonalStateSpace):
             nn.init.normal_(weight, std=self.state_size**-0.5)
         nn.init.normal_(self.D)
 
-    def _recurrence(self) -> tuple[Pair, Pair]:
+    def _recurrence(self) -> tuple[_Complex, _Complex]:
         size, angle = torch.exp(-torch.exp(self.nu_log)), torch.exp(self.theta_log)
         factor = torch.exp(self.gamma_log)
-        return Pair(size * torch.cos(angle), size * torch.sin(angle)), Pair(factor, torch.zeros_like(factor))
+        return _Complex(size * torch.cos(angle), size * torch.sin(angle)), _Complex(factor, torch.zeros_like(factor))
 
 
 @kept()
@@ -175,13 +175,13 @@ class S5(DiagonalStateSpace):
             getattr(self, f"{name}_imaginary").copy_(values.imag)
         nn.init.normal_(self.D)
 
-    def _recurrence(self) -> tuple[Pair, Pair]:
+    def _recurrence(self) -> tuple[_Complex, _Complex]:
         step = torch.exp(self.log_step)
         size, angle = torch.exp(self.L_real * step), self.L_imaginary * step
-        a = Pair(size * torch.cos(angle), size * torch.sin(angle))
+        a = _Complex(size * torch.cos(angle), size * torch.sin(angle))
         square = self.L_real**2 + self.L_imaginary**2
-        inverse = Pair(self.L_real / square, -self.L_imaginary / square)
-        return a, Pair(a.real - 1.0, a.imaginary).times(inverse)
+        inverse = _Complex(self.L_real / square, -self.L_imaginary / square)
+        return a, _Complex(a.real - 1.0, a.imaginary).times(inverse)
 
 
 def _hippo_normal(size: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganglion._foundation.windows import LAYOUTS, ORDERS, PREFILLS, Window, Windows, frames
+from ganglion._foundation.frame_windows import LAYOUTS, ORDERS, PREFILLS, FrameWindow, FrameWindows, frames
 from ganglion.contract import StateSlot
 from ganglion.policies._tensors import check_last_axis
 from ganglion.policies.cores import Core
@@ -19,7 +19,7 @@ from ganglion.policies.kept import kept
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ganglion._foundation.windows import Layout, Order, Prefill
+    from ganglion._foundation.frame_windows import Layout, Order, Prefill
 
 
 @kept()
@@ -97,8 +97,8 @@ class ObservationStack(Core):
                 raise ValueError(f"{owner}: {label} must be {' or '.join(map(repr, known))}, not {word!r}")
         self.terms = tuple(terms)
         self.order, self.layout, self.prefill = order, layout, prefill
-        windows = [Window(term.size, term.length, term.stride) for term in terms]
-        self._windows = Windows(windows)
+        windows = [FrameWindow(term.size, term.length, term.stride) for term in terms]
+        self._windows = FrameWindows(windows)
         self._frames = frames(windows, order, layout)
         self._repeats = prefill == "repeat_first" and bool(self._windows.kept)
         self.input_size = self._windows.frame_size

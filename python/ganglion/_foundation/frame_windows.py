@@ -29,7 +29,7 @@ PREFILLS: tuple[Prefill, ...] = ("repeat_first", "zeros")
 
 
 @dataclass(frozen=True)
-class Window:
+class FrameWindow:
     """The frames of one term that a network sees.
 
     Attributes:
@@ -49,7 +49,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptFrames:
     """The older frames of one term.
 
     Attributes:
@@ -65,14 +65,14 @@ class Kept:
     next: Index
 
 
-class Windows:
+class FrameWindows:
     """The pool of some terms.
 
     Args:
         windows: the terms, in the order of the frame.
     """
 
-    def __init__(self, windows: Sequence[Window]) -> None:
+    def __init__(self, windows: Sequence[FrameWindow]) -> None:
         self.windows = tuple(windows)
         starts = np.cumsum([0, *(window.size for window in windows)])
         self.frame_size = int(starts[-1])
@@ -85,7 +85,7 @@ class Windows:
             frames = np.concatenate([older, newest]).reshape(window.kept + 1, window.size)
             places.append(frames[::-1])
             if window.kept:
-                kept.append(Kept(number, len(older), np.tile(newest, window.kept), frames[1:].reshape(-1)))
+                kept.append(KeptFrames(number, len(older), np.tile(newest, window.kept), frames[1:].reshape(-1)))
                 size += len(older)
         self.kept = tuple(kept)
         """The histories, in the order of the terms that have one."""
@@ -97,7 +97,7 @@ class Windows:
         return found
 
 
-def frames(windows: Sequence[Window], order: Order, layout: Layout) -> list[tuple[int, int]]:
+def frames(windows: Sequence[FrameWindow], order: Order, layout: Layout) -> list[tuple[int, int]]:
     """Numbers of terms and ages of their frames, in steps, in the order in which the network sees them.
 
     Args:
@@ -106,7 +106,7 @@ def frames(windows: Sequence[Window], order: Order, layout: Layout) -> list[tupl
         layout: `"term_major"`: all frames of a term stand together; `"frame_major"`: all terms of a frame.
     """
 
-    def ages(window: Window) -> list[int]:
+    def ages(window: FrameWindow) -> list[int]:
         newest_first = [frame * window.stride for frame in range(window.length)]
         return newest_first if order == "newest_first" else newest_first[::-1]
 
