@@ -20,9 +20,9 @@ from ganglion.policies.kept import kept
 from ganglion.policies.signals.history import ObservationStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from ganglion.contract import ActionStage, Contract, TensorSpec
+    from ganglion.contract import ActionStage, TensorSpec
 
 _ROWS = 2
 """Of the step that finds the sizes out."""
@@ -64,7 +64,8 @@ class SequentialPolicy(RecurrentPolicy):
                 raise TypeError(f"SequentialPolicy: part {number} must be a torch.nn.Module, not {type(part).__name__}")
         if not given:
             raise ValueError("SequentialPolicy: needs at least one part")
-        size = _input_size(given[0]) if spec is None else spec.observation_size
+        is_told = spec is not None and not isinstance(given[0], RecurrentPolicy)
+        size = spec.observation_size if is_told else _input_size(given[0])
         action_size = _action_size(given, size)
         if spec is None:
             spec = EnvSpec(_open_box(size), _open_box(action_size), observation_names=_names(given[0]))
@@ -74,7 +75,12 @@ class SequentialPolicy(RecurrentPolicy):
             )
         super().__init__(spec)
         self.parts = nn.ModuleList(given)
-        self.period_s = _period_s(given)
+        self._period_s = _period_s(given)
+
+    @property
+    def period_s(self) -> float | None:
+        """That of the filters."""
+        return self._period_s
 
     @property
     def state_layout(self) -> tuple[StateSlot, ...]:
@@ -131,19 +137,6 @@ class SequentialPolicy(RecurrentPolicy):
             return hidden
         own = hidden.shape[-1] - self._last.hidden_size
         return torch.cat((hidden[..., :own], self._last.with_applied_action(hidden[..., own:], action)), -1)
-
-    def contract(
-        self, *, batch: int | None = 1, period_s: float | None = None, provenance: Mapping[str, str] | None = None
-    ) -> Contract:
-        """See `RecurrentPolicy.contract`; the control period is that of the filters.
-
-        Raises:
-            ValueError: another period is given.
-        """
-        if None not in (period_s, self.period_s) and period_s != self.period_s:
-            raise ValueError(f"SequentialPolicy: a filter was made for a period of {self.period_s} s, not {period_s} s")
-        period_s = self.period_s if period_s is None else period_s
-        return super().contract(batch=batch, period_s=period_s, provenance=provenance)
 
     @property
     def _last(self) -> RecurrentPolicy | None:

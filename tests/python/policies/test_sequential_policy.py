@@ -129,6 +129,29 @@ def test_of_a_policy_among_the_parts_the_action_goes_on():
     assert torch.equal(filtered.with_applied_action(hidden, torch.zeros(2)), hidden)
 
 
+def test_a_module_with_a_memory_between_history_and_filter(tmp_path):
+    class Actor(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.LSTM(18, 8), nn.Linear(8, 2)
+
+        def forward(self, x, state):
+            features, state = self.rnn(x, state)
+            return self.head(features), state
+
+    network = Actor()
+    wrapped = ganglion.wrap(network, observation=18, state={"h": (1, 8), "c": (1, 8)})
+    policy = SequentialPolicy([ObservationHistory(6, 3), wrapped, ActionFilter(2, delay_steps=1, start=0.0)])
+    ganglion.export(policy, tmp_path / "walker.ganglion")
+    pilot, frames = ganglion.load(tmp_path / "walker.ganglion"), torch.randn(6, 6)
+    seen = torch.stack([torch.cat([frames[max(i - back, 0)] for back in (2, 1, 0)]) for i in range(6)])
+    with torch.no_grad():
+        expected, _ = network(seen[:, None], (torch.zeros(1, 1, 8), torch.zeros(1, 1, 8)))
+    found = np.stack([pilot.step(frame.numpy()) for frame in frames])
+    np.testing.assert_allclose(found[1:], expected[:-1, 0].numpy(), atol=1e-5)
+    assert not found[0].any()
+
+
 def test_everything_that_stands_around_a_policy_in_the_order_that_is_said():
     normalizer = ObservationNormalizer(torch.arange(6.0), torch.ones(6))
     inside = LSTMPolicy(spec(12), 8, 1)
@@ -157,8 +180,12 @@ def test_the_period_is_that_of_the_filters():
     )
     policy = SequentialPolicy([actor(6), smooth])
     assert policy.contract().period_s == 0.02 == policy.contract(period_s=0.02).period_s
-    with pytest.raises(ValueError, match=r"made for a period of 0\.02 s, not 0\.01 s"):
+    with pytest.raises(ValueError, match=r"made for a control period of 0\.02 s, not 0\.01 s"):
         policy.contract(period_s=0.01)
+    around = SequentialPolicy([nn.Linear(4, 6), DeployablePolicy(policy, action_map=ActionMap([1.0, 2.0]))])
+    assert around.contract().period_s == 0.02
+    with pytest.raises(ValueError, match=r"different control periods: \[0\.01, 0\.02\] s"):
+        SequentialPolicy([around, limit])
     with pytest.raises(ValueError, match=r"different control periods: \[0\.01, 0\.02\] s"):
         SequentialPolicy([actor(6), smooth, limit])
 

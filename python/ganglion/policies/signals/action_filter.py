@@ -64,6 +64,8 @@ class ActionFilter(Core):
         _check_whole("delay_steps", delay_steps, 0)
         self.input_size = self.output_size = size
         self.period_s = None if period_s is None else _positive("period_s", period_s)
+        given = {"low_pass_hz": low_pass_hz, "butterworth_hz": butterworth_hz, "rate_limit_per_s": rate_limit_per_s}
+        self._settings = {"period_s": period_s, **given, "delay_steps": delay_steps or None, "start": start}
         self.delay_steps = delay_steps
         if low_pass_hz is not None and butterworth_hz is not None:
             raise ValueError("ActionFilter: give low_pass_hz or butterworth_hz, not both")
@@ -136,6 +138,11 @@ class ActionFilter(Core):
 
     def reset_parameters(self) -> None:
         """Does nothing: there are none."""
+
+    def extra_repr(self) -> str:
+        """Text of the settings for `repr`."""
+        said = (f"{name}={value}" for name, value in self._settings.items() if value is not None)
+        return ", ".join((str(self.input_size), *said))
 
     def _rest(self, x: Tensor) -> tuple[Tensor, ...]:
         """The state in which every stage gives `x` and goes on giving it."""
