@@ -56,6 +56,7 @@ class SequentialPolicy(RecurrentPolicy):
     """
 
     name = "sequential"
+    _anchor: Tensor
 
     def __init__(self, parts: Sequence[nn.Module], spec: EnvSpec | None = None) -> None:
         given = list(parts)
@@ -76,6 +77,8 @@ class SequentialPolicy(RecurrentPolicy):
         super().__init__(spec)
         self.parts = nn.ModuleList(given)
         self._period_s = _period_s(given)
+        # Moved and cast with the parts, where none of them has a parameter that tells.
+        self.register_buffer("_anchor", torch.empty(0), persistent=False)
 
     @property
     def period_s(self) -> float | None:
@@ -137,6 +140,9 @@ class SequentialPolicy(RecurrentPolicy):
             return hidden
         own = hidden.shape[-1] - self._last.hidden_size
         return torch.cat((hidden[..., :own], self._last.with_applied_action(hidden[..., own:], action)), -1)
+
+    def _reference(self) -> Tensor:
+        return next(self.parameters(), self._anchor)
 
     @property
     def _last(self) -> RecurrentPolicy | None:

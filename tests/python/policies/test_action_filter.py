@@ -96,10 +96,11 @@ def test_a_slow_corner_does_not_drift():
     """0.1 Hz at 1 kHz: coefficients of a direct form in float32 would be off by far more."""
     part = ActionFilter(1, period_s=0.001, butterworth_hz=0.1, start=0.0)
     state, found = initial(part, 1), []
-    for _ in range(20000):
+    for _ in range(6000):
         y, state = part(torch.ones(1, 1), state)
         found.append(float(y))
-    np.testing.assert_allclose(found, smoothed(np.ones(20000), "butterworth_hz", 2e-4, 0.0), atol=2e-4)
+    assert found[-1] > 0.9
+    np.testing.assert_allclose(found, smoothed(np.ones(6000), "butterworth_hz", 2e-4, 0.0), atol=2e-4)
 
 
 def test_what_is_within_the_limit_passes_as_it_is():

@@ -66,11 +66,13 @@ def test_evaluation_of_recorded_episodes_is_that_of_their_steps(name):
     lengths = [3, 9, 1, 6]
     episodes = [torch.randn(length, policy.env_spec.observation_size) for length in lengths]
     with torch.no_grad():
-        together = policy.evaluate(Rollout(torch.cat(episodes), torch.tensor(lengths)))
+        # Every episode begins somewhere else; of the states of later steps nothing is looked at.
+        begins = [policy.init_hidden() + torch.rand(policy.hidden_size) for _ in lengths]
+        stored = torch.cat([begin.expand(length, -1) for begin, length in zip(begins, lengths, strict=True)])
+        together = policy.evaluate(Rollout(torch.cat(episodes), torch.tensor(lengths), stored))
         together = together if isinstance(together, tuple) else (together,)
         steps = []
-        for episode in episodes:
-            hidden = policy.init_hidden()
+        for episode, hidden in zip(episodes, begins, strict=True):
             for obs in episode:
                 *outputs, hidden = policy(obs, hidden)
                 steps.append(outputs)
@@ -115,6 +117,14 @@ def test_slots_have_names_of_their_own():
     ]
     assert policy.init_hidden().tolist() == [0.0] * 14 + [0.5] * 2 + [0.0] * 5
     assert policy.input_specs[0].element_names[:4] == ("gyro.0", "gyro.1", "gyro.2", "command.0")
+
+
+def test_parts_without_a_parameter_compute_in_what_they_are_moved_to():
+    policy = SequentialPolicy([ObservationHistory(2, 2), ActionFilter(4, delay_steps=1, start=0.1)]).double()
+    obs = torch.full((1, 2), 0.1, dtype=torch.float64)
+    action, hidden = policy(obs)
+    assert action.dtype == hidden.dtype == torch.float64
+    assert policy(obs, hidden)[0].tolist() == [[0.1] * 4]
 
 
 def test_of_a_policy_among_the_parts_the_action_goes_on():
