@@ -65,8 +65,9 @@ class SequentialPolicy(RecurrentPolicy):
                 raise TypeError(f"SequentialPolicy: part {number} must be a torch.nn.Module, not {type(part).__name__}")
         if not given:
             raise ValueError("SequentialPolicy: needs at least one part")
-        is_told = spec is not None and not isinstance(given[0], RecurrentPolicy)
-        size = spec.observation_size if is_told else _input_size(given[0])
+        # A policy may have further inputs beside the observation.
+        is_policy = isinstance(given[0], RecurrentPolicy)
+        size = _input_size(given[0]) if spec is None or is_policy else spec.observation_size
         action_size = _action_size(given, size)
         if spec is None:
             spec = EnvSpec(_open_box(size), _open_box(action_size), observation_names=_names(given[0]))

@@ -37,6 +37,8 @@ class DecoderLayer(Core):
         ValueError: a number is below 1, or `size` is no multiple of `num_heads`.
     """
 
+    _age: Tensor
+
     def __init__(
         self, size: int, num_heads: int, window: int, feedforward_size: int | None = None, gated: bool = False
     ) -> None:
@@ -52,7 +54,8 @@ class DecoderLayer(Core):
         self.norm1, self.norm2 = nn.LayerNorm(size), nn.LayerNorm(size)
         self.in_proj, self.out_proj = nn.Linear(size, 3 * size), nn.Linear(size, size)
         self.linear1, self.linear2 = nn.Linear(size, units), nn.Linear(units, size)
-        self.gate1, self.gate2 = (_Gate(size), _Gate(size)) if gated else (None, None)
+        self.gate1 = _Gate(size) if gated else None
+        self.gate2 = _Gate(size) if gated else None
         # Oldest step first, as the keys lie.
         self.position_bias = nn.Parameter(torch.zeros(num_heads, window))
         self.register_buffer("_age", torch.arange(window - 1.0, -1.0, -1.0), persistent=False)
@@ -84,8 +87,8 @@ class DecoderLayer(Core):
         keys, values = (one.unfold(0, self.window, 1).movedim(-1, 2).flatten(0, 1) for one in every)
         before = (seen + torch.arange(len(x)).to(seen)[:, None, None]).flatten(0, 1)
         features = self._layer(x.flatten(0, 1), query.flatten(0, 1), keys, values, before)
-        last = (one[len(x) :].transpose(0, 1) for one in every)
-        return features.view_as(x), self._packed(*last, seen + float(len(x)))
+        last_keys, last_values = (one[len(x) :].transpose(0, 1) for one in every)
+        return features.view_as(x), self._packed(last_keys, last_values, seen + float(len(x)))
 
     def reset_parameters(self) -> None:
         """Draws all parameters again, as `nn.Linear` and `nn.LayerNorm` do, and forgets the positions."""
@@ -108,7 +111,7 @@ class DecoderLayer(Core):
         return _joined(self.gate2, x, self.linear2(torch.relu(self.linear1(self.norm2(x)))))
 
     def _in_heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1))
+        return torch.unflatten(x, -1, (self.num_heads, -1))
 
     def _unpacked(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[list[Tensor], Tensor]:
         """Older keys and values `[batch, window - 1, heads, n]`, and how many there are `[batch, 1]`."""
@@ -116,7 +119,7 @@ class DecoderLayer(Core):
             nothing = self._in_heads(x).unsqueeze(1)[:, :0]
             return [nothing, nothing], torch.zeros_like(x[:, :1])
         *flat, seen = state
-        return [one.unflatten(-1, self.state_layout[0].shape) for one in flat], seen
+        return [torch.unflatten(one, -1, self.state_layout[0].shape) for one in flat], seen
 
     def _packed(self, keys: Tensor, values: Tensor, seen: Tensor) -> tuple[Tensor, ...]:
         if self.window == 1:

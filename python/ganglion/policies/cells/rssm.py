@@ -47,6 +47,7 @@ class RSSMPolicy(RecurrentPolicy):
     """
 
     name = "rssm"
+    _classes: Tensor
 
     def __init__(
         self,
@@ -101,9 +102,9 @@ class RSSMPolicy(RecurrentPolicy):
         observation, *noise = torch.split(rows, [spec.size for spec in self.input_specs], -1)
         h, z_and_action = torch.split(hidden_rows, [self._units, self.hidden_size - self._units], -1)
         h = self.gru(functional.elu(self.enter(z_and_action)), h)
-        logits = self.posterior(torch.cat((h, self.encoder(observation)), -1)).unflatten(-1, self._latent_shape)
+        logits = torch.unflatten(self.posterior(torch.cat((h, self.encoder(observation)), -1)), -1, self._latent_shape)
         p = (1.0 - self.uniform) * logits.softmax(-1) + self.uniform / self._latent_shape[1]
-        scores = p if not noise else p.log() + noise[0].unflatten(-1, self._latent_shape)
+        scores = p if not noise else p.log() + torch.unflatten(noise[0], -1, self._latent_shape)
         # torch's own one_hot looks at the values that it gets.
         one_hot = (scores.argmax(-1, keepdim=True) == self._classes).to(p.dtype)
         if p.requires_grad:
