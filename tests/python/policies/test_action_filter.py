@@ -11,8 +11,9 @@ import pytest
 import scipy.signal
 import torch
 from hypothesis import given, settings
+from row_by_row import check_files
 
-from ganglion.policies import ActionFilter
+from ganglion.policies import ActionFilter, SequentialPolicy
 
 few = settings(max_examples=60, deadline=None)
 
@@ -90,6 +91,14 @@ def test_every_row_is_filtered_since_its_own_reset(chosen, rows, steps, seed):
             np.testing.assert_allclose(
                 np.stack(found[begin:end])[:, row], expected(x[begin:end, row], given_, start), rtol=0, atol=2e-5
             )
+
+
+@pytest.mark.deep
+@settings(max_examples=4, deadline=None, derandomize=True)
+@given(chosen=options(), seed=st.integers(0, 1000))
+def test_every_engine_filters_every_row(chosen, seed):
+    size, given_, start = chosen
+    check_files(SequentialPolicy([torch.nn.Linear(4, size), ActionFilter(size, **given_, start=start)]), seed)
 
 
 def test_a_slow_corner_does_not_drift():

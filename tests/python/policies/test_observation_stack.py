@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from row_by_row import check_files
 
-from ganglion.policies import ObservationHistory, ObservationStack, StackTerm
+from ganglion.policies import ObservationHistory, ObservationStack, SequentialPolicy, StackTerm
 
 few = settings(max_examples=60, deadline=None)
 
@@ -92,6 +93,13 @@ def test_a_sequence_is_its_steps(stack, rows, steps, before):
         found, state = stack(frame, state)
         assert torch.equal(found, whole[step])
     assert all(torch.equal(*pair) for pair in zip(state, end, strict=True))
+
+
+@pytest.mark.deep
+@settings(max_examples=4, deadline=None, derandomize=True)
+@given(stack=stacks(), seed=st.integers(0, 1000))
+def test_every_engine_keeps_the_histories_of_every_row(stack, seed):
+    check_files(SequentialPolicy([stack, torch.nn.Linear(stack.output_size, 2)]), seed)
 
 
 def test_a_history_is_a_stack_of_terms_with_one_history():
