@@ -223,7 +223,17 @@ def _action_size(parts: Sequence[nn.Module], size: int) -> int:
             with torch.no_grad(), eval_mode(part):
                 (given, *_), _ = _step(part, x, state)
         except Exception as error:
-            raise ValueError(f"{label} does not take the {x.shape[1]} elements that come to it: {error}") from error
+            inside = next(
+                (type(one).__name__ for one in part.modules() if isinstance(one, Core) and one is not part), None
+            )
+            hint = (
+                ""
+                if inside is None
+                else f". Nobody keeps the memory of the {inside} in it: make that a part of its own"
+            )
+            raise ValueError(
+                f"{label} does not take the {x.shape[1]} elements that come to it: {error}{hint}"
+            ) from error
         if not isinstance(given, Tensor) or given.ndim != 2 or len(given) != _ROWS:
             found = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
             raise ValueError(

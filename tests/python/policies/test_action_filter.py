@@ -112,6 +112,14 @@ def test_a_slow_corner_does_not_drift():
     np.testing.assert_allclose(found, smoothed(np.ones(6000), "butterworth_hz", 2e-4, 0.0), atol=2e-4)
 
 
+def test_numbers_of_any_kind():
+    kinds = [0.5, np.float32(0.5), np.full(2, 0.5), torch.full((2,), 0.5, dtype=torch.float64), [0.5, 0.5]]
+    for kind in kinds:
+        part = ActionFilter(2, period_s=np.float32(0.125), rate_limit_per_s=kind, start=kind)
+        y, _ = part(torch.ones(1, 2), initial(part, 1))
+        assert y.tolist() == [[0.5625, 0.5625]] and y.dtype == torch.float32 and part.period_s == 0.125
+
+
 def test_what_is_within_the_limit_passes_as_it_is():
     part = ActionFilter(2, period_s=0.1, rate_limit_per_s=(1.0, 100.0))
     state = initial(part, 1)

@@ -210,6 +210,11 @@ def test_the_period_is_that_of_the_filters():
             ValueError,
             r"part 1 \(Sequential\) does not take the 24 elements",
         ),
+        (
+            lambda: SequentialPolicy([nn.Sequential(ObservationHistory(6, 5), actor())], spec()),
+            ValueError,
+            r"part 0 \(Sequential\) .* memory of the ObservationHistory in it: make that a part of its own",
+        ),
         (lambda: SequentialPolicy([nn.GRU(6, 2)]), ValueError, r"part 0 \(GRU\) gives tuple .* ganglion\.wrap"),
         (lambda: SequentialPolicy([nn.Tanh(), actor(6)]), ValueError, "Tanh does not tell how many elements"),
         (lambda: SequentialPolicy([actor(6)], spec(6, 3)), ValueError, "its parts give 2 elements, the spec has 3"),

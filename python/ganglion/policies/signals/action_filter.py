@@ -182,7 +182,8 @@ def _positive(label: str, value: float) -> float:
 
 
 def _spread(label: str, values: float | Sequence[float] | Tensor, size: int) -> Tensor:
-    found = as_vector([values] if isinstance(values, (int, float)) else values, label)
+    # A number of NumPy is no float.
+    found = as_vector(torch.atleast_1d(torch.as_tensor(values, dtype=torch.get_default_dtype())), label)
     if len(found) not in (1, size):
         raise ValueError(f"ActionFilter: {label} has {len(found)} elements but the action has {size}")
     if not bool(found.isfinite().all()):
