@@ -183,7 +183,8 @@ def _positive(label: str, value: float) -> float:
 
 def _spread(label: str, values: float | Sequence[float] | Tensor, size: int) -> Tensor:
     # A number of NumPy is no float.
-    found = as_vector(torch.atleast_1d(torch.as_tensor(values, dtype=torch.get_default_dtype())), label)
+    given = torch.as_tensor(values, dtype=torch.get_default_dtype())
+    found = as_vector(given.reshape(1) if given.ndim == 0 else given, label)
     if len(found) not in (1, size):
         raise ValueError(f"ActionFilter: {label} has {len(found)} elements but the action has {size}")
     if not bool(found.isfinite().all()):
