@@ -5,7 +5,13 @@ from __future__ import annotations
 from ganglion.data.env_spec import EnvSpec, InOutSpec
 from ganglion.policies.action_map import ActionMap
 from ganglion.policies.base import RecurrentPolicy, TrainablePolicy
+from ganglion.policies.cells.attention import DecoderLayer
+from ganglion.policies.cells.cfc import CfC
+from ganglion.policies.cells.diagonal import LRU, S5
+from ganglion.policies.cells.minimal import MinGRU, MinLSTM
+from ganglion.policies.cells.rssm import RSSMPolicy
 from ganglion.policies.checkpoint import load_checkpoint, save_checkpoint
+from ganglion.policies.cores import Core
 from ganglion.policies.deployable import DeployablePolicy
 from ganglion.policies.garage.base import GaussianPolicy, GaussianSequence
 from ganglion.policies.garage.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
@@ -40,6 +46,9 @@ from ganglion.policies.pyrado.two_headed import (
     TwoHeadedRNNPolicyBase,
 )
 from ganglion.policies.rollout import Rollout
+from ganglion.policies.sequential import SequentialPolicy
+from ganglion.policies.signals.action_filter import ActionFilter
+from ganglion.policies.signals.history import ObservationHistory, ObservationStack, StackTerm
 from ganglion.policies.skrl.gaussian_mixin import GaussianMixin
 from ganglion.policies.skrl.model import Model
 from ganglion.policies.skrl.models import (
@@ -79,7 +88,10 @@ from ganglion.policies.tf_agents.weights import (
 from ganglion.policies.wrapped.policy import WrappedPolicy
 
 __all__ = [
+    "LRU",
+    "S5",
     "ADNPolicy",
+    "ActionFilter",
     "ActionMap",
     "ActorDistributionNetwork",
     "ActorDistributionRnnNetwork",
@@ -92,6 +104,9 @@ __all__ = [
     "ArraySpec",
     "BoundedArraySpec",
     "CategoricalProjection",
+    "CfC",
+    "Core",
+    "DecoderLayer",
     "DeployablePolicy",
     "EnvSpec",
     "GRUPolicy",
@@ -112,20 +127,27 @@ __all__ = [
     "KeySplitter",
     "LSTMPolicy",
     "LayeredPolicy",
+    "MinGRU",
+    "MinLSTM",
     "MirrConv1d",
     "Model",
     "NFPolicy",
     "NormalProjection",
+    "ObservationHistory",
     "ObservationNormalizer",
+    "ObservationStack",
     "PolicyInfo",
     "PolicyStep",
     "PotentialBasedPolicy",
     "RNNPolicy",
     "RNNPolicyBase",
+    "RSSMPolicy",
     "RecurrentGaussianModel",
     "RecurrentPolicy",
     "Rollout",
+    "SequentialPolicy",
     "SkrlPolicy",
+    "StackTerm",
     "TrainablePolicy",
     "TwoHeadedGRUPolicy",
     "TwoHeadedLSTMPolicy",

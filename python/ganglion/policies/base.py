@@ -148,6 +148,11 @@ class RecurrentPolicy(TrainablePolicy, ABC):
     is_recurrent = True
 
     @property
+    def period_s(self) -> float | None:
+        """Control period in seconds that a part of the policy was made for, as a filter is; None where none was."""
+        return None
+
+    @property
     @abstractmethod
     def state_layout(self) -> tuple[StateSlot, ...]:
         """Slices of the flat hidden vector, in order."""
@@ -290,16 +295,23 @@ class RecurrentPolicy(TrainablePolicy, ABC):
 
         Args:
             batch: rows of one step, or None for any number.
-            period_s: control period that the policy was trained at, in seconds.
+            period_s: control period that the policy was trained at, in seconds; None for `self.period_s`.
             provenance: free text by key: trainer, versions, date.
+
+        Raises:
+            ValueError: a part of the policy was made for another period.
         """
+        if None not in (period_s, self.period_s) and period_s != self.period_s:
+            raise ValueError(
+                f"{type(self).__name__}: it was made for a control period of {self.period_s} s, not {period_s} s"
+            )
         return Contract(
             inputs=self.input_specs,
             outputs=self.output_specs,
             state=self.state_layout,
             initial_state=tuple(self.init_hidden().detach().to(torch.float32).tolist()),
             batch=batch,
-            period_s=period_s,
+            period_s=self.period_s if period_s is None else period_s,
             provenance={} if provenance is None else dict(provenance),
             action_map=self.action_stages if self._is_drawn_or_remembered else (),
         )

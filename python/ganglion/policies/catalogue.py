@@ -11,6 +11,11 @@ from torch import nn
 
 from ganglion.data.env_spec import EnvSpec
 from ganglion.policies.action_map import ActionMap
+from ganglion.policies.cells.attention import DecoderLayer
+from ganglion.policies.cells.cfc import CfC
+from ganglion.policies.cells.diagonal import LRU, S5
+from ganglion.policies.cells.minimal import MinGRU, MinLSTM
+from ganglion.policies.cells.rssm import RSSMPolicy
 from ganglion.policies.deployable import DeployablePolicy
 from ganglion.policies.garage.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
 from ganglion.policies.layered import LayeredPolicy
@@ -19,6 +24,9 @@ from ganglion.policies.pyrado.adn import ADNPolicy, pd_capacity_21, pd_cubic
 from ganglion.policies.pyrado.neural_field import NFPolicy
 from ganglion.policies.pyrado.rnn import GRUPolicy, LSTMPolicy, RNNPolicy
 from ganglion.policies.pyrado.two_headed import TwoHeadedGRUPolicy, TwoHeadedLSTMPolicy, TwoHeadedRNNPolicy
+from ganglion.policies.sequential import SequentialPolicy
+from ganglion.policies.signals.action_filter import ActionFilter
+from ganglion.policies.signals.history import ObservationHistory, ObservationStack, StackTerm
 from ganglion.policies.skrl.models import (
     GaussianCNNModel,
     GaussianGRUModel,
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ganglion.policies.base import RecurrentPolicy
+    from ganglion.policies.cores import Core
     from ganglion.policies.tf_agents.networks import ActorNetwork
 
 _SPEC = EnvSpec(
@@ -60,6 +69,11 @@ _MASKED = {
 
 def _actor(network: ActorNetwork) -> ActorPolicy:
     return ActorPolicy(time_step_spec(_ARRAY), _ACTION, network)
+
+
+def _around(*cores: Core) -> SequentialPolicy:
+    encoder, head = nn.Sequential(nn.Linear(5, cores[0].input_size), nn.ELU()), nn.Linear(cores[-1].output_size, 2)
+    return SequentialPolicy([encoder, *cores, head], _SPEC)
 
 
 _MAKERS: dict[str, Callable[[], RecurrentPolicy]] = {
@@ -121,6 +135,32 @@ _MAKERS: dict[str, Callable[[], RecurrentPolicy]] = {
         ObservationNormalizer(torch.linspace(-1, 1, 5), torch.linspace(0.1, 2, 5), clip=5.0),
         ActionMap([2.0, 0.5], [0.1, -0.1], low=[-1.0, -0.4], high=[1.0, 0.4]),
     ),
+    "SequentialPolicy": lambda: SequentialPolicy(
+        [
+            ObservationStack([StackTerm("gyro", 2, 4, 2), StackTerm("joints", 2, 3), StackTerm("command", 1)]),
+            nn.Sequential(nn.Linear(15, 9), nn.Tanh(), nn.Linear(9, 2)),
+            ActionFilter(2, period_s=0.02, butterworth_hz=6.0, rate_limit_per_s=[20.0, 5.0], delay_steps=1),
+        ],
+        _SPEC,
+    ),
+    "SequentialPolicy policy": lambda: SequentialPolicy(
+        [
+            ObservationHistory({"a": 3, "b": 2}, 3, order="newest_first", layout="frame_major", prefill="zeros"),
+            GRUPolicy(EnvSpec(gymnasium.spaces.Box(-2.0, 2.0, (15,)), _SPEC.action_space), 8, 1),
+            ActionFilter(2, period_s=0.02, low_pass_hz=6.0, start=[0.5, -0.5]),
+        ]
+    ),
+    "SequentialPolicy MinGRU": lambda: _around(MinGRU(7, 8)),
+    "SequentialPolicy MinLSTM": lambda: _around(MinLSTM(7, 8)),
+    "SequentialPolicy LRU": lambda: _around(LRU(7, 6)),
+    "SequentialPolicy S5": lambda: _around(S5(7, 6)),
+    "SequentialPolicy CfC": lambda: _around(CfC(7, 8, backbone_units=9)),
+    "SequentialPolicy decoder": lambda: _around(DecoderLayer(8, 2, 4)),
+    "SequentialPolicy gated decoders": lambda: _around(
+        DecoderLayer(6, 3, 5, gated=True), DecoderLayer(6, 1, 2, 7, gated=True)
+    ),
+    "RSSMPolicy": lambda: RSSMPolicy(_SPEC, nn.Sequential(nn.Linear(5, 7), nn.ELU()), nn.Linear(20, 2), 8, 4, 3),
+    "RSSMPolicy sample": lambda: RSSMPolicy(_SPEC, nn.Linear(5, 7), nn.Linear(20, 2), 8, 3, 4, latent="sample"),
     "WrappedPolicy": lambda: WrappedPolicy(nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 2)), 5),
     "WrappedPolicy LSTM": lambda: WrappedPolicy(nn.LSTM(5, 2), 5),
 }

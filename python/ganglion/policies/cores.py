@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import Tensor, nn
 
 from ganglion.policies.dense import Dense, Initializer, Nonlinearity
@@ -21,6 +22,8 @@ KERAS_EPSILON = 1e-3
 class Core(nn.Module, ABC):
     """Maps an input `[batch, input_size]` and a memory, a tuple of `[batch, n]`, to features and the next memory."""
 
+    input_size: int
+    """Number of elements of an input."""
     output_size: int
     """Number of features."""
 
@@ -30,8 +33,8 @@ class Core(nn.Module, ABC):
         return ()
 
     def initial_state(self) -> tuple[Tensor, ...]:
-        """Returns the parts of the initial memory, `[n]` each; gradients flow into those that are trainable."""
-        return ()
+        """Returns the initial memory, `[n]` each, here zeros; gradients flow into parts that are trainable."""
+        return tuple(torch.zeros(slot.size) for slot in self.state_layout)
 
     @abstractmethod
     def forward(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -45,6 +48,22 @@ class Core(nn.Module, ABC):
             Features `[batch, output_size]` and the parts of the next memory.
         """
         raise NotImplementedError
+
+    def sequence(self, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Runs many steps, for training; the numbers of as many calls of `forward`, which is what it does here.
+
+        Args:
+            x: `[time, batch, input_size]`, at least one step.
+            state: the parts of the memory before the first step, `[batch, n]` each.
+
+        Returns:
+            Features `[time, batch, output_size]` and the parts of the memory behind the last step.
+        """
+        features = []
+        for step in x.unbind():
+            feature, state = self(step, state)
+            features.append(feature)
+        return torch.stack(features), state
 
     @abstractmethod
     def reset_parameters(self) -> None:
@@ -78,6 +97,7 @@ class Perceptron(Core):
         layer_normalization: bool = False,
     ) -> None:
         super().__init__()
+        self.input_size = input_size
         self.layers = nn.Sequential()
         for size in hidden_sizes:
             self.layers.append(Dense(input_size, size, w_init, b_init, nonlinearity))

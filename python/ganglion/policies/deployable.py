@@ -66,6 +66,11 @@ class DeployablePolicy(RecurrentPolicy):
                 part.to(device=reference.device, dtype=reference.dtype)
 
     @property
+    def period_s(self) -> float | None:
+        """That of the policy inside."""
+        return self.policy.period_s
+
+    @property
     def state_layout(self) -> tuple[StateSlot, ...]:
         """The slots of the policy inside."""
         return self.policy.state_layout

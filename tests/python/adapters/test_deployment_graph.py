@@ -22,6 +22,7 @@ from ganglion.compiler.interpreter import Interpreter
 from ganglion.contract import Contract
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError, ExportError
+from ganglion.policies import ObservationStack, StackTerm
 from ganglion.policies.layered import LayeredPolicy
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def test_layouts_and_orders_by_hand() -> None:
     assert oldest[2] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0.4, -0.25, 0.6, 0, -0.5, 1, 2, 3, 1, 2, 3]
     newest = seen(description(history_order="newest_first"), FRAMES)
     assert newest[2] == [7, 8, 9, 4, 5, 6, 1, 2, 3, 0.6, 0, 0.4, -0.25, -0.5, 4, 5, 6, 1, 2, 3]
-    zeros = seen(description(history_start="zeros"), FRAMES)
+    zeros = seen(description(history_prefill="zeros"), FRAMES)
     assert zeros[0] == [0] * 6 + [1, 2, 3, 0, 0, 0.2, 0.375, 1.0] + [0] * 6
     assert zeros[1][:9] == [0, 0, 0, 1, 2, 3, 4, 5, 6]
 
@@ -95,8 +96,36 @@ def test_whole_frames_by_hand() -> None:
         ("oldest_first", [1, 2, 3, 0.2, 0.375] * 2 + [4, 5, 6, 0.4, -0.25, 7, 8, 9, 0.6, 0]),
         ("newest_first", [7, 8, 9, 0.6, 0, 4, 5, 6, 0.4, -0.25] + [1, 2, 3, 0.2, 0.375] * 2),
     ):
-        made = description(observations=same, history_layout="per_frame", history_order=order)
+        made = description(observations=same, history_layout="frame_major", history_order=order)
         assert seen(made, [frame[:5] for frame in FRAMES])[2] == expected
+
+
+@pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
+@pytest.mark.parametrize("layout", ["term_major", "frame_major"])
+@pytest.mark.parametrize("prefill", ["repeat_first", "zeros"])
+def test_a_description_is_the_part_that_policies_have(order: Any, layout: Any, prefill: Any) -> None:
+    """The stack beside the graph that a description becomes: the same bits, in the same slots."""
+    terms = description().observations[:3]
+    if layout == "frame_major":
+        terms = tuple(dataclasses.replace(term, history_length=4) for term in terms)
+    made = description(observations=terms, history_order=order, history_layout=layout, history_prefill=prefill)
+    stack = ObservationStack(
+        [StackTerm(term.name, term.size, term.history_length) for term in terms],
+        order=order, layout=layout, prefill=prefill,
+    )  # fmt: skip
+    model, contract = echo(stack.output_size, [0, 1, 2])
+    deployed = apply(model, made, contract=contract)
+    assert networks.contract_of(deployed).state == stack.state_layout
+    runner, state = networks.Runner(deployed), tuple(part.unsqueeze(0) for part in stack.initial_state())
+    for index, raw in enumerate(np.random.default_rng(0).normal(size=(12, 6)).astype(np.float32)):
+        if index == 7:
+            runner.reset()
+            state = tuple(part.unsqueeze(0) for part in stack.initial_state())
+        frame = np.concatenate(
+            [raw[:3], np.clip(raw[3:5], -0.5, 0.75) * np.float32([2.0, 0.5]), np.clip(raw[5:], -0.5, 1.0)]
+        )
+        found, state = stack(torch.from_numpy(frame)[None], state)
+        np.testing.assert_array_equal(runner.act(obs=raw)["seen"], found[0].numpy())
 
 
 def test_contract_of_the_new_model() -> None:

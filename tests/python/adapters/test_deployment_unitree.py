@@ -157,12 +157,12 @@ def check(cfg: dict[str, Any], kind: str, names: list[str] | None, robot: list[s
 
 
 @pytest.mark.parametrize("kind", ["mlp", "lstm"])
-@pytest.mark.parametrize(("history", "layout"), [(1, "per_term"), (5, "per_term"), (5, "per_frame")])
+@pytest.mark.parametrize(("history", "layout"), [(1, "term_major"), (5, "term_major"), (5, "frame_major")])
 def test_go2_equals_the_controller(kind: str, history: int, layout: str) -> None:
     cfg = document("unitree_go2.yaml")
     for term in cfg["observations"].values():
         term["history_length"] = history
-    if layout == "per_frame":
+    if layout == "frame_major":
         # The C++ looks for `params` in the first entry, so a flag cannot stand there.
         cfg["observations"]["use_gym_history"] = True
     contract = check(cfg, kind, GO2_NAMES)

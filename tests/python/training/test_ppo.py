@@ -18,12 +18,16 @@ import ganglion
 from ganglion.data import EnvSpec, EpisodeBatch, StepType
 from ganglion.errors import ArtifactError
 from ganglion.policies import (
+    ActionFilter,
     ActionMap,
     ADNPolicy,
     DeployablePolicy,
     GRUPolicy,
     LSTMPolicy,
+    MinGRU,
+    ObservationHistory,
     ObservationNormalizer,
+    SequentialPolicy,
     pd_cubic,
 )
 from ganglion.policies.layered import LayeredPolicy
@@ -237,6 +241,23 @@ def test_a_snapshot_keeps_an_adn_policy(tmp_path) -> None:
     saved, found = algo.deployed_policy.state_dict(), policy.state_dict()
     assert all(torch.equal(saved[name], found[name]) for name in saved)
     ganglion.export(policy, tmp_path / "policy.ganglion")
+    assert ganglion.verify(tmp_path / "policy.ganglion", algo.deployed_policy, steps=100).ok
+
+
+def test_parts_in_a_row_are_trained_kept_and_exported(tmp_path) -> None:
+    parts = [
+        ObservationHistory(2, 3),
+        nn.Linear(6, 8),
+        MinGRU(8, 6),
+        nn.Linear(6, 1),
+        ActionFilter(1, period_s=0.1, low_pass_hz=2.0, start=0.0),
+    ]
+    begin = [parameter.detach().clone() for part in parts for parameter in part.parameters()]
+    algo = run_ppo(tmp_path, SequentialPolicy(parts, SPEC))
+    trained = [parameter for part in parts for parameter in part.parameters()]
+    assert not any(torch.equal(old, new) for old, new in zip(begin, trained, strict=True))
+    ganglion.export(load_policy(tmp_path), tmp_path / "policy.ganglion")
+    assert ganglion.inspect(tmp_path / "policy.ganglion").period_s == 0.1
     assert ganglion.verify(tmp_path / "policy.ganglion", algo.deployed_policy, steps=100).ok
 
 

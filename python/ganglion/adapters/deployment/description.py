@@ -14,6 +14,8 @@ from ganglion.errors import ArtifactError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ganglion._foundation.frame_windows import Layout, Order, Prefill
+
 Range = tuple[float, float]
 
 
@@ -156,9 +158,9 @@ class Description:
         period_s: control period, or None where the file does not say.
         joints: the robot's joints in training order, with their gains.
         robot_joint_names: the joints in the order of the robot's own interface, where the file knows it; else empty.
-        history_layout: `"per_term"`: all frames of a term stand together; `"per_frame"`: all terms of a frame.
+        history_layout: as `ganglion.policies.ObservationStack` has it, like the two below.
         history_order: which frame of a history comes first.
-        history_start: what a reset puts into the history: the first frame, or zeros.
+        history_prefill: what a reset puts into the history: the first frame, or zeros.
         assumptions: sentences on what the file does not say and was taken as usual.
         original: the whole document as JSON, nothing left out.
     """
@@ -169,9 +171,9 @@ class Description:
     period_s: float | None = None
     joints: tuple[Joint, ...] = ()
     robot_joint_names: tuple[str, ...] = ()
-    history_layout: Literal["per_term", "per_frame"] = "per_term"
-    history_order: Literal["oldest_first", "newest_first"] = "oldest_first"
-    history_start: Literal["first_frame", "zeros"] = "first_frame"
+    history_layout: Layout = "term_major"
+    history_order: Order = "oldest_first"
+    history_prefill: Prefill = "repeat_first"
     assumptions: tuple[str, ...] = ()
     original: str = "{}"
 
@@ -189,7 +191,7 @@ class Description:
         for group, terms in self.groups().items():
             check_unique(f"group '{group}'", [term.name for term in terms], "term")
             lengths = {term.name: term.history_length for term in terms}
-            if self.history_layout == "per_frame" and len(set(lengths.values())) > 1:
+            if self.history_layout == "frame_major" and len(set(lengths.values())) > 1:
                 raise ArtifactError(
                     f"whole frames are kept in the history of group '{group}', so all terms need the same history "
                     f"length; found {lengths}"
@@ -213,7 +215,7 @@ class Description:
 
     def provenance(self) -> dict[str, str]:
         """Everything that is known, as text under stable keys; JSON with numbers of full precision."""
-        history = {"layout": self.history_layout, "order": self.history_order, "start": self.history_start}
+        history = {"layout": self.history_layout, "order": self.history_order, "prefill": self.history_prefill}
         return {
             "deployment.source": self.source,
             "deployment.observations": to_json([dataclasses.asdict(term) for term in self.observations]),

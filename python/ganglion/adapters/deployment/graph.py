@@ -196,14 +196,14 @@ class _Surgery:
         for history in work.histories:
             older = f"{history.slot.name}_in"
             if started is not None:
-                first = self._gather(frame, np.tile(history.columns, history.repeats))
+                first = self._gather(frame, history.kept.first_frame)
                 older = self._node("Where", [started, older, first])
             pool.append(older)
         everything = self._node("Concat", pool, axis=1) if len(pool) > 1 else frame
         for name, index in zip(names, work.inputs.values(), strict=True):
             self._gather(everything, index, f"{_NETWORK}{name}")
         for history in work.histories:
-            self._gather(everything, history.next, f"{history.slot.name}_out")
+            self._gather(everything, history.kept.next, f"{history.slot.name}_out")
         if flag in slots:
             # Made from the flag itself, so that it has as many rows.
             self._node("Clip", [f"{STARTED}_in", self._floats(1.0), self._floats(1.0)], f"{STARTED}_out")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ganglion._foundation import frame_windows
+from ganglion._foundation.frame_windows import FrameWindow, FrameWindows
 from ganglion.contract import StateSlot, TensorSpec
 from ganglion.errors import ExportError
 
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ganglion._foundation.frame_windows import Index, KeptFrames
     from ganglion.adapters.deployment.description import ActionTerm, Description, ObservationTerm, Range
 
     Floats = NDArray[np.float64]
-    Index = NDArray[np.int64]
 
 OBSERVATION, ACTION, LAST_ACTION, STARTED = "obs", "actions", "last_action", "history_started"
 _LARGEST = float(np.finfo(np.float32).max)
@@ -26,19 +28,15 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class History:
-    """The older frames of a term, a state slot.
+    """The older frames of a term.
 
     Attributes:
         slot: `<term>_history`, `[(history_length - 1) * size]`, oldest frame first.
-        columns: where the newest frame stands in the frame.
-        repeats: number of older frames.
-        next: places in the pool from which the slot is filled for the next step.
+        kept: how it is filled.
     """
 
     slot: StateSlot
-    columns: Index
-    repeats: int
-    next: Index
+    kept: KeptFrames
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,8 @@ def plan(description: Description, robot_joint_names: Sequence[str] | None = Non
         ExportError: a term cannot be computed from what the file says, or only zeros or the raw last action are left.
         ValueError: `robot_joint_names` misses a joint, has one that is not used, or names one twice.
     """
-    every: list[ObservationTerm | ActionTerm] = [*description.observations, *description.actions]
-    for unknown in (entry for entry in every if entry.unsupported):
+    both: list[ObservationTerm | ActionTerm] = [*description.observations, *description.actions]
+    for unknown in (entry for entry in both if entry.unsupported):
         raise ExportError(f"the term '{unknown.name}' cannot be put into the function: {unknown.unsupported}")
     robot = robot_order(description, robot_joint_names)
     place = {name: i for i, name in enumerate(robot)}
@@ -114,8 +112,7 @@ def plan(description: Description, robot_joint_names: Sequence[str] | None = Non
         frame += [where[element] for element in range(term.size)]
         first_raw += term.size
 
-    starts = dict(zip(map(id, terms), np.cumsum([0, *(term.size for term in terms)]), strict=False))
-    histories, pools = _histories(description, starts, len(frame), prefixed)
+    every = FrameWindows(_windows(terms))
     clips = [(term.clip or (-np.inf, np.inf),) * term.size for term in terms]
     low, high = _limits([pair for pairs in clips for pair in pairs])
     scales = [(np.asarray(term.scale or (1.0,) * term.size), term.scale_first) for term in terms]
@@ -128,10 +125,10 @@ def plan(description: Description, robot_joint_names: Sequence[str] | None = Non
         scale_first=np.concatenate([scale if first else np.ones_like(scale) for scale, first in scales]),
         clip=(low, high),
         scale=np.concatenate([np.ones_like(scale) if first else scale for scale, first in scales]),
-        histories=histories,
-        inputs={name: _network_input(description, group, pools) for name, group in groups.items()},
+        histories=_histories(terms, every, prefixed),
+        inputs={name: _network_input(description, group, every) for name, group in groups.items()},
         needs_last_action=len(sensors) < len(terms),
-        starts_with_zeros=description.history_start == "zeros",
+        starts_with_zeros=description.history_prefill == "zeros",
         action=action,
         action_scale=np.concatenate([term.scale or (1.0,) * term.size for term in description.actions]),
         action_offset=np.concatenate([term.offset or (0.0,) * term.size for term in description.actions]),
@@ -185,14 +182,12 @@ def describe_sizes(terms: Sequence[ObservationTerm]) -> str:
 
 def frames(description: Description, terms: Sequence[ObservationTerm]) -> list[tuple[ObservationTerm, int]]:
     """Terms and ages of their frames (0 for the newest) in the order in which the network sees them."""
-    newest_first = description.history_order == "newest_first"
+    seen = frame_windows.frames(_windows(terms), description.history_order, description.history_layout)
+    return [(terms[number], age) for number, age in seen]
 
-    def ages(length: int) -> list[int]:
-        return list(range(length)) if newest_first else list(range(length - 1, -1, -1))
 
-    if description.history_layout == "per_frame":
-        return [(term, age) for age in ages(terms[0].history_length) for term in terms]
-    return [(term, age) for term in terms for age in ages(term.history_length)]
+def _windows(terms: Sequence[ObservationTerm]) -> list[FrameWindow]:
+    return [FrameWindow(term.size, term.history_length) for term in terms]
 
 
 def _rank(term: ObservationTerm, element: int, place: Mapping[str, int]) -> int:
@@ -221,35 +216,15 @@ def _limits(ranges: Sequence[Range]) -> tuple[Floats, Floats]:
     return limits[:, 0], limits[:, 1]
 
 
-def _histories(
-    description: Description, starts: Mapping[int, int], pool_size: int, prefixed: bool
-) -> tuple[tuple[History, ...], dict[int, tuple[int, int]]]:
-    """The histories, and for each term where its newest and its older frames start in the pool."""
-    histories, pools = [], {}
-    for term in description.observations:
-        newest, older = int(starts[id(term)]), pool_size
-        pools[id(term)] = newest, older
-        repeats = term.history_length - 1
-        if not repeats:
-            continue
-        columns = np.arange(newest, newest + term.size)
-        size = repeats * term.size
-        name = f"{term.group}.{term.name}_history" if prefixed else f"{term.name}_history"
-        following = np.concatenate([np.arange(older + term.size, older + size), columns])
-        histories.append(History(StateSlot(name, (size,)), columns, repeats, following))
-        pool_size += size
-    return tuple(histories), pools
+def _histories(terms: Sequence[ObservationTerm], every: FrameWindows, prefixed: bool) -> tuple[History, ...]:
+    named = ((f"{terms[kept.window].group}." if prefixed else "", terms[kept.window].name, kept) for kept in every.kept)
+    return tuple(History(StateSlot(f"{group}{name}_history", (kept.size,)), kept) for group, name, kept in named)
 
 
-def _network_input(
-    description: Description, terms: Sequence[ObservationTerm], pools: Mapping[int, tuple[int, int]]
-) -> Index:
-    index: list[int] = []
-    for term, age in frames(description, terms):
-        newest, older = pools[id(term)]
-        first = newest if age == 0 else older + (term.history_length - 1 - age) * term.size
-        index += range(first, first + term.size)
-    return np.asarray(index, np.int64)
+def _network_input(description: Description, group: Sequence[ObservationTerm], every: FrameWindows) -> Index:
+    numbers = {id(term): number for number, term in enumerate(description.observations)}
+    seen = frames(description, group)
+    return np.concatenate([every.place(numbers[id(term)], age) for term, age in seen])
 
 
 def _action(description: Description, place: Mapping[str, int]) -> tuple[TensorSpec, tuple[Floats, Floats], Index]:

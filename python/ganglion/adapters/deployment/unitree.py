@@ -114,7 +114,7 @@ def parse(document: Any, name: str = "deploy.yaml", *, joint_sdk_names: Sequence
             for joint, position, motor in zip(joints, default, motors, strict=True)
         ),
         robot_joint_names=tuple(joint for _, joint in sorted(zip(motors, joints, strict=True))),
-        history_layout="per_frame" if reader.use_gym_history else "per_term",
+        history_layout="frame_major" if reader.use_gym_history else "term_major",
         assumptions=_assumptions(joint_sdk_names, root),
         original=to_json(document),
     )

@@ -66,6 +66,7 @@ class RecurrentCell(Core):
         )
         self.nonlinearity = nonlinearity
         self.gate_nonlinearity = gate_nonlinearity
+        self.input_size = input_size
         self.output_size = hidden_size
         self._state_inits = {name: init for name, (init, _) in initial_states.items()}
         for name, (_, trainable) in initial_states.items():

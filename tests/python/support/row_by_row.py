@@ -1,0 +1,24 @@
+"""A file with three rows, some of them reset now and then, beside the Python policy."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ganglion
+
+if TYPE_CHECKING:
+    from ganglion.policies import RecurrentPolicy
+
+SUFFIXES = ("ganglion", "onnx", "pt")
+
+
+def check_files(policy: RecurrentPolicy, seed: int, steps: int = 60) -> None:
+    """Exports a policy to every file that has engines, and steps each on all of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in SUFFIXES:
+            path = Path(folder, f"policy.{suffix}")
+            ganglion.export(policy, path, batch=3)
+            report = ganglion.verify(path, policy, steps=steps, seed=seed)
+            assert report.ok, report.first_divergence
