@@ -94,7 +94,8 @@ def _joined(bundle: Bundle, names: dict[Port, str], slots: dict[Port, str]) -> A
     inner = [prefixed(proto, f"{node.name}/") for node, proto in zip(bundle.nodes, one_opset(protos), strict=True)]
     values = {value.name: value for proto in inner for value in (*proto.graph.input, *proto.graph.output)}
     nodes: list[Any] = []
-    inputs, outputs = [], []
+    inputs: list[Any] = []
+    outputs: list[Any] = []
 
     def wire(source: str, target: str) -> None:
         nodes.append(onnx.helper.make_node("Identity", [source], [target], name=f"wire {target}"))

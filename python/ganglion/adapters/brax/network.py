@@ -119,7 +119,7 @@ def _dense(weights: Any, name: str, label: str) -> nn.Linear:
     bias = _array(weights, name, label, "bias") if "bias" in weights[name] else None
     if kernel.ndim != 2 or (bias is not None and bias.shape != kernel.shape[1:]):
         raise ArtifactError(f"{label}: the layer '{name}' has kernel {kernel.shape} and another bias")
-    layer = nn.Linear(*kernel.shape, bias=bias is not None)
+    layer = nn.Linear(kernel.shape[0], kernel.shape[1], bias=bias is not None)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(kernel.T.copy()))
         if bias is not None:
