@@ -344,7 +344,7 @@ def _chain(add: Callable[..., CommandParser]) -> None:
         "join two files, the first of which feeds the second, to one policy in one file",
         "FIRST SECOND -o FILE",
         "estimator.onnx actor.onnx -o policy.ganglion",
-        "encoder.onnx actor.onnx -o a.ganglion --feed latent,obs:30,cmd:5",
+        "encoder.onnx actor.onnx -o a.ganglion --feed latent,obs:30",
         "adaptation.pt body.pt -o walker.onnx --feed history,latent",
     )
     chain.option("first", metavar="FIRST", brief="an .onnx or .pt file: encoder, estimator, adaptation module")
