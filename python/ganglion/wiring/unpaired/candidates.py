@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.observation_profile import ObservationProfile
+    from ganglion.wiring.correction import Turn
     from ganglion.wiring.unpaired.terms import Terms
 
     Integers = NDArray[np.int64]
@@ -44,6 +45,10 @@ class Candidate:
         value: as in `Edit`.
         explanation: with it.
         parameters: how many numbers it was free to choose, each of which makes it fit better than it should.
+        values: `[N, n]`, the log with it undone, where no explanation can describe it; None where one does.
+        turns: what undid it.
+        credit: what speaks for it beside the statistics.
+        lost: why it cannot be undone in a controller, or empty.
     """
 
     kind: str
@@ -51,6 +56,15 @@ class Candidate:
     value: Any
     explanation: Explanation
     parameters: float = 1.0
+    values: NDArray[np.float64] | None = None
+    turns: tuple[Turn, ...] = ()
+    credit: float = 0.0
+    lost: str = ""
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the explanation says all of it."""
+        return self.values is None and not self.lost
 
 
 def for_terms(

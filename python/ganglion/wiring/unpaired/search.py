@@ -11,14 +11,18 @@ import numpy as np
 from ganglion.wiring.assignment import assign
 from ganglion.wiring.unpaired.candidates import KNOWN_FACTORS, UNITS, Candidate, for_terms
 from ganglion.wiring.unpaired.clips import clips
+from ganglion.wiring.unpaired.distance import Explanation
+from ganglion.wiring.unpaired.exact import exact
 from ganglion.wiring.unpaired.layouts import history_of
+from ganglion.wiring.unpaired.undone import undone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from ganglion.wiring.unpaired.distance import Distance, Explanation
+    from ganglion.wiring.unpaired.distance import Distance
+    from ganglion.wiring.unpaired.logs import Log
     from ganglion.wiring.unpaired.terms import Terms
 
     Doubles = NDArray[np.float64]
@@ -29,6 +33,9 @@ _DECISIVE = 7.0
 
 _SHARE = 0.35
 """And by this share of what the changed elements were away."""
+
+_USUAL = 1.5
+"""So far an element of a healthy log is."""
 
 _PARAMETER = 1.5
 
@@ -70,24 +77,53 @@ class Ranked:
     worth: float = 1.0
 
 
-def ranked(distance: Distance, base: Explanation, layout: Terms) -> list[Ranked]:
-    """All explanations that bring the log nearer, the best first."""
-    far = distance.of(base, np.arange(distance.size))
-    tried = (one for one in _candidates(distance, base, layout, far) if far[one.elements].sum() >= _DECISIVE)
-    found = [judge(distance, base, candidate) for candidate in tried]
+def ranked(distance: Distance, log: Log, layout: Terms) -> list[Ranked]:
+    """All explanations that bring the log nearer, the best first.
+
+    Args:
+        distance: of the log.
+        log: without what was undone before.
+        layout: which elements belong together.
+    """
+    base = Explanation.nothing(distance.size)
+    far = distance.suspicion(base)
+    judge = _Judge(distance, base, log)
+    strange = np.maximum(far - _USUAL, 0.0)
+    tried = (one for one in _candidates(distance, base, layout, far) if strange[one.elements].sum() >= _DECISIVE)
+    found = [judge(candidate) for candidate in tried]
+    found += [judge(candidate) for candidate in (*undone(distance, log, layout, far), *exact(distance.trained, log, layout))]
     found += [Ranked(clip, _END * ends, 0.0) for clip, ends in clips(distance, base, layout.terms)]
     return sorted((one for one in found if one.gain > 0.0), key=lambda one: (not is_decisive(one), -one.gain))
 
 
-def judge(distance: Distance, base: Explanation, candidate: Candidate) -> Ranked:
-    """How much nearer a candidate brings the log than `base`."""
-    if not len(candidate.elements):
-        return Ranked(candidate, -math.inf, math.inf)
-    before = distance.of(base, candidate.elements)
-    after = distance.of(candidate.explanation, candidate.elements)
-    gain = float((before - after).sum()) - _PARAMETER * float(candidate.parameters)
-    worth = float(distance.worth(base.source[candidate.elements]).mean())
-    return Ranked(candidate, gain, float(after.sum()), worth)
+class _Judge:
+    """How much nearer a candidate brings a log."""
+
+    def __init__(self, distance: Distance, base: Explanation, log: Log) -> None:
+        self.distance, self.base, self.log = distance, base, log
+        self.before = distance.of(base, np.arange(distance.size))
+        self.unrelated = np.nan_to_num(distance.unrelated(base))
+
+    def __call__(self, candidate: Candidate) -> Ranked:
+        elements = candidate.elements
+        if not len(elements):
+            return Ranked(candidate, -math.inf, math.inf)
+        cost = _PARAMETER * float(candidate.parameters) - candidate.credit
+        worth = float(self.distance.worth(self.base.source[elements]).mean())
+        if candidate.values is not None:
+            after = self.log.holding(candidate.values).against(self.distance.trained)
+            own = after.of(self.base, np.arange(after.size))
+            gain = float(self.before.sum() - own.sum()) + self._related(after.unrelated(self.base)) - cost
+            return Ranked(candidate, gain, float(own[elements].sum()), worth)
+        own = self.distance.of(candidate.explanation, elements)
+        gain = float((self.distance.of(self.base, elements) - own).sum()) - cost
+        if candidate.explanation is not self.base:
+            gain += self._related(self.distance.unrelated(candidate.explanation))
+        return Ranked(candidate, gain, float(own.sum()), worth)
+
+    def _related(self, after: Doubles) -> float:
+        # What an explanation leaves nothing of to look at neither speaks for it nor against it.
+        return float((self.unrelated - np.where(np.isnan(after), self.unrelated, after)).sum())
 
 
 _COLUMNS = 96
@@ -213,7 +249,7 @@ def _orders(distance: Distance, base: Explanation) -> Iterator[Candidate]:
     """Elements in each other's place: by assignment among those that look wrong, until nothing moves."""
     current = base
     for _ in range(4):
-        far = distance.of(current, np.arange(distance.size))
+        far = distance.suspicion(current)
         wrong = np.flatnonzero(distance.moves & (far > _SUSPICIOUS))
         if len(wrong) < 2:
             return
@@ -283,6 +319,8 @@ def _places(distance: Distance, base: Explanation, wrong: Integers, trusted: Dou
         cost = np.empty((len(wrong), len(wrong)))
         for column, element in enumerate(wrong):
             moved = base.changed(wrong, source=np.full(len(wrong), element), factor=sign)
-            cost[:, column] = distance.alone(base, moved, wrong, trusted, columns) + believed
+            cost[:, column] = distance.apart(base, moved, wrong, trusted, columns) + believed
+        if distance.related is not None:
+            cost += distance.related.in_place_of(base, wrong, wrong, sign)
         costs.append(cost)
     return np.minimum(*costs)

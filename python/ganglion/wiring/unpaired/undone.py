@@ -1,0 +1,146 @@
+"""Explanations that no factor, offset or order can describe: they are undone in the log itself, which is measured anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ganglion.wiring.correction import Turn
+from ganglion.wiring.unpaired.candidates import Candidate
+from ganglion.wiring.unpaired.distance import Explanation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ganglion.observation_profile import ObservationProfile
+    from ganglion.wiring.unpaired.distance import Distance
+    from ganglion.wiring.unpaired.logs import Log
+    from ganglion.wiring.unpaired.terms import Terms
+
+    Doubles = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+_JUMP = 8.0
+_JUMP_EACH = 2.0
+"""What says that a quaternion jumps to its negative, where in training none did."""
+
+_WRONG = 4.0
+_TRUSTED = 6.0
+_LEAST_TURN = 0.15
+"""In rad: less may be how a robot stands."""
+
+
+def undone(distance: Distance, log: Log, layout: Terms, far: Doubles) -> Iterator[Candidate]:
+    """Candidates with what they leave of the log."""
+    trained = distance.trained
+    fours = [np.arange(one.first, one.first + one.size) for one in trained.unit_norm if one.size == 4]
+    threes = [np.arange(one.first, one.first + one.size) for one in trained.unit_norm if one.size == 3]
+    yield from _covers(trained, log, fours)
+    vectors = _vectors(layout, threes)
+    for some in vectors:
+        if far[np.concatenate(some)].sum() <= _WRONG:
+            continue
+        for groups in _beside(some, fours):
+            yield from _oriented(log, some, groups)
+    wrong = [some for some in vectors if far[np.concatenate(some)].sum() > _WRONG]
+    directions = [some for some in wrong if any(np.array_equal(some[0], three) for three in threes)]
+    sets = wrong + [[*one, *other] for one in wrong for other in directions if one is not other]
+    for some in sets:
+        turned = _turned(distance, log, some, far)
+        if turned is not None:
+            yield turned
+
+
+def _vectors(layout: Terms, threes: list[Integers]) -> list[list[Integers]]:
+    """What may be vectors in space: terms of three elements in each frame, and directions."""
+    named = [list(term.reshape(-1, 3)) for term in layout.terms if len(term) == 3 * layout.frames]
+    known = {tuple(one) for some in named for one in some}
+    return named + [[three] for three in threes if tuple(three) not in known]
+
+
+def _covers(trained: ObservationProfile, log: Log, fours: list[Integers]) -> Iterator[Candidate]:
+    places, values, rows, jumps = [], log.values.copy(), 0, 0
+    for four in fours:
+        if trained.change[-1][four].max() > 1.0:
+            continue
+        turned = np.zeros(len(values), np.bool_)
+        turned[1:] = (values[1:, four] * values[:-1, four]).sum(1) < -0.5
+        turned[log.begins] = False
+        if not turned.any():
+            continue
+        count = np.cumsum(turned)
+        start = np.maximum.accumulate(np.where(log.begins, np.arange(len(values)), 0))
+        negative = (count - count[start]) % 2 == 1
+        values[np.ix_(negative, four)] *= -1.0
+        places.append(four)
+        rows, jumps = max(rows, int(negative.sum())), max(jumps, int(turned.sum()))
+    if places:
+        yield Candidate(
+            *("sign", np.concatenate(places), {"double_cover": rows}, Explanation.nothing(trained.size)),
+            values=values,
+            credit=_JUMP + _JUMP_EACH * jumps,
+            lost="which of a quaternion and its negative it is, a controller has to follow from step to step",
+        )
+
+
+def _beside(vectors: list[Integers], fours: list[Integers]) -> list[list[Integers]]:
+    """The quaternion of the same frame for each vector; or one for all."""
+    if len(fours) == len(vectors) and len(fours) > 1:
+        return [fours]
+    return [[four] * len(vectors) for four in fours] if len(vectors) == 1 else []
+
+
+def _oriented(log: Log, vectors: list[Integers], groups: list[Integers]) -> Iterator[Candidate]:
+    place = np.concatenate(vectors)
+    for kind, power in (("world_for_body", -1), ("body_for_world", 1)):
+        values = log.values.copy()
+        turns = [Turn(tuple(vector), None, tuple(four), power) for vector, four in zip(vectors, groups, strict=True)]
+        for turn in turns:
+            turn.apply(values)
+        value = {"kind": kind, "quaternion": groups[-1].tolist()}
+        nothing = Explanation.nothing(values.shape[1])
+        yield Candidate("frame", place, value, nothing, values=values, turns=tuple(turns))
+
+
+def _turned(distance: Distance, log: Log, vectors: list[Integers], far: Doubles) -> Candidate | None:
+    """The one rotation that brings what vectors go with nearest to training (Kabsch, 1976)."""
+    trained, found = distance.trained, distance.found
+    if trained.correlation is None or found.correlation is None:
+        return None
+    place = np.concatenate(vectors)
+    if np.any(trained.spread[place].reshape(-1, 3).max(1) <= 0.0):
+        return None
+    others = distance.moves & (far <= _TRUSTED)
+    others[place] = False
+    common = np.zeros((3, 3))
+    for vector in vectors:
+        before, after = trained.spread[vector][:, None], found.spread[vector][:, None]
+        size = float(np.sqrt(np.mean(trained.spread[vector] ** 2)))
+        pairs = [(trained.correlation[vector][:, others] * before, found.correlation[vector][:, others] * after, 1.0)]
+        if distance.has_response:
+            assert trained.response is not None and found.response is not None
+            shape = (3, -1)
+            pairs.append(
+                (
+                    trained.response[3:, vector].swapaxes(0, 1).reshape(shape) * before,
+                    found.response[3:, vector].swapaxes(0, 1).reshape(shape) * after,
+                    1.0 / max(1, len(trained.response_lags) - 3),
+                )
+            )
+        pairs.append((trained.mean[vector][:, None], found.mean[vector][:, None], 1.0))
+        for wanted, seen, weight in pairs:
+            common += weight * (seen @ wanted.T).astype(np.float64) / size**2
+    left, _, right = np.linalg.svd(common)
+    matrix = left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right
+    if np.arccos(np.clip((np.trace(matrix) - 1.0) / 2.0, -1.0, 1.0)) < _LEAST_TURN:
+        return None
+    values = log.values.copy()
+    turns = tuple(Turn(tuple(vector), matrix.T) for vector in vectors)
+    for turn in turns:
+        turn.apply(values)
+    value = {"kind": "fixed", "matrix": matrix.tolist()}
+    nothing = Explanation.nothing(trained.size)
+    return Candidate("frame", place, value, nothing, 3.0, values=values, turns=turns)
