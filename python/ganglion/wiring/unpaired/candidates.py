@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion.wiring.paired.known import unit_of
 from ganglion.wiring.unpaired.distance import LONGEST_LAG, Explanation
 
 if TYPE_CHECKING:
@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
     Integers = NDArray[np.int64]
 
-KNOWN_FACTORS = (
-    *(0.25, 4.0, 0.05, 20.0, 2.0, 0.5, 0.1, 10.0, 0.2, 5.0, 1e-3, 1e3, 0.01, 100.0),
-    *(1.0 / (2.0 * math.pi), 2.0 * math.pi, 1.0 / math.pi, math.pi, 9.81, 1.0 / 9.81),
-)
-UNITS = {180.0 / math.pi: ("rad", "deg"), math.pi / 180.0: ("deg", "rad")}
+_ANGLES = ("rad", "deg")
+"""Other units are told as the factor that they are: statistics do not tell a turn from a scale of 6.28."""
 
 _WRONG = 4.0
 """An element, or the mean of a term, that is farther from the profile looks wrong."""
@@ -65,6 +62,16 @@ class Candidate:
     def is_linear(self) -> bool:
         """Whether the explanation says all of it."""
         return self.values is None and not self.lost
+
+
+def scaled(base: Explanation, elements: Integers, factor: float, parameters: float = 1.0) -> Candidate:
+    """Elements times a factor, by the name that it has."""
+    explanation = base.changed(elements, factor=factor)
+    unit = unit_of(factor) if factor > 0.0 else None
+    if unit is not None and unit.trained in _ANGLES and unit.found in _ANGLES:
+        value = {"from": unit.trained, "to": unit.found, "factor": factor}
+        return Candidate("unit", elements, value, explanation, parameters)
+    return Candidate("scale", elements, factor, explanation, parameters)
 
 
 def for_terms(

@@ -54,11 +54,14 @@ class Log:
         lengths = np.diff(np.flatnonzero(np.append(self.begins, True)))
         action = None if self.action is None else self.action.astype(np.float32)
         found = measured(self.values.astype(np.float32), lengths, action, relations=False, starts=self.told)
-        related = None
-        if profile.relations is not None:
-            made = Related(
-                *(profile.relations, profile.columns, profile.spread, self.values, self.action, self.episode),
-                LONGEST_LAG,
-            )
-            related = made if made.enough else None
-        return Distance(profile, found, related)
+        return Distance(profile, found, self.related(profile))
+
+    def related(self, profile: ObservationProfile) -> Related | None:
+        """The relations of a profile in it; None where there are none, or too few rows."""
+        if profile.relations is None:
+            return None
+        made = Related(
+            *(profile.relations, profile.columns, profile.spread, self.values, self.action, self.episode),
+            LONGEST_LAG,
+        )
+        return made if made.enough else None

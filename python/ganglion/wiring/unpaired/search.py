@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ganglion.wiring.assignment import assign
-from ganglion.wiring.unpaired.candidates import KNOWN_FACTORS, UNITS, Candidate, for_terms
+from ganglion.wiring.paired.known import KNOWN
+from ganglion.wiring.unpaired import proposals
+from ganglion.wiring.unpaired.candidates import Candidate, for_terms, scaled
 from ganglion.wiring.unpaired.clips import clips
 from ganglion.wiring.unpaired.distance import Explanation
 from ganglion.wiring.unpaired.exact import exact
@@ -17,7 +19,7 @@ from ganglion.wiring.unpaired.layouts import history_of
 from ganglion.wiring.unpaired.undone import undone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,6 +36,7 @@ _DECISIVE = 7.0
 _SHARE = 0.35
 """And by this share of what the changed elements were away."""
 
+_MEASURED_ANEW = 3
 _USUAL = 1.5
 """So far an element of a healthy log is."""
 
@@ -91,7 +94,8 @@ def ranked(distance: Distance, log: Log, layout: Terms) -> list[Ranked]:
     strange = np.maximum(far - _USUAL, 0.0)
     tried = (one for one in _candidates(distance, base, layout, far) if strange[one.elements].sum() >= _DECISIVE)
     found = [judge(candidate) for candidate in tried]
-    found += [judge(candidate) for candidate in (*undone(distance, log, layout, far), *exact(distance.trained, log, layout))]
+    found += [judge(candidate) for candidate in judge.likely(undone(distance, log, layout, strange))]
+    found += [judge(candidate) for candidate in exact(distance.trained, log, layout)]
     found += [Ranked(clip, _END * ends, 0.0) for clip, ends in clips(distance, base, layout.terms)]
     return sorted((one for one in found if one.gain > 0.0), key=lambda one: (not is_decisive(one), -one.gain))
 
@@ -103,6 +107,19 @@ class _Judge:
         self.distance, self.base, self.log = distance, base, log
         self.before = distance.of(base, np.arange(distance.size))
         self.unrelated = np.nan_to_num(distance.unrelated(base))
+
+    def likely(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """The few that relations speak for most: to measure a log anew takes time."""
+        some = list(candidates)
+        if self.distance.related is None or len(some) <= _MEASURED_ANEW:
+            return some
+        gains = []
+        for candidate in some:
+            assert candidate.values is not None
+            related = self.log.holding(candidate.values).related(self.distance.trained)
+            far = np.zeros(0) if related is None else related.distances(self.base)
+            gains.append(candidate.credit + (self._related(far) if len(far) else 0.0))
+        return [some[place] for place in np.argsort(-np.array(gains), kind="stable")[:_MEASURED_ANEW]]
 
     def __call__(self, candidate: Candidate) -> Ranked:
         elements = candidate.elements
@@ -117,7 +134,8 @@ class _Judge:
             return Ranked(candidate, gain, float(own[elements].sum()), worth)
         own = self.distance.of(candidate.explanation, elements)
         gain = float((self.distance.of(self.base, elements) - own).sum()) - cost
-        if candidate.explanation is not self.base:
+        # What relations can add is known, and to look at them takes time.
+        if candidate.is_linear and gain + self.unrelated.sum() >= _DECISIVE:
             gain += self._related(self.distance.unrelated(candidate.explanation))
         return Ranked(candidate, gain, float(own.sum()), worth)
 
@@ -140,6 +158,8 @@ def _candidates(distance: Distance, base: Explanation, layout: Terms, far: Doubl
     yield from _signs(distance, base)
     yield from _scales(distance, base, layout.terms)
     yield from _offsets(distance, base, layout.terms)
+    yield from proposals.factors(distance, base, layout.terms)
+    yield from proposals.offsets(distance, base, layout.terms)
     yield from _normalised(base, layout.terms, distance)
     yield from _orders(distance, base)
 
@@ -170,11 +190,11 @@ def _scales(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
         return
     before = distance.own(base, everything)
     spread = np.abs(base.factor) * distance.trained.spread[base.source]
-    for factor in (*KNOWN_FACTORS, *UNITS):
+    for factor in KNOWN:
         # An offset in trained's own units grows with the factor, as the mean does.
         gain = before - distance.own(base.changed(everything, factor=factor), everything)
         for elements in _sets(everything, gain, terms):
-            yield _scale(base, elements, factor)
+            yield scaled(base, elements, factor)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(distance.moves, distance.found.spread / spread, 1.0)
     for term in terms:
@@ -183,8 +203,7 @@ def _scales(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
             factor = float(np.exp(np.median(np.log(ratio[inside]))))
             for elements, free in ((term, factor), *_alike(inside, np.log(ratio[inside]))):
                 if abs(math.log(free)) > math.log(1.25):
-                    made = _scale(base, elements, free)
-                    yield Candidate(made.kind, made.elements, made.value, made.explanation, 3.0)
+                    yield scaled(base, elements, free, 3.0)
 
 
 def _alike(elements: Integers, ratio: Doubles) -> Iterator[tuple[Integers, float]]:
@@ -193,14 +212,6 @@ def _alike(elements: Integers, ratio: Doubles) -> Iterator[tuple[Integers, float
     same = np.abs(ratio - most) < _SAME_RATIO
     if not same.all():
         yield elements[same], float(np.exp(np.median(ratio[same])))
-
-
-def _scale(base: Explanation, elements: Integers, factor: float) -> Candidate:
-    explanation = base.changed(elements, factor=factor)
-    if factor in UNITS:
-        begin, end = UNITS[factor]
-        return Candidate("unit", elements, {"from": begin, "to": end, "factor": factor}, explanation)
-    return Candidate("scale", elements, factor, explanation)
 
 
 def _sets(elements: Integers, gain: Doubles, terms: Sequence[Integers]) -> Iterator[Integers]:

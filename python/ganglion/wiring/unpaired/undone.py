@@ -27,13 +27,13 @@ _JUMP = 8.0
 _JUMP_EACH = 2.0
 """What says that a quaternion jumps to its negative, where in training none did."""
 
-_WRONG = 4.0
+_WRONG = 7.0
 _TRUSTED = 6.0
 _LEAST_TURN = 0.15
 """In rad: less may be how a robot stands."""
 
 
-def undone(distance: Distance, log: Log, layout: Terms, far: Doubles) -> Iterator[Candidate]:
+def undone(distance: Distance, log: Log, layout: Terms, strange: Doubles) -> Iterator[Candidate]:
     """Candidates with what they leave of the log."""
     trained = distance.trained
     fours = [np.arange(one.first, one.first + one.size) for one in trained.unit_norm if one.size == 4]
@@ -41,15 +41,15 @@ def undone(distance: Distance, log: Log, layout: Terms, far: Doubles) -> Iterato
     yield from _covers(trained, log, fours)
     vectors = _vectors(layout, threes)
     for some in vectors:
-        if far[np.concatenate(some)].sum() <= _WRONG:
+        if strange[np.concatenate(some)].sum() < _WRONG:
             continue
         for groups in _beside(some, fours):
             yield from _oriented(log, some, groups)
-    wrong = [some for some in vectors if far[np.concatenate(some)].sum() > _WRONG]
+    wrong = [some for some in vectors if strange[np.concatenate(some)].sum() >= _WRONG]
     directions = [some for some in wrong if any(np.array_equal(some[0], three) for three in threes)]
     sets = wrong + [[*one, *other] for one in wrong for other in directions if one is not other]
     for some in sets:
-        turned = _turned(distance, log, some, far)
+        turned = _turned(distance, log, some, strange)
         if turned is not None:
             yield turned
 
@@ -105,7 +105,7 @@ def _oriented(log: Log, vectors: list[Integers], groups: list[Integers]) -> Iter
         yield Candidate("frame", place, value, nothing, values=values, turns=tuple(turns))
 
 
-def _turned(distance: Distance, log: Log, vectors: list[Integers], far: Doubles) -> Candidate | None:
+def _turned(distance: Distance, log: Log, vectors: list[Integers], strange: Doubles) -> Candidate | None:
     """The one rotation that brings what vectors go with nearest to training (Kabsch, 1976)."""
     trained, found = distance.trained, distance.found
     if trained.correlation is None or found.correlation is None:
@@ -113,7 +113,7 @@ def _turned(distance: Distance, log: Log, vectors: list[Integers], far: Doubles)
     place = np.concatenate(vectors)
     if np.any(trained.spread[place].reshape(-1, 3).max(1) <= 0.0):
         return None
-    others = distance.moves & (far <= _TRUSTED)
+    others = distance.moves & (strange <= _TRUSTED)
     others[place] = False
     common = np.zeros((3, 3))
     for vector in vectors:
