@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion.observation_profile.relations import NONE, STEPS
 from ganglion.wiring.paired.known import unit_of
 from ganglion.wiring.unpaired.distance import LONGEST_LAG, Explanation
 
@@ -28,6 +29,7 @@ _ANGLES = ("rad", "deg")
 _WRONG = 4.0
 """An element, or the mean of a term, that is farther from the profile looks wrong."""
 
+_EXACTLY = 0.02
 _LONGEST_VECTORS = 30
 _MOST_FRAMES = 32
 
@@ -101,15 +103,31 @@ def for_terms(
             yield Candidate("sign", term, -1, base.changed(term, factor=-1.0))
         for lag in range(1, LONGEST_LAG + 1):
             yield Candidate("lag", term, {"steps": lag, "of": "observation"}, base.changed(term, lag=lag))
+    yield from _all_late(base, layout, trained)
     for vectors in _vectors(terms, units[3], far):
         yield from _turned(base, vectors)
     if layout.frames > 1:
         yield from _told_history(base, layout)
-    else:
-        whole = np.arange(trained.size)
-        for block in [*terms, *([whole] if layout.named else [])]:
-            yield from _history(base, block)
+    elif not layout.named:
+        yield from _history(base, np.arange(trained.size))
     yield from _exchanged(base, layout, far)
+
+
+def _all_late(base: Explanation, layout: Terms, trained: ObservationProfile) -> Iterator[Candidate]:
+    """All that sensors measure, late together; a policy's own action and a clock are not measured."""
+    if len(layout.terms) < 3 or trained.relations is None:
+        return
+    told = trained.relations
+    of = told.of.astype(np.int64)
+    from_actions = (told.columns >= len(STEPS) * trained.size) & (told.columns != NONE)
+    exact = (from_actions | (told.columns == NONE)).all(1) & (told.residual < _EXACTLY * trained.spread[of])
+    clocks = [np.arange(one.first, one.first + 2) for one in trained.unit_norm if one.size == 2]
+    own = np.concatenate([of[exact], *clocks]).astype(np.int64)
+    measured = [term for term in layout.terms if not np.isin(term, own).any()]
+    if 1 < len(measured):
+        elements = np.sort(np.concatenate(measured))
+        for lag in range(1, LONGEST_LAG + 1):
+            yield Candidate("lag", elements, {"steps": lag, "of": "observation"}, base.changed(elements, lag=lag), 2.0)
 
 
 def _each_and_all(groups: list[Integers]) -> list[list[Integers]]:

@@ -59,9 +59,11 @@ def compare(profile: ObservationProfile, found: Observations, label: str, names:
     )
     edits: list[Edit] = []
     undoing = Undoing.nothing(profile.size)
+    stays = np.zeros(profile.size, np.bool_)
     notes = [] if distance.has_response else [_no_response(profile, found)]
     for _ in range(_MOST_EDITS):
-        order = _distinct(ranked(distance, log, groups))
+        # What cannot be undone stays in the log, and would be found again.
+        order = [one for one in _distinct(ranked(distance, log, groups)) if not stays[one.candidate.elements].any()]
         if not order or not is_decisive(order[0]):
             break
         best = order[0]
@@ -70,11 +72,14 @@ def compare(profile: ObservationProfile, found: Observations, label: str, names:
         notes += [_or_else(edit, one, found, trained, told) for one in others[:2]]
         edits.append(edit)
         undoing = undoing.then(best.candidate)
+        if best.candidate.lost and best.candidate.values is None:
+            stays[best.candidate.elements] = True
+            continue
         log = log.holding(undone_values(best.candidate, log))
         distance = log.against(profile)
     nothing = Explanation.nothing(profile.size)
     far = distance.of(nothing, np.arange(profile.size))
-    edits += unexplained(distance, far, told)
+    edits += unexplained(distance, np.where(stays, 0.0, far), told)
     correction = undoing.correction()
     return WiringReport(
         trained=trained,

@@ -25,6 +25,10 @@ _MOST_OFFSETS = 48
 _LEAST_OFFSET = 8.0
 """Of the sum of squares of deviations, an offset has to explain so much."""
 
+_MANY = 4
+_MOST_OF = 0.55
+"""If so many elements of a term are off, and so large a share of it, all are."""
+
 _CUT = 30.0
 """Deviations beyond are as good as these: one relation that is far off does not outvote the others."""
 
@@ -34,6 +38,7 @@ _SAME_FACTOR = 0.06
 
 _SURE_SHARE = 0.3
 _NEARLY_ONE = 1.06
+_OTHER_LENGTH = 1.02
 
 
 def offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
@@ -68,10 +73,20 @@ def offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
     if not chosen:
         return
     elements, values = np.array(chosen), added
-    yield _offset(base, elements, values)
+    if not any(np.isin(elements, term).all() for term in terms):
+        yield _offset(base, elements, values)
     for term in terms:
         inside = np.isin(elements, term)
-        if inside.any() and not inside.all():
+        if not inside.any():
+            continue
+        if inside.sum() >= max(_MANY, _MOST_OF * len(term)):
+            # The default pose is of all joints, though that of some may be near to 0.
+            every = term[distance.moves[term]]
+            both = np.union1d(elements, every)
+            fitted = np.linalg.lstsq(answers[:, both], far, rcond=None)[0]
+            yield _offset(base, every, fitted[np.searchsorted(both, every)], 0.5)
+            continue
+        if not inside.all():
             yield _offset(base, elements[inside], values[inside])
         for count in (1, 2, 3, 4):
             if count < inside.sum():
@@ -79,13 +94,15 @@ def offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
                 yield _offset(base, elements[most], values[most])
 
 
-def _offset(base: Explanation, elements: Integers, added: Doubles) -> Candidate:
+def _offset(base: Explanation, elements: Integers, added: Doubles, parameters: float | None = None) -> Candidate:
     value = [float(one) for one in added]
-    return Candidate("offset", elements, value, base.changed(elements, offset=added), 0.5 + 0.5 * len(elements))
+    free = 0.5 + 0.5 * len(elements) if parameters is None else parameters
+    return Candidate("offset", elements, value, base.changed(elements, offset=added), free)
 
 
 def factors(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
     """Factors that bring the slopes of elements over what their relations say to what they were."""
+    yield from _lengths(distance, base)
     related = distance.related
     if related is None:
         return
@@ -105,6 +122,20 @@ def factors(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
                 for some in combinations(alike.tolist(), count):
                     if element in some:
                         yield scaled(base, np.array(sorted(some)), math.exp(float(np.median(logarithm[list(some)]))), 3.0)
+
+
+def _lengths(distance: Distance, base: Explanation) -> Iterator[Candidate]:
+    """What was of length 1 is of the length that its factor has."""
+    found = distance.found
+    groups = [np.arange(one.first, one.first + one.size) for one in distance.trained.unit_norm]
+    square = found.mean.astype(np.float64) ** 2 + found.spread.astype(np.float64) ** 2
+    sizes = np.array([math.sqrt(max(square[group].sum(), 1e-12)) for group in groups])
+    for place, group in enumerate(groups):
+        if abs(math.log(sizes[place])) > math.log(_OTHER_LENGTH):
+            alike = np.abs(np.log(sizes / sizes[place])) < math.log(_OTHER_LENGTH)
+            alike &= np.array([len(one) == len(group) for one in groups])
+            every = [one for one, same in zip(groups, alike, strict=True) if same]
+            yield scaled(base, np.concatenate(every), float(sizes[place]))
 
 
 def _logarithms(distance: Distance, related: Related, base: Explanation) -> tuple[Doubles, NDArray[np.bool_]]:

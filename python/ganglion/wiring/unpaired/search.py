@@ -15,6 +15,7 @@ from ganglion.wiring.unpaired.candidates import Candidate, for_terms, scaled
 from ganglion.wiring.unpaired.clips import clips
 from ganglion.wiring.unpaired.distance import Explanation
 from ganglion.wiring.unpaired.exact import exact
+from ganglion.wiring.unpaired.headings import unknown_headings
 from ganglion.wiring.unpaired.layouts import history_of
 from ganglion.wiring.unpaired.undone import undone
 
@@ -44,9 +45,6 @@ _PARAMETER = 1.5
 
 _FLIP = 8.0
 """A single element must be by so much nearer with the other sign, and a cycle of a permutation where it goes."""
-
-_END = 4.0
-"""What one end that is cut says."""
 
 _SAME_RATIO = 0.2
 """Logarithms of factors that may be one."""
@@ -95,8 +93,8 @@ def ranked(distance: Distance, log: Log, layout: Terms) -> list[Ranked]:
     tried = (one for one in _candidates(distance, base, layout, far) if strange[one.elements].sum() >= _DECISIVE)
     found = [judge(candidate) for candidate in tried]
     found += [judge(candidate) for candidate in judge.likely(undone(distance, log, layout, strange))]
-    found += [judge(candidate) for candidate in exact(distance.trained, log, layout)]
-    found += [Ranked(clip, _END * ends, 0.0) for clip, ends in clips(distance, base, layout.terms)]
+    seen = (*exact(distance.trained, log, layout), *clips(distance.trained, log, layout))
+    found += [judge(candidate) for candidate in (*seen, *unknown_headings(distance, layout, strange))]
     return sorted((one for one in found if one.gain > 0.0), key=lambda one: (not is_decisive(one), -one.gain))
 
 
@@ -132,10 +130,12 @@ class _Judge:
             own = after.of(self.base, np.arange(after.size))
             gain = float(self.before.sum() - own.sum()) + self._related(after.unrelated(self.base)) - cost
             return Ranked(candidate, gain, float(own[elements].sum()), worth)
+        if candidate.lost:
+            return Ranked(candidate, -cost, 0.0, worth)
         own = self.distance.of(candidate.explanation, elements)
         gain = float((self.distance.of(self.base, elements) - own).sum()) - cost
         # What relations can add is known, and to look at them takes time.
-        if candidate.is_linear and gain + self.unrelated.sum() >= _DECISIVE:
+        if gain + self.unrelated.sum() >= _DECISIVE:
             gain += self._related(self.distance.unrelated(candidate.explanation))
         return Ranked(candidate, gain, float(own.sum()), worth)
 
@@ -161,7 +161,7 @@ def _candidates(distance: Distance, base: Explanation, layout: Terms, far: Doubl
     yield from proposals.factors(distance, base, layout.terms)
     yield from proposals.offsets(distance, base, layout.terms)
     yield from _normalised(base, layout.terms, distance)
-    yield from _orders(distance, base)
+    yield from _orders(distance, base, layout)
 
 
 def _signs(distance: Distance, base: Explanation) -> Iterator[Candidate]:
@@ -256,7 +256,7 @@ def _normalised(base: Explanation, terms: Sequence[Integers], distance: Distance
         yield Candidate("double_normalised", inside, value, explanation, 2.0)
 
 
-def _orders(distance: Distance, base: Explanation) -> Iterator[Candidate]:
+def _orders(distance: Distance, base: Explanation, layout: Terms) -> Iterator[Candidate]:
     """Elements in each other's place: by assignment among those that look wrong, until nothing moves."""
     current = base
     for _ in range(4):
@@ -273,10 +273,12 @@ def _orders(distance: Distance, base: Explanation) -> Iterator[Candidate]:
         if not changed.any():
             return
         current = current.changed(wrong[changed], source=to[changed])
-        yield from _as_permutation(distance, base, current)
+        yield from _as_permutation(distance, base, current, layout)
 
 
-def _as_permutation(distance: Distance, base: Explanation, current: Explanation) -> Iterator[Candidate]:
+def _as_permutation(
+    distance: Distance, base: Explanation, current: Explanation, layout: Terms
+) -> Iterator[Candidate]:
     where = np.empty(len(base.source), np.int64)
     where[base.source] = np.arange(len(base.source))
     moved = np.flatnonzero(current.source != base.source)
@@ -287,7 +289,8 @@ def _as_permutation(distance: Distance, base: Explanation, current: Explanation)
         yield Candidate("permutation", moved, source.tolist(), plain, 1.0 + 0.5 * len(moved))
         order = np.arange(len(where))
         order[moved] = source
-        history = history_of(order)
+        # Names that tell terms, and no ages, tell that there is no history.
+        history = None if layout.named and layout.frames == 1 else history_of(order)
         if history is not None:
             kind, value, order = history
             place = np.flatnonzero(order != np.arange(len(order)))
