@@ -148,6 +148,8 @@ class _Pursuit:
             single[chosen] = 0.0
             double = np.where(pairs, np.abs(gaps_left), 0.0)
             best, pair = int(single.argmax()), int(double.argmax())
+            if max(single[best], double[pair]) <= 0.0:
+                break
             picked = [best] if single[best] >= double[pair] else [pair, 2 * n + pair]
             tried = list(dict.fromkeys([*chosen, *picked]))
             if len(tried) == len(chosen) or len(tried) > TERMS:
