@@ -30,6 +30,7 @@ _WRONG = 4.0
 """An element, or the mean of a term, that is farther from the profile looks wrong."""
 
 _EXACTLY = 0.02
+_MEDIAN = 5
 _LONGEST_VECTORS = 30
 _MOST_FRAMES = 32
 
@@ -104,8 +105,11 @@ def for_terms(
         for lag in range(1, LONGEST_LAG + 1):
             yield Candidate("lag", term, {"steps": lag, "of": "observation"}, base.changed(term, lag=lag))
     yield from _all_late(base, layout, trained)
+    stands = trained.change[_MEDIAN] <= 1e-6 * trained.spread
     for vectors in _vectors(terms, units[3], far):
-        yield from _turned(base, vectors)
+        # A command, which stands for seconds, is nothing that a sensor measures.
+        if not (stands & (trained.spread > 0.0))[np.concatenate(vectors)].any():
+            yield from _turned(base, vectors)
     if layout.frames > 1:
         yield from _told_history(base, layout)
     elif not layout.named:
@@ -183,6 +187,9 @@ def _turned(base: Explanation, vectors: list[Integers]) -> Iterator[Candidate]:
             moved = base.changed(place, source=source, factor=np.tile(signs, len(vectors)))
             # What a turn leaves where it was is no part of it.
             changed = place[(source != place) | (np.tile(signs, len(vectors)) < 0.0)]
+            if min(signs) > 0.0:
+                yield Candidate("permutation", place, source.tolist(), moved)
+                continue
             yield Candidate("frame", changed, {"kind": "fixed", "matrix": matrix.tolist()}, moved)
 
 

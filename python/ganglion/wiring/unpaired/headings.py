@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-_PRIOR = 6.0
+_MEDIAN = 5
+_PRIOR = 10.0
 _SAME_LENGTH = 0.35
 """Logarithm of the root mean square length: it stays as it was when a vector is turned."""
 
@@ -47,6 +48,8 @@ def unknown_headings(distance: Distance, layout: Terms, strange: Doubles) -> Ite
     for term in layout.terms:
         if len(term) != 3 * layout.frames or int(term[0]) in known or not distance.moves[term].all():
             continue
+        if np.any(trained.change[_MEDIAN][term] <= 1e-6 * trained.spread[term]):
+            continue  # A command, which stands for seconds, is nothing that is measured.
         vectors = term.reshape(-1, 3)
         flat, upright = vectors[:, :2].reshape(-1), vectors[:, 2]
         before, after = _length(trained.mean, trained.spread, term), _length(found.mean, found.spread, term)

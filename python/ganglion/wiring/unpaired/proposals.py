@@ -38,6 +38,7 @@ _SAME_FACTOR = 0.06
 
 _SURE_SHARE = 0.3
 _NEARLY_ONE = 1.06
+_REFINEMENTS = 4
 _OTHER_LENGTH = 1.02
 
 
@@ -86,8 +87,7 @@ def offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
             fitted = np.linalg.lstsq(answers[:, both], far, rcond=None)[0]
             yield _offset(base, every, fitted[np.searchsorted(both, every)], 0.5)
             continue
-        if not inside.all():
-            yield _offset(base, elements[inside], values[inside])
+        yield _offset(base, elements[inside], values[inside])
         for count in (1, 2, 3, 4):
             if count < inside.sum():
                 most = np.flatnonzero(inside)[:count]
@@ -113,7 +113,7 @@ def factors(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
             continue
         middle = float(np.median(logarithm[inside]))
         if abs(middle) > math.log(_NEARLY_ONE):
-            yield scaled(base, term, math.exp(middle), 3.0)
+            yield scaled(base, term, _refined(distance, related, base, term, math.exp(middle)), 3.0)
         strange = inside[np.abs(logarithm[inside]) > math.log(_NEARLY_ONE)]
         strange = strange[np.argsort(-np.abs(logarithm[strange]), kind="stable")][:8]
         for element in strange:
@@ -122,6 +122,17 @@ def factors(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
                 for some in combinations(alike.tolist(), count):
                     if element in some:
                         yield scaled(base, np.array(sorted(some)), math.exp(float(np.median(logarithm[list(some)]))), 3.0)
+
+
+def _refined(distance: Distance, related: Related, base: Explanation, term: Integers, factor: float) -> float:
+    """Relations inside of a term have its factor on both sides, so that the first look sees a part of it."""
+    for _ in range(_REFINEMENTS):
+        logarithm, _ = _logarithms(distance, related, base.changed(term, factor=factor))
+        further = float(np.median(logarithm[term[distance.moves[term]]]))
+        if abs(further) > 0.5:
+            break
+        factor *= math.exp(further)
+    return factor
 
 
 def _lengths(distance: Distance, base: Explanation) -> Iterator[Candidate]:

@@ -155,7 +155,7 @@ def is_decisive(one: Ranked) -> bool:
 
 def _candidates(distance: Distance, base: Explanation, layout: Terms, far: Doubles) -> Iterator[Candidate]:
     yield from for_terms(base, layout, distance.trained, far)
-    yield from _signs(distance, base)
+    yield from _signs(distance, base, layout)
     yield from _scales(distance, base, layout.terms)
     yield from _offsets(distance, base, layout.terms)
     yield from proposals.factors(distance, base, layout.terms)
@@ -164,7 +164,7 @@ def _candidates(distance: Distance, base: Explanation, layout: Terms, far: Doubl
     yield from _orders(distance, base, layout)
 
 
-def _signs(distance: Distance, base: Explanation) -> Iterator[Candidate]:
+def _signs(distance: Distance, base: Explanation, layout: Terms) -> Iterator[Candidate]:
     """The elements that are nearer with the other sign, first one by one, then with what has turned already."""
     everything, trusted = np.arange(distance.size), np.ones(distance.size)
     turned = np.zeros(distance.size, np.bool_)
@@ -180,8 +180,15 @@ def _signs(distance: Distance, base: Explanation) -> Iterator[Candidate]:
         turned[better] = ~turned[better]
         current = current.changed(better, factor=-1.0)
     elements = np.flatnonzero(turned)
-    if len(elements):
-        yield Candidate("sign", elements, -1, current, 0.5 + 0.5 * len(elements))
+    if not len(elements):
+        return
+    yield Candidate("sign", elements, -1, current, 0.5 + 0.5 * len(elements))
+    # A motor that turns the other way does so in all that is observed of it.
+    motors = layout.beside(elements)
+    motors = motors[distance.moves[motors]]
+    if len(motors) > len(elements):
+        flipped = base.changed(motors, factor=-1.0)
+        yield Candidate("sign", motors, -1, flipped, 0.5 + 0.5 * len(elements))
 
 
 def _scales(distance: Distance, base: Explanation, terms: Sequence[Integers]) -> Iterator[Candidate]:
@@ -248,8 +255,8 @@ def _normalised(base: Explanation, terms: Sequence[Integers], distance: Distance
     spread = np.abs(base.factor) * distance.trained.spread[base.source]
     sets = [*terms, np.arange(distance.size)] if len(terms) > 1 else list(terms)
     for term in sets:
-        inside = term[distance.trained.spread[base.source[term]] > 0.0].astype(np.int64)
-        if not len(inside):
+        inside = term[distance.moves[term]].astype(np.int64)
+        if len(inside) < 0.5 * len(term):
             continue
         value = {"mean": mean[inside].tolist(), "std": spread[inside].tolist()}
         explanation = base.changed(inside, offset=-mean[inside]).changed(inside, factor=1.0 / spread[inside])
@@ -284,6 +291,7 @@ def _as_permutation(
     moved = np.flatnonzero(current.source != base.source)
     source = where[current.source[moved]]
     moved, source = _without_idle_cycles(distance, base, moved, source)
+    yield from _alike_orders(base, moved, source, layout)
     if len(moved):
         plain = base.changed(moved, source=source)
         yield Candidate("permutation", moved, source.tolist(), plain, 1.0 + 0.5 * len(moved))
@@ -295,6 +303,25 @@ def _as_permutation(
             kind, value, order = history
             place = np.flatnonzero(order != np.arange(len(order)))
             yield Candidate(kind, place, value, base.changed(place, source=order[place]))
+
+
+def _alike_orders(base: Explanation, moved: Integers, source: Integers, layout: Terms) -> Iterator[Candidate]:
+    """The order of one term in all terms of its size that moved: joints are put in order for all that is observed."""
+    goes = dict(zip(moved.tolist(), source.tolist(), strict=True))
+    for term in layout.terms:
+        order = np.array([goes.get(element, element) for element in term.tolist()])
+        if len(term) <= 3 * layout.frames or not np.array_equal(np.sort(order), np.sort(term)) or np.array_equal(order, term):
+            continue
+        places = np.searchsorted(np.sort(term), order)
+        places = np.argsort(term, kind="stable")[places]
+        family = [other for other in layout.terms if len(other) == len(term) and np.isin(other, moved).any()]
+        if len(family) < 2:
+            continue
+        place, whence = np.concatenate(family), np.concatenate([other[places] for other in family])
+        there = place != whence
+        made = base.changed(place[there], source=whence[there])
+        free = 1.0 + 0.5 * int((order != term).sum())
+        yield Candidate("permutation", place[there], whence[there].tolist(), made, free)
 
 
 def _without_idle_cycles(

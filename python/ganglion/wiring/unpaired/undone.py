@@ -27,6 +27,7 @@ _JUMP = 8.0
 _JUMP_EACH = 2.0
 """What says that a quaternion jumps to its negative, where in training none did."""
 
+_MEDIAN = 5
 _WRONG = 7.0
 _TRUSTED = 6.0
 _LEAST_TURN = 0.15
@@ -39,7 +40,9 @@ def undone(distance: Distance, log: Log, layout: Terms, strange: Doubles) -> Ite
     fours = [np.arange(one.first, one.first + one.size) for one in trained.unit_norm if one.size == 4]
     threes = [np.arange(one.first, one.first + one.size) for one in trained.unit_norm if one.size == 3]
     yield from _covers(trained, log, fours)
-    vectors = _vectors(layout, threes)
+    stands = (trained.change[_MEDIAN] <= 1e-6 * trained.spread) & (trained.spread > 0.0)
+    # A command, which stands for seconds, is nothing that a sensor measures.
+    vectors = [some for some in _vectors(layout, threes) if not stands[np.concatenate(some)].any()]
     for some in vectors:
         if strange[np.concatenate(some)].sum() < _WRONG:
             continue
