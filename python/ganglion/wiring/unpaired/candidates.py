@@ -171,7 +171,6 @@ def _quaternion(base: Explanation, groups: list[Integers]) -> Iterator[Candidate
     for part in (slice(1, 4), slice(0, 3)):
         vector = np.concatenate([group[part] for group in groups])
         yield Candidate("quaternion_conjugate", vector, "conjugate", base.changed(vector, factor=-1.0))
-    yield Candidate("sign", place, -1, base.changed(place, factor=-1.0))
 
 
 def _turned(base: Explanation, vectors: list[Integers]) -> Iterator[Candidate]:

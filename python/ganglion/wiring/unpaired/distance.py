@@ -35,9 +35,6 @@ _MOST_SPREAD = 0.7
 """What is still in most segments, as a command is, varies by more from one to the next than from run to run."""
 
 _FLOOR_RANGE = 0.2
-_FLOOR_START = 0.12
-"""In spreads of the element: an episode of the log begins no farther outside of where those of training did."""
-
 _ALIVE = 12.0
 _ALIKE = 0.95
 _TURNS = 0.2
@@ -255,10 +252,6 @@ class Distance:
             (found.autocorrelation[:, elements] - trained.autocorrelation[:, source]) / _FLOOR_AUTOCORRELATION,
             _BOUND_PAIR,
         ).mean(0)
-        if trained.starts is not None and found.starts is not None:
-            begins = np.sort(factor * trained.starts[:, source] + explanation.offset[elements], axis=0)
-            outside = np.maximum(found.starts[1][elements] - begins[2], begins[0] - found.starts[1][elements])
-            total += _bounded(np.maximum(outside, 0.0) / (_FLOOR_START * (spread + spread_found)), _BOUND_OWN)
         # What never moved in training has no business here; what stands still in the log may have been left standing.
         still = (trained.spread[source] <= 0.0) & (found.spread[elements] > self._noise)
         return np.where(moves, total, np.where(still, _ALIVE, 0.0))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 _MOST_OFFSETS = 48
-_LEAST_OFFSET = 8.0
+_LEAST_OFFSET = 25.0
 """Of the sum of squares of deviations, an offset has to explain so much."""
 
 _MANY = 4
@@ -116,6 +116,12 @@ def factors(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
             yield scaled(base, term, _refined(distance, related, base, term, math.exp(middle)), 3.0)
         strange = inside[np.abs(logarithm[inside]) > math.log(_NEARLY_ONE)]
         strange = strange[np.argsort(-np.abs(logarithm[strange]), kind="stable")][:8]
+        if len(strange) > 1:
+            each = np.exp(logarithm[strange])
+            order = np.argsort(strange)
+            value = [float(one) for one in each[order]]
+            explanation = base.changed(strange, factor=each)
+            yield Candidate("scale", strange[order], value, explanation, 2.0 + len(strange))
         for element in strange:
             alike = strange[np.abs(logarithm[strange] - logarithm[element]) < _SAME_FACTOR]
             for count in range(1, min(3, len(alike)) + 1):

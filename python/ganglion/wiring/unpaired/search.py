@@ -17,7 +17,7 @@ from ganglion.wiring.unpaired.distance import Explanation
 from ganglion.wiring.unpaired.exact import exact
 from ganglion.wiring.unpaired.headings import unknown_headings
 from ganglion.wiring.unpaired.layouts import history_of
-from ganglion.wiring.unpaired.undone import undone
+from ganglion.wiring.unpaired.undone import negated, undone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,11 +38,13 @@ _SHARE = 0.35
 """And by this share of what the changed elements were away."""
 
 _MEASURED_ANEW = 3
+_MOVED = 0.15
 _USUAL = 1.5
 """So far an element of a healthy log is."""
 
 _PARAMETER = 1.5
 
+_STRETCH = ("offset", "scale", "unit", "double_normalised")
 _FLIP = 8.0
 """A single element must be by so much nearer with the other sign, and a cycle of a permutation where it goes."""
 
@@ -90,12 +92,26 @@ def ranked(distance: Distance, log: Log, layout: Terms) -> list[Ranked]:
     far = distance.suspicion(base)
     judge = _Judge(distance, base, log)
     strange = np.maximum(far - _USUAL, 0.0)
-    tried = (one for one in _candidates(distance, base, layout, far) if strange[one.elements].sum() >= _DECISIVE)
+    intact = _of_unit_norm(distance)
+    tried = (
+        one
+        for one in _candidates(distance, base, layout, far)
+        if strange[one.elements].sum() >= _DECISIVE and not (one.kind in _STRETCH and intact[one.elements].any())
+    )
     found = [judge(candidate) for candidate in tried]
     found += [judge(candidate) for candidate in judge.likely(undone(distance, log, layout, strange))]
-    seen = (*exact(distance.trained, log, layout), *clips(distance.trained, log, layout))
+    seen = (*negated(distance), *exact(distance.trained, log, layout), *clips(distance.trained, log, layout))
     found += [judge(candidate) for candidate in (*seen, *unknown_headings(distance, layout, strange))]
     return sorted((one for one in found if one.gain > 0.0), key=lambda one: (not is_decisive(one), -one.gain))
+
+
+def _of_unit_norm(distance: Distance) -> NDArray[np.bool_]:
+    """`[n]`: what is still of length 1, as in training, has gone through no factor and no offset."""
+    found, made = distance.found, np.zeros(distance.size, np.bool_)
+    there = {(one.first, one.size) for one in found.unit_norm}
+    for one in distance.trained.unit_norm:
+        made[one.first : one.first + one.size] = (one.first, one.size) in there
+    return made
 
 
 class _Judge:
@@ -132,12 +148,13 @@ class _Judge:
             return Ranked(candidate, gain, float(own[elements].sum()), worth)
         if candidate.lost:
             return Ranked(candidate, -cost, 0.0, worth)
-        own = self.distance.of(candidate.explanation, elements)
-        gain = float((self.distance.of(self.base, elements) - own).sum()) - cost
+        own, before = self.distance.of(candidate.explanation, elements), self.distance.of(self.base, elements)
+        gain = float((before - own).sum()) - cost
         # What relations can add is known, and to look at them takes time.
         if gain + self.unrelated.sum() >= _DECISIVE:
             gain += self._related(self.distance.unrelated(candidate.explanation))
-        return Ranked(candidate, gain, float(own.sum()), worth)
+        # What it does not bring nearer or farther, as another sign does not where both are as likely, is not its to explain.
+        return Ranked(candidate, gain, float(own[np.abs(before - own) > _MOVED * np.abs(before - own).max()].sum()), worth)
 
     def _related(self, after: Doubles) -> float:
         # What an explanation leaves nothing of to look at neither speaks for it nor against it.

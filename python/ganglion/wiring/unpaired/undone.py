@@ -30,6 +30,9 @@ _JUMP_EACH = 2.0
 _MEDIAN = 5
 _WRONG = 7.0
 _TRUSTED = 6.0
+_OPPOSITE = 20.0
+_LOW = 2
+_FAR_FROM_NOTHING = 0.1
 _LEAST_TURN = 0.15
 """In rad: less may be how a robot stands."""
 
@@ -87,6 +90,33 @@ def _covers(trained: ObservationProfile, log: Log, fours: list[Integers]) -> Ite
             credit=_JUMP + _JUMP_EACH * jumps,
             lost="which of a quaternion and its negative it is, a controller has to follow from step to step",
         )
+
+
+def negated(distance: Distance) -> Iterator[Candidate]:
+    """Quaternions that are the other one of the pair that means the same: told by where episodes begin, for a heading
+    that has turned may be at either."""
+    trained, found = distance.trained, distance.found
+    fours = [np.arange(one.first, one.first + one.size) for one in trained.unit_norm if one.size == 4]
+    places = [four for four in fours if any(_is_opposite(trained, found, int(element)) for element in four)]
+    if places:
+        place = np.concatenate(places)
+        turned = Explanation.nothing(distance.size).changed(place, factor=-1.0)
+        yield Candidate("sign", place, -1, turned, credit=_OPPOSITE)
+
+
+def _is_opposite(trained: ObservationProfile, found: ObservationProfile, element: int) -> bool:
+    """Whether all of an element begins, or lies, outside of where it did in training, and its negative inside."""
+    sides = [(trained.quantiles[[0, -1], element], found.quantiles[[_LOW, -1 - _LOW], element])]
+    if trained.starts is not None and found.starts is not None:
+        sides.append((trained.starts[[0, -1], element], found.starts[[0, -1], element]))
+    for (low, high), (least, most) in sides:
+        margin = 0.05 * (high - low)
+        outside = most < low or least > high
+        inside = -most >= low - margin and -least <= high + margin
+        # Of what is the same to both sides of 0 nothing is told.
+        if outside and inside and min(abs(least), abs(most)) + (high - low) > _FAR_FROM_NOTHING:
+            return True
+    return False
 
 
 def _beside(vectors: list[Integers], fours: list[Integers]) -> list[list[Integers]]:
