@@ -35,8 +35,8 @@ MOST_TERMS = 16
 @dataclass(frozen=True)
 class Columns:
     """What relations are made of, in this order: the elements of each of `STEPS`, the actions of each of `ACTION_LAGS`,
-    then of each unit-norm group of three or four what it turns by, x[a][t - 1] x[b][t + 1] - x[b][t - 1] x[a][t + 1] for
-    all a < b, and of each of four where it points to, x[a][t] x[b][t] for all a <= b.
+    then of each unit-norm group of three or four what it turns by, x[a][t - 1] x[b][t + 1] - x[b][t - 1] x[a][t + 1]
+    for all a < b, and of each of four where it points to, x[a][t] x[b][t] for all a <= b.
 
     Attributes:
         size: n.
@@ -168,7 +168,7 @@ def steps_inside(episode: NDArray[np.int64], ahead: int = STEPS[-1]) -> NDArray[
     """
     behind = max(ACTION_LAGS)
     now = np.arange(behind, len(episode) - ahead)
-    return now[episode[now - behind] == episode[now + ahead]]
+    return np.asarray(now[episode[now - behind] == episode[now + ahead]], np.int64)
 
 
 def products_at(

@@ -106,7 +106,9 @@ def measured(
         **pairs,
         unit_norm=_unit_norms(values, spread),
         discrete=_discrete(observations, spread),
-        starts=_single(np.quantile(first, (0.0, 0.5, 1.0), axis=0)) if starts and len(first) >= _FEWEST_STARTS else None,
+        starts=_single(np.quantile(first, (0.0, 0.5, 1.0), axis=0))
+        if starts and len(first) >= _FEWEST_STARTS
+        else None,
     )
     if relations and n <= MOST_PAIRED:
         told = None if actions is None or not profile.actions else actions.astype(np.float64)

@@ -42,7 +42,11 @@ def of(profile, element):
     """Terms of each relation of an element: {column: coefficient}."""
     told = profile.relations
     return [
-        {int(column): float(one) for column, one in zip(told.columns[row], told.coefficients[row], strict=True) if column != NONE}
+        {
+            int(column): float(one)
+            for column, one in zip(told.columns[row], told.coefficients[row], strict=True)
+            if column != NONE
+        }
         for row in np.flatnonzero(told.of == element)
     ]
 
@@ -51,14 +55,20 @@ def test_laws_of_a_motion_are_found(profile):
     n, told = profile.size, profile.relations
     # The velocity is the difference of the positions around it.
     velocity = of(profile, 1)
-    assert any(abs(one.get(2 * n, 0.0) - 25.0) < 1.0 and abs(one.get(0, 0.0) + 25.0) < 1.0 for one in velocity), velocity
-    # What is one step late is exactly the element of the step before, or the one that it was is that of the step behind.
+    assert any(abs(one.get(2 * n, 0.0) - 25.0) < 1.0 and abs(one.get(0, 0.0) + 25.0) < 1.0 for one in velocity), (
+        velocity
+    )
+    # What is one step late is exactly the element of the step before.
     late = np.flatnonzero(told.of == 2)
     assert min(told.residual[late] / profile.spread[2]) < 1e-3
     # Of noise there is no law.
     assert not of(profile, 6)
     # The position follows the action, with an intercept.
-    row = next(row for row in np.flatnonzero(told.of == 0) if set(told.columns[row][told.columns[row] != NONE]) <= set(range(3 * n, 3 * n + 3)))
+    row = next(
+        row
+        for row in np.flatnonzero(told.of == 0)
+        if set(told.columns[row][told.columns[row] != NONE]) <= set(range(3 * n, 3 * n + 3))
+    )
     assert told.residual[row] < 0.3 * profile.spread[0] and told.intercept[row] != 0.0
 
 
@@ -90,7 +100,11 @@ def test_a_profile_of_before_is_read(profile):
     document = profile.to_document()
     del document["relations"], document["starts"]
     read = ObservationProfile.from_document(document)
-    assert read.relations is None and read.starts is None and read == dataclasses.replace(profile, relations=None, starts=None)
+    assert (
+        read.relations is None
+        and read.starts is None
+        and read == dataclasses.replace(profile, relations=None, starts=None)
+    )
 
 
 def test_too_many_elements_have_none():
@@ -129,8 +143,16 @@ def words(*values):
         (lambda d: d["relations"].update(columns=words(*[60000] * (12 * d["relations"]["count"]))), "not there"),
         (lambda d: d["relations"].update(residual="AAAA"), "holds 3 bytes"),
         (lambda d: d["relations"].pop("told"), "field 'told' is missing"),
-        (lambda d: d.update(starts=base64.b64encode(np.arange(21, 0, -1).astype("<f4").tobytes()).decode()), "starts must not"),
-        (lambda d: d["relations"].update(told=base64.b64encode(np.full(d["relations"]["count"], -1, "<f4")).decode()), "negative"),
+        (
+            lambda d: d.update(starts=base64.b64encode(np.arange(21, 0, -1).astype("<f4").tobytes()).decode()),
+            "starts must not",
+        ),
+        (
+            lambda d: d["relations"].update(
+                told=base64.b64encode(np.full(d["relations"]["count"], -1, "<f4")).decode()
+            ),
+            "negative",
+        ),
     ],
 )
 def test_damage_is_refused(profile, damage, says):

@@ -128,7 +128,7 @@ def _all_late(base: Explanation, layout: Terms, trained: ObservationProfile) -> 
     clocks = [np.arange(one.first, one.first + 2) for one in trained.unit_norm if one.size == 2]
     own = np.concatenate([of[exact], *clocks]).astype(np.int64)
     measured = [term for term in layout.terms if not np.isin(term, own).any()]
-    if 1 < len(measured):
+    if len(measured) > 1:
         elements = np.sort(np.concatenate(measured))
         for lag in range(1, LONGEST_LAG + 1):
             yield Candidate("lag", elements, {"steps": lag, "of": "observation"}, base.changed(elements, lag=lag), 2.0)

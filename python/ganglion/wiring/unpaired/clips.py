@@ -43,7 +43,12 @@ def clips(trained: ObservationProfile, log: Log, layout: Terms) -> Iterator[Cand
     size = np.abs(log.values)
     reach = np.stack([log.values.max(0), -log.values.min(0)])
     rows = max(_FEWEST_ROWS + layout.frames, round(_SHARE * len(log.values)))
-    piled = np.stack([(np.abs(side * log.values - end) <= _SAME * np.abs(end)).sum(0) for side, end in zip((1.0, -1.0), reach, strict=True)])
+    piled = np.stack(
+        [
+            (np.abs(side * log.values - end) <= _SAME * np.abs(end)).sum(0)
+            for side, end in zip((1.0, -1.0), reach, strict=True)
+        ]
+    )
     cut = np.where((piled >= rows) & ~stands & (reach > 0.0), reach, np.nan)
     for bound, elements, ends in _shared(cut, np.stack([highest, lowest]), layout):
         there = elements[np.any(np.abs(size[:, elements] - bound) <= _SAME * bound, axis=0)]

@@ -23,8 +23,6 @@ from ganglion.wiring.unpaired.undoing import Undoing, undone_values
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from ganglion.observation_profile import ObservationProfile
 
 _MOST_EDITS = 3

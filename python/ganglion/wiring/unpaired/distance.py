@@ -170,9 +170,18 @@ class Distance:
             far += held[explanation.source]
         return far
 
+    def suspicion_of_terms(self, explanation: Explanation) -> Doubles:
+        """`[n]`: that of the relations which are made of each element, products included."""
+        if self.related is None:
+            return np.zeros(self.size)
+        unrelated = np.maximum(np.nan_to_num(self.related.distances(explanation)) - _USUAL, 0.0)
+        return np.asarray(unrelated @ self.related.made_of(), np.float64)[explanation.source]
+
     def total(self, explanation: Explanation) -> float:
         """The distance of everything."""
-        return float(self.of(explanation, np.arange(self.size)).sum() + np.nan_to_num(self.unrelated(explanation)).sum())
+        return float(
+            self.of(explanation, np.arange(self.size)).sum() + np.nan_to_num(self.unrelated(explanation)).sum()
+        )
 
     def own(self, explanation: Explanation, elements: Integers) -> Doubles:
         """The part of the distance that the element's own values make, `[len(elements)]`."""

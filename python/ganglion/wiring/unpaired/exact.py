@@ -1,5 +1,6 @@
 """What a log shows by itself, without statistics: a velocity that is exactly a difference, frames of another stride, a
-history that a reset filled otherwise."""
+history that a reset filled otherwise.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-_SURE = 60.0
+_SURE = 1000.0
 """What an identity says that holds in every row, and did not in training."""
 
 _SAME = 1e-5
@@ -107,7 +108,9 @@ def _strides(trained: ObservationProfile, log: Log, layout: Terms) -> Iterator[C
         together = trained.correlation[one, other]
         if 1 not in lags:
             continue
-        apart = [float(np.median(np.abs(trained.autocorrelation[place, other] - together))) for place in range(len(lags))]
+        apart = [
+            float(np.median(np.abs(trained.autocorrelation[place, other] - together))) for place in range(len(lags))
+        ]
         if lags[int(np.argmin(apart))] != 1:
             continue
         value = {"frames": layout.frames, "stride": stride}
@@ -132,10 +135,10 @@ def _prefills(trained: ObservationProfile, log: Log, layout: Terms) -> Iterator[
     for frames in (term.reshape(layout.frames, -1) for term in layout.terms):
         # An element that is 0 in the newest frame, too, tells nothing: so a previous action is where an episode begins.
         base[frames[:, empty[frames[newest]] | was_empty[frames[newest]]]] = True
-    for filled, before, changed in (
-        ("zeros", "repeat", empty & ~was_empty & ~base & moved),
-        ("repeat", "zeros", was_empty & ~empty & ~base & moved),
-    ):
+    more, fewer = empty & ~was_empty & ~base & moved, was_empty & ~empty & ~base & moved
+    if more.any() and fewer.any():
+        return  # Frames in another order are as empty as before, in other places.
+    for filled, before, changed in (("zeros", "repeat", more), ("repeat", "zeros", fewer)):
         elements = np.flatnonzero(changed)
         if len(elements) < 2:
             continue

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 _MEDIAN = 5
-_PRIOR = 10.0
+_PRIOR = 12.0
 _SAME_LENGTH = 0.35
 """Logarithm of the root mean square length: it stays as it was when a vector is turned."""
 
-_LOOSE = 0.6
+_LOOSE = 0.35
 """So large a share of what it went with in training, in correlations squared, a turned vector keeps at most."""
 
 _WENT = 0.15
@@ -58,7 +58,8 @@ def unknown_headings(distance: Distance, layout: Terms, strange: Doubles) -> Ite
         went = trained.correlation[np.ix_(flat, others)]
         goes = found.correlation[np.ix_(flat, others)]
         sizes = found.spread[vectors[:, :2]].mean(0)
-        gain = float(strange[flat].sum()) - float(np.maximum(far[upright] - _LEVEL, 0.0).sum()) - _PRIOR
+        gain = float(strange[flat].sum()) - float(np.maximum(far[upright] - _LEVEL, 0.0).sum())
+        gain = gain / layout.frames - _PRIOR  # the frames of a history say one thing
         if (
             abs(np.log(after / before) - distance.activity) < _SAME_LENGTH
             and np.abs(went).max() > _WENT

@@ -127,7 +127,9 @@ def factors(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
             for count in range(1, min(3, len(alike)) + 1):
                 for some in combinations(alike.tolist(), count):
                     if element in some:
-                        yield scaled(base, np.array(sorted(some)), math.exp(float(np.median(logarithm[list(some)]))), 3.0)
+                        yield scaled(
+                            base, np.array(sorted(some)), math.exp(float(np.median(logarithm[list(some)]))), 3.0
+                        )
 
 
 def _refined(distance: Distance, related: Related, base: Explanation, term: Integers, factor: float) -> float:

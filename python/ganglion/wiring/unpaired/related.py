@@ -120,9 +120,7 @@ class Related:
         level, told, common, seen = self._moments(to, scale, shift, to[target], scale[target], shift[target])
         return np.where(to[target] >= 0, level, np.nan), told, common, seen
 
-    def in_place_of(
-        self, explanation: Explanation, elements: Integers, slot: Integers, sign: float
-    ) -> Doubles:
+    def in_place_of(self, explanation: Explanation, elements: Integers, slot: Integers, sign: float) -> Doubles:
         """`[len(elements), len(slot)]`: how far each of some elements is from the relations of each slot's element."""
         to, scale, shift = self._mapped(explanation)
         source = explanation.source[slot]
@@ -152,7 +150,7 @@ class Related:
         return made
 
     def alone(self, base: Explanation, moved: Explanation, elements: Integers) -> Doubles:
-        """`[len(elements)]`: how far each is from its relations, where it alone moves and all else is as base has it."""
+        """`[len(elements)]`: how far each is from its relations, where it alone moves and all else stays."""
         to, scale, shift = self._mapped(base)
         source = moved.source[elements]
         rows = [np.flatnonzero(self.of == one) for one in source]
@@ -165,6 +163,17 @@ class Related:
         )
         far = self._distance(level, told, common, seen, used)
         return np.bincount(at, np.where(np.isfinite(far), far, 0.0), len(elements))
+
+    def made_of(self) -> NDArray[np.bool_]:
+        """`[P, n]`: which elements each relation is made of, those of its products, too."""
+        n, columns = self.columns.size, self.columns
+        inside = np.zeros((columns.count, n), np.bool_)
+        for step in range(len(STEPS)):
+            inside[np.arange(step * n, (step + 1) * n), np.arange(n)] = True
+        begin = columns.count - len(self._products)
+        for (a, b, _), place in self._products.items():
+            inside[begin + place, [a, b]] = True
+        return np.asarray((inside[self._terms] & self._there[:, :, None]).any(1), np.bool_)
 
     def influence(self, explanation: Explanation) -> Doubles:
         """`[P, n]`: how the level of each relation answers to an offset of each element of found."""
@@ -233,7 +242,9 @@ class Related:
         """Level of what is left, variance of what is told, its covariance with the element, variance of that.
 
         Args:
-            to: with scale and shift from `_mapped`.
+            to: where the columns of the profile are, with
+            scale: and
+            shift: from `_mapped`.
             place: `[P]`, the column of the log that holds what is told.
             factor: `[P]`, and
             offset: `[P]`, of it.

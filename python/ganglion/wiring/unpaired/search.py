@@ -44,6 +44,9 @@ _USUAL = 1.5
 
 _PARAMETER = 1.5
 
+_OF_OTHERS = ("quaternion_conjugate", "quaternion_order", "lag")
+"""They show in the relations of other elements."""
+
 _STRETCH = ("offset", "scale", "unit", "double_normalised")
 _FLIP = 8.0
 """A single element must be by so much nearer with the other sign, and a cycle of a permutation where it goes."""
@@ -92,11 +95,12 @@ def ranked(distance: Distance, log: Log, layout: Terms) -> list[Ranked]:
     far = distance.suspicion(base)
     judge = _Judge(distance, base, log)
     strange = np.maximum(far - _USUAL, 0.0)
-    intact = _of_unit_norm(distance)
+    intact, held = _of_unit_norm(distance), strange + distance.suspicion_of_terms(base)
     tried = (
         one
         for one in _candidates(distance, base, layout, far)
-        if strange[one.elements].sum() >= _DECISIVE and not (one.kind in _STRETCH and intact[one.elements].any())
+        if (strange if one.kind not in _OF_OTHERS else held)[one.elements].sum() >= _DECISIVE
+        and not (one.kind in _STRETCH and intact[one.elements].any())
     )
     found = [judge(candidate) for candidate in tried]
     found += [judge(candidate) for candidate in judge.likely(undone(distance, log, layout, strange))]
@@ -153,8 +157,10 @@ class _Judge:
         # What relations can add is known, and to look at them takes time.
         if gain + self.unrelated.sum() >= _DECISIVE:
             gain += self._related(self.distance.unrelated(candidate.explanation))
-        # What it does not bring nearer or farther, as another sign does not where both are as likely, is not its to explain.
-        return Ranked(candidate, gain, float(own[np.abs(before - own) > _MOVED * np.abs(before - own).max()].sum()), worth)
+        # What it does not move, as another sign does not where both are as likely, is not its to explain.
+        return Ranked(
+            candidate, gain, float(own[np.abs(before - own) > _MOVED * np.abs(before - own).max()].sum()), worth
+        )
 
     def _related(self, after: Doubles) -> float:
         # What an explanation leaves nothing of to look at neither speaks for it nor against it.
@@ -300,9 +306,7 @@ def _orders(distance: Distance, base: Explanation, layout: Terms) -> Iterator[Ca
         yield from _as_permutation(distance, base, current, layout)
 
 
-def _as_permutation(
-    distance: Distance, base: Explanation, current: Explanation, layout: Terms
-) -> Iterator[Candidate]:
+def _as_permutation(distance: Distance, base: Explanation, current: Explanation, layout: Terms) -> Iterator[Candidate]:
     where = np.empty(len(base.source), np.int64)
     where[base.source] = np.arange(len(base.source))
     moved = np.flatnonzero(current.source != base.source)
@@ -327,7 +331,11 @@ def _alike_orders(base: Explanation, moved: Integers, source: Integers, layout: 
     goes = dict(zip(moved.tolist(), source.tolist(), strict=True))
     for term in layout.terms:
         order = np.array([goes.get(element, element) for element in term.tolist()])
-        if len(term) <= 3 * layout.frames or not np.array_equal(np.sort(order), np.sort(term)) or np.array_equal(order, term):
+        if (
+            len(term) <= 3 * layout.frames
+            or not np.array_equal(np.sort(order), np.sort(term))
+            or np.array_equal(order, term)
+        ):
             continue
         places = np.searchsorted(np.sort(term), order)
         places = np.argsort(term, kind="stable")[places]

@@ -1,4 +1,4 @@
-"""Explanations that no factor, offset or order can describe: they are undone in the log itself, which is measured anew."""
+"""Explanations that no factor, offset or order can describe: undone in the log itself, which is measured anew."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def _covers(trained: ObservationProfile, log: Log, fours: list[Integers]) -> Ite
 
 def negated(distance: Distance) -> Iterator[Candidate]:
     """Quaternions that are the other one of the pair that means the same: told by where episodes begin, for a heading
-    that has turned may be at either."""
+    that has turned may be at either.
+    """
     trained, found = distance.trained, distance.found
     fours = [np.arange(one.first, one.first + one.size) for one in trained.unit_norm if one.size == 4]
     places = [four for four in fours if any(_is_opposite(trained, found, int(element)) for element in four)]
