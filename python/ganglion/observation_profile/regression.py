@@ -141,7 +141,7 @@ class _Pursuit:
         column = self.covariance[:, target]
         gaps = self.differences[:, target]
         chosen: list[int] = []
-        weights = np.zeros(0)
+        weights: Doubles = np.zeros(0)
         left, gaps_left, variance = column, gaps, 1.0
         for _ in range(_PICKS):
             single = np.where(allowed, np.abs(left), 0.0)
@@ -159,7 +159,7 @@ class _Pursuit:
             now = max(0.0, 1.0 - float(solved @ column[tried]))
             if variance - now < _LEAST_PICK * variance or variance < 1e-6:
                 break
-            chosen, weights, variance = tried, solved, now
+            chosen, weights, variance = tried, np.asarray(solved, np.float64), now
             left = column - self.covariance[:, chosen] @ weights
             gaps_left = gaps - self.differences[:, chosen] @ weights
         return None if variance > 1.0 - _LEAST_TOLD else (target, chosen, weights)

@@ -103,7 +103,10 @@ def measured(
         autocorrelation=_single(np.stack([_lagged(standard, episode, lag) for lag in LAGS])),
         segment_means=_single(np.stack([values[piece].mean(0) for piece in pieces])),
         segment_spreads=_single(np.stack([values[piece].std(0) for piece in pieces])),
-        **pairs,
+        correlation=pairs.get("correlation"),
+        correlation_deviation=pairs.get("correlation_deviation"),
+        response=pairs.get("response"),
+        response_deviation=pairs.get("response_deviation"),
         unit_norm=_unit_norms(values, spread),
         discrete=_discrete(observations, spread),
         starts=_single(np.quantile(first, (0.0, 0.5, 1.0), axis=0))

@@ -177,12 +177,6 @@ class Distance:
         unrelated = np.maximum(np.nan_to_num(self.related.distances(explanation)) - _USUAL, 0.0)
         return np.asarray(unrelated @ self.related.made_of(), np.float64)[explanation.source]
 
-    def total(self, explanation: Explanation) -> float:
-        """The distance of everything."""
-        return float(
-            self.of(explanation, np.arange(self.size)).sum() + np.nan_to_num(self.unrelated(explanation)).sum()
-        )
-
     def own(self, explanation: Explanation, elements: Integers) -> Doubles:
         """The part of the distance that the element's own values make, `[len(elements)]`."""
         return self._own(explanation, elements)

@@ -47,7 +47,7 @@ def exact(trained: ObservationProfile, log: Log, layout: Terms) -> Iterator[Cand
 
 def _inside(log: Log, steps: int) -> Integers:
     now = np.arange(steps, len(log.values))
-    return now[log.episode[now] == log.episode[now - steps]]
+    return np.asarray(now[log.episode[now] == log.episode[now - steps]], np.int64)
 
 
 def _differences(trained: ObservationProfile, log: Log, layout: Terms) -> Iterator[Candidate]:

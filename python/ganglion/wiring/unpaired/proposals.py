@@ -59,7 +59,7 @@ def offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
     answers, far = answers * weight[:, None], far * weight
     answers[:, ~distance.moves] = 0.0
     chosen: list[int] = []
-    added = np.zeros(0)
+    added: Doubles = np.zeros(0)
     left = far
     norms = np.sqrt((answers**2).sum(0))
     for _ in range(_MOST_OFFSETS):
@@ -69,7 +69,7 @@ def offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
         if gain[best] < _LEAST_OFFSET:
             break
         chosen.append(best)
-        added = np.linalg.lstsq(answers[:, chosen], far, rcond=None)[0]
+        added = np.asarray(np.linalg.lstsq(answers[:, chosen], far, rcond=None)[0], np.float64)
         left = far - answers[:, chosen] @ added
     if not chosen:
         return
@@ -84,7 +84,7 @@ def offsets(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
             # The default pose is of all joints, though that of some may be near to 0.
             every = term[distance.moves[term]]
             both = np.union1d(elements, every)
-            fitted = np.linalg.lstsq(answers[:, both], far, rcond=None)[0]
+            fitted = np.asarray(np.linalg.lstsq(answers[:, both], far, rcond=None)[0], np.float64)
             yield _offset(base, every, fitted[np.searchsorted(both, every)], 0.5)
             continue
         yield _offset(base, elements[inside], values[inside])

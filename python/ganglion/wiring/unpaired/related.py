@@ -39,6 +39,9 @@ _FEWEST_ROWS = 64
 _FEW_ELEMENTS = 200
 """Of more, delays of one step alone are looked at."""
 
+_STILL = 0.05
+"""In spreads of the element, and of what is told."""
+
 _LESS = 0.5
 """A log with less than this share of the movement tells no slope."""
 
@@ -143,7 +146,7 @@ class Related:
         level = self.mean[n + elements][:, None] * factor + offset - told_level
         seen = self.covariance[n + elements, n + elements][:, None] * factor**2
         # An element that is told by itself, under another name, tells nothing.
-        itself = (columns[None] == (n + elements)[:, None, None]).any(2)
+        itself = np.asarray(np.equal(columns[None], (n + elements)[:, None, None]), np.bool_).any(2)
         far = self._distance(level, told[None], common * factor, seen, used)
         far = np.where(known[None] & ~itself & np.isfinite(far), far, 0.0)
         np.add.at(made, (slice(None), at), far)
@@ -162,7 +165,7 @@ class Related:
             to, scale, shift, place, factor, -moved.offset[elements[at]] * factor, used
         )
         far = self._distance(level, told, common, seen, used)
-        return np.bincount(at, np.where(np.isfinite(far), far, 0.0), len(elements))
+        return np.asarray(np.bincount(at, np.where(np.isfinite(far), far, 0.0), len(elements)), np.float64)
 
     def made_of(self) -> NDArray[np.bool_]:
         """`[P, n]`: which elements each relation is made of, those of its products, too."""
@@ -275,7 +278,10 @@ class Related:
         before = np.sqrt(relations.residual[rows].astype(np.float64) ** 2 + self._floor[rows] ** 2)
         ratio = np.log(left / before) / self._left[rows]
         # A calmer run leaves less.
-        return np.asarray(total + _bounded(np.where(ratio < 0.0, 0.5 * ratio, ratio)), np.float64)
+        total = total + _bounded(np.where(ratio < 0.0, 0.5 * ratio, ratio))
+        # What stands still, or is told by what does, says nothing.
+        moves = (seen > (_STILL * self.spread[rows]) ** 2) & (share > _STILL**2)
+        return np.asarray(np.where(moves | np.isnan(total), total, 0.0), np.float64)
 
 
 def _bounded(far: Doubles) -> Doubles:

@@ -79,7 +79,7 @@ def _covers(trained: ObservationProfile, log: Log, fours: list[Integers]) -> Ite
             continue
         count = np.cumsum(turned)
         start = np.maximum.accumulate(np.where(log.begins, np.arange(len(values)), 0))
-        negative = (count - count[start]) % 2 == 1
+        negative: NDArray[np.bool_] = np.equal((count - count[start]) % 2, 1)
         values[np.ix_(negative, four)] *= -1.0
         places.append(four)
         rows, jumps = max(rows, int(negative.sum())), max(jumps, int(turned.sum()))
@@ -131,7 +131,10 @@ def _oriented(log: Log, vectors: list[Integers], groups: list[Integers]) -> Iter
     place = np.concatenate(vectors)
     for kind, power in (("world_for_body", -1), ("body_for_world", 1)):
         values = log.values.copy()
-        turns = [Turn(tuple(vector), None, tuple(four), power) for vector, four in zip(vectors, groups, strict=True)]
+        turns = [
+            Turn(tuple(vector.tolist()), None, tuple(four.tolist()), power)
+            for vector, four in zip(vectors, groups, strict=True)
+        ]
         for turn in turns:
             turn.apply(values)
         value = {"kind": kind, "quaternion": groups[-1].tolist()}
@@ -172,7 +175,7 @@ def _turned(distance: Distance, log: Log, vectors: list[Integers], strange: Doub
     if np.arccos(np.clip((np.trace(matrix) - 1.0) / 2.0, -1.0, 1.0)) < _LEAST_TURN:
         return None
     values = log.values.copy()
-    turns = tuple(Turn(tuple(vector), matrix.T) for vector in vectors)
+    turns = tuple(Turn(tuple(vector.tolist()), matrix.T) for vector in vectors)
     for turn in turns:
         turn.apply(values)
     value = {"kind": "fixed", "matrix": matrix.tolist()}
