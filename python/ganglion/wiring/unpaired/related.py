@@ -148,8 +148,9 @@ class Related:
         # An element that is told by itself, under another name, tells nothing.
         itself = np.asarray(np.equal(columns[None], (n + elements)[:, None, None]), np.bool_).any(2)
         far = self._distance(level, told[None], common * factor, seen, used)
-        far = np.where(known[None] & ~itself & np.isfinite(far), far, 0.0)
-        np.add.at(made, (slice(None), at), far)
+        far = np.where(np.asarray(known, np.bool_)[None] & ~itself & np.isfinite(far), far, 0.0)
+        for place in range(len(slot)):
+            made[:, place] = far[:, at == place].sum(1)
         return made
 
     def alone(self, base: Explanation, moved: Explanation, elements: Integers) -> Doubles:

@@ -37,6 +37,9 @@ _DECISIVE = 7.0
 _SHARE = 0.35
 """And by this share of what the changed elements were away."""
 
+_LIKELY_FACTORS = 4
+"""Of each term: to look at relations under more takes time."""
+
 _MEASURED_ANEW = 3
 _MOVED = 0.15
 _USUAL = 1.5
@@ -220,10 +223,23 @@ def _scales(distance: Distance, base: Explanation, terms: Sequence[Integers]) ->
         return
     before = distance.own(base, everything)
     spread = np.abs(base.factor) * distance.trained.spread[base.source]
+    places = np.full(distance.size, -1)
+    for place, term in enumerate(terms):
+        places[term] = place
+    likely: dict[int, list[tuple[float, float, Integers]]] = {}
     for factor in KNOWN:
+        if factor == 1.0:
+            continue
         # An offset in trained's own units grows with the factor, as the mean does.
         gain = before - distance.own(base.changed(everything, factor=factor), everything)
+        whole = np.zeros(distance.size)
+        whole[everything] = gain
         for elements in _sets(everything, gain, terms):
+            found = places[elements]
+            place = int(found[0]) if (found == found[0]).all() else -1
+            likely.setdefault(place, []).append((float(whole[elements].sum()), factor, elements))
+    for some in likely.values():
+        for _, factor, elements in sorted(some, key=lambda one: -one[0])[:_LIKELY_FACTORS]:
             yield scaled(base, elements, factor)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(distance.moves, distance.found.spread / spread, 1.0)
