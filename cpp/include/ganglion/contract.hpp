@@ -68,6 +68,21 @@ struct DiscreteElement {
   std::vector<double> values;  ///< ascending
 };
 
+/// Linear relations between elements of neighbouring steps and the actions before them, P of up to K terms:
+/// x[of] = intercept + sum of coefficient * column. FORMAT.md lists the columns.
+struct ProfileRelations {
+  std::size_t terms = 0;                  ///< K
+  std::vector<std::uint16_t> of;          ///< [P], the element that is told
+  std::vector<std::uint16_t> columns;     ///< [P, K], 65535 where there are fewer terms
+  std::vector<float> coefficients;        ///< [P, K]
+  std::vector<float> intercept;           ///< [P], as all that follow
+  std::vector<float> residual;            ///< standard deviation of what is left
+  std::vector<float> told;                ///< standard deviation of what the relation says
+  std::vector<float> mean_deviation;      ///< what the mean of what is left varies by
+  std::vector<float> slope_deviation;     ///< what the slope over what the relation says varies by
+  std::vector<float> residual_deviation;  ///< what the logarithm of what is left varies by
+};
+
 /// What observations looked like in training: statistics of a recording. Correlations stand in steps of 1/32767, and
 /// how far those of single segments of the recording are from them (root mean square) in steps of 1/255.
 struct ObservationProfile {
@@ -93,6 +108,8 @@ struct ObservationProfile {
   std::vector<std::uint8_t> response_deviation;     ///< as long
   std::vector<UnitNormGroup> unit_norm;
   std::vector<DiscreteElement> discrete;
+  std::vector<float> starts;  ///< [3, n], least, median and largest of the first steps of episodes; or empty
+  std::optional<ProfileRelations> relations = std::nullopt;
 };
 
 /// Everything a controller must know about a policy; the same data as `ganglion.Contract` in Python.

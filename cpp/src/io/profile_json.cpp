@@ -22,6 +22,11 @@ constexpr std::size_t most_actions = 64;
 constexpr std::size_t most_segments = 32;
 constexpr std::size_t most_listed = 32;
 constexpr std::size_t most_values = 8;
+constexpr std::size_t most_relations = 2048;
+constexpr std::size_t most_terms = 16;
+constexpr std::size_t relation_steps = 3;
+constexpr std::size_t relation_action_lags = 3;
+constexpr std::uint16_t no_column = 65535;
 constexpr std::int16_t share_one = 32767;
 // Of what is told by a count alone, a lag or how many steps there were: float64 has all whole numbers up to here.
 constexpr double largest_count = 9007199254740992.0;
@@ -105,6 +110,14 @@ std::vector<std::int16_t> read_shares(const Json& document, const char* name, st
   return values;
 }
 
+std::vector<std::uint16_t> read_places(const Json& document, const char* name, std::size_t count) {
+  const std::vector<std::uint8_t> bytes = read_bytes(document, name, 2 * count);
+  std::vector<std::uint16_t> values(count);
+  for (std::size_t i = 0; i < count; ++i)
+    values[i] = static_cast<std::uint16_t>(little_endian(bytes.data() + 2 * i, 2));
+  return values;
+}
+
 std::string write_floats(const std::vector<float>& values) {
   std::vector<std::uint8_t> bytes;
   bytes.reserve(4 * values.size());
@@ -115,10 +128,11 @@ std::string write_floats(const std::vector<float>& values) {
   return to_base64(bytes);
 }
 
-std::string write_shares(const std::vector<std::int16_t>& values) {
+template <class Number>
+std::string write_pairs_of_bytes(const std::vector<Number>& values) {
   std::vector<std::uint8_t> bytes;
   bytes.reserve(2 * values.size());
-  for (const std::int16_t value : values) {
+  for (const Number value : values) {
     const auto bits = static_cast<std::uint16_t>(value);
     bytes.push_back(static_cast<std::uint8_t>(bits));
     bytes.push_back(static_cast<std::uint8_t>(bits >> 8U));
@@ -133,8 +147,55 @@ void check_quantiles(const std::vector<float>& values, std::size_t n) {
   }
 }
 
-void check_not_negative(const std::vector<float>& values) {
-  for (const float value : values) check(value >= 0.0F, "spread, change and segment_spreads must not be negative");
+void check_not_negative(const std::vector<float>& values, const char* what) {
+  for (const float value : values) check(value >= 0.0F, what);
+}
+
+/// What relations may be made of: elements of three steps, actions of three, and products inside of unit-norm groups.
+std::size_t count_columns(const ObservationProfile& profile) {
+  std::size_t columns = relation_steps * profile.size + relation_action_lags * profile.actions;
+  for (const UnitNormGroup& group : profile.unit_norm) {
+    if (group.size == 3) columns += 3;
+    if (group.size == 4) columns += 6 + 10;
+  }
+  return columns;
+}
+
+ProfileRelations read_relations(const Json& document, const ObservationProfile& profile) {
+  ProfileRelations relations;
+  const std::size_t count = read_count(document, "count", 0, most_relations);
+  relations.terms = read_count(document, "terms", 1, most_terms);
+  relations.of = read_places(document, "of", count);
+  relations.columns = read_places(document, "columns", count * relations.terms);
+  relations.coefficients = read_floats(document, "coefficients", count * relations.terms);
+  relations.intercept = read_floats(document, "intercept", count);
+  relations.residual = read_floats(document, "residual", count);
+  relations.told = read_floats(document, "told", count);
+  relations.mean_deviation = read_floats(document, "mean_deviation", count);
+  relations.slope_deviation = read_floats(document, "slope_deviation", count);
+  relations.residual_deviation = read_floats(document, "residual_deviation", count);
+  const char* const missing = "a relation is of an element, or a column, that is not there";
+  const std::size_t columns = count_columns(profile);
+  for (const std::uint16_t element : relations.of) check(element < profile.size, missing);
+  for (const std::uint16_t column : relations.columns) check(column < columns || column == no_column, missing);
+  for (const auto* const values : {&relations.residual, &relations.told, &relations.mean_deviation,
+                                   &relations.slope_deviation, &relations.residual_deviation})
+    check_not_negative(*values, "what is left of a relation, or what that varies by, must not be negative");
+  return relations;
+}
+
+Json write_relations(const ProfileRelations& relations) {
+  return Json{{"count", relations.of.size()},
+              {"terms", relations.terms},
+              {"of", write_pairs_of_bytes(relations.of)},
+              {"columns", write_pairs_of_bytes(relations.columns)},
+              {"coefficients", write_floats(relations.coefficients)},
+              {"intercept", write_floats(relations.intercept)},
+              {"residual", write_floats(relations.residual)},
+              {"told", write_floats(relations.told)},
+              {"mean_deviation", write_floats(relations.mean_deviation)},
+              {"slope_deviation", write_floats(relations.slope_deviation)},
+              {"residual_deviation", write_floats(relations.residual_deviation)}};
 }
 
 void read_groups(const Json& document, ObservationProfile& profile) {
@@ -194,7 +255,7 @@ ObservationProfile read_profile(const Json& document) {
   check_quantiles(profile.quantiles, n);
   check_quantiles(profile.change, n);
   for (const auto* const values : {&profile.spread, &profile.change, &profile.segment_spreads})
-    check_not_negative(*values);
+    check_not_negative(*values, "spread, change and segment_spreads must not be negative");
 
   if (document.contains("correlation")) {
     check(n <= most_paired, "it has correlations of too many elements");
@@ -208,7 +269,16 @@ ObservationProfile read_profile(const Json& document) {
     profile.response = read_shares(document, "response", count);
     profile.response_deviation = read_bytes(document, "response_deviation", count);
   }
+  if (document.contains("starts")) {
+    profile.starts = read_floats(document, "starts", 3 * n);
+    for (std::size_t i = n; i < profile.starts.size(); ++i)
+      check(profile.starts[i - n] <= profile.starts[i], "starts must not fall");
+  }
   read_groups(document, profile);
+  if (document.contains("relations")) {
+    check(n <= most_paired, "it has relations of too many elements");
+    profile.relations = read_relations(document.at("relations"), profile);
+  }
   return profile;
 }
 
@@ -230,13 +300,15 @@ Json write_profile(const ObservationProfile& profile) {
                 {"segment_spreads", write_floats(profile.segment_spreads)}};
   // Of one element there is no pair, and its correlations are there all the same.
   if (profile.correlation) {
-    document["correlation"] = write_shares(*profile.correlation);
+    document["correlation"] = write_pairs_of_bytes(*profile.correlation);
     document["correlation_deviation"] = to_base64(profile.correlation_deviation);
   }
   if (profile.actions != 0) {
-    document["response"] = write_shares(profile.response);
+    document["response"] = write_pairs_of_bytes(profile.response);
     document["response_deviation"] = to_base64(profile.response_deviation);
   }
+  if (!profile.starts.empty()) document["starts"] = write_floats(profile.starts);
+  if (profile.relations) document["relations"] = write_relations(*profile.relations);
   Json groups = Json::array();
   for (const UnitNormGroup& group : profile.unit_norm)
     groups.push_back(Json(std::vector<std::size_t>{group.first, group.size}));

@@ -5,8 +5,6 @@ Plain data, with the JSON form that `cpp/FORMAT.md` lays down; `statistics` make
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -14,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion.errors import ArtifactError
+from ganglion.observation_profile.encoding import FLOAT, check_array, count, decoded, encoded, integer, refuse
+from ganglion.observation_profile.relations import Columns, Relations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-__all__ = ["Discrete", "ObservationProfile", "UnitNorm"]
+__all__ = ["Columns", "Discrete", "ObservationProfile", "Relations", "UnitNorm"]
 
 MOST_ELEMENTS = 16_384
 """Observations of more elements, such as images, have no profile."""
@@ -39,7 +38,6 @@ MOST_LISTED = 32
 MOST_VALUES = 8
 """An element with more different values is not discrete."""
 
-_FLOAT = np.dtype("<f4")
 _SHARE = np.dtype("<i2")
 _DEVIATION = np.dtype("u1")
 _SHARE_ONE, _DEVIATION_ONE = 32767, 255
@@ -98,6 +96,8 @@ class ObservationProfile:
         response_deviation: `[R, n, m]`, as `correlation_deviation`.
         unit_norm: groups of unit norm; they do not overlap.
         discrete: elements with at most `MOST_VALUES` values.
+        starts: `[3, n]`, least, median and largest value of the first steps of episodes; None of fewer than two.
+        relations: what stays the same from run to run; None of more than `MOST_PAIRED` elements, or few steps.
     """
 
     steps: int
@@ -118,28 +118,36 @@ class ObservationProfile:
     response_deviation: NDArray[np.float32] | None = None
     unit_norm: tuple[UnitNorm, ...] = ()
     discrete: tuple[Discrete, ...] = ()
+    starts: NDArray[np.float32] | None = None
+    relations: Relations | None = None
 
     def __post_init__(self) -> None:
         if self.mean.ndim != 1 or not 1 <= self.size <= MOST_ELEMENTS:
-            _refuse(f"mean has the shape {list(self.mean.shape)}; [n] with 1 to {MOST_ELEMENTS:,} elements is needed")
+            refuse(f"mean has the shape {list(self.mean.shape)}; [n] with 1 to {MOST_ELEMENTS:,} elements is needed")
         if self.steps < 2:
-            _refuse(f"it was made of {self.steps} steps; at least 2 are needed")
+            refuse(f"it was made of {self.steps} steps; at least 2 are needed")
         _check_list("levels", self.levels, at_least=2)
         if (self.levels[0], self.levels[-1]) != (0.0, 1.0) or not _ascends(self.levels):
-            _refuse(f"levels must ascend from 0 to 1, not {list(self.levels)}")
+            refuse(f"levels must ascend from 0 to 1, not {list(self.levels)}")
         _check_list("lags", self.lags, at_least=0)
         _check_list("response_lags", self.response_lags, at_least=0)
         if not _ascends(self.response_lags) or not _ascends(self.lags) or min(self.lags, default=1) < 1:
-            _refuse("lags must ascend, and those of the autocorrelation be 1 or more")
+            refuse("lags must ascend, and those of the autocorrelation be 1 or more")
         if not 1 <= len(self.segment_means) <= MOST_SEGMENTS:
-            _refuse(f"it has {len(self.segment_means)} segments; 1 to {MOST_SEGMENTS} are possible")
+            refuse(f"it has {len(self.segment_means)} segments; 1 to {MOST_SEGMENTS} are possible")
         for name, shape in self._shapes().items():
-            _check_array(name, getattr(self, name), shape)
+            check_array(name, getattr(self, name), shape)
         if np.any(np.diff(self.quantiles, axis=0) < 0.0) or np.any(np.diff(self.change, axis=0) < 0.0):
-            _refuse("quantiles and change must not fall from one level to the next")
+            refuse("quantiles and change must not fall from one level to the next")
         if min(self.spread.min(), self.change.min(), self.segment_spreads.min()) < 0.0:
-            _refuse("spread, change and segment_spreads must not be negative")
+            refuse("spread, change and segment_spreads must not be negative")
+        if self.starts is not None and np.any(np.diff(self.starts, axis=0) < 0.0):
+            refuse("starts must not fall")
         self._check_groups()
+        if self.relations is not None:
+            if self.size > MOST_PAIRED:
+                refuse(f"relations of {self.size} elements; up to {MOST_PAIRED} have them")
+            self.relations.check(self.columns)
 
     @property
     def size(self) -> int:
@@ -150,6 +158,12 @@ class ObservationProfile:
     def actions(self) -> int:
         """Number of elements of the action; 0 where responses are not known."""
         return 0 if self.response is None else int(self.response.shape[2])
+
+    @property
+    def columns(self) -> Columns:
+        """What relations are made of."""
+        groups = tuple((group.first, group.size) for group in self.unit_norm if group.size in (3, 4))
+        return Columns(self.size, self.actions, groups)
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         n, segments = self.size, len(self.segment_means)
@@ -163,17 +177,19 @@ class ObservationProfile:
             "segment_means": (segments, n),
             "segment_spreads": (segments, n),
         }
+        if self.starts is not None:
+            shapes["starts"] = (3, n)
         if (self.correlation is None) != (self.correlation_deviation is None):
-            _refuse("correlation and correlation_deviation come together")
+            refuse("correlation and correlation_deviation come together")
         if (self.response is None) != (self.response_deviation is None):
-            _refuse("response and response_deviation come together")
+            refuse("response and response_deviation come together")
         if self.correlation is not None:
             if n > MOST_PAIRED:
-                _refuse(f"correlations of {n} elements; up to {MOST_PAIRED} have them")
+                refuse(f"correlations of {n} elements; up to {MOST_PAIRED} have them")
             shapes |= {"correlation": (n, n), "correlation_deviation": (n, n)}
         if self.response is not None:
             if self.response.ndim != 3 or not 1 <= self.actions <= MOST_ACTIONS or n > MOST_PAIRED:
-                _refuse(f"responses of {n} elements to the shape {list(self.response.shape)}")
+                refuse(f"responses of {n} elements to the shape {list(self.response.shape)}")
             shapes |= dict.fromkeys(("response", "response_deviation"), (len(self.response_lags), n, self.actions))
         return shapes
 
@@ -181,14 +197,14 @@ class ObservationProfile:
         stop = 0
         for group in self.unit_norm:
             if group.size < 2 or group.first < stop or group.first + group.size > self.size:
-                _refuse(f"the unit-norm group of {group.size} at element {group.first} does not fit")
+                refuse(f"the unit-norm group of {group.size} at element {group.first} does not fit")
             stop = group.first + group.size
         before = -1
         for entry in self.discrete:
             if not before < entry.element < self.size or not 1 <= len(entry.values) <= MOST_VALUES:
-                _refuse(f"the discrete element {entry.element} with {len(entry.values)} values does not fit")
+                refuse(f"the discrete element {entry.element} with {len(entry.values)} values does not fit")
             if not all(math.isfinite(value) for value in entry.values) or not _ascends(entry.values):
-                _refuse(f"the values of the discrete element {entry.element} must be finite and ascend")
+                refuse(f"the values of the discrete element {entry.element} must be finite and ascend")
             before = entry.element
 
     def to_document(self) -> dict[str, Any]:
@@ -206,15 +222,19 @@ class ObservationProfile:
             "response_lags": list(self.response_lags),
         }
         for name in _FLOATS:
-            document[name] = _encoded(getattr(self, name), _FLOAT)
+            document[name] = encoded(getattr(self, name), FLOAT)
         if self.correlation is not None and self.correlation_deviation is not None:
             above = np.triu_indices(self.size, 1)
-            document["correlation"] = _encoded(_whole(self.correlation[above], _SHARE_ONE), _SHARE)
+            document["correlation"] = encoded(_whole(self.correlation[above], _SHARE_ONE), _SHARE)
             deviation = self.correlation_deviation[above]
-            document["correlation_deviation"] = _encoded(_whole(deviation, _DEVIATION_ONE), _DEVIATION)
+            document["correlation_deviation"] = encoded(_whole(deviation, _DEVIATION_ONE), _DEVIATION)
         if self.response is not None and self.response_deviation is not None:
-            document["response"] = _encoded(_whole(self.response, _SHARE_ONE), _SHARE)
-            document["response_deviation"] = _encoded(_whole(self.response_deviation, _DEVIATION_ONE), _DEVIATION)
+            document["response"] = encoded(_whole(self.response, _SHARE_ONE), _SHARE)
+            document["response_deviation"] = encoded(_whole(self.response_deviation, _DEVIATION_ONE), _DEVIATION)
+        if self.starts is not None:
+            document["starts"] = encoded(self.starts, FLOAT)
+        if self.relations is not None:
+            document["relations"] = self.relations.to_document()
         document["unit_norm"] = [[group.first, group.size] for group in self.unit_norm]
         document["discrete"] = [{"element": one.element, "values": list(one.values)} for one in self.discrete]
         return document
@@ -228,11 +248,11 @@ class ObservationProfile:
             KeyError: a field is missing.
             TypeError: a field has the wrong kind of value; also ValueError and AttributeError.
         """
-        n, segments, m = (_count(document, name) for name in ("size", "segments", "actions"))
+        n, segments, m = (count(document, name) for name in ("size", "segments", "actions"))
         if not 1 <= n <= MOST_ELEMENTS:
-            _refuse(f"it has {n} elements; 1 to {MOST_ELEMENTS:,} are possible")
+            refuse(f"it has {n} elements; 1 to {MOST_ELEMENTS:,} are possible")
         levels = tuple(float(value) for value in document["levels"])
-        lags, response_lags = (tuple(_integer(lag) for lag in document[name]) for name in ("lags", "response_lags"))
+        lags, response_lags = (tuple(integer(lag) for lag in document[name]) for name in ("lags", "response_lags"))
         shapes: dict[str, tuple[int, ...]] = {
             "quantiles": (len(levels), n),
             "change": (len(levels), n),
@@ -240,31 +260,33 @@ class ObservationProfile:
             "segment_means": (segments, n),
             "segment_spreads": (segments, n),
         }
-        arrays = {name: _decoded(document, name, _FLOAT, shapes.get(name, (n,))) for name in _FLOATS}
+        arrays = {name: decoded(document, name, FLOAT, shapes.get(name, (n,))) for name in _FLOATS}
         pairs: dict[str, NDArray[np.float32]] = {}
         if "correlation" in document:
             if n > MOST_PAIRED:
-                _refuse(f"correlations of {n} elements; up to {MOST_PAIRED} have them")
-            count = (n * (n - 1) // 2,)
-            shares = _shares(document, "correlation", count)
+                refuse(f"correlations of {n} elements; up to {MOST_PAIRED} have them")
+            above = (n * (n - 1) // 2,)
+            shares = _shares(document, "correlation", above)
             pairs["correlation"] = _symmetric(shares, n, 1.0)
-            pairs["correlation_deviation"] = _symmetric(_deviations(document, "correlation_deviation", count), n, 0.0)
+            pairs["correlation_deviation"] = _symmetric(_deviations(document, "correlation_deviation", above), n, 0.0)
         if "response" in document:
             shape = (len(response_lags), n, m)
             pairs["response"] = _shares(document, "response", shape)
             pairs["response_deviation"] = _deviations(document, "response_deviation", shape)
         elif m:
-            _refuse(f"it is of {m} actions, and has no response to them")
+            refuse(f"it is of {m} actions, and has no response to them")
         return cls(
-            steps=_count(document, "steps"),
+            steps=count(document, "steps"),
             levels=levels,
             lags=lags,
             response_lags=response_lags,
             **arrays,
             **pairs,
-            unit_norm=tuple(UnitNorm(*(_integer(value) for value in group)) for group in document["unit_norm"]),
+            starts=decoded(document, "starts", FLOAT, (3, n)) if "starts" in document else None,
+            relations=Relations.from_document(document["relations"]) if "relations" in document else None,
+            unit_norm=tuple(UnitNorm(*(integer(value) for value in group)) for group in document["unit_norm"]),
             discrete=tuple(
-                Discrete(_integer(one["element"]), tuple(float(value) for value in one["values"]))
+                Discrete(integer(one["element"]), tuple(float(value) for value in one["values"]))
                 for one in document["discrete"]
             ),
         )
@@ -289,54 +311,13 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _refuse(why: str) -> None:
-    raise ArtifactError(f"contract: observation_profile: {why}; make it anew with ganglion profile")
-
-
 def _ascends(values: tuple[float, ...] | tuple[int, ...]) -> bool:
     return all(one < next_one for one, next_one in pairwise(values))
 
 
 def _check_list(name: str, values: tuple[Any, ...], *, at_least: int) -> None:
     if not at_least <= len(values) <= MOST_LISTED:
-        _refuse(f"{name} has {len(values)} entries; {at_least} to {MOST_LISTED} are possible")
-
-
-def _check_array(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> None:
-    if values.shape != shape:
-        _refuse(f"{name} has the shape {list(values.shape)}; {list(shape)} is needed")
-    if not np.isfinite(values).all():
-        _refuse(f"{name} has an element that is not finite")
-
-
-def _integer(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is no whole number")
-    return value
-
-
-def _count(document: Mapping[str, Any], name: str) -> int:
-    count = _integer(document[name])
-    if not 0 <= count <= 1 << 53:
-        _refuse(f"{name} is {count}")
-    return count
-
-
-def _encoded(values: NDArray[Any], dtype: np.dtype[Any]) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, dtype).tobytes()).decode("ascii")
-
-
-def _decoded(document: Mapping[str, Any], name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    text = document[name]
-    if not isinstance(text, str):
-        raise TypeError(f"observation_profile: {name} is no text")
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ArtifactError(f"contract: observation_profile: {name} is no base64: {error}") from error
-    if len(data) != math.prod(shape) * dtype.itemsize:
-        _refuse(f"{name} holds {len(data)} bytes; {math.prod(shape) * dtype.itemsize} are needed for {list(shape)}")
-    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+        refuse(f"{name} has {len(values)} entries; {at_least} to {MOST_LISTED} are possible")
 
 
 def _whole(values: NDArray[Any], one: int) -> NDArray[np.float64]:
@@ -345,14 +326,14 @@ def _whole(values: NDArray[Any], one: int) -> NDArray[np.float64]:
 
 
 def _shares(document: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    stored = _decoded(document, name, _SHARE, shape)
+    stored = decoded(document, name, _SHARE, shape)
     if stored.size and stored.min() < -_SHARE_ONE:
-        _refuse(f"{name} has a number below -1")
+        refuse(f"{name} has a number below -1")
     return (stored / np.float32(_SHARE_ONE)).astype(np.float32)
 
 
 def _deviations(document: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    stored = _decoded(document, name, _DEVIATION, shape)
+    stored = decoded(document, name, _DEVIATION, shape)
     return np.asarray(stored.astype(np.float32) / np.float32(_DEVIATION_ONE), np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from ganglion.observation_profile import (
     ObservationProfile,
     UnitNorm,
 )
+from ganglion.observation_profile.regression import relations_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +36,7 @@ _SEGMENT_STEPS = 128
 _CONSTANT = 1e-6
 """An element whose spread is a smaller share of its size is constant: float32 holds no more."""
 
+_FEWEST_STARTS = 2
 _UNIT_NORM = 1e-3
 _UNIT_SHARE = 0.97
 """Of the steps: behind a reset, frames of a history may hold zeros."""
@@ -45,6 +48,9 @@ def measured(
     observations: NDArray[np.float32],
     lengths: NDArray[np.int64],
     actions: NDArray[np.float32] | None = None,
+    *,
+    relations: bool = True,
+    starts: bool = True,
 ) -> ObservationProfile:
     """Measures recorded observations.
 
@@ -52,6 +58,8 @@ def measured(
         observations: `[N, n]`, finite, episodes behind each other.
         lengths: `[E]`, steps of each episode; they add up to N.
         actions: `[N, m]`, finite, the answer to each observation; None where not known.
+        relations: whether to look for them.
+        starts: whether `lengths` says where episodes begin.
 
     Raises:
         ArtifactError: fewer than `FEWEST_STEPS` steps, or more than `MOST_ELEMENTS` elements.
@@ -81,6 +89,7 @@ def measured(
         if actions is not None and 1 <= actions.shape[1] <= MOST_ACTIONS:
             response, deviation = _responses(standard, actions.astype(np.float64), episode, pieces)
             pairs |= {"response": _single(response), "response_deviation": _single(deviation)}
+    first = values[np.cumsum(lengths) - lengths]
     profile = ObservationProfile(
         steps=steps,
         levels=LEVELS,
@@ -94,10 +103,19 @@ def measured(
         autocorrelation=_single(np.stack([_lagged(standard, episode, lag) for lag in LAGS])),
         segment_means=_single(np.stack([values[piece].mean(0) for piece in pieces])),
         segment_spreads=_single(np.stack([values[piece].std(0) for piece in pieces])),
-        **pairs,
+        correlation=pairs.get("correlation"),
+        correlation_deviation=pairs.get("correlation_deviation"),
+        response=pairs.get("response"),
+        response_deviation=pairs.get("response_deviation"),
         unit_norm=_unit_norms(values, spread),
         discrete=_discrete(observations, spread),
+        starts=_single(np.quantile(first, (0.0, 0.5, 1.0), axis=0))
+        if starts and len(first) >= _FEWEST_STARTS
+        else None,
     )
+    if relations and n <= MOST_PAIRED:
+        told = None if actions is None or not profile.actions else actions.astype(np.float64)
+        profile = replace(profile, relations=relations_of(values, told, episode, spread, profile.columns))
     # As a file holds it: what is measured and what is read are the same numbers.
     return ObservationProfile.from_document(profile.to_document())
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import ganglion
-from ganglion._foundation.files import read_file
+from ganglion._foundation.files import ReadFile, read_file
 from ganglion.cli import main
-from ganglion.compiler.containers import stored_contract
+from ganglion.compiler.containers import contract_to_change, stored_contract
 from ganglion.errors import ArtifactError, ExportError
+from ganglion.observation_profile.recorded import profile_of
+from ganglion.runtime.policy import explain_file
+from ganglion.wiring.profiling import _with_profile
 
 ARTIFACTS = Path(__file__).parents[2] / "golden" / "artifacts"
 
@@ -42,6 +47,38 @@ def test_a_file_gets_a_profile_and_nothing_else_changes(tmp_path, recording, nam
         "contract_sha256",
     }
     assert ganglion.load(out).self_test().ok
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda d: d["relations"].update(of=places(d, "of", 60000)), "not there"),
+        (lambda d: d["relations"].update(columns=places(d, "columns", 65534)), "not there"),
+        (lambda d: d["relations"].update(terms=17), "terms must be a whole number from 1 to 16"),
+        (lambda d: d["relations"].update(told=d["relations"]["intercept"][:-4]), "told must be"),
+        (lambda d: d["relations"].update(told=base64.b64encode(np.full(count(d), -1, "<f4")).decode()), "negative"),
+    ],
+)
+def test_the_runtime_refuses_damaged_relations(recording, damage, says):
+    file = read_file(ARTIFACTS / "lstm.ganglion")
+    text, put = contract_to_change(file, explain_file(file).dialect, "hold a profile")
+    contract = ganglion.inspect(file.path)
+    document = profile_of(recording, contract.observation_size, contract.action_size).to_document()
+    assert count(document) > 0
+    explain_file(ReadFile(file.path, put(_with_profile(text, SimpleNamespace(to_document=lambda: document)))))
+    damage(document)
+    with pytest.raises(ArtifactError, match=says):
+        explain_file(ReadFile(file.path, put(_with_profile(text, SimpleNamespace(to_document=lambda: document)))))
+
+
+def count(document):
+    return document["relations"]["count"]
+
+
+def places(document, name, first):
+    found = np.frombuffer(base64.b64decode(document["relations"][name]), "<u2").copy()
+    found[0] = first
+    return base64.b64encode(found.tobytes()).decode()
 
 
 def test_a_profile_is_replaced_and_the_rest_keeps_its_bytes(tmp_path, recording):

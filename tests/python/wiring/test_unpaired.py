@@ -59,7 +59,24 @@ FAULTS = {
     "default pose": ("offset", POSITION, lambda x: x[:, POSITION] + np.tile([0.3, 0.8, -1.5], 4)),
     "gravity up": ("frame", np.arange(3, 6), lambda x: -x[:, 3:6]),
     "previous action late": ("lag", ACTION, lambda x: late(x[:, ACTION], 1)),
+    "offset of one encoder": ("offset", POSITION[4:5], lambda x: x[:, POSITION[4:5]] + 0.1),
+    "offsets of two encoders": ("offset", POSITION[[1, 8]], lambda x: x[:, POSITION[[1, 8]]] + [0.12, -0.15]),
+    "a scale near to 1": ("scale", VELOCITY, lambda x: 1.2 * x[:, VELOCITY]),
+    "scale of one element": ("scale", VELOCITY[3:4], lambda x: 0.8 * x[:, VELOCITY[3:4]]),
+    "two joints swapped": ("permutation", POSITION[[2, 5]], lambda x: x[:, POSITION[[5, 2]]]),
+    "differences of positions": ("lag", VELOCITY, lambda x: differences(x)),
+    "gyroscope mounted askew": ("frame", np.arange(3), lambda x: x[:, :3] @ turned().T),
 }
+
+
+def differences(x):
+    return np.diff(x[:, POSITION], axis=0, prepend=x[:1, POSITION]) * (0.05 / 0.02)
+
+
+def turned():
+    axis, angle = np.array([0.6, 0.0, 0.8]), 0.8
+    skew = np.cross(np.eye(3), axis)
+    return np.eye(3) - np.sin(angle) * skew + (1 - np.cos(angle)) * skew @ skew
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganglion.observation_profile.relations import NONE, STEPS
+from ganglion.wiring.paired.known import unit_of
 from ganglion.wiring.unpaired.distance import LONGEST_LAG, Explanation
 
 if TYPE_CHECKING:
@@ -17,19 +18,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.observation_profile import ObservationProfile
+    from ganglion.wiring.correction import Turn
     from ganglion.wiring.unpaired.terms import Terms
 
     Integers = NDArray[np.int64]
 
-KNOWN_FACTORS = (
-    *(0.25, 4.0, 0.05, 20.0, 2.0, 0.5, 0.1, 10.0, 0.2, 5.0, 1e-3, 1e3, 0.01, 100.0),
-    *(1.0 / (2.0 * math.pi), 2.0 * math.pi, 1.0 / math.pi, math.pi, 9.81, 1.0 / 9.81),
-)
-UNITS = {180.0 / math.pi: ("rad", "deg"), math.pi / 180.0: ("deg", "rad")}
+_ANGLES = ("rad", "deg")
+"""Other units are told as the factor that they are: statistics do not tell a turn from a scale of 6.28."""
 
 _WRONG = 4.0
 """An element, or the mean of a term, that is farther from the profile looks wrong."""
 
+_EXACTLY = 0.02
+_MEDIAN = 5
 _LONGEST_VECTORS = 30
 _MOST_FRAMES = 32
 
@@ -44,6 +45,10 @@ class Candidate:
         value: as in `Edit`.
         explanation: with it.
         parameters: how many numbers it was free to choose, each of which makes it fit better than it should.
+        values: `[N, n]`, the log with it undone, where no explanation can describe it; None where one does.
+        turns: what undid it.
+        credit: what speaks for it beside the statistics.
+        lost: why it cannot be undone in a controller, or empty.
     """
 
     kind: str
@@ -51,6 +56,25 @@ class Candidate:
     value: Any
     explanation: Explanation
     parameters: float = 1.0
+    values: NDArray[np.float64] | None = None
+    turns: tuple[Turn, ...] = ()
+    credit: float = 0.0
+    lost: str = ""
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the explanation says all of it."""
+        return self.values is None and not self.lost
+
+
+def scaled(base: Explanation, elements: Integers, factor: float, parameters: float = 1.0) -> Candidate:
+    """Elements times a factor, by the name that it has."""
+    explanation = base.changed(elements, factor=factor)
+    unit = unit_of(factor) if factor > 0.0 else None
+    if unit is not None and unit.trained in _ANGLES and unit.found in _ANGLES:
+        value = {"from": unit.trained, "to": unit.found, "factor": factor}
+        return Candidate("unit", elements, value, explanation, parameters)
+    return Candidate("scale", elements, factor, explanation, parameters)
 
 
 def for_terms(
@@ -80,15 +104,34 @@ def for_terms(
             yield Candidate("sign", term, -1, base.changed(term, factor=-1.0))
         for lag in range(1, LONGEST_LAG + 1):
             yield Candidate("lag", term, {"steps": lag, "of": "observation"}, base.changed(term, lag=lag))
+    yield from _all_late(base, layout, trained)
+    stands = trained.change[_MEDIAN] <= 1e-6 * trained.spread
     for vectors in _vectors(terms, units[3], far):
-        yield from _turned(base, vectors)
+        # A command, which stands for seconds, is nothing that a sensor measures.
+        if not (stands & (trained.spread > 0.0))[np.concatenate(vectors)].any():
+            yield from _turned(base, vectors)
     if layout.frames > 1:
         yield from _told_history(base, layout)
-    else:
-        whole = np.arange(trained.size)
-        for block in [*terms, *([whole] if layout.named else [])]:
-            yield from _history(base, block)
+    elif not layout.named:
+        yield from _history(base, np.arange(trained.size))
     yield from _exchanged(base, layout, far)
+
+
+def _all_late(base: Explanation, layout: Terms, trained: ObservationProfile) -> Iterator[Candidate]:
+    """All that sensors measure, late together; a policy's own action and a clock are not measured."""
+    if len(layout.terms) < 3 or trained.relations is None:
+        return
+    told = trained.relations
+    of = told.of.astype(np.int64)
+    from_actions = (told.columns >= len(STEPS) * trained.size) & (told.columns != NONE)
+    exact = (from_actions | (told.columns == NONE)).all(1) & (told.residual < _EXACTLY * trained.spread[of])
+    clocks = [np.arange(one.first, one.first + 2) for one in trained.unit_norm if one.size == 2]
+    own = np.concatenate([of[exact], *clocks]).astype(np.int64)
+    measured = [term for term in layout.terms if not np.isin(term, own).any()]
+    if len(measured) > 1:
+        elements = np.sort(np.concatenate(measured))
+        for lag in range(1, LONGEST_LAG + 1):
+            yield Candidate("lag", elements, {"steps": lag, "of": "observation"}, base.changed(elements, lag=lag), 2.0)
 
 
 def _each_and_all(groups: list[Integers]) -> list[list[Integers]]:
@@ -128,7 +171,6 @@ def _quaternion(base: Explanation, groups: list[Integers]) -> Iterator[Candidate
     for part in (slice(1, 4), slice(0, 3)):
         vector = np.concatenate([group[part] for group in groups])
         yield Candidate("quaternion_conjugate", vector, "conjugate", base.changed(vector, factor=-1.0))
-    yield Candidate("sign", place, -1, base.changed(place, factor=-1.0))
 
 
 def _turned(base: Explanation, vectors: list[Integers]) -> Iterator[Candidate]:
@@ -144,6 +186,9 @@ def _turned(base: Explanation, vectors: list[Integers]) -> Iterator[Candidate]:
             moved = base.changed(place, source=source, factor=np.tile(signs, len(vectors)))
             # What a turn leaves where it was is no part of it.
             changed = place[(source != place) | (np.tile(signs, len(vectors)) < 0.0)]
+            if min(signs) > 0.0:
+                yield Candidate("permutation", place, source.tolist(), moved)
+                continue
             yield Candidate("frame", changed, {"kind": "fixed", "matrix": matrix.tolist()}, moved)
 
 

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ganglion.errors import ArtifactError
-from ganglion.observation_profile.statistics import FEWEST_STEPS, measured
-from ganglion.wiring.correction import Correction
+from ganglion.observation_profile.statistics import FEWEST_STEPS
 from ganglion.wiring.edits import Edit
 from ganglion.wiring.observations import Observations
 from ganglion.wiring.paired.sentences import sentence
 from ganglion.wiring.report import WiringReport
-from ganglion.wiring.unpaired.distance import Distance, Explanation
+from ganglion.wiring.unpaired.distance import Explanation
+from ganglion.wiring.unpaired.logs import Log
 from ganglion.wiring.unpaired.search import Ranked, is_decisive, ranked
 from ganglion.wiring.unpaired.silent import silent, unexplained
 from ganglion.wiring.unpaired.terms import terms
+from ganglion.wiring.unpaired.undoing import Undoing, undone_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from ganglion.observation_profile import ObservationProfile
 
@@ -48,20 +47,21 @@ def compare(profile: ObservationProfile, found: Observations, label: str, names:
         ArtifactError: the log has another size, or too few rows for statistics.
     """
     _check(profile, found, label, names)
-    lengths = np.diff(np.flatnonzero(np.append(found.reset, True)))
     action = found.action if found.action is not None and found.action.shape[1] == profile.actions else None
     told = found.names or tuple(names)
-    logged = measured(found.values.astype(np.float32), lengths, None if action is None else action.astype(np.float32))
-    distance = Distance(profile, logged)
-    base = Explanation.nothing(profile.size)
+    log = Log(found.values, action, found.reset, found.told)
+    distance = log.against(profile)
     groups = terms(told, profile.size)
     trained = Observations(
         np.empty((0, profile.size)), np.empty(0, np.bool_), False, None, tuple(names), f"the profile of {label}"
     )
     edits: list[Edit] = []
+    undoing = Undoing.nothing(profile.size)
+    stays = np.zeros(profile.size, np.bool_)
     notes = [] if distance.has_response else [_no_response(profile, found)]
     for _ in range(_MOST_EDITS):
-        order = _distinct(ranked(distance, base, groups))
+        # What cannot be undone stays in the log, and would be found again.
+        order = [one for one in _distinct(ranked(distance, log, groups)) if not stays[one.candidate.elements].any()]
         if not order or not is_decisive(order[0]):
             break
         best = order[0]
@@ -69,15 +69,21 @@ def compare(profile: ObservationProfile, found: Observations, label: str, names:
         others = [one for one in order[1:] if one.gain > best.gain - _NEAR and _touch(one, best)]
         notes += [_or_else(edit, one, found, trained, told) for one in others[:2]]
         edits.append(edit)
-        base = best.candidate.explanation
-    far = distance.of(base, np.arange(profile.size))
-    edits += unexplained(distance, far, told)
-    correction = _correction(base)
+        undoing = undoing.then(best.candidate)
+        if best.candidate.lost and best.candidate.values is None:
+            stays[best.candidate.elements] = True
+            continue
+        log = log.holding(undone_values(best.candidate, log))
+        distance = log.against(profile)
+    nothing = Explanation.nothing(profile.size)
+    far = distance.of(nothing, np.arange(profile.size))
+    edits += unexplained(distance, np.where(stays, 0.0, far), told)
+    correction = undoing.correction()
     return WiringReport(
         trained=trained,
         found=found,
         edits=tuple(edits),
-        cannot_tell=silent(distance, base, told),
+        cannot_tell=silent(distance, nothing, told),
         correction=correction,
         corrected=correction.apply(found.values, found.reset),
         allowed=np.full(profile.size, math.nan),
@@ -109,10 +115,10 @@ def _distinct(order: list[Ranked]) -> list[Ranked]:
     seen = set()
     for one in order:
         made = one.candidate.explanation
-        key = (made.source.tobytes(), np.round(made.factor, 9).tobytes(), made.lag.tobytes())
-        offset = np.round(made.offset, 6).tobytes()
-        if (key, offset) not in seen:
-            seen.add((key, offset))
+        key: tuple[object, ...] = (made.source.tobytes(), np.round(made.factor, 9).tobytes(), made.lag.tobytes())
+        key = (*key, np.round(made.offset, 6).tobytes(), None if one.candidate.is_linear else id(one))
+        if key not in seen:
+            seen.add(key)
             kept.append(one)
     return kept
 
@@ -164,14 +170,3 @@ def _or_else(edit: Edit, one: Ranked, found: Observations, trained: Observations
 def _listed(edit: Edit) -> str:
     shown = edit.names or tuple(str(element) for element in edit.elements)
     return ", ".join(shown[:6]) + (", ..." if len(shown) > 6 else "")
-
-
-def _correction(base: Explanation) -> Correction:
-    size = len(base.source)
-    index = np.empty(size, np.int64)
-    index[base.source] = np.arange(size)
-    scale = 1.0 / base.factor[index]
-    infinite: NDArray[np.float64] = np.full(size, np.inf)
-    lag = base.lag[index]
-    lost = ("a delay can be undone in a log, and not in a controller",) if lag.any() else ()
-    return Correction(index, scale, -base.offset[index] * scale, lag, -infinite, infinite, lost=lost)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.observation_profile import ObservationProfile
+    from ganglion.wiring.unpaired.related import Related
 
     Doubles = NDArray[np.float64]
     Integers = NDArray[np.int64]
@@ -34,20 +35,25 @@ _MOST_SPREAD = 0.7
 """What is still in most segments, as a command is, varies by more from one to the next than from run to run."""
 
 _FLOOR_RANGE = 0.2
-
 _ALIVE = 12.0
 _ALIKE = 0.95
 _TURNS = 0.2
 _RUN = 0.25
 """A run differs from another one by less than its pieces do: the share of their variance."""
 
+_USUAL = 1.5
+"""A relation of a healthy log is so far from holding."""
+
 _BOUND_PAIR = 3.0
 _BOUND_OWN = 5.0
 _INDEPENDENT = 16.0
 """So many independent numbers an element's correlations are worth, however many there are; so its responses."""
 
-LONGEST_LAG = 3
-"""In steps; the profile's first response lag is the negative of it."""
+_RESPONSE_LAG = 3
+"""Lags of responses before this one are those that a delay brings in."""
+
+LONGEST_LAG = 4
+"""In steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +115,11 @@ class Distance:
     Args:
         trained: the profile.
         found: the same of the log.
+        related: the profile's relations in the log; None where one of them has none.
     """
 
-    def __init__(self, trained: ObservationProfile, found: ObservationProfile) -> None:
-        self.trained, self.found = trained, found
+    def __init__(self, trained: ObservationProfile, found: ObservationProfile, related: Related | None = None) -> None:
+        self.trained, self.found, self.related = trained, found, related
         self.size = trained.size
         self.moves = (trained.spread > 0.0) & (found.spread > 0.0)
         """`[n]`: of a constant, on either side, nothing but its value is known."""
@@ -150,6 +157,26 @@ class Distance:
         own = self._own(explanation, elements)
         return own + self._pairs(explanation, elements) + self._responses(explanation, elements)
 
+    def unrelated(self, explanation: Explanation) -> Doubles:
+        """`[P]`: how far each relation of the profile is from holding; NaN where that does not show."""
+        return np.zeros(0) if self.related is None else self.related.distances(explanation)
+
+    def suspicion(self, explanation: Explanation) -> Doubles:
+        """`[n]`: the distance of each element, with that of its relations."""
+        far = self.of(explanation, np.arange(self.size))
+        if self.related is not None:
+            unrelated = np.maximum(np.nan_to_num(self.related.distances(explanation)) - _USUAL, 0.0)
+            held = np.bincount(self.related.of, unrelated, self.size)
+            far += held[explanation.source]
+        return far
+
+    def suspicion_of_terms(self, explanation: Explanation) -> Doubles:
+        """`[n]`: that of the relations which are made of each element, products included."""
+        if self.related is None:
+            return np.zeros(self.size)
+        unrelated = np.maximum(np.nan_to_num(self.related.distances(explanation)) - _USUAL, 0.0)
+        return np.asarray(unrelated @ self.related.made_of(), np.float64)[explanation.source]
+
     def own(self, explanation: Explanation, elements: Integers) -> Doubles:
         """The part of the distance that the element's own values make, `[len(elements)]`."""
         return self._own(explanation, elements)
@@ -171,6 +198,18 @@ class Distance:
             trusted: `[n]`, the weight of the correlation with each element.
             columns: the elements with which correlations are looked at; None for all.
         """
+        related = 0.0 if self.related is None else self.related.alone(base, moved, elements)
+        return self.apart(base, moved, elements, trusted, columns) + related
+
+    def apart(
+        self,
+        base: Explanation,
+        moved: Explanation,
+        elements: Integers,
+        trusted: Doubles,
+        columns: Integers | None = None,
+    ) -> Doubles:
+        """`alone`, without relations."""
         pairs = self._pairs_with(moved, base, elements, trusted, columns)
         return self._own(moved, elements) + pairs + self._responses(moved, elements)
 
@@ -275,9 +314,9 @@ class Distance:
         )
         far = _bounded((self.found.response[:, elements] - expected) / deviation, _BOUND_PAIR)
         # The same lags for every explanation: those that the longest lag leaves.
-        known = (np.arange(len(self._lags)) >= LONGEST_LAG)[:, None, None]
+        known = (np.arange(len(self._lags)) >= _RESPONSE_LAG)[:, None, None]
         known = known & self._moves_as(source, elements)[None, :, None]
-        worth = _worth((len(self._lags) - LONGEST_LAG) * self.trained.actions)
+        worth = _worth((len(self._lags) - _RESPONSE_LAG) * self.trained.actions)
         return np.asarray(worth * np.where(known, far, 0.0).sum((0, 2)), np.float64)
 
     def _moves_as(self, source: Integers, elements: Integers) -> NDArray[np.bool_]:

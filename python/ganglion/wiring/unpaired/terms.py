@@ -22,6 +22,10 @@ _SPLIT = re.compile(r"[:/.\[]")
 _WORDS = re.compile(r"[_.\- ]+")
 
 
+_VECTOR = 3
+"""Terms of so few elements may be vectors, which have nothing to do with each other."""
+
+
 @dataclass(frozen=True, eq=False)
 class Terms:
     """What an observation was put together from.
@@ -40,6 +44,15 @@ class Terms:
     def named(self) -> bool:
         """Whether names told more than that there is an observation."""
         return len(self.terms) > 1
+
+    def beside(self, elements: Integers) -> Integers:
+        """The same places in all terms that are as large: what else of a joint is observed."""
+        found = [elements]
+        for term in self.terms:
+            places = np.flatnonzero(np.isin(term, elements))
+            if len(places) and len(term) > _VECTOR * self.frames:
+                found += [other[places] for other in self.terms if len(other) == len(term)]
+        return np.unique(np.concatenate(found))
 
     def frame(self, number: int) -> list[Integers]:
         """The terms of one frame."""
