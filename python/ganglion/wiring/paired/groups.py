@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ganglion.wiring.paired.frames import Frames
     from ganglion.wiring.paired.pair import Pair
 
     Doubles = NDArray[np.float64]
@@ -27,6 +28,7 @@ _ORDERS = ((0, 1, 2, 3), (3, 0, 1, 2))
 _ALONE = 0.1
 """What is less beside the largest of a row may be noise."""
 _NO_DIRECTION = 1e-3
+_FEWEST = 8
 _SQUARE = 0.05
 """A matrix that is this close to a rotation, times a factor, is meant as one."""
 
@@ -36,7 +38,7 @@ class GroupSearch:
 
     Args:
         pair: both recordings.
-        base: `[m]`: the element of trained that each element of found should hold, or -1.
+        frames: how found lays histories out.
         fits: `[m]`: what is known of single elements; changed where a group explains more.
         weak: `[m]`: elements of found that are so near to the noise that much would fit.
 
@@ -45,8 +47,8 @@ class GroupSearch:
         covers: as `AdapterModel.covers`.
     """
 
-    def __init__(self, pair: Pair, base: NDArray[np.int64], fits: list[Fit | None], weak: NDArray[np.bool_]) -> None:
-        self.pair, self.base, self.fits, self.weak = pair, base, fits, weak
+    def __init__(self, pair: Pair, frames: Frames, fits: list[Fit | None], weak: NDArray[np.bool_]) -> None:
+        self.pair, self.frames, self.base, self.fits, self.weak = pair, frames, frames.base, fits, weak
         self.turns: list[TurnedGroup] = []
         self.covers: list[Cover] = []
         self._rows = pair.sample(0)
@@ -101,31 +103,55 @@ class GroupSearch:
 
     # -- quaternions
 
+    def _lags(self, j: int) -> list[int]:
+        """Delays that a group is tried with; in a history that is strided, beside that of its frame."""
+        return [int(self.frames.late[j]) + lag for lag in _LAGS]
+
+    def _quaternions_of(self, age: int) -> list[int]:
+        """Those of a frame."""
+        return [at for at in self.quaternions if int(self.frames.age[at : at + 4].max()) == age]
+
     def _cover(self, j: int) -> None:
         """Found = ±(trained in some order, conjugated or not), the sign by rows."""
+        if self.base[j] < 0:
+            return
+        here = self._quaternions_of(int(self.frames.age[self.base[j]]))
+        for i, lag in itertools.product(sorted(here, key=lambda i: abs(i - self.base[j])), self._lags(j)):
+            if self._covered(j, i, lag):
+                return
+
+    def _covered(self, j: int, i: int, lag: int) -> bool:
         pair = self.pair
-        for i in sorted(self.quaternions, key=lambda i: abs(i - self.base[j])):
-            found, trained = pair.found[:, j : j + 4], pair.trained[:, i : i + 4]
-            products = np.einsum("nk,nl->nkl", found[self._rows], trained[self._rows])
-            for order in sorted(itertools.permutations(range(4)), key=lambda order: _moved(order)):
-                some = products[:, range(4), order]
-                for signs in itertools.product((1.0, -1.0), repeat=3):
-                    sign = np.array((1.0, *signs))
-                    if abs(abs(some @ sign) - 1.0).max() > 1e-3 + 6.0 * pair.judge.noise():
-                        continue
-                    expected = sign * trained[:, order]
-                    flip = np.where((found * expected).sum(axis=1) < 0.0, -1.0, 1.0)
-                    off = found - flip[:, None] * expected
-                    rows = int((flip < 0.0).sum())
-                    if not pair.judge.fits(off[pair.settled], 1.0):
-                        continue
-                    if sign.sum() < 0.0:  # three of four: the other sign of all is the conjugate
-                        sign, rows = -sign, len(flip) - rows
-                    for k in range(4):
-                        worst = float(np.abs(off[pair.settled, k]).max())
-                        self.fits[j + k] = Fit(i + order[k], gain=float(sign[k]), residual=worst)
-                    self.covers.append(Cover(tuple(range(j, j + 4)), rows))
-                    return
+        some_rows = pair.sample(lag)
+        found, trained = pair.found[:, j : j + 4], pair.trained[:, i : i + 4]
+        products = np.einsum("nk,nl->nkl", found[some_rows], trained[some_rows - lag])
+        allowed = 1e-3 + 6.0 * pair.judge.noise()
+        for order in sorted(itertools.permutations(range(4)), key=lambda order: _moved(order)):
+            some = products[:, range(4), order]
+            for signs in itertools.product((1.0, -1.0), repeat=3):
+                sign = np.array((1.0, *signs))
+                if len(some) < _FEWEST or abs(abs(some @ sign) - 1.0).max() > allowed:
+                    continue
+                rows = pair.rows(lag)
+                expected = sign * trained[rows - lag][:, order]
+                flip = np.where((found[rows] * expected).sum(axis=1) < 0.0, -1.0, 1.0)
+                off = found[rows] - flip[:, None] * expected
+                if not pair.judge.fits(off, 1.0):
+                    continue
+                flipped = self._flipped(found, sign * trained[:, order], lag)
+                if sign.sum() < 0.0:  # three of four: the other sign of all is the conjugate
+                    sign, flipped = -sign, len(found) - flipped
+                for k in range(4):
+                    worst = float(np.abs(off[:, k]).max())
+                    self.fits[j + k] = Fit(i + order[k], lag, gain=float(sign[k]), residual=worst)
+                self.covers.append(Cover(tuple(range(j, j + 4)), flipped))
+                return True
+        return False
+
+    def _flipped(self, found: Doubles, expected: Doubles, lag: int) -> int:
+        rows = np.arange(len(found))
+        before = rows - np.clip(lag, -self.pair.left, self.pair.since)
+        return int(((found * expected[before]).sum(axis=1) < 0.0).sum())
 
     # -- turned vectors
 
@@ -133,7 +159,7 @@ class GroupSearch:
         """Neighbours that are made of neighbours by a matrix, after or before the base's orientation."""
         if self._open(j, size) < 2:
             return
-        for lag in _LAGS:
+        for lag in self._lags(j):
             for i in self._places(j, size, lag):
                 moving = int((np.ptp(self.pair.trained[:, i : i + size], axis=0) > 0.0).sum())
                 if moving < rank or (size == 4 and i not in self.quaternions):
@@ -142,7 +168,8 @@ class GroupSearch:
                     return
                 if size != 3:
                     continue
-                for at, order, power in itertools.product(self.quaternions, _ORDERS, _POWERS):
+                here = self._quaternions_of(int(self.frames.age[i]))
+                for at, order, power in itertools.product(here, _ORDERS, _POWERS):
                     quaternion = tuple(at + k for k in order)
                     if set(quaternion) & {i, i + 1, i + 2}:
                         continue

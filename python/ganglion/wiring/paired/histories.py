@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +26,7 @@ _MORE_THAN_NOISE = 2.0
 def name(naming: Naming) -> None:
     """Order, layout, steps between frames, and frames too many."""
     _extra(naming)
-    _stride(naming)
-    _order(naming)
+    _laid_out(naming)
 
 
 def _extra(naming: Naming) -> None:
@@ -48,101 +46,19 @@ def _extra(naming: Naming) -> None:
             naming.moved.pop(j, None)
 
 
-def _stride(naming: Naming) -> None:
-    model = naming.model
-    if model.stride is None:
-        return
-    late = strided(naming)
-    frames = int(max(model.chains.frames[model.base[j]] for j in late))
-    naming.add("history_layout", late, {"frames": frames, "stride": model.stride})
-
-
-def strided(naming: Naming) -> list[int]:
-    """Elements of found that are late because frames are farther apart."""
-    model = naming.model
-    if model.stride is None:
-        return []
-    size = len(model.chains.age)
-    return [
-        j
-        for j, fit in enumerate(model.fits)
-        if fit is not None
-        and fit.lag > 0
-        and (fit.lag == model.chains.age[model.base[j]] * (model.stride - 1) or size <= fit.source < 2 * size)
-    ]
-
-
-def _order(naming: Naming) -> None:
-    """Frames in another order or layout: whatever leaves the least to be said of the rest."""
-    model, chains = naming.model, naming.model.chains
-    held = {
-        j: naming.moved.get(j, int(fit.source))
-        for j, fit in enumerate(model.fits)
-        if fit is not None and model.base[j] >= 0 and fit.source < len(chains.age)
-    }
-    held = {j: i for j, i in held.items() if chains.signal[i] >= 0}
-    if not any(j in naming.moved for j in held):
-        return
-    column = {(int(chains.signal[i]), int(chains.age[i])): i for i in range(len(chains.age)) if chains.signal[i] >= 0}
-    turned = {j: column[int(chains.signal[i]), int(chains.frames[i] - 1 - chains.age[i])] for j, i in held.items()}
-    plain = {j: int(model.base[j]) for j in held}
-    tries: list[tuple[int, dict[int, int], dict[int, int], bool]] = [(_breaks(held, plain), held, plain, False)]
-    tries.append((1 + _breaks(turned, plain), turned, plain, True))
-    for labels, order in ((held, False), (turned, True)):
-        slots = _slots(naming, labels)
-        if slots is not None:
-            tries.append((1 + order + _breaks(labels, slots), labels, slots, order))
-    _, labels, slots, order = min(tries, key=lambda one: one[0])
-    if labels is held and slots is plain:
-        return
-    frames = int(max(chains.frames[i] for i in held.values()))
-    span = range(min(held), max(held) + 1)
-    still = [j for j in naming.moved if j not in held and j in span]  # what hardly moves has no age, and goes along
-    for j in (*held, *still):
-        naming.moved.pop(j, None)
-    for j in held:
-        if labels[j] != slots[j]:
-            naming.moved[j] = held[j]
-    if slots is not plain:
-        before = _arrangement([int(chains.age[plain[j]]) for j in sorted(plain) if chains.signal[plain[j]] >= 0])
-        after = _arrangement([int(chains.age[held[j]]) for j in sorted(held)])
-        moved = sorted([*(j for j in held if slots[j] != plain[j]), *still])
-        naming.add("history_layout", moved, {"frames": frames, "trained": before, "found": after})
-    if order:
-        moved = sorted(j for j in held if turned[j] != held[j])
-        naming.add("history_order", moved, {"frames": frames})
-
-
-def _breaks(labels: dict[int, int], slots: dict[int, int]) -> int:
-    """How often what is moved leaves the order of what should be there."""
-    breaks, before = 0, 0
-    for j in sorted(labels):
-        shift = labels[j] - slots[j]
-        breaks += shift not in (0, before)
-        before = shift
-    return breaks
-
-
-def _slots(naming: Naming, labels: dict[int, int]) -> dict[int, int] | None:
-    """What should stand where, in the other layout: the columns of each age in the order of training."""
-    chains = naming.model.chains
-    base = {j: int(naming.model.base[j]) for j in labels}
-    slots: dict[int, int] = {}
-    for age in sorted({int(chains.age[i]) for i in labels.values()}):
-        places = sorted(j for j, i in labels.items() if chains.age[i] == age)
-        columns = sorted(i for i in labels.values() if chains.age[i] == age)
-        slots |= dict(zip(places, columns, strict=True))
-    if all(chains.age[slots[j]] == chains.age[base[j]] for j in slots if chains.signal[base[j]] >= 0):
-        return None
-    before = _arrangement([int(chains.age[i]) for i in sorted(labels.values())])
-    after = _arrangement([int(chains.age[labels[j]]) for j in sorted(labels)])
-    return slots if before != after else None
-
-
-def _arrangement(ages: list[int]) -> str:
-    """Whether each age stands together once."""
-    runs = 1 + sum(one != other for one, other in itertools.pairwise(ages))
-    return "frame_major" if runs == len(set(ages)) else "term_major"
+def _laid_out(naming: Naming) -> None:
+    frames = naming.model.frames
+    count = frames.frames
+    if frames.order:
+        naming.add("history_order", frames.order, {"frames": count})
+    if frames.layout:
+        layouts = ("frame_major", "term_major")
+        other = layouts[1 - layouts.index(frames.arrangement)]
+        naming.add(
+            "history_layout", frames.layout, {"frames": count, "trained": frames.arrangement, "found": other}
+        )
+    if frames.stride != 1:
+        naming.add("history_layout", np.flatnonzero(frames.late), {"frames": count, "stride": frames.stride})
 
 
 def prefill(naming: Naming) -> None:

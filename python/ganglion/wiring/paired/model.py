@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ganglion.wiring.correction import Turn
     from ganglion.wiring.paired.chains import Chains
     from ganglion.wiring.paired.fit import Fit
+    from ganglion.wiring.paired.frames import Frames
     from ganglion.wiring.paired.pair import Pair
 
     Doubles = NDArray[np.float64]
@@ -59,20 +60,23 @@ class AdapterModel:
     """What makes found.
 
     Attributes:
-        base: `[m]`: the element of trained that each element of found should hold; -1 where it should not be there.
         fits: `[m]`: of each element of found; None where nothing explains it, or only a turn that is not known.
         turns: come first, in this order.
         covers: come last.
         chains: histories in trained.
-        stride: steps between the frames of histories, where found has others than trained.
+        frames: how found lays histories out.
     """
 
-    base: NDArray[np.int64]
     fits: tuple[Fit | None, ...]
     turns: tuple[TurnedGroup, ...]
     covers: tuple[Cover, ...]
     chains: Chains
-    stride: int | None = None
+    frames: Frames
+
+    @property
+    def base(self) -> NDArray[np.int64]:
+        """`[m]`: the element of trained that each element of found should hold; -1 where it should not be there."""
+        return self.frames.base
 
     def residuals(self, pair: Pair) -> Doubles:
         """`[m]`: the largest difference to found in settled rows; NaN where nothing explains an element."""

@@ -230,7 +230,6 @@ def _lags(naming: Naming) -> None:
     late: dict[tuple[int, str], list[int]] = {}
     differences: dict[float, dict[int, int]] = {}
     previous = previous_actions(pair)
-    strided = set(histories.strided(naming))
     for j, fit in enumerate(model.fits):
         if fit is None or model.base[j] < 0:
             continue
@@ -239,10 +238,10 @@ def _lags(naming: Naming) -> None:
             differences.setdefault(key, {})[j] = fit.source - size
         elif fit.source >= 2 * size:
             late.setdefault((fit.lag - 1, "action"), []).append(j)
-        elif fit.lag and j not in strided:
+        elif fit.lag != model.frames.late[j]:
             newest = int(model.chains.signal[fit.source])
             of = "previous_action" if {fit.source, newest} & previous else "observation"
-            late.setdefault((fit.lag, of), []).append(j)
+            late.setdefault((fit.lag - int(model.frames.late[j]), of), []).append(j)
     for (steps, of), elements in late.items():
         value: dict[str, Any] = {"steps": steps, "of": of}
         if of == "action":

@@ -10,6 +10,7 @@ import numpy as np
 from ganglion.wiring.assignment import assign
 from ganglion.wiring.paired.columns import likely
 from ganglion.wiring.paired.fit import Fit, checked, fit_columns, is_equal
+from ganglion.wiring.paired.frames import frames_of
 from ganglion.wiring.paired.known import rounded
 from ganglion.wiring.paired.model import column
 
@@ -29,8 +30,6 @@ LAGS = (1, 2, 3, -1, 4, 5, 6, -2, 7, 8, 9, 10, 11, 12)
 _MOVED = 1.0
 _NOTHING = 50.0
 _MOST_FITS = 24
-_STRIDES = (2, 3, 4, 5)
-_STRIDE_SHARE = 0.25
 _WEAK = 6.0
 
 
@@ -44,16 +43,20 @@ class ScalarSearch:
 
     Attributes:
         fits: `[m]`: what was found so far.
-        stride: steps between frames of histories, where they are others than in trained.
+        frames: how found lays histories out.
+        base: `[m]`: as given, and where frames stand otherwise the element that stands there then.
+        late: `[m]`: steps that an element is late, because frames are farther apart.
     """
 
     def __init__(self, pair: Pair, base: NDArray[np.int64], chains: Chains) -> None:
         self.pair, self.base, self.chains = pair, base, chains
         self.fits: list[Fit | None] = [None] * pair.found.shape[1]
-        self.stride: int | None = None
+        self.late = np.zeros(len(base), np.int64)
+        self._asked: set[int] = set()
         self._quiet_trained = quiet(pair, pair.trained)
         self._quiet_found = quiet(pair, pair.found)
         self.weak = quiet(pair, pair.found, _WEAK)
+        self.frames = frames_of(pair, base, chains, self.fits, [], self._quiet_trained)
 
     @property
     def open(self) -> list[int]:
@@ -71,40 +74,34 @@ class ScalarSearch:
         self._equal()
         if not self.open:
             return
-        now = self._candidates(self.open, self.free, 0)
-        self._strides(now)
+        self._framed()
+        now = self._candidates(self._unasked(), self.free, 0)
         self._lags_in_place(now)
-        self._late_as_a_whole(now)
         self._assign(now)
         for lag in LAGS:
-            open_, free = self.open, self.free
+            open_, free = self._unasked(), self.free
             if not open_ or not free:
                 break
             self._assign(self._candidates(open_, free, lag))
 
-    def _late_as_a_whole(self, now: dict[int, dict[int, Fit]]) -> None:
-        """What moved and is late, too: in a history only its oldest frame tells that from one that moved a frame."""
-        before, unused = list(self.fits), self.free
-        self._assign(now)
-        lost = self.open
-        if not lost:
-            return
-        waiting = [j for j in now if before[j] is None]
-        self.fits = list(before)
-        best: tuple[int, int, list[Fit | None]] | None = None
-        for lag in LAGS[:6]:
-            if not any(self._candidates(lost, unused, lag).values()):
-                continue
-            self._assign(self._candidates(waiting, unused, lag))
-            count = sum(self.fits[j] is not None for j in waiting)
-            if count > len(waiting) - len(lost) and (best is None or count > best[0]):
-                best = count, lag, list(self.fits)
-            self.fits = list(before)
-        if best is not None:
-            self.fits = best[2]
-            for j in waiting:
-                if self.fits[j] is not None:
-                    now.pop(j)
+    def _unasked(self) -> list[int]:
+        """Open elements that the look at frames has not asked for every signal and delay."""
+        return [j for j in self.open if j not in self._asked]
+
+    def _framed(self) -> None:
+        """Elements of histories: those tell together how frames stand, and each what it holds."""
+        waiting = [j for j in self.open if not self._quiet_found[j] and not self.weak[j]]
+        self.frames = frames_of(self.pair, self.base, self.chains, self.fits, waiting, ~self._quiet_trained)
+        if self.frames.order or self.frames.layout or self.frames.stride != 1:
+            self.base, self.late = self.frames.base, self.frames.late
+            self.fits[:] = [None] * len(self.fits)
+            self._equal()
+        for j, places in self.frames.held.items():
+            if self.fits[j] is None:
+                columns = ((column(self.pair, self.pair.trained, source), source, lag) for source, lag in places)
+                tries = (fit_columns(self.pair, own, self.pair.found[:, j], source, lag) for own, source, lag in columns)
+                self.fits[j] = next((fit for fit in tries if fit is not None), None)
+        self._asked = set(self.frames.held)
 
     def others(self, sources: list[int], lags: Iterable[int], known: set[int], *, straight: bool = False) -> None:
         """Explains elements of found by other sources than elements of trained.
@@ -122,7 +119,9 @@ class ScalarSearch:
         for lag in lags:
             rows = pair.sample(lag)
             rows = rows[rows - lag > 0]
-            waiting = [j for j in self.open if j not in known]
+            waiting = [j for j in self._unasked() if j not in known] if straight else [
+                j for j in self.open if j not in known
+            ]
             if len(rows) < 8 or not waiting:
                 continue
             maybe = likely(values[rows - lag], pair.found[rows][:, waiting], pair.judge)
@@ -136,7 +135,7 @@ class ScalarSearch:
         """Elements of trained that stand in several places of found."""
         everything = list(range(self.pair.trained.shape[1]))
         for lag in (0, *LAGS):
-            waiting = [j for j in self.open if j not in known]
+            waiting = [j for j in self._unasked() if j not in known]
             if not waiting:
                 return
             for j, fits in self._candidates(waiting, everything, lag).items():
@@ -145,8 +144,11 @@ class ScalarSearch:
 
     def _equal(self) -> None:
         for j, i in enumerate(self.base):
-            if i >= 0:
-                self.fits[j] = is_equal(self.pair, self.pair.trained[:, i], self.pair.found[:, j], int(i))
+            own = self.pair.trained[:, i]
+            if i >= 0 and self.late[j]:
+                self.fits[j] = checked(self.pair, Fit(int(i), int(self.late[j])), own, self.pair.found[:, j])
+            elif i >= 0:
+                self.fits[j] = is_equal(self.pair, own, self.pair.found[:, j], int(i))
 
     def _candidates(self, found: Iterable[int], trained: Iterable[int], lag: int) -> dict[int, dict[int, Fit]]:
         """By element of found and element of trained: the fits that hold."""
@@ -183,14 +185,19 @@ class ScalarSearch:
 
     def follow(self) -> None:
         """Elements that hardly move tell no factor: in place they have that of another element, or else an offset."""
-        shared = Counter((fit.gain, fit.lag) for fit in self.fits if fit is not None and fit.bias == 0.0)
+        shared = Counter(
+            (fit.gain, fit.lag - int(self.late[j]))
+            for j, fit in enumerate(self.fits)
+            if fit is not None and fit.bias == 0.0
+        )
         for j in self.open:
             i = int(self.base[j])
             if i < 0 or not (self.weak[j] or self._quiet_trained[i]):
                 continue
-            beside = [fit for fit in self.fits[max(0, j - 1) : j + 2] if fit is not None and fit.bias == 0.0]
-            usual = dict.fromkeys([(fit.gain, fit.lag) for fit in beside] + [one for one, _ in shared.most_common()])
-            tries = [Fit(i, lag=lag, gain=gain) for gain, lag in usual if gain != 1.0 or lag]
+            near = [(k, fit) for k, fit in enumerate(self.fits[max(0, j - 1) : j + 2], max(0, j - 1)) if fit is not None]
+            beside = [(fit.gain, fit.lag - int(self.late[k])) for k, fit in near if fit.bias == 0.0]
+            usual = dict.fromkeys(beside + [one for one, _ in shared.most_common()])
+            tries = [Fit(i, lag=lag + int(self.late[j]), gain=gain) for gain, lag in usual if gain != 1.0 or lag]
             if self._quiet_found[j] and self._quiet_trained[i]:
                 bias = float(np.mean(self.pair.found[:, j] - self.pair.trained[:, i]))
                 tries += [Fit(i, bias=more) for more in (*rounded(bias, self.pair.judge.noise() / 4.0), bias)]
@@ -202,40 +209,6 @@ class ScalarSearch:
         if i < 0 or self._quiet_found[j] or self._quiet_trained[i]:
             return None
         return fit_columns(self.pair, self.pair.trained[:, i], self.pair.found[:, j], i, lag)
-
-    def _strides(self, now: dict[int, dict[int, Fit]]) -> None:
-        """Frames of histories that are farther apart in found."""
-        chains, base = self.chains, self.base
-        old = [j for j in now if base[j] >= 0 and chains.age[base[j]] > 0]
-        if len(old) < 2:
-            return
-        for stride in _STRIDES:
-            fits = {j: self._in_place(j, int(chains.age[base[j]]) * (stride - 1)) for j in old}
-            held = {j: fit for j, fit in fits.items() if fit is not None}
-            lags = {fit.lag for fit in held.values()}
-            if len(held) >= max(2, _STRIDE_SHARE * len(old)) and len(lags) > 1:
-                for j, fit in held.items():
-                    self.fits[j] = fit
-                    now.pop(j, None)
-                self.stride = stride
-                self._moved_in_frames(now)
-                return
-
-    def _moved_in_frames(self, now: dict[int, dict[int, Fit]]) -> None:
-        """With another stride, elements that moved are late by what their frame is."""
-        ages = self.chains.age
-        for age in sorted({int(ages[self.base[j]]) for j in now if self.base[j] >= 0} - {0}):
-            waiting = [j for j in now if self.base[j] >= 0 and ages[self.base[j]] == age]
-            lag = self.lag_of(waiting[0])
-            self._assign(self._candidates(waiting, [i for i in self.free if ages[i] == age], lag))
-            for j in waiting:
-                if self.fits[j] is not None:
-                    now.pop(j)
-
-    def lag_of(self, j: int) -> int:
-        """How late an element is because its frame is."""
-        i = int(self.base[j])
-        return 0 if self.stride is None or i < 0 else int(self.chains.age[i]) * (self.stride - 1)
 
     def _lags_in_place(self, now: dict[int, dict[int, Fit]]) -> None:
         """Elements that are late.

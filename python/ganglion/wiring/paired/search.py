@@ -27,7 +27,7 @@ def search(pair: Pair, base: NDArray[np.int64]) -> AdapterModel:
     chains = chains_of(pair)
     scalar = ScalarSearch(pair, base, chains)
     scalar.run()
-    groups = GroupSearch(pair, base, scalar.fits, scalar.weak)
+    groups = GroupSearch(pair, scalar.frames, scalar.fits, scalar.weak)
     if scalar.open:
         scalar.follow()
         groups.run()
@@ -36,13 +36,12 @@ def search(pair: Pair, base: NDArray[np.int64]) -> AdapterModel:
         scalar.reuse(known)
         for j in known:
             scalar.fits[j] = None
-    return AdapterModel(base, tuple(scalar.fits), tuple(groups.turns), tuple(groups.covers), chains, scalar.stride)
+    return AdapterModel(tuple(scalar.fits), tuple(groups.turns), tuple(groups.covers), chains, scalar.frames)
 
 
 def _other_sources(pair: Pair, scalar: ScalarSearch, known: set[int]) -> None:
     """Velocities as changes of positions per step; actions themselves."""
     size = pair.trained.shape[1]
-    lags = sorted({0, *(scalar.lag_of(j) for j in scalar.open if j not in known)})
-    scalar.others([size + i for i in range(size) if np.ptp(pair.trained[:, i]) > 0.0], lags, known, straight=True)
+    scalar.others([size + i for i in range(size) if np.ptp(pair.trained[:, i]) > 0.0], (0,), known, straight=True)
     if pair.action is not None:
         scalar.others([2 * size + k for k in range(pair.action.shape[1])], (1, 0, 2, 3), known)
