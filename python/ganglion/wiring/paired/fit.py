@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _FEWEST = 8
 _INF = math.inf
 _SURE = 3.0
+_UNLIKELY = 25.0
+"""What is lost with the right gain and bias is, in variances of the noise, a chi-square of two: this is one in 250,000."""
+_SLACK = 1.01
+"""Noise of the source bends the line of least squares, which then fits better than the right one."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,8 @@ def fit_columns(
         return None
     fit = replace(fit, source=number, lag=lag)
     starts = _starts(pair, fit, source, found, keep)
-    if starts:  # a limit may be met there alone
-        early = np.flatnonzero(pair.unsettled(lag))
-        every = np.concatenate([rows, early if keep is None else early[keep[early - lag]]])
-        whole = _simplest(pair.judge, source[every - lag], found[every])
-        if whole is not None and whole.gain == fit.gain and whole.bias == fit.bias:
-            return replace(whole, source=number, lag=lag)
-    return replace(fit, starts=starts)
+    fit = replace(fit, starts=starts)
+    return _cut_at_starts(pair, fit, source, found, keep) or fit if starts else fit
 
 
 def is_equal(pair: Pair, source: Doubles, found: Doubles, number: int) -> Fit | None:
@@ -129,7 +128,8 @@ def is_equal(pair: Pair, source: Doubles, found: Doubles, number: int) -> Fit | 
     if not pair.judge.fits(settled, magnitude):
         return None
     fit = Fit(number, residual=_worst(settled))
-    return replace(fit, starts=_starts(pair, fit, source, found))
+    fit = replace(fit, starts=_starts(pair, fit, source, found))
+    return _cut_at_starts(pair, fit, source, found) or fit
 
 
 def checked(pair: Pair, fit: Fit, source: Doubles, found: Doubles) -> Fit | None:
@@ -141,11 +141,47 @@ def checked(pair: Pair, fit: Fit, source: Doubles, found: Doubles) -> Fit | None
     return replace(fit, residual=_worst(off), starts=_starts(pair, fit, source, found))
 
 
+def _cut_at_starts(
+    pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None
+) -> Fit | None:
+    """The same with a limit that is met behind a reset alone, or None."""
+    rows = np.flatnonzero(pair.valid(fit.lag) | pair.unsettled(fit.lag))
+    rows = rows if keep is None else rows[keep[rows - fit.lag]]
+    size = magnitude_of(fit, source, found)
+    cut = _cut(pair.judge, source[rows - fit.lag], found[rows], fit.gain, fit.bias, size)
+    return None if cut is None else replace(cut, source=fit.source, lag=fit.lag)
+
+
 def _starts(pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None) -> int:
     """How many rows behind a reset differ."""
-    rows = np.flatnonzero(pair.unsettled(fit.lag))
-    rows = rows if keep is None else rows[keep[rows - fit.lag]]
-    off = np.abs(difference(fit, source[rows - fit.lag], found[rows]))
+    return shown(pair, fit, source, found, keep)[0]
+
+
+def shown(
+    pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None
+) -> tuple[int, NDArray[np.int64]]:
+    """How many rows behind a reset differ, and `[N]` the row of the source that a delay shows in each row.
+
+    Behind a reset a history that is late as a whole repeats its first row; one of late elements is filled before they
+    come. What differs less is taken.
+    """
+    rows = np.arange(len(pair.since))
+    if fit.lag < 0:
+        tries = [rows - np.maximum(fit.lag, -pair.left)]
+    else:
+        tries = [rows - np.minimum(fit.lag, pair.since)]
+        age = pair.age(fit.source)
+        if age and fit.lag:
+            tries.append(rows - np.clip(pair.since - age, 0, fit.lag))
+    return min(((_differ(pair, fit, source, found, before, keep), before) for before in tries), key=lambda one: one[0])
+
+
+def _differ(
+    pair: Pair, fit: Fit, source: Doubles, found: Doubles, before: NDArray[np.int64], keep: NDArray[np.bool_] | None
+) -> int:
+    rows = np.flatnonzero(~pair.settled & (pair.left >= -fit.lag))
+    rows = rows if keep is None else rows[keep[before[rows]]]
+    off = np.abs(difference(fit, source[before[rows]], found[rows]))
     bad = off > pair.judge.worst(magnitude_of(fit, source, found), fit.gain)
     return int(pair.since[rows[bad]].max()) + 1 if bad.any() else 0
 
@@ -174,12 +210,15 @@ def _simplest(judge: NoiseJudge, x: Doubles, y: Doubles) -> Fit | None:
     if not judge.fits(yi - gain * xi - bias, size, gain):
         return None
     through = float(xi @ yi) / float(xi @ xi)
+    least = float(np.mean((yi - gain * xi - bias) ** 2)) * (_SLACK + _UNLIKELY / len(xi))
     noise = _SURE * judge.noise(gain) / math.sqrt(len(xi))
     tries = list(_tries(gain, bias, through, mx, my, noise, noise / math.sqrt(square / len(xi))))
     for whole in (True, False):  # without a clip first
         for some, more in tries:
             size = max(float(np.abs(y).max()), abs(some) * float(np.abs(x).max()), abs(more))
             off = y - some * x - more
+            if float(np.mean(off[inside] ** 2)) > least + judge.rounding(size) ** 2:
+                continue  # more than chance, and rounding, make of the line with the least squares
             if whole:
                 if judge.fits(off, size, some):
                     return Fit(0, gain=some, bias=more, residual=_worst(off))
@@ -237,11 +276,10 @@ def _cut(judge: NoiseJudge, x: Doubles, y: Doubles, gain: float, bias: float, si
 def _limit(cut: Doubles, whole: Doubles, judge: NoiseJudge, gain: float, side: float) -> float:
     """Where values are cut on one side, or infinity: the usual value of those that would be beyond."""
     most = float((side * cut).max())
-    margin = judge.allowed(abs(most), gain)
-    beyond = side * whole > most + margin
+    beyond = side * whole > most + judge.worst(abs(most), gain)
     if not beyond.any():
         return side * _INF
-    return round_limit(float(np.median(cut[beyond])), margin)
+    return round_limit(float(np.median(cut[beyond])), judge.allowed(abs(most), gain))
 
 
 def round_limit(limit: float, margin: float) -> float:

@@ -70,18 +70,18 @@ class Frames:
 
 
 def frames_of(
-    pair: Pair, base: Whole, chains: Chains, equal: Sequence[Fit | None], waiting: Sequence[int], moving: Flags
+    pair: Pair, base: Whole, equal: Sequence[Fit | None], waiting: Sequence[int], moving: Flags
 ) -> Frames:
     """Reads order, layout and steps of the frames.
 
     Args:
         pair: both recordings.
         base: `[m]`: the column of trained that stands in the place of each element of found; -1 for none.
-        chains: histories in trained.
         equal: `[m]`: of elements that equal the column in their place, or None.
         waiting: elements that move and equal nothing.
         moving: `[n]`: columns of trained that move.
     """
+    chains = pair.chains
     if not (chains.signal >= 0).any() or not waiting:
         return Frames(base, np.zeros(len(base), np.int64), chains.age, 1, 1, (), (), "", {})
     table = FrameTable(chains)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion.wiring.correction import Turn
-from ganglion.wiring.paired.fit import Fit, fit_columns
+from ganglion.wiring.paired.fit import Fit, checked, fit_columns
 from ganglion.wiring.paired.model import Cover, TurnedGroup
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class GroupSearch:
     def run(self) -> None:
         """Quaternions first: their sign is the smallest change."""
         for j in range(len(self.fits) - 3):
-            if any(fit is None for fit in self.fits[j : j + 4]) and self._is_unit(self.pair.found, j, 4):
+            if any(fit is None for fit in self.fits[j : j + 4]):
                 self._cover(j)
         for rank in (2, 1):  # a vector that moves in one direction alone takes a rotation of others before its own
             for j in self._windows(3):
@@ -116,8 +116,11 @@ class GroupSearch:
         if self.base[j] < 0:
             return
         here = self._quaternions_of(int(self.frames.age[self.base[j]]))
+        unit = self._is_unit(self.pair.found, j, 4)
         for i, lag in itertools.product(sorted(here, key=lambda i: abs(i - self.base[j])), self._lags(j)):
-            if self._covered(j, i, lag):
+            if unit and self._covered(j, i, lag):
+                return
+            if not unit and i == self.base[j] and self._rescaled(j, i, lag):
                 return
 
     def _covered(self, j: int, i: int, lag: int) -> bool:
@@ -145,6 +148,19 @@ class GroupSearch:
                     worst = float(np.abs(off[:, k]).max())
                     self.fits[j + k] = Fit(i + order[k], lag, gain=float(sign[k]), residual=worst)
                 self.covers.append(Cover(tuple(range(j, j + 4)), flipped))
+                return True
+        return False
+
+    def _rescaled(self, j: int, i: int, lag: int) -> bool:
+        """Found = ±trained behind a factor and an offset for each element; the sign by rows is one that adapters choose."""
+        if self._open(j, 4) < 2:
+            return False
+        trained = self.pair.trained[:, i : i + 4]
+        for sign, order in itertools.product(_covers(trained, self.pair.begins), (_ORDERS[0], (1, 2, 3, 0), _ORDERS[1])):
+            fits = self._singly(j, i, lag, trained * sign[:, None], list(order), None)
+            if fits is not None:
+                self.fits[j : j + 4] = fits
+                self.covers.append(Cover(tuple(range(j, j + 4)), int((sign < 0.0).sum())))
                 return True
         return False
 
@@ -207,6 +223,14 @@ class GroupSearch:
             return False
         few = whole[:: max(1, len(whole) // 600)]
         y = pair.found[:, j : j + size]
+        x = self._source(i, size, quaternion, power, whole - lag)
+        nearest = _nearest_rotation(x, y[whole])
+        if nearest is not None:
+            off = y[whole] - x @ nearest.T
+            if pair.judge.fits(off, float(np.abs(y).max()) * 2.0, float(np.linalg.norm(nearest[0]))):
+                source = self._source(i, size, quaternion, power, np.arange(len(pair.trained)))
+                if self._take(j, i, size, lag, quaternion, power, source, nearest, keep):
+                    return True
         solved = _solve(self._source(i, size, quaternion, power, few - lag), y[few])
         if solved is None:
             return False
@@ -285,12 +309,15 @@ class GroupSearch:
         return True
 
     def _singly(
-        self, j: int, i: int, lag: int, source: Doubles, order: list[int], keep: NDArray[np.bool_]
+        self, j: int, i: int, lag: int, source: Doubles, order: list[int], keep: NDArray[np.bool_] | None
     ) -> list[Fit] | None:
         """What is done to single elements behind a turn, or None where that is not all."""
         fits: list[Fit] = []
         for k, place in enumerate(order):
-            fit = fit_columns(self.pair, source[:, place], self.pair.found[:, j + k], i + place, lag, keep)
+            own, found = source[:, place], self.pair.found[:, j + k]
+            fit = fit_columns(self.pair, own, found, i + place, lag, keep)
+            if fit is None and np.ptp(own) == 0.0:  # it tells no factor
+                fit = checked(self.pair, Fit(i + place, lag, bias=float(np.mean(found) - own[0])), own, found)
             if fit is None:
                 return None
             fits.append(fit)
@@ -352,6 +379,30 @@ def _solve(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles] | None:
         return None
     solution = np.linalg.lstsq(x - mx, y - my, rcond=1e-7)[0].T
     return solution, my - solution @ mx
+
+
+def _nearest_rotation(x: Doubles, y: Doubles) -> Doubles | None:
+    """The orthogonal matrix, times a factor, that turns x into y best (Kabsch, Acta Crystallographica A32, 1976).
+
+    None where x has no part in some direction.
+    """
+    left, values, right = np.linalg.svd(y.T @ x)
+    if not values[-1] > _NO_DIRECTION**2 * values[0]:
+        return None
+    rotation: Doubles = left @ right
+    return rotation * np.sqrt((y * y).sum() / (x * x).sum())
+
+
+def _covers(quaternion: Doubles, begins: NDArray[np.bool_]) -> Iterator[Doubles]:
+    """Signs by rows: w is not below 0, w first and last; or there is no jump inside of an episode."""
+    for real in (0, 3):
+        yield np.where(quaternion[:, real] < 0.0, -1.0, 1.0)
+    turns = (quaternion[1:] * quaternion[:-1]).sum(axis=1) < 0.0
+    steps = np.where(begins, 1.0, np.concatenate([[1.0], np.where(turns, -1.0, 1.0)]))
+    starts = np.maximum.accumulate(np.where(begins, np.arange(len(begins)), 0))
+    product = np.cumprod(steps)
+    for real in (0, 3):
+        yield product * product[starts] * np.where(quaternion[starts, real] < 0.0, -1.0, 1.0)
 
 
 def _as_rotation(matrix: Doubles) -> Doubles | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion.wiring.paired.fit import magnitude_of
+from ganglion.wiring.paired.fit import magnitude_of, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +66,11 @@ def prefill(naming: Naming) -> None:
     pair = naming.pair
     groups: dict[tuple[str, str], dict[int, int]] = {}
     for j, fit in enumerate(naming.model.fits):
-        if fit is None or fit.starts == 0 or fit.lag != 0 or fit.source >= pair.trained.shape[1]:
+        if fit is None or fit.starts == 0 or fit.source >= pair.trained.shape[1]:
+            continue
+        if fit.lag and not 0 < fit.starts <= fit.lag + pair.age(fit.source):  # a delay begins as it likes
+            continue
+        if fit.lag and pair.age(fit.source) == 0:
             continue
         kinds = (filled(pair, naming.model, j, fit, trained=True), filled(pair, naming.model, j, fit, trained=False))
         groups.setdefault(kinds, {})[j] = fit.starts
@@ -104,15 +108,16 @@ def _faint(naming: Naming, rows: int) -> dict[int, int]:
 
 def filled(pair: Pair, model: AdapterModel, j: int, fit: Fit, *, trained: bool) -> str:
     """What fills an element behind a reset: zeros, the first frame, or something else."""
-    chains = model.chains
+    chains, own, source = model.chains, pair.found[:, j], pair.trained[:, fit.source]
+    before = shown(pair, fit, source, own)[1]
     rows = np.flatnonzero(pair.since < fit.starts)
-    values = pair.trained[rows, fit.source] if trained else (pair.found[rows, j] - fit.bias) / fit.gain
-    raw = pair.trained[rows, fit.source] if trained else pair.found[rows, j]
-    other = (pair.found[rows, j] - fit.bias) / fit.gain if trained else pair.trained[rows, fit.source]
-    allowed = pair.judge.worst(float(np.abs(pair.trained[:, fit.source]).max()), 1.0 / fit.gain)
-    bad = np.abs(values - other) > allowed
+    raw, other = source[before[rows]], (own[rows] - fit.bias) / fit.gain
+    values = raw if trained else other
+    allowed = pair.judge.worst(float(np.abs(source).max()), 1.0 / fit.gain)
+    bad = np.abs(raw - other) > allowed
     if not bad.any():
         return "other"
+    raw = raw if trained else own[rows]
     if (np.abs(values[bad]) <= allowed).all() or (np.abs(raw[bad]) <= allowed * abs(fit.gain)).all():
         return "zeros"
     head = int(chains.signal[fit.source])

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion.wiring.edits import Edit
-from ganglion.wiring.paired import histories, sentences, vectors
+from ganglion.wiring.paired import differences, histories, sentences, vectors
 from ganglion.wiring.paired.closest import closest
 from ganglion.wiring.paired.known import unit_of
 from ganglion.wiring.runs import runs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ganglion.wiring.observations import Observations
     from ganglion.wiring.paired.model import AdapterModel
     from ganglion.wiring.paired.pair import Pair
@@ -72,14 +74,17 @@ class Naming:
                 continue
             if fit.source < size and fit.source != self.model.base[j]:
                 self.moved[j] = fit.source
-            if fit.source >= size:  # its factor is 1 / dt, or what a previous action is multiplied with
-                continue
-            if fit.gain < 0.0:
-                self.negative.add(j)
-            if abs(fit.gain) != 1.0:
-                self.factors[j] = abs(fit.gain)
-            if fit.bias != 0.0:
-                self.offsets[j] = fit.bias
+            if fit.source < size:  # else a factor is 1 / dt, or what a previous action is multiplied with
+                self.done(j, fit.gain, fit.bias)
+
+    def done(self, element: int, gain: float, bias: float) -> None:
+        """Leaves a factor with its sign, and an offset, to be named."""
+        if gain < 0.0:
+            self.negative.add(element)
+        if abs(gain) != 1.0:
+            self.factors[element] = abs(gain)
+        if bias != 0.0:
+            self.offsets[element] = bias
 
     def add(self, kind: str, elements: Any, value: Any) -> None:
         """Names an edit."""
@@ -95,6 +100,7 @@ def edits_of(pair: Pair, model: AdapterModel, found: Observations, trained: Obse
     vectors.gravity(naming)
     vectors.mounted(naming)
     histories.name(naming)
+    differences.name(naming)
     if naming.moved:
         naming.add("permutation", naming.moved, list(naming.moved.values()))
     if naming.negative:
@@ -204,9 +210,8 @@ def _clips(naming: Naming) -> None:
         key = next((one for one in cuts if one[1] == missing and math.isclose(one[0], max(sizes), rel_tol=1e-3)), None)
         cuts.setdefault(key or (max(sizes), missing), {})[j] = (low, high)
     for (_, missing), limits in cuts.items():
-        low = max(low for low, _ in limits.values())
-        high = min(high for _, high in limits.values())
-        value = {"low": _finite(low), "high": _finite(high), "of": "trained" if missing else "found"}
+        low, high = (_usual(side) for side in zip(*limits.values(), strict=True))
+        value = {"low": low, "high": high, "of": "trained" if missing else "found"}
         naming.add("clip", limits, value)
 
 
@@ -220,23 +225,23 @@ def own_limits(pair: Pair) -> list[float]:
     return sorted(limits)
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _usual(limits: Iterable[float]) -> float | None:
+    """The one in the middle of those that are met."""
+    met = sorted(limit for limit in limits if math.isfinite(limit))
+    return met[len(met) // 2] if met else None
 
 
 def _lags(naming: Naming) -> None:
     pair, model = naming.pair, naming.model
     size = pair.trained.shape[1]
     late: dict[tuple[int, str], list[int]] = {}
-    differences: dict[float, dict[int, int]] = {}
     previous = previous_actions(pair)
     for j, fit in enumerate(model.fits):
         if fit is None or model.base[j] < 0:
             continue
         if size <= fit.source < 2 * size:
-            key = next((one for one in differences if math.isclose(one, fit.gain, rel_tol=1e-3)), fit.gain)
-            differences.setdefault(key, {})[j] = fit.source - size
-        elif fit.source >= 2 * size:
+            continue  # see `differences`
+        if fit.source >= 2 * size:
             late.setdefault((fit.lag - 1, "action"), []).append(j)
         elif fit.lag != model.frames.late[j]:
             newest = int(model.chains.signal[fit.source])
@@ -253,9 +258,6 @@ def _lags(naming: Naming) -> None:
                 "factor": [fit.gain for fit in fits if fit is not None],
             }
         naming.add("lag", elements, value)
-    for factor, places in differences.items():
-        value = {"of": "finite_difference", "position": list(places.values()), "factor": factor}
-        naming.add("lag", places, value)
 
 
 def previous_actions(pair: Pair) -> set[int]:

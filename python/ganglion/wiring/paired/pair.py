@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ganglion.wiring.correction import rows_since_reset
+from ganglion.wiring.paired.chains import chains_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.wiring.observations import Observations
+    from ganglion.wiring.paired.chains import Chains
     from ganglion.wiring.paired.judge import NoiseJudge
 
     Doubles = NDArray[np.float64]
@@ -53,6 +55,15 @@ class Pair:
     def found_cut(self) -> NDArray[np.bool_]:
         """`[N, m]`: the same of found."""
         return _cut(self.found, self.judge)
+
+    @cached_property
+    def chains(self) -> Chains:
+        """Histories in trained."""
+        return chains_of(self)
+
+    def age(self, source: int) -> int:
+        """Of the frame that a column of the sources is (see `model.column`); 0 outside of histories."""
+        return int(self.chains.age[source % self.trained.shape[1]]) if source < 2 * self.trained.shape[1] else 0
 
     @cached_property
     def since(self) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ganglion.wiring.paired.chains import Chains
     from ganglion.wiring.paired.pair import Pair
 
     Doubles = NDArray[np.float64]
@@ -39,7 +39,6 @@ class ScalarSearch:
     Args:
         pair: both recordings.
         base: `[m]`: the element of trained that each element of found should hold, or -1.
-        chains: histories in trained.
 
     Attributes:
         fits: `[m]`: what was found so far.
@@ -48,15 +47,15 @@ class ScalarSearch:
         late: `[m]`: steps that an element is late, because frames are farther apart.
     """
 
-    def __init__(self, pair: Pair, base: NDArray[np.int64], chains: Chains) -> None:
-        self.pair, self.base, self.chains = pair, base, chains
+    def __init__(self, pair: Pair, base: NDArray[np.int64]) -> None:
+        self.pair, self.base = pair, base
         self.fits: list[Fit | None] = [None] * pair.found.shape[1]
         self.late = np.zeros(len(base), np.int64)
         self._asked: set[int] = set()
         self._quiet_trained = quiet(pair, pair.trained)
         self._quiet_found = quiet(pair, pair.found)
         self.weak = quiet(pair, pair.found, _WEAK)
-        self.frames = frames_of(pair, base, chains, self.fits, [], self._quiet_trained)
+        self.frames = frames_of(pair, base, self.fits, [], self._quiet_trained)
 
     @property
     def open(self) -> list[int]:
@@ -91,7 +90,7 @@ class ScalarSearch:
     def _framed(self) -> None:
         """Elements of histories: those tell together how frames stand, and each what it holds."""
         waiting = [j for j in self.open if not self._quiet_found[j] and not self.weak[j]]
-        self.frames = frames_of(self.pair, self.base, self.chains, self.fits, waiting, ~self._quiet_trained)
+        self.frames = frames_of(self.pair, self.base, self.fits, waiting, ~self._quiet_trained)
         if self.frames.order or self.frames.layout or self.frames.stride != 1:
             self.base, self.late = self.frames.base, self.frames.late
             self.fits[:] = [None] * len(self.fits)
@@ -180,8 +179,8 @@ class ScalarSearch:
         for i in trained:
             x = self.pair.trained[:, i]
             fit = is_equal(self.pair, x, y, i)
-            if fit is not None:
-                fits[i] = fit
+            if fit is not None:  # what does not move is as late as its frame
+                fits[i] = checked(self.pair, replace(fit, lag=int(self.late[j])), x, y) or fit
 
     def follow(self) -> None:
         """Elements that hardly move tell no factor: in place they have that of another element, or else an offset."""
