@@ -149,7 +149,10 @@ def _cut_at_starts(
     rows = rows if keep is None else rows[keep[rows - fit.lag]]
     size = magnitude_of(fit, source, found)
     cut = _cut(pair.judge, source[rows - fit.lag], found[rows], fit.gain, fit.bias, size)
-    return None if cut is None else replace(cut, source=fit.source, lag=fit.lag)
+    if cut is None or not cut.cut:
+        return None
+    cut = replace(cut, source=fit.source, lag=fit.lag)
+    return replace(cut, starts=_starts(pair, cut, source, found, keep))
 
 
 def _starts(pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None) -> int:
