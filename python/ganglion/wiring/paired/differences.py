@@ -65,7 +65,7 @@ def _frame(pair: Pair, newest: int, age: int) -> int:
 
 
 def _partners(pair: Pair, velocities: set[int], positions: set[int]) -> dict[int, tuple[int, float]]:
-    """For each position that trained's velocity is of it, and how many times its change per step that is; or nothing."""
+    """For each position trained's velocity of it, and how many times its change per step that is; or nothing."""
     v = sorted({_newest(pair, i) for i in velocities})
     p = sorted({_newest(pair, i) for i in positions})
     rows = pair.rows(1)

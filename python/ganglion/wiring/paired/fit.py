@@ -24,7 +24,7 @@ _FEWEST = 8
 _INF = math.inf
 _SURE = 3.0
 _UNLIKELY = 25.0
-"""What is lost with the right gain and bias is, in variances of the noise, a chi-square of two: this is one in 250,000."""
+"""What is lost with the right gain and bias is, in variances of noise, a chi-square of two: this is one in 250,000."""
 _SLACK = 1.01
 """Noise of the source bends the line of least squares, which then fits better than the right one."""
 
@@ -165,8 +165,8 @@ def shown(
 ) -> tuple[int, NDArray[np.int64]]:
     """How many rows behind a reset differ, and `[N]` the row of the source that a delay shows in each row.
 
-    Behind a reset a history that is late as a whole repeats its first row; one of late elements is filled before they
-    come. What differs less is taken.
+    Behind a reset a history that is late as a whole repeats its first row; one of late elements, or one whose frames
+    are farther apart, is filled before they come. What differs less is taken.
     """
     rows = np.arange(len(pair.since))
     if fit.lag < 0:
@@ -174,8 +174,10 @@ def shown(
     else:
         tries = [rows - np.minimum(fit.lag, pair.since)]
         age = pair.age(fit.source)
-        if age and fit.lag:
-            tries.append(rows - np.clip(pair.since - age, 0, fit.lag))
+        apart = range(0, fit.lag + 1, age) if age and fit.lag else ()
+        tries += [
+            rows - np.minimum(more, pair.since) - np.clip(pair.since - age - more, 0, fit.lag - more) for more in apart
+        ]
     return min(((_differ(pair, fit, source, found, before, keep), before) for before in tries), key=lambda one: one[0])
 
 

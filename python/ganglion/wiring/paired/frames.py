@@ -1,8 +1,8 @@
 """What an adapter does to the frames of histories, read from all of their elements at once.
 
 In a history a late element is also what stands a frame away, and an element of another frame is one that is late. So
-each element of found is first asked which signal it holds, and how many steps ago that was; the steps of all frames of a
-signal lie on a line, whose slope says the order of frames and the steps between them, and whose rest is a delay.
+each element of found is first asked which signal it holds, and how many steps ago that was. The steps of all frames of
+a signal lie on a line, whose slope says the order of frames and the steps between them, and whose rest is a delay.
 """
 
 from __future__ import annotations
@@ -69,9 +69,7 @@ class Frames:
     held: Held
 
 
-def frames_of(
-    pair: Pair, base: Whole, equal: Sequence[Fit | None], waiting: Sequence[int], moving: Flags
-) -> Frames:
+def frames_of(pair: Pair, base: Whole, equal: Sequence[Fit | None], waiting: Sequence[int], moving: Flags) -> Frames:
     """Reads order, layout and steps of the frames.
 
     Args:
@@ -249,9 +247,7 @@ def _line(delays: Sequence[int], ages: Sequence[int]) -> int:
 
 def _slope(held: Held, whole: dict[int, list[int]], table: FrameTable) -> int:
     """Steps between frames, below 0 where they stand the other way round; what most signals agree on, else 1."""
-    slopes = [
-        _line([held[j][0][1] for j in places], table.ages(s)) for s, places in whole.items()
-    ]
+    slopes = [_line([held[j][0][1] for j in places], table.ages(s)) for s, places in whole.items()]
     votes = Counter(slope for slope in slopes if abs(slope) in _STRIDES)
     if not votes:
         return 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ganglion.wiring.correction import Turn
 from ganglion.wiring.paired.fit import Fit, checked, fit_columns
+from ganglion.wiring.paired.known import near
 from ganglion.wiring.paired.model import Cover, TurnedGroup
 
 if TYPE_CHECKING:
@@ -152,11 +154,12 @@ class GroupSearch:
         return False
 
     def _rescaled(self, j: int, i: int, lag: int) -> bool:
-        """Found = ±trained behind a factor and an offset for each element; the sign by rows is one that adapters choose."""
+        """Found = ±trained with a factor and an offset for each element; the sign by rows as adapters choose it."""
         if self._open(j, 4) < 2:
             return False
         trained = self.pair.trained[:, i : i + 4]
-        for sign, order in itertools.product(_covers(trained, self.pair.begins), (_ORDERS[0], (1, 2, 3, 0), _ORDERS[1])):
+        orders = (*_ORDERS, (1, 2, 3, 0))
+        for sign, order in itertools.product(_covers(trained, self.pair.begins), orders):
             fits = self._singly(j, i, lag, trained * sign[:, None], list(order), None)
             if fits is not None:
                 self.fits[j : j + 4] = fits
@@ -325,36 +328,45 @@ class GroupSearch:
 
     def _unknown(self, j: int) -> None:
         """Vectors of the same length that are turned differently in each row, with no orientation to say how."""
-        if self._open(j, 3) < 2:
-            return
-        pair, rows = self.pair, self.pair.rows(0)
+        for lag in self._lags(j):
+            if self._open(j, 3) >= 2 and self._as_long(j, lag):
+                return
+
+    def _as_long(self, j: int, lag: int) -> bool:
+        pair, rows = self.pair, self.pair.rows(lag)
         i = int(self.base[j])
-        if i < 0 or i + 3 > pair.trained.shape[1]:
-            return
+        if i < 0 or i + 3 > pair.trained.shape[1] or len(rows) < _FEWEST:
+            return False
         still = (np.ptp(pair.found[rows, j : j + 3], axis=0) <= 12.0 * pair.judge.allowed(1.0)).all()
         if not still:  # of a vector that a clip met nobody knows the length
-            rows = rows[~pair.trained_cut[rows, i : i + 3].any(axis=1) & ~pair.found_cut[rows, j : j + 3].any(axis=1)]
+            cut = pair.trained_cut[rows - lag, i : i + 3].any(axis=1) | pair.found_cut[rows, j : j + 3].any(axis=1)
+            rows = rows[~cut]
             if len(rows) < 20:
-                return
-        x, y = pair.trained[rows, i : i + 3], pair.found[rows, j : j + 3]
+                return False
+        x, y = pair.trained[rows - lag, i : i + 3], pair.found[rows, j : j + 3]
         norm, other = np.linalg.norm(y, axis=1), np.linalg.norm(x, axis=1)
-        if not (norm.max() > 0.0 and pair.judge.fits(norm - other, float(norm.max()) * 4.0, 1.8)):
-            return
-        kind, how = self._direction(x, y, rows)
-        worst = float(np.abs(norm - other).max())
+        gain = 1.0
+        if not still and float(np.ptp(other)) > 0.1 * float(other.max()):
+            gain = float(norm @ other) / float(other @ other)
+            gain = next(iter(near(gain, 0.01)), gain)
+        if not (norm.max() > 0.0 and gain and pair.judge.fits(norm - gain * other, float(norm.max()) * 4.0, 1.8)):
+            return False
+        kind, how = self._direction(gain * x, y, rows, lag)
+        worst = float(np.abs(norm - gain * other).max())
         value = {"kind": kind, "quaternion": []} | how
-        turn = Turn((i, i + 1, i + 2), np.eye(3))
-        self.turns.append(TurnedGroup(turn, (j, j + 1, j + 2), value, exact=False, residual=worst))
+        turn, elements = Turn((i, i + 1, i + 2), np.eye(3)), (j, j + 1, j + 2)
+        self.turns.append(TurnedGroup(turn, elements, value, exact=False, residual=worst, gain=gain, lag=lag))
         self.fits[j : j + 3] = [None] * 3
+        return True
 
-    def _direction(self, x: Doubles, y: Doubles, rows: NDArray[np.int64]) -> tuple[str, dict[str, object]]:
+    def _direction(self, x: Doubles, y: Doubles, rows: NDArray[np.int64], lag: int) -> tuple[str, dict[str, object]]:
         """Gravity in the body says how high the height axis stands in it: which of both vectors is in the world."""
         pair = self.pair
         if (np.ptp(y, axis=0) <= 12.0 * pair.judge.allowed(1.0)).all():
             return "world_for_body", {"known_by": "constant in found"}
         size = float(np.abs(y).max())
         for at in range(pair.trained.shape[1] - 2):
-            down = pair.trained[rows, at : at + 3]
+            down = pair.trained[rows - lag, at : at + 3]
             length = np.linalg.norm(down, axis=1)
             usual = float(length.mean())
             if usual <= 0.0 or float(np.ptp(length)) > 1e-3 * usual + 12.0 * pair.judge.noise():
@@ -384,13 +396,16 @@ def _solve(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles] | None:
 def _nearest_rotation(x: Doubles, y: Doubles) -> Doubles | None:
     """The orthogonal matrix, times a factor, that turns x into y best (Kabsch, Acta Crystallographica A32, 1976).
 
-    None where x has no part in some direction.
+    Without any part in one direction it is the rotation; with none in two directions it is not known: None.
     """
     left, values, right = np.linalg.svd(y.T @ x)
-    if not values[-1] > _NO_DIRECTION**2 * values[0]:
+    rank = int((values > _NO_DIRECTION**2 * values[0]).sum())
+    if rank < len(values) - 1:
         return None
-    rotation: Doubles = left @ right
-    return rotation * np.sqrt((y * y).sum() / (x * x).sum())
+    if rank < len(values) and np.linalg.det(left @ right) < 0.0:
+        left[:, -1] *= -1.0
+    rotation: Doubles = left @ right * math.sqrt(float((y * y).sum()) / float((x * x).sum()))
+    return rotation
 
 
 def _covers(quaternion: Doubles, begins: NDArray[np.bool_]) -> Iterator[Doubles]:
@@ -400,7 +415,7 @@ def _covers(quaternion: Doubles, begins: NDArray[np.bool_]) -> Iterator[Doubles]
     turns = (quaternion[1:] * quaternion[:-1]).sum(axis=1) < 0.0
     steps = np.where(begins, 1.0, np.concatenate([[1.0], np.where(turns, -1.0, 1.0)]))
     starts = np.maximum.accumulate(np.where(begins, np.arange(len(begins)), 0))
-    product = np.cumprod(steps)
+    product: Doubles = np.cumprod(steps).astype(np.float64)
     for real in (0, 3):
         yield product * product[starts] * np.where(quaternion[starts, real] < 0.0, -1.0, 1.0)
 

@@ -54,9 +54,7 @@ def _laid_out(naming: Naming) -> None:
     if frames.layout:
         layouts = ("frame_major", "term_major")
         other = layouts[1 - layouts.index(frames.arrangement)]
-        naming.add(
-            "history_layout", frames.layout, {"frames": count, "trained": frames.arrangement, "found": other}
-        )
+        naming.add("history_layout", frames.layout, {"frames": count, "trained": frames.arrangement, "found": other})
     if frames.stride != 1:
         naming.add("history_layout", np.flatnonzero(frames.late), {"frames": count, "stride": frames.stride})
 
@@ -82,7 +80,15 @@ def prefill(naming: Naming) -> None:
     if first[1] != "other":
         rows |= _faint(naming, max(rows.values()))
     value = {"trained": first[0], "found": first[1], "rows": max(rows.values())}
-    naming.add("prefill", sorted(rows), value)
+    # What is found there is what was filled in, or what a factor and an offset made of it.
+    literal = first[1] == "zeros" and all(_is_zero(pair, j, starts) for j, starts in rows.items())
+    naming.add("prefill", sorted(rows), value, "" if literal or first[1] == "other" else "sign")
+
+
+def _is_zero(pair: Pair, j: int, starts: int) -> bool:
+    """Whether an element of found is zero in the first row of each episode."""
+    first = pair.found[pair.since == 0, j]
+    return starts == 0 or bool((np.abs(first) <= pair.judge.worst(float(np.abs(pair.found[:, j]).max()))).all())
 
 
 def _faint(naming: Naming, rows: int) -> dict[int, int]:

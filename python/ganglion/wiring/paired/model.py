@@ -31,6 +31,8 @@ class TurnedGroup:
         value: `Edit.value`.
         exact: whether the turn is known, so that it can be undone: without an orientation in trained it is not.
         residual: the largest difference that it leaves where `exact` is false.
+        gain: the factor behind it where `exact` is false, and
+        lag: how late it is then; else the fits of its elements say so.
         keep: `[N]`: rows in which trained holds all of the vector, and not what a clip left of it; None for all.
     """
 
@@ -39,6 +41,8 @@ class TurnedGroup:
     value: dict[str, Any]
     exact: bool = True
     residual: float = 0.0
+    gain: float = 1.0
+    lag: int = 0
     keep: NDArray[np.bool_] | None = None
 
 

@@ -40,6 +40,7 @@ _ORDER = (
 """The order in which edits are made."""
 _OWN_SHARE = 0.5
 _FEWEST_OWN = 3
+_FEWEST_MET = 3
 _SAME_MATRIX = 0.01
 
 
@@ -55,7 +56,7 @@ class Naming:
         negative: whose sign is changed.
         factors: the size of the gain, where it is not 1.
         offsets: what is added, where that is not 0.
-        edits: kind, elements and value of what has been named.
+        edits: place in the order, kind, elements and value of what has been named.
     """
 
     pair: Pair
@@ -65,7 +66,7 @@ class Naming:
     negative: set[int] = field(default_factory=set)
     factors: dict[int, float] = field(default_factory=dict)
     offsets: dict[int, float] = field(default_factory=dict)
-    edits: list[tuple[str, tuple[int, ...], Any]] = field(default_factory=list)
+    edits: list[tuple[float, str, tuple[int, ...], Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         size = self.pair.trained.shape[1]
@@ -76,6 +77,10 @@ class Naming:
                 self.moved[j] = fit.source
             if fit.source < size:  # else a factor is 1 / dt, or what a previous action is multiplied with
                 self.done(j, fit.gain, fit.bias)
+        for group in self.model.turns:
+            if not group.exact:
+                for j in group.elements:
+                    self.done(j, group.gain, 0.0)
 
     def done(self, element: int, gain: float, bias: float) -> None:
         """Leaves a factor with its sign, and an offset, to be named."""
@@ -86,9 +91,10 @@ class Naming:
         if bias != 0.0:
             self.offsets[element] = bias
 
-    def add(self, kind: str, elements: Any, value: Any) -> None:
-        """Names an edit."""
-        self.edits.append((kind, tuple(int(j) for j in elements), value))
+    def add(self, kind: str, elements: Any, value: Any, before: str = "") -> None:
+        """Names an edit; it is made where its kind is, or before all of another kind."""
+        place = _ORDER.index(before) - 0.5 if before else _ORDER.index(kind)
+        self.edits.append((place, kind, tuple(int(j) for j in elements), value))
 
 
 def edits_of(pair: Pair, model: AdapterModel, found: Observations, trained: Observations) -> tuple[Edit, ...]:
@@ -113,7 +119,7 @@ def edits_of(pair: Pair, model: AdapterModel, found: Observations, trained: Obse
     histories.prefill(naming)
     residuals = model.residuals(pair)
     edits = []
-    for kind, elements, value in sorted(naming.edits, key=lambda one: _ORDER.index(one[0])):
+    for _, kind, elements, value in sorted(naming.edits, key=lambda one: one[0]):
         names = tuple(found.names[j] for j in elements) if found.names else ()
         left = [float(residuals[j]) for j in elements if not math.isnan(residuals[j])]
         said = sentences.sentence(kind, elements, value, found, trained)
@@ -194,7 +200,6 @@ def _offsets(naming: Naming) -> None:
 
 def _clips(naming: Naming) -> None:
     """Limits of the same size are one clip; those that training has itself are none."""
-    own = own_limits(naming.pair)
     cuts: dict[tuple[float, bool], dict[int, tuple[float, float]]] = {}
     for j, fit in enumerate(naming.model.fits):
         if fit is None or not fit.cut:
@@ -205,24 +210,26 @@ def _clips(naming: Naming) -> None:
         changed = fit.gain != 1.0 or fit.bias != 0.0
         if missing and changed and float(np.abs(naming.pair.found[:, j]).max()) <= max(sizes) * (1.0 + 1e-6):
             continue  # found is cut as trained is, and what was done before the cut lets it cut less
-        if not missing and changed and all(any(math.isclose(size, one, rel_tol=1e-3) for one in own) for size in sizes):
-            continue  # found is cut where trained is
         key = next((one for one in cuts if one[1] == missing and math.isclose(one[0], max(sizes), rel_tol=1e-3)), None)
         cuts.setdefault(key or (max(sizes), missing), {})[j] = (low, high)
-    for (_, missing), limits in cuts.items():
-        low, high = (_usual(side) for side in zip(*limits.values(), strict=True))
-        value = {"low": low, "high": high, "of": "trained" if missing else "found"}
+    for (size, missing), limits in cuts.items():
+        fits = [fit for j in limits if (fit := naming.model.fits[j]) is not None]
+        changed = all(fit.gain != 1.0 or fit.bias != 0.0 for fit in fits)
+        if not missing and changed and is_limit(naming.pair, {fit.source for fit in fits}, size):
+            continue  # found is cut where trained is
+        lows, highs = zip(*limits.values(), strict=True)
+        value = {"low": _usual(lows), "high": _usual(highs), "of": "trained" if missing else "found"}
         naming.add("clip", limits, value)
 
 
-def own_limits(pair: Pair) -> list[float]:
-    """Sizes of the limits at which columns of trained are cut."""
-    limits = set()
-    for column in pair.trained.T:
+def is_limit(pair: Pair, sources: set[int], size: float) -> bool:
+    """Whether one of these columns of trained is cut at a limit of this size."""
+    for column in pair.trained[:, sorted(i for i in sources if i < pair.trained.shape[1])].T:
         for end in (float(column.min()), float(column.max())):
-            if end != 0.0 and 3 <= int((np.abs(column - end) <= pair.judge.rounding(abs(end))).sum()) < len(column):
-                limits.add(abs(end))
-    return sorted(limits)
+            met = int((np.abs(column - end) <= pair.judge.rounding(abs(end))).sum())
+            if math.isclose(abs(end), size, rel_tol=1e-3) and _FEWEST_MET <= met < len(column):
+                return True
+    return False
 
 
 def _usual(limits: Iterable[float]) -> float | None:
@@ -236,6 +243,10 @@ def _lags(naming: Naming) -> None:
     size = pair.trained.shape[1]
     late: dict[tuple[int, str], list[int]] = {}
     previous = previous_actions(pair)
+    for group in model.turns:
+        steps = group.lag - int(model.frames.late[group.elements[0]])
+        if not group.exact and steps:
+            late.setdefault((steps, "observation"), []).extend(group.elements)
     for j, fit in enumerate(model.fits):
         if fit is None or model.base[j] < 0:
             continue

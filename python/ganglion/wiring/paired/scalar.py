@@ -95,21 +95,27 @@ class ScalarSearch:
             self.base, self.late = self.frames.base, self.frames.late
             self.fits[:] = [None] * len(self.fits)
             self._equal()
-        for j, places in self.frames.held.items():
-            if self.fits[j] is None:
-                columns = ((column(self.pair, self.pair.trained, source), source, lag) for source, lag in places)
-                tries = (fit_columns(self.pair, own, self.pair.found[:, j], source, lag) for own, source, lag in columns)
-                self.fits[j] = next((fit for fit in tries if fit is not None), None)
+        used = {fit.source for fit in self.fits if fit is not None}
+        by_place = sorted(self.frames.held.items(), key=lambda one: (one[1][:1] != [(self.base[one[0]], 0)], one[0]))
+        for j, places in by_place:
+            self._hold(j, [one for one in places if one[0] not in used])
+            used |= {fit.source for fit in [self.fits[j]] if fit is not None}
         self._asked = set(self.frames.held)
 
-    def others(self, sources: list[int], lags: Iterable[int], known: set[int], *, straight: bool = False) -> None:
+    def _hold(self, j: int, places: Iterable[tuple[int, int]]) -> None:
+        """Gives an element the first of these columns, with their delays, that fits in every row."""
+        if self.fits[j] is None:
+            columns = ((column(self.pair, self.pair.trained, source), source, lag) for source, lag in places)
+            tries = (fit_columns(self.pair, own, self.pair.found[:, j], source, lag) for own, source, lag in columns)
+            self.fits[j] = next((fit for fit in tries if fit is not None), None)
+
+    def others(self, sources: list[int], lags: Iterable[int], known: set[int]) -> None:
         """Explains elements of found by other sources than elements of trained.
 
         Args:
             sources: see `column`.
             lags: in the order in which they are tried.
             known: elements of found that are left alone.
-            straight: without an offset.
         """
         pair = self.pair
         if not sources:
@@ -118,20 +124,20 @@ class ScalarSearch:
         for lag in lags:
             rows = pair.sample(lag)
             rows = rows[rows - lag > 0]
-            waiting = [j for j in self._unasked() if j not in known] if straight else [
-                j for j in self.open if j not in known
-            ]
+            asked = self._asked if sources[0] < 2 * pair.trained.shape[1] else set()
+            waiting = [j for j in self.open if j not in known and j not in asked]
             if len(rows) < 8 or not waiting:
                 continue
             maybe = likely(values[rows - lag], pair.found[rows][:, waiting], pair.judge)
             for at, j in enumerate(waiting):
                 near = sorted(np.flatnonzero(maybe[at]), key=lambda k: abs(sources[k] % pair.trained.shape[1] - j))
                 fits = (fit_columns(pair, values[:, k], pair.found[:, j], sources[k], lag) for k in near[:_MOST_FITS])
-                held = (fit for fit in fits if fit is not None and not (straight and fit.bias != 0.0))
-                self.fits[j] = next(held, None)
+                self.fits[j] = next((fit for fit in fits if fit is not None), None)
 
     def reuse(self, known: set[int]) -> None:
         """Elements of trained that stand in several places of found."""
+        for j in [j for j in self.open if j not in known]:
+            self._hold(j, self.frames.held.get(j, ()))
         everything = list(range(self.pair.trained.shape[1]))
         for lag in (0, *LAGS):
             waiting = [j for j in self._unasked() if j not in known]
@@ -193,8 +199,12 @@ class ScalarSearch:
             i = int(self.base[j])
             if i < 0 or not (self.weak[j] or self._quiet_trained[i]):
                 continue
-            near = [(k, fit) for k, fit in enumerate(self.fits[max(0, j - 1) : j + 2], max(0, j - 1)) if fit is not None]
-            beside = [(fit.gain, fit.lag - int(self.late[k])) for k, fit in near if fit.bias == 0.0]
+            near = {k: self.fits[k] for k in range(max(0, j - 1), min(j + 2, len(self.fits)))}
+            beside = [
+                (fit.gain, fit.lag - int(self.late[k]))
+                for k, fit in near.items()
+                if fit is not None and fit.bias == 0.0
+            ]
             usual = dict.fromkeys(beside + [one for one, _ in shared.most_common()])
             tries = [Fit(i, lag=lag + int(self.late[j]), gain=gain) for gain, lag in usual if gain != 1.0 or lag]
             if self._quiet_found[j] and self._quiet_trained[i]:

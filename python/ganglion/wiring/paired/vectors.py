@@ -90,7 +90,11 @@ def mounted(naming: Naming) -> None:
         turned.append((elements, tuple(map(tuple, matrix.tolist())), vector))
     taken: set[int] = set()
     edits: dict[tuple[tuple[float, ...], ...], list[int]] = {}
-    for elements, matrix_, sure in sorted(turned, key=lambda one: not one[2]):
+    known = {matrix_ for _, matrix_, sure in turned if sure}
+    # What others do too is likelier; else a turn about the height axis is, as of a sensor that is mounted flat.
+    for elements, matrix_, sure in sorted(
+        turned, key=lambda one: (not one[2], one[1] not in known, one[1][2][2] != 1.0)
+    ):
         diagonal = all(matrix_[k][k] != 0.0 for k in range(3))
         near = {j for j in range(elements[0] - 2, elements[0] + 5) if j in naming.moved} - set(elements)
         if taken & set(elements) or (not sure and matrix_ not in edits and (diagonal or near)):
