@@ -60,7 +60,7 @@ class GroupSearch:
     def run(self) -> None:
         """Quaternions first: their sign is the smallest change."""
         for j in range(len(self.fits) - 3):
-            if any(fit is None for fit in self.fits[j : j + 4]):
+            if any(fit is None or fit.starts for fit in self.fits[j : j + 4]):
                 self._cover(j)
         for rank in (2, 1):  # a vector that moves in one direction alone takes a rotation of others before its own
             for j in self._windows(3):
@@ -122,7 +122,7 @@ class GroupSearch:
         for i, lag in itertools.product(sorted(here, key=lambda i: abs(i - self.base[j])), self._lags(j)):
             if unit and self._covered(j, i, lag):
                 return
-            if not unit and i == self.base[j] and self._rescaled(j, i, lag):
+            if not unit and i == self.base[j] and self._open(j, 4) >= 2 and self._rescaled(j, i, lag):
                 return
 
     def _covered(self, j: int, i: int, lag: int) -> bool:
@@ -143,34 +143,38 @@ class GroupSearch:
                 off = found[rows] - flip[:, None] * expected
                 if not pair.judge.fits(off, 1.0):
                     continue
-                flipped = self._flipped(found, sign * trained[:, order], lag)
+                early, flips = self._shown(found, sign * trained[:, order], lag)
+                if self._open(j, 4) == 0 and (not flips.any() or early):
+                    return False  # what is left behind a reset is no other sign
                 if sign.sum() < 0.0:  # three of four: the other sign of all is the conjugate
-                    sign, flipped = -sign, len(found) - flipped
+                    sign, flips = -sign, ~flips
                 for k in range(4):
                     worst = float(np.abs(off[:, k]).max())
-                    self.fits[j + k] = Fit(i + order[k], lag, gain=float(sign[k]), residual=worst)
-                self.covers.append(Cover(tuple(range(j, j + 4)), flipped))
+                    self.fits[j + k] = Fit(i + order[k], lag, gain=float(sign[k]), residual=worst, starts=early)
+                self.covers.append(Cover(tuple(range(j, j + 4)), int(flips.sum())))
                 return True
         return False
 
+    def _shown(self, found: Doubles, expected: Doubles, lag: int) -> tuple[int, NDArray[np.bool_]]:
+        """Rows behind a reset that differ by more than a sign, and `[N]` whose sign is the other one."""
+        before = np.arange(len(found)) - np.clip(lag, -self.pair.left, self.pair.since)
+        flips: NDArray[np.bool_] = (found * expected[before]).sum(axis=1) < 0.0
+        off = np.abs(found - np.where(flips, -1.0, 1.0)[:, None] * expected[before]).max(axis=1)
+        bad = ~self.pair.settled & (off > self.pair.judge.worst(1.0))
+        return (int(self.pair.since[bad].max()) + 1 if bad.any() else 0), flips
+
     def _rescaled(self, j: int, i: int, lag: int) -> bool:
         """Found = ±trained with a factor and an offset for each element; the sign by rows as adapters choose it."""
-        if self._open(j, 4) < 2:
-            return False
         trained = self.pair.trained[:, i : i + 4]
         orders = (*_ORDERS, (1, 2, 3, 0))
         for sign, order in itertools.product(_covers(trained, self.pair.begins), orders):
             fits = self._singly(j, i, lag, trained * sign[:, None], list(order), None)
             if fits is not None:
                 self.fits[j : j + 4] = fits
-                self.covers.append(Cover(tuple(range(j, j + 4)), int((sign < 0.0).sum())))
+                if (sign < 0.0).any():
+                    self.covers.append(Cover(tuple(range(j, j + 4)), int((sign < 0.0).sum())))
                 return True
         return False
-
-    def _flipped(self, found: Doubles, expected: Doubles, lag: int) -> int:
-        rows = np.arange(len(found))
-        before = rows - np.clip(lag, -self.pair.left, self.pair.since)
-        return int(((found * expected[before]).sum(axis=1) < 0.0).sum())
 
     # -- turned vectors
 

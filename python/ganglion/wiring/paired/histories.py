@@ -128,4 +128,7 @@ def filled(pair: Pair, model: AdapterModel, j: int, fit: Fit, *, trained: bool) 
         return "zeros"
     head = int(chains.signal[fit.source])
     newest = pair.trained[rows - pair.since[rows], head if head >= 0 else fit.source]
-    return "repeat" if (np.abs(values - newest)[bad] <= allowed).all() else "other"
+    off = np.abs(values - newest)
+    if any(j in cover.elements for cover in model.covers):
+        off = np.minimum(off, np.abs(values + newest))
+    return "repeat" if (off[bad] <= allowed).all() else "other"

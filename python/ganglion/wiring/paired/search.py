@@ -26,7 +26,7 @@ def search(pair: Pair, base: NDArray[np.int64]) -> AdapterModel:
     scalar = ScalarSearch(pair, base)
     scalar.run()
     groups = GroupSearch(pair, scalar.frames, scalar.fits, scalar.weak)
-    if scalar.open:
+    if scalar.open or any(fit.starts for fit in scalar.fits if fit is not None):
         scalar.follow()
         groups.run()
         known = {j for group in groups.turns for j in group.elements if not group.exact}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def quaternions(naming: Naming) -> None:
     """Orders, conjugates, and signs of all four."""
     covered = {cover.elements: cover.rows for cover in naming.model.covers}
     for elements, places, order in _closed(naming, 4):
-        if not _is_unit(naming.pair, places):
+        if not _is_unit(naming.pair, places) or _holds_vector(naming, elements, places):
             continue
         if order in ((1, 2, 3, 0), (3, 0, 1, 2)):
             names = ("wxyz", "xyzw") if order == (1, 2, 3, 0) else ("xyzw", "wxyz")
@@ -130,6 +130,21 @@ def _is_unit(pair: Pair, places: tuple[int, ...]) -> bool:
     return bool(np.abs(np.linalg.norm(part, axis=1) - 1.0).max() <= _UNIT and np.ptp(part, axis=0).max() > _CONSTANT)
 
 
+def _holds_vector(naming: Naming, elements: tuple[int, ...], places: tuple[int, ...]) -> bool:
+    """Whether four neighbours are a vector beside something that does not move: of a robot in a plane they look alike.
+
+    Names tell it, or a vector that points down; the last of a quaternion hardly ever does.
+    """
+    for at, beside in ((0, 3), (1, 0)):
+        if naming.names and _named_xyz(naming, elements[at : at + 3]):
+            return not _ends(naming, elements[beside]).endswith(("w", "real", "0"))
+        part = naming.pair.trained[naming.pair.settled][:, places[at : at + 3]]
+        length = np.linalg.norm(part, axis=1)
+        if float(np.ptp(length)) <= _CONSTANT and float(part[:, 2].mean()) < -_DOWN:
+            return True
+    return False
+
+
 def _is_constant(pair: Pair, places: tuple[int, ...]) -> bool:
     part = pair.trained[pair.settled][:, places]
     length = np.linalg.norm(part, axis=1)
@@ -139,8 +154,12 @@ def _is_constant(pair: Pair, places: tuple[int, ...]) -> bool:
 
 
 def _named_xyz(naming: Naming, elements: tuple[int, ...]) -> bool:
-    names: Any = naming.names
-    if not names:
+    if not naming.names:
         return False
-    ends = [names[j].partition("@")[0].lower() for j in elements]
+    ends = [_ends(naming, j) for j in elements]
     return all(end.endswith(axis) for end, axis in zip(ends, "xyz", strict=True))
+
+
+def _ends(naming: Naming, element: int) -> str:
+    """A name without the age of its frame."""
+    return naming.names[element].partition("@")[0].lower()
