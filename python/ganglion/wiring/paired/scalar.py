@@ -31,6 +31,7 @@ _MOVED = 1.0
 _NOTHING = 50.0
 _MOST_FITS = 24
 _WEAK = 6.0
+_MOST_LAGS = 4
 
 
 class ScalarSearch:
@@ -74,6 +75,7 @@ class ScalarSearch:
         if not self.open:
             return
         self._framed()
+        self._weak_with_others()
         now = self._candidates(self._unasked(), self.free, 0)
         self._lags_in_place(now)
         self._assign(now)
@@ -82,6 +84,25 @@ class ScalarSearch:
             if not open_ or not free:
                 break
             self._assign(self._candidates(open_, free, lag))
+
+    def _weak_with_others(self) -> None:
+        """Elements that are so near to the noise that any delay would fit have one that others have."""
+        usual = Counter(
+            fit.lag - int(self.late[j]) for j, fit in enumerate(self.fits) if fit is not None and not self.weak[j]
+        )
+        for lag, _ in usual.most_common(_MOST_LAGS):
+            waiting = [j for j in self.open if self.weak[j] and not self._quiet_found[j]]
+            self._assign({j: self._unchanged(j, lag) for j in waiting})
+
+    def _unchanged(self, j: int, lag: int) -> dict[int, Fit]:
+        """Columns of the same frame that an element may hold as they are, but for a delay."""
+        pair, own = self.pair, self.pair.found[:, j]
+        lag += int(self.late[j])
+        age = pair.age(int(self.base[j])) if self.base[j] >= 0 else 0
+        alike = np.abs(pair.trained.std(axis=0) - own.std()) <= _WEAK * pair.judge.allowed(float(np.abs(own).max()))
+        near = [i for i in self.free if alike[i] and pair.age(i) == age]
+        tries = {i: checked(pair, Fit(i, lag), pair.trained[:, i], own) for i in near}
+        return {i: fit for i, fit in tries.items() if fit is not None}
 
     def _unasked(self) -> list[int]:
         """Open elements that the look at frames has not asked for every signal and delay."""
@@ -103,11 +124,12 @@ class ScalarSearch:
         self._asked = set(self.frames.held)
 
     def _hold(self, j: int, places: Iterable[tuple[int, int]]) -> None:
-        """Gives an element the first of these columns, with their delays, that fits in every row."""
+        """Gives an element the column, of these with their delays, of which the least is to be said."""
         if self.fits[j] is None:
             columns = ((column(self.pair, self.pair.trained, source), source, lag) for source, lag in places)
             tries = (fit_columns(self.pair, own, self.pair.found[:, j], source, lag) for own, source, lag in columns)
-            self.fits[j] = next((fit for fit in tries if fit is not None), None)
+            held = [fit for fit in tries if fit is not None]
+            self.fits[j] = min(held, key=lambda fit: fit.cost + _MOVED * (fit.source != self.base[j]), default=None)
 
     def others(self, sources: list[int], lags: Iterable[int], known: set[int]) -> None:
         """Explains elements of found by other sources than elements of trained.
