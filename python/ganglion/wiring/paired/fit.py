@@ -112,10 +112,7 @@ def fit_columns(
     fit = _simplest(pair.judge, source[rows - lag], found[rows])
     if fit is None:
         return None
-    fit = replace(fit, source=number, lag=lag)
-    starts = _starts(pair, fit, source, found, keep)
-    fit = replace(fit, starts=starts)
-    return _cut_at_starts(pair, fit, source, found, keep) or fit if starts else fit
+    return _with_starts(pair, replace(fit, source=number, lag=lag), source, found, keep)
 
 
 def is_equal(pair: Pair, source: Doubles, found: Doubles, number: int) -> Fit | None:
@@ -127,9 +124,7 @@ def is_equal(pair: Pair, source: Doubles, found: Doubles, number: int) -> Fit | 
     settled = off[pair.settled]
     if not pair.judge.fits(settled, magnitude):
         return None
-    fit = Fit(number, residual=_worst(settled))
-    fit = replace(fit, starts=_starts(pair, fit, source, found))
-    return _cut_at_starts(pair, fit, source, found) or fit
+    return _with_starts(pair, Fit(number, residual=_worst(settled)), source, found)
 
 
 def checked(pair: Pair, fit: Fit, source: Doubles, found: Doubles) -> Fit | None:
@@ -138,26 +133,21 @@ def checked(pair: Pair, fit: Fit, source: Doubles, found: Doubles) -> Fit | None
     off = difference(fit, source[rows - fit.lag], found[rows])
     if not pair.judge.fits(off, magnitude_of(fit, source, found), fit.gain):
         return None
-    return replace(fit, residual=_worst(off), starts=_starts(pair, fit, source, found))
+    return _with_starts(pair, replace(fit, residual=_worst(off)), source, found)
 
 
-def _cut_at_starts(
-    pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None
-) -> Fit | None:
-    """The same with a limit that is met behind a reset alone, or None."""
-    rows = np.flatnonzero(pair.valid(fit.lag) | pair.unsettled(fit.lag))
-    rows = rows if keep is None else rows[keep[rows - fit.lag]]
+def _with_starts(pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None) -> Fit:
+    """A fit with the rows behind a reset in which it does not hold, or with a limit that is met there alone."""
+    starts, before = shown(pair, fit, source, found, keep)
+    if not starts:
+        return fit
+    rows = np.flatnonzero(pair.left >= -fit.lag)
+    rows = rows if keep is None else rows[keep[before[rows]]]
     size = magnitude_of(fit, source, found)
-    cut = _cut(pair.judge, source[rows - fit.lag], found[rows], fit.gain, fit.bias, size)
+    cut = _cut(pair.judge, source[before[rows]], found[rows], fit.gain, fit.bias, size)
     if cut is None or not cut.cut:
-        return None
-    cut = replace(cut, source=fit.source, lag=fit.lag)
-    return replace(cut, starts=_starts(pair, cut, source, found, keep))
-
-
-def _starts(pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None) -> int:
-    """How many rows behind a reset differ."""
-    return shown(pair, fit, source, found, keep)[0]
+        return replace(fit, starts=starts)
+    return replace(cut, source=fit.source, lag=fit.lag)
 
 
 def shown(

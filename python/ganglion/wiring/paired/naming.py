@@ -159,7 +159,10 @@ def _normaliser(naming: Naming) -> None:
         j: round(factor, 6) for j, factor in naming.factors.items() if unit_of(factor) is None and j in naming.offsets
     }
     moving = [j for j, fit in enumerate(naming.model.fits) if fit is not None and np.ptp(naming.pair.found[:, j]) > 0.0]
-    few = len(own) < _FEWEST_OWN or len(set(own.values())) < _OWN_SHARE * len(own)
+    signals = naming.pair.chains.signal
+    sources = [fit.source for j in own if (fit := naming.model.fits[j]) is not None]
+    single = {int(signals[i]) if i < len(signals) and signals[i] >= 0 else i for i in sources}
+    few = len(own) < _FEWEST_OWN or len(set(own.values())) < _OWN_SHARE * len(single)  # frames may share theirs
     if few or len(own) < _OWN_SHARE * len(moving):
         return
     elements = sorted({*naming.factors, *naming.offsets})

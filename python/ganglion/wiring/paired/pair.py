@@ -99,10 +99,6 @@ class Pair:
             self._rows[lag] = np.flatnonzero(self.valid(lag))
         return self._rows[lag]
 
-    def unsettled(self, lag: int) -> NDArray[np.bool_]:
-        """`[N]`: the other rows whose row `lag` steps before is in the same episode."""
-        return ~self.settled & ((self.since >= lag) if lag >= 0 else (self.left >= -lag))
-
     def sample(self, lag: int) -> NDArray[np.int64]:
         """Some of these rows, the same ones each time, with no period."""
         rows = self.rows(lag)

@@ -131,13 +131,12 @@ class ScalarSearch:
             held = [fit for fit in tries if fit is not None]
             self.fits[j] = min(held, key=lambda fit: fit.cost + _MOVED * (fit.source != self.base[j]), default=None)
 
-    def others(self, sources: list[int], lags: Iterable[int], known: set[int]) -> None:
+    def others(self, sources: list[int], lags: Iterable[int]) -> None:
         """Explains elements of found by other sources than elements of trained.
 
         Args:
             sources: see `column`.
             lags: in the order in which they are tried.
-            known: elements of found that are left alone.
         """
         pair = self.pair
         if not sources:
@@ -147,7 +146,7 @@ class ScalarSearch:
             rows = pair.sample(lag)
             rows = rows[rows - lag > 0]
             asked = self._asked if sources[0] < 2 * pair.trained.shape[1] else set()
-            waiting = [j for j in self.open if j not in known and j not in asked]
+            waiting = [j for j in self.open if j not in asked]
             if len(rows) < 8 or not waiting:
                 continue
             maybe = likely(values[rows - lag], pair.found[rows][:, waiting], pair.judge)

@@ -28,18 +28,18 @@ def search(pair: Pair, base: NDArray[np.int64]) -> AdapterModel:
     groups = GroupSearch(pair, scalar.frames, scalar.fits, scalar.weak)
     if scalar.open or any(fit.starts for fit in scalar.fits if fit is not None):
         scalar.follow()
+        _other_sources(pair, scalar)
         groups.run()
         known = {j for group in groups.turns for j in group.elements if not group.exact}
-        _other_sources(pair, scalar, known)
         scalar.reuse(known)
         for j in known:
             scalar.fits[j] = None
     return AdapterModel(tuple(scalar.fits), tuple(groups.turns), tuple(groups.covers), pair.chains, scalar.frames)
 
 
-def _other_sources(pair: Pair, scalar: ScalarSearch, known: set[int]) -> None:
+def _other_sources(pair: Pair, scalar: ScalarSearch) -> None:
     """Velocities as changes of positions per step; actions themselves."""
     size = pair.trained.shape[1]
-    scalar.others([size + i for i in range(size) if np.ptp(pair.trained[:, i]) > 0.0], (0,), known)
+    scalar.others([size + i for i in range(size) if np.ptp(pair.trained[:, i]) > 0.0], (0,))
     if pair.action is not None:
-        scalar.others([2 * size + k for k in range(pair.action.shape[1])], (1, 0, 2, 3), known)
+        scalar.others([2 * size + k for k in range(pair.action.shape[1])], (1, 0, 2, 3))
