@@ -31,6 +31,8 @@ _ALONE = 0.1
 """What is less beside the largest of a row may be noise."""
 _NO_DIRECTION = 1e-3
 _FEWEST = 8
+_FIRST_LOOK, _LOOSE = 80, 1.3
+"""Of so many rows noise may be larger than of all."""
 _SQUARE = 0.05
 """A matrix that is this close to a rotation, times a factor, is meant as one."""
 
@@ -228,27 +230,26 @@ class GroupSearch:
         whole = rows[~pair.found_cut[rows, j : j + size].any(axis=1)]
         if len(whole) < max(8, len(rows) // 20):
             return False
-        few = whole[:: max(1, len(whole) // 600)]
+        few = whole[:: max(1, len(whole) // _FIRST_LOOK)]
         y = pair.found[:, j : j + size]
-        x = self._source(i, size, quaternion, power, whole - lag)
-        nearest = _nearest_rotation(x, y[whole])
-        if nearest is not None:
-            off = y[whole] - x @ nearest.T
-            if pair.judge.fits(off, float(np.abs(y).max()) * 2.0, float(np.linalg.norm(nearest[0]))):
-                source = self._source(i, size, quaternion, power, np.arange(len(pair.trained)))
-                if self._take(j, i, size, lag, quaternion, power, source, nearest, keep):
-                    return True
-        solved = _solve(self._source(i, size, quaternion, power, few - lag), y[few])
+        x = self._source(i, size, quaternion, power, few - lag)
+        solved = _solve(x, y[few])
         if solved is None:
             return False
         matrix, bias = solved
         size_of = float(np.abs(y).max() + np.abs(pair.trained[:, i : i + size]).max() * np.abs(matrix).max())
-        gain = float(np.linalg.norm(matrix, axis=1).max())
-        off = y[few] - self._source(i, size, quaternion, power, few - lag) @ matrix.T - bias
-        if not pair.judge.fits(off, size_of, gain):
+        off = y[few] - x @ matrix.T - bias
+        if not pair.judge.fits(off / _LOOSE, size_of, float(np.linalg.norm(matrix, axis=1).max())):
             return False
         source = self._source(i, size, quaternion, power, np.arange(len(pair.trained)))
-        solved = _solve(source[whole - lag], y[whole])
+        x = source[whole - lag]
+        nearest = _nearest_rotation(x, y[whole])
+        if nearest is not None:
+            gain = float(np.linalg.norm(nearest[0]))
+            fits = pair.judge.fits(y[whole] - x @ nearest.T, float(np.abs(y).max()) * 2.0, gain)
+            if fits and self._take(j, i, size, lag, quaternion, power, source, nearest, keep):
+                return True
+        solved = _solve(x, y[whole])
         assert solved is not None
         return self._take(j, i, size, lag, quaternion, power, source, solved[0], keep)
 
