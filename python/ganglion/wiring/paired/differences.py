@@ -34,7 +34,9 @@ def name(naming: Naming) -> None:
     }
     if not made:
         return
-    partners = _partners(pair, {int(model.base[j]) for j in made}, {fit.source - size for fit in made.values()})
+    used = {fit.source for fit in model.fits if fit is not None}
+    unused = {i for i in range(size) if i not in used and np.ptp(pair.trained[:, i]) > 0.0}
+    partners = _partners(pair, unused, {fit.source - size for fit in made.values()})
     for j, fit in made.items():
         own = partners.get(_newest(pair, fit.source - size))
         here = int(model.base[j])
@@ -69,7 +71,7 @@ def _partners(pair: Pair, velocities: set[int], positions: set[int]) -> dict[int
     v = sorted({_newest(pair, i) for i in velocities})
     p = sorted({_newest(pair, i) for i in positions})
     rows = pair.rows(1)
-    if len(v) != len(p) or len(rows) < 8:
+    if len(v) < len(p) or len(rows) < 8:
         return {}
     # A change per step is the mean velocity of the step.
     speed = 0.5 * (pair.trained[rows][:, v] + pair.trained[rows - 1][:, v])

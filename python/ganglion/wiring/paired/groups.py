@@ -325,7 +325,9 @@ class GroupSearch:
             own, found = source[:, place], self.pair.found[:, j + k]
             fit = fit_columns(self.pair, own, found, i + place, lag, keep)
             if fit is None and np.ptp(own) == 0.0:  # it tells no factor
-                fit = checked(self.pair, Fit(i + place, lag, bias=float(np.mean(found) - own[0])), own, found)
+                tries = (Fit(i + place, lag, bias=bias) for bias in (0.0, float(np.mean(found) - own[0])))
+                held = (checked(self.pair, one, own, found) for one in tries)
+                fit = next((one for one in held if one is not None), None)
             if fit is None:
                 return None
             fits.append(fit)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion.wiring.paired.fit import magnitude_of, shown
+from ganglion.wiring.paired.fit import largest, magnitude_of, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,9 @@ def _laid_out(naming: Naming) -> None:
         other = layouts[1 - layouts.index(frames.arrangement)]
         naming.add("history_layout", frames.layout, {"frames": count, "trained": frames.arrangement, "found": other})
     if frames.stride != 1:
-        naming.add("history_layout", np.flatnonzero(frames.late), {"frames": count, "stride": frames.stride})
+        fits = naming.model.fits
+        late = [j for j, fit in enumerate(fits) if (frames.late[j] if fit is None else naming.model.late(fit))]
+        naming.add("history_layout", late, {"frames": count, "stride": frames.stride})
 
 
 def prefill(naming: Naming) -> None:
@@ -119,7 +121,7 @@ def filled(pair: Pair, model: AdapterModel, j: int, fit: Fit, *, trained: bool) 
     rows = np.flatnonzero(pair.since < fit.starts)
     raw, other = source[before[rows]], (own[rows] - fit.bias) / fit.gain
     values = raw if trained else other
-    allowed = pair.judge.worst(float(np.abs(source).max()), 1.0 / fit.gain)
+    allowed = largest(pair.judge, fit, magnitude_of(fit, source, own)) / abs(fit.gain)
     bad = np.abs(raw - other) > allowed
     if not bad.any():
         return "other"

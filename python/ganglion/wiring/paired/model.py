@@ -82,6 +82,11 @@ class AdapterModel:
         """`[m]`: the element of trained that each element of found should hold; -1 where it should not be there."""
         return self.frames.base
 
+    def late(self, fit: Fit) -> int:
+        """How late a column is because frames are farther apart."""
+        size, apart = len(self.frames.age), self.frames.stride - 1
+        return int(self.frames.age[fit.source % size]) * apart if fit.source < 2 * size else 0
+
     def residuals(self, pair: Pair) -> Doubles:
         """`[m]`: the largest difference to found in settled rows; NaN where nothing explains an element."""
         sources = turned(pair, self.turns)

@@ -41,6 +41,8 @@ _ORDER = (
 _OWN_SHARE = 0.5
 _FEWEST_OWN = 3
 _FEWEST_MET = 3
+_NEAR = 3.0
+"""Noises between limits that are one."""
 _SAME_MATRIX = 0.01
 
 
@@ -51,7 +53,7 @@ class Naming:
     Attributes:
         pair: both recordings.
         model: what makes found.
-        names: of found.
+        names: of trained.
         moved: which element of trained stands there.
         negative: whose sign is changed.
         factors: the size of the gain, where it is not 1.
@@ -99,7 +101,7 @@ class Naming:
 
 def edits_of(pair: Pair, model: AdapterModel, found: Observations, trained: Observations) -> tuple[Edit, ...]:
     """The edits of a model, in the order in which they are made."""
-    naming = Naming(pair, model, found.names)
+    naming = Naming(pair, model, trained.names)
     _turns(naming)
     vectors.gravity(naming, down=True)
     vectors.quaternions(naming)
@@ -203,6 +205,7 @@ def _offsets(naming: Naming) -> None:
 
 def _clips(naming: Naming) -> None:
     """Limits of the same size are one clip; those that training has itself are none."""
+    near = _NEAR * naming.pair.judge.noise()
     cuts: dict[tuple[float, bool], dict[int, tuple[float, float]]] = {}
     for j, fit in enumerate(naming.model.fits):
         if fit is None or not fit.cut:
@@ -213,8 +216,8 @@ def _clips(naming: Naming) -> None:
         changed = fit.gain != 1.0 or fit.bias != 0.0
         if missing and changed and float(np.abs(naming.pair.found[:, j]).max()) <= max(sizes) * (1.0 + 1e-6):
             continue  # found is cut as trained is, and what was done before the cut lets it cut less
-        key = next((one for one in cuts if one[1] == missing and math.isclose(one[0], max(sizes), rel_tol=1e-3)), None)
-        cuts.setdefault(key or (max(sizes), missing), {})[j] = (low, high)
+        alike = [one for one, of in cuts if of == missing and math.isclose(one, max(sizes), rel_tol=1e-3, abs_tol=near)]
+        cuts.setdefault((alike[0] if alike else max(sizes), missing), {})[j] = (low, high)
     for (size, missing), limits in cuts.items():
         fits = [fit for j in limits if (fit := naming.model.fits[j]) is not None]
         changed = all(fit.gain != 1.0 or fit.bias != 0.0 for fit in fits)
@@ -257,10 +260,10 @@ def _lags(naming: Naming) -> None:
             continue  # see `differences`
         if fit.source >= 2 * size:
             late.setdefault((fit.lag - 1, "action"), []).append(j)
-        elif fit.lag != model.frames.late[j]:
+        elif fit.lag != model.late(fit):
             newest = int(model.chains.signal[fit.source])
             of = "previous_action" if {fit.source, newest} & previous else "observation"
-            late.setdefault((fit.lag - int(model.frames.late[j]), of), []).append(j)
+            late.setdefault((fit.lag - model.late(fit), of), []).append(j)
     for (steps, of), elements in late.items():
         value: dict[str, Any] = {"steps": steps, "of": of}
         if of == "action":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 
 from ganglion.wiring.assignment import assign
 from ganglion.wiring.paired.columns import likely
-from ganglion.wiring.paired.fit import Fit, checked, fit_columns, is_equal
+from ganglion.wiring.paired.fit import Fit, as_well, checked, fit_columns, is_equal
 from ganglion.wiring.paired.frames import frames_of
 from ganglion.wiring.paired.known import rounded
 from ganglion.wiring.paired.model import column
@@ -32,6 +33,8 @@ _NOTHING = 50.0
 _MOST_FITS = 24
 _WEAK = 6.0
 _MOST_LAGS = 4
+_NEAR = 3
+_ALIKE = 0.02
 
 
 class ScalarSearch:
@@ -233,6 +236,38 @@ class ScalarSearch:
                 tries += [Fit(i, bias=more) for more in (*rounded(bias, self.pair.judge.noise() / 4.0), bias)]
             held = (checked(self.pair, fit, self.pair.trained[:, i], self.pair.found[:, j]) for fit in tries)
             self.fits[j] = next((fit for fit in held if fit is not None), None)
+
+    def share(self, turned: set[int]) -> None:
+        """Factors that noise made each a little different are that of the neighbour that tells it best.
+
+        Args:
+            turned: elements of trained that are turned before.
+        """
+        pair = self.pair
+        if pair.judge.tolerance is None:
+            return
+        size = pair.trained.shape[1]
+        plain = {j: fit for j, fit in enumerate(self.fits) if fit is not None and fit.source < size and not fit.cut}
+        told = {j: fit for j, fit in plain.items() if fit.source not in turned}
+        large = (pair.trained**2).mean(axis=0)
+        for j in sorted(told, key=lambda j: -large[told[j].source]):
+            fit = told[j]
+            if abs(fit.gain) == 1.0 and not fit.bias:
+                continue
+            own = pair.trained[:, fit.source], pair.found[:, j]
+            near = [told[k] for k in range(j - _NEAR, j + _NEAR + 1) if k in told and k != j]
+            gains = [one.gain for one in near if one.bias == 0.0 and abs(one.gain) != 1.0]
+            if fit.bias:  # of what hardly moves, a factor is as good as an offset
+                rows = pair.rows(fit.lag)
+                x, y = own[0][rows - fit.lag], own[1][rows]
+                through = float(x @ y) / max(float(x @ x), 1e-300)
+                gains = [through] * any(math.isclose(through, gain, rel_tol=_ALIKE) for gain in gains)
+            else:
+                better = [one for one in near if large[one.source] > large[fit.source] and one.bias == 0.0]
+                gains = [one.gain for one in better if math.isclose(one.gain, fit.gain, rel_tol=_ALIKE)]
+            tries = (as_well(pair, fit, replace(fit, gain=gain, bias=0.0), *own) for gain in gains)
+            told[j] = next((one for one in tries if one is not None), fit)
+            self.fits[j] = told[j]
 
     def _in_place(self, j: int, lag: int) -> Fit | None:
         i = int(self.base[j])

@@ -34,6 +34,7 @@ def search(pair: Pair, base: NDArray[np.int64]) -> AdapterModel:
         scalar.reuse(known)
         for j in known:
             scalar.fits[j] = None
+    scalar.share({i for group in groups.turns for i in group.turn.elements})
     return AdapterModel(tuple(scalar.fits), tuple(groups.turns), tuple(groups.covers), pair.chains, scalar.frames)
 
 

@@ -21,7 +21,7 @@ def quaternions(naming: Naming) -> None:
     """Orders, conjugates, and signs of all four."""
     covered = {cover.elements: cover.rows for cover in naming.model.covers}
     for elements, places, order in _closed(naming, 4):
-        if not _is_unit(naming.pair, places) or _holds_vector(naming, elements, places):
+        if not _is_unit(naming.pair, places) or _holds_vector(naming, places):
             continue
         if order in ((1, 2, 3, 0), (3, 0, 1, 2)):
             names = ("wxyz", "xyzw") if order == (1, 2, 3, 0) else ("xyzw", "wxyz")
@@ -86,7 +86,7 @@ def mounted(naming: Naming) -> None:
         quads = range(max(0, places[0] - 3), places[0] + 3)
         if any(_is_unit(naming.pair, tuple(range(i, i + 4))) for i in quads):
             continue
-        vector = _is_constant(naming.pair, places) or _named_xyz(naming, elements)
+        vector = _is_constant(naming.pair, places) or _named_xyz(naming, places)
         turned.append((elements, tuple(map(tuple, matrix.tolist())), vector))
     taken: set[int] = set()
     edits: dict[tuple[tuple[float, ...], ...], list[int]] = {}
@@ -97,7 +97,8 @@ def mounted(naming: Naming) -> None:
     ):
         diagonal = all(matrix_[k][k] != 0.0 for k in range(3))
         near = {j for j in range(elements[0] - 2, elements[0] + 5) if j in naming.moved} - set(elements)
-        if taken & set(elements) or (not sure and matrix_ not in edits and (diagonal or near)):
+        # Names would tell a vector; without them two signs are two signs.
+        if taken & set(elements) or (not sure and (naming.names or diagonal or (matrix_ not in edits and near))):
             continue
         taken |= set(elements)
         edits.setdefault(matrix_, []).extend(elements)
@@ -130,14 +131,14 @@ def _is_unit(pair: Pair, places: tuple[int, ...]) -> bool:
     return bool(np.abs(np.linalg.norm(part, axis=1) - 1.0).max() <= _UNIT and np.ptp(part, axis=0).max() > _CONSTANT)
 
 
-def _holds_vector(naming: Naming, elements: tuple[int, ...], places: tuple[int, ...]) -> bool:
+def _holds_vector(naming: Naming, places: tuple[int, ...]) -> bool:
     """Whether four neighbours are a vector beside something that does not move: of a robot in a plane they look alike.
 
     Names tell it, or a vector that points down; the last of a quaternion hardly ever does.
     """
     for at, beside in ((0, 3), (1, 0)):
-        if naming.names and _named_xyz(naming, elements[at : at + 3]):
-            return not _ends(naming, elements[beside]).endswith(("w", "real", "0"))
+        if naming.names and _named_xyz(naming, places[at : at + 3]):
+            return not _ends(naming, places[beside]).endswith(("w", "real", "0"))
         part = naming.pair.trained[naming.pair.settled][:, places[at : at + 3]]
         length = np.linalg.norm(part, axis=1)
         if float(np.ptp(length)) <= _CONSTANT and float(part[:, 2].mean()) < -_DOWN:
@@ -153,13 +154,13 @@ def _is_constant(pair: Pair, places: tuple[int, ...]) -> bool:
     return longest > 0.0 and float(np.ptp(length)) <= _CONSTANT * longest and moving >= 2
 
 
-def _named_xyz(naming: Naming, elements: tuple[int, ...]) -> bool:
+def _named_xyz(naming: Naming, places: tuple[int, ...]) -> bool:
     if not naming.names:
         return False
-    ends = [_ends(naming, j) for j in elements]
+    ends = [_ends(naming, i) for i in places]
     return all(end.endswith(axis) for end, axis in zip(ends, "xyz", strict=True))
 
 
-def _ends(naming: Naming, element: int) -> str:
+def _ends(naming: Naming, place: int) -> str:
     """A name without the age of its frame."""
-    return naming.names[element].partition("@")[0].lower()
+    return naming.names[place].partition("@")[0].lower()
