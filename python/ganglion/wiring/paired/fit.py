@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
 
 _FEWEST = 8
+FEW = 200
+"""One of so many rows between the limits of a column is enough to see a line."""
 _INF = math.inf
 _SURE = 3.0
 _UNLIKELY = 25.0
@@ -211,7 +213,7 @@ def _simplest(judge: NoiseJudge, x: Doubles, y: Doubles) -> Fit | None:
     if whole is not None and whole.cost <= Fit(0, high=1.0).cost:
         return whole
     inside = interior(x, judge) & interior(y, judge)
-    for some, more in _lines(judge, x, y, inside if int(inside.sum()) >= max(_FEWEST, len(x) // 50) else every):
+    for some, more in _lines(judge, x, y, inside if int(inside.sum()) >= max(_FEWEST, len(x) // FEW) else every):
         cut = _cut(judge, x, y, some, more, _size(x, y, some, more))
         if cut is not None:
             return cut if whole is None or (cut.cut and cut.cost < whole.cost) else whole

@@ -31,6 +31,7 @@ _ALONE = 0.1
 """What is less beside the largest of a row may be noise."""
 _NO_DIRECTION = 1e-3
 _FEWEST = 8
+_MOST_PLACES = 8
 _FIRST_LOOK, _LOOSE = 80, 1.3
 """Of so many rows noise may be larger than of all."""
 _SQUARE = 0.05
@@ -210,7 +211,9 @@ class GroupSearch:
         off = np.abs(norm[:, None] - lengths * ((norm @ lengths) / square)).max(axis=0)
         near = np.flatnonzero(off <= 1e-3 * float(norm.max()) + 12.0 * self.pair.judge.noise())
         here = [int(self.base[j])] if 0 <= self.base[j] < lengths.shape[1] else []
-        return list(dict.fromkeys(here + sorted(map(int, near), key=lambda i: abs(i - self.base[j]))))[:4]
+        used = {fit.source for fit in self.fits if fit is not None}
+        free = [i for i in near.tolist() if not used & set(range(i, i + size))]
+        return list(dict.fromkeys(here + sorted(free, key=lambda i: abs(i - self.base[j]))))[:_MOST_PLACES]
 
     def _lengths(self, size: int, lag: int) -> Doubles:
         """Lengths of all groups of neighbours in trained, in some rows."""

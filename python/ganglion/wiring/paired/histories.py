@@ -56,8 +56,7 @@ def _laid_out(naming: Naming) -> None:
         other = layouts[1 - layouts.index(frames.arrangement)]
         naming.add("history_layout", frames.layout, {"frames": count, "trained": frames.arrangement, "found": other})
     if frames.stride != 1:
-        fits = naming.model.fits
-        late = [j for j, fit in enumerate(fits) if (frames.late[j] if fit is None else naming.model.late(fit))]
+        late = np.flatnonzero(frames.late)  # before anything moves
         naming.add("history_layout", late, {"frames": count, "stride": frames.stride})
 
 

@@ -213,7 +213,10 @@ class ScalarSearch:
                 fits[i] = checked(self.pair, replace(fit, lag=int(self.late[j])), x, y) or fit
 
     def follow(self) -> None:
-        """Elements that hardly move tell no factor: in place they have that of another element, or else an offset."""
+        """Elements that hardly move, or are cut nearly always, tell no factor: they have that of another element.
+
+        Or else, in place, an offset.
+        """
         shared = Counter(
             (fit.gain, fit.lag - int(self.late[j]))
             for j, fit in enumerate(self.fits)
@@ -221,21 +224,23 @@ class ScalarSearch:
         )
         for j in self.open:
             i = int(self.base[j])
-            if i < 0 or not (self.weak[j] or self._quiet_trained[i]):
+            if i < 0:
                 continue
-            near = {k: self.fits[k] for k in range(max(0, j - 1), min(j + 2, len(self.fits)))}
-            beside = [
-                (fit.gain, fit.lag - int(self.late[k]))
-                for k, fit in near.items()
-                if fit is not None and fit.bias == 0.0
-            ]
-            usual = dict.fromkeys(beside + [one for one, _ in shared.most_common()])
-            tries = [Fit(i, lag=lag + int(self.late[j]), gain=gain) for gain, lag in usual if gain != 1.0 or lag]
+            near = {k: fit for k in range(max(0, j - 1), min(j + 2, len(self.fits))) if (fit := self.fits[k])}
+            tries = [replace(fit, source=i, lag=self._here(j, fit, k), starts=0) for k, fit in near.items() if fit.cut]
+            if self.weak[j] or self._quiet_trained[i]:
+                beside = [(fit.gain, fit.lag - int(self.late[k])) for k, fit in near.items() if fit.bias == 0.0]
+                usual = dict.fromkeys(beside + [one for one, _ in shared.most_common()])
+                tries += [Fit(i, lag=lag + int(self.late[j]), gain=gain) for gain, lag in usual if gain != 1.0 or lag]
             if self._quiet_found[j] and self._quiet_trained[i]:
                 bias = float(np.mean(self.pair.found[:, j] - self.pair.trained[:, i]))
                 tries += [Fit(i, bias=more) for more in (*rounded(bias, self.pair.judge.noise() / 4.0), bias)]
             held = (checked(self.pair, fit, self.pair.trained[:, i], self.pair.found[:, j]) for fit in tries)
             self.fits[j] = next((fit for fit in held if fit is not None), None)
+
+    def _here(self, j: int, fit: Fit, k: int) -> int:
+        """How late an element is that is as late as another is beside its frame."""
+        return fit.lag - int(self.late[k]) + int(self.late[j])
 
     def share(self, turned: set[int]) -> None:
         """Factors that noise made each a little different are that of the neighbour that tells it best.
