@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,11 +94,12 @@ def compare(found: Frame, frames: int, frame_major: bool, *, other_layout: bool 
     return report
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize(("history", "frames", "frame_major"), [
-    ("newest first", 3, False), ("newest first", 4, True), ("other layout", 4, True), ("other layout", 3, False),
-    ("stride", 3, True), ("stride", 5, False), ("zeros", 4, True),
-])  # fmt: skip
+SETTINGS = [("newest first", 3, False), ("other layout", 4, True), ("stride", 3, True), ("zeros", 4, True),
+            ("newest first", 4, True), ("other layout", 3, False), ("stride", 2, False)]  # fmt: skip
+CASES = [(fault, *SETTINGS[(3 * k + more) % 7]) for k, fault in enumerate(FAULTS) for more in (0, 4)]
+
+
+@pytest.mark.parametrize(("fault", "history", "frames", "frame_major"), CASES)
 def test_a_fault_beside_one_of_the_history(fault: str, history: str, frames: int, frame_major: bool) -> None:
     change, kind = FAULTS[fault]
     how, of_history, value = HISTORIES[history]
@@ -114,11 +116,13 @@ def test_a_fault_beside_one_of_the_history(fault: str, history: str, frames: int
 def test_a_delay_of_all_terms_is_one_delay() -> None:
     """Of all frames, whichever way they stand: no element of a frame is called that of another."""
     found = {name: late(own, WALK.reset, 2) for name, own in frame().items()}
-    (order, lag) = compare(found, 4, False, newest_first=True).edits
-    assert (order.kind, lag.kind) == ("history_order", "lag") and lag.value["steps"] == 2
-    assert len(lag.elements) == 4 * sum(own.shape[1] for own in found.values())
-    (lag,) = compare(found, 4, True).edits
-    assert lag.kind == "lag" and lag.value["steps"] == 2
+    size = sum(own.shape[1] for own in found.values())
+    for frame_major, newest_first in ((False, True), (True, False)):
+        edits = compare(found, 4, frame_major, newest_first=newest_first).edits
+        late_ = [edit for edit in edits if edit.kind == "lag"]  # of the observation, and of the previous action
+        assert all(edit.value["steps"] == 2 for edit in late_)
+        assert sorted(j for edit in late_ for j in edit.elements) == list(range(4 * size))
+        assert {edit.kind for edit in edits} == {"lag", "history_order"} if newest_first else {"lag"}
 
 
 def test_terms_of_other_widths_swapped_in_a_history() -> None:
@@ -162,15 +166,12 @@ def test_differences_of_other_joints_with_another_factor() -> None:
     assert set(velocities) < set(edits["permutation"].elements) and edits["sign"].elements == (37,)
 
 
-@pytest.mark.parametrize("steps", [0, 2])
-def test_a_long_history_that_nothing_explains_ends_in_time(steps: int) -> None:
+def test_a_history_that_nothing_explains_ends_in_time() -> None:
     """Noise in the place of a term: no search over all elements, delays and turns of a history."""
-    import time
-
     found = frame()
     found["velocity"] = np.random.default_rng(2).normal(size=VELOCITY.shape)
-    found["position"] = late(found["position"], WALK.reset, steps)
     begin = time.process_time()
-    report = compare(found, 8, True, newest_first=True)
-    assert time.process_time() - begin < 15.0
-    assert {edit.kind for edit in report.edits} == {"history_order", "unexplained"} | ({"lag"} if steps else set())
+    report = compare(found, 5, True, newest_first=True)
+    assert time.process_time() - begin < 10.0
+    assert {edit.kind for edit in report.edits} == {"history_order", "unexplained"}
+    assert sum(edit.kind == "unexplained" for edit in report.edits) == 5 * 12
