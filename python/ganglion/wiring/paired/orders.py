@@ -29,22 +29,21 @@ def known_order(elements: Sequence[int], sources: Sequence[int], names: Sequence
             runs.append([])
             start = place
         runs[-1].append(names[source])
-    runs = [run for run in runs if len(run) > 2]
     for told, key in _KEYS.items():
-        if runs and all(_is_sorted(run, key) for run in runs):
+        if all(_is_sorted(run, key) for run in runs) and any(len(set(map(key, run))) > 1 for run in runs if run[2:]):
             return told
     return ""
 
 
 def _is_whole(sources: Sequence[int], first: int) -> bool:
     """Whether a term ends here: so far, elements have changed places among themselves alone."""
-    return len(sources) > 2 and set(sources) == set(range(first, first + len(sources)))
+    return set(sources) == set(range(first, first + len(sources)))
 
 
 def _is_sorted(names: list[str], key: Callable[[str], object]) -> bool:
     keys = [key(name) for name in names]
     try:
-        return keys == sorted(keys) and len(set(map(str, keys))) > 1  # type: ignore[type-var]
+        return keys == sorted(keys)  # type: ignore[type-var]
     except TypeError:
         return False
 
