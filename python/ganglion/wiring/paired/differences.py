@@ -20,7 +20,8 @@ _ALIKE = 0.5
 """Correlation of a velocity and the change of its position; with less, nothing says that trained's are velocities."""
 _SAME = 0.1
 """Share by which a measured velocity may be larger than the change of its position for no other reason than noise."""
-_EQUAL = 2e-3
+_EQUAL, _NOISY = 2e-3, 0.02
+"""Share by which a factor may miss a known one: of rounding, and of noise, which changes of positions have twice."""
 
 
 def name(naming: Naming) -> None:
@@ -48,7 +49,7 @@ def name(naming: Naming) -> None:
         own_factor = fit.gain if factor is None else factor
         key = next((one for one in groups if math.isclose(one, own_factor, rel_tol=_EQUAL)), own_factor)
         groups.setdefault(key, {})[j] = fit.source - size
-        naming.done(j, _told(fit.gain / key), fit.bias)
+        naming.done(j, _told(fit.gain / key, _EQUAL if pair.judge.tolerance is None else _NOISY), fit.bias)
     for key, places in groups.items():
         value = {"of": "finite_difference", "position": list(places.values()), "factor": key}
         naming.add("lag", places, value)
@@ -108,6 +109,6 @@ def _factor(pair: Pair, made: dict[int, Fit], slopes: dict[int, float]) -> float
     return shared / known[0] if known else float(f"{own:.2g}")
 
 
-def _told(factor: float) -> float:
+def _told(factor: float, share: float) -> float:
     """A factor, by its name where it is a known one."""
-    return next((one for one in near(factor, _EQUAL)), factor)
+    return next((one for one in near(factor, share)), factor)

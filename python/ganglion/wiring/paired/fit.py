@@ -154,9 +154,14 @@ def _with_starts(pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: ND
     starts, before = shown(pair, fit, source, found, keep)
     if not starts:
         return fit
+    size = magnitude_of(fit, source, found)
+    early = np.flatnonzero(pair.since < starts)
+    off = np.abs(difference(fit, source[before[early]], found[early]))
+    early = early[off > largest(pair.judge, fit, size)]
+    if any((np.abs(side) <= pair.judge.worst(size)).all() for side in (found[early], source[before[early]])):
+        return replace(fit, starts=starts)  # zeros are a fill, and no limit
     rows = np.flatnonzero(pair.left >= -fit.lag)
     rows = rows if keep is None else rows[keep[before[rows]]]
-    size = magnitude_of(fit, source, found)
     cut = _cut(pair.judge, source[before[rows]], found[rows], fit.gain, fit.bias, size)
     if cut is None or not cut.cut:
         return replace(fit, starts=starts)
