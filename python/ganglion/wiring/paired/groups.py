@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ _ALONE = 0.1
 """What is less beside the largest of a row may be noise."""
 _NO_DIRECTION = 1e-3
 _FEWEST = 8
-_MOST_PLACES = 8
+_MOST_PLACES, _MOST_LAGS = 8, 3
 _FIRST_LOOK, _LOOSE = 80, 1.3
 """Of so many rows noise may be larger than of all."""
 _SQUARE = 0.05
@@ -110,7 +111,10 @@ class GroupSearch:
 
     def _lags(self, j: int) -> list[int]:
         """Delays that a group is tried with; in a history that is strided, beside that of its frame."""
-        return [int(self.frames.late[j]) + lag for lag in _LAGS]
+        late = self.frames.late
+        others = Counter(fit.lag - int(late[k]) for k, fit in enumerate(self.fits) if fit is not None)
+        usual = [lag for lag, _ in others.most_common(_MOST_LAGS)]
+        return [int(late[j]) + lag for lag in dict.fromkeys((0, *usual, *_LAGS))]
 
     def _quaternions_of(self, age: int) -> list[int]:
         """Those of a frame."""
@@ -185,22 +189,23 @@ class GroupSearch:
         """Neighbours that are made of neighbours by a matrix, after or before the base's orientation."""
         if self._open(j, size) < 2:
             return
-        for lag in self._lags(j):
-            for i in self._places(j, size, lag):
-                moving = int((np.ptp(self.pair.trained[:, i : i + size], axis=0) > 0.0).sum())
-                if moving < rank or (size == 4 and i not in self.quaternions):
+        lags, here = self._lags(j), int(self.base[j])
+        places = [(lag, i) for lag in lags for i in self._places(j, size, lag)]
+        for lag, i in sorted(places, key=lambda one: one[1] != here):
+            moving = int((np.ptp(self.pair.trained[:, i : i + size], axis=0) > 0.0).sum())
+            if moving < rank or (size == 4 and i not in self.quaternions):
+                continue
+            if (size == 3 and self._as_others(j, i, lag)) or self._by_matrix(j, i, size, lag):
+                return
+            if size != 3:
+                continue
+            oriented = self._quaternions_of(int(self.frames.age[i]))
+            for at, order, power in itertools.product(oriented, _ORDERS, _POWERS):
+                quaternion = tuple(at + k for k in order)
+                if set(quaternion) & {i, i + 1, i + 2}:
                     continue
-                if (size == 3 and self._as_others(j, i, lag)) or self._by_matrix(j, i, size, lag):
+                if self._by_matrix(j, i, 3, lag, quaternion, power):
                     return
-                if size != 3:
-                    continue
-                here = self._quaternions_of(int(self.frames.age[i]))
-                for at, order, power in itertools.product(here, _ORDERS, _POWERS):
-                    quaternion = tuple(at + k for k in order)
-                    if set(quaternion) & {i, i + 1, i + 2}:
-                        continue
-                    if self._by_matrix(j, i, 3, lag, quaternion, power):
-                        return
 
     def _places(self, j: int, size: int, lag: int) -> list[int]:
         """Where in trained the same vector may stand: in place, and wherever its length goes with that of found."""
