@@ -49,8 +49,10 @@ class Edit:
     | | `{"of": "finite_difference", "position": [elements of trained], "factor": 1 / dt}` |
     | `history_order` | `{"frames": n}`: the oldest for the newest |
     | `history_layout` | `{"frames": n, "trained": "term_major", "found": "frame_major"}`, or the other way; |
-    | | `{"frames": n, "stride": steps}`, `{"frames": n, "extra_frames": n}` |
-    | `prefill` | `{"trained": "repeat", "found": "zeros", "rows": n}`: rows behind a reset; also `"other"` |
+    | | `{"frames": n, "stride": steps}`, `{"frames": n, "extra_frames": n}`; behind a stride, elements of |
+    | | trained in the edits that follow are those of the frames that it made |
+    | `prefill` | `{"trained": "repeat", "found": "zeros", "rows": n}`: rows behind a reset; also `"other"`. It comes |
+    | | before signs, factors and offsets where these were applied to what was filled in |
     | `double_normalised` | `{"mean": [...], "std": [...]}`: found = (trained - mean) / std |
     | `unexplained` | `{"closest": an edit's kind, "of": element of trained, "gain": number, "offset": number}` |
 

@@ -48,8 +48,8 @@ def replay(
     since = since_reset(reset)
     claimed = np.ones(found.shape, bool)
     ages = np.array([age_of(name) for name in names])
-    source = trained.astype(np.float64)
-    for edit in edits:
+    source, stride = trained.astype(np.float64), 1
+    for number, edit in enumerate(edits):
         e, value = list(edit.elements), edit.value
         if edit.kind == "permutation":
             if any(place < 0 for place in value):
@@ -70,7 +70,7 @@ def replay(
                 for four in [
                     [place for place in e if ages[place] == age] for age in sorted({int(ages[place]) for place in e})
                 ]:
-                    flip = (made[:, four] * found[:, four]).sum(axis=1) < 0
+                    flip = (made[:, four] * _undone(edits[number + 1 :], found, four)).sum(axis=1) < 0
                     made[np.ix_(flip, four)] *= -1
             else:
                 made[:, e] *= -1
@@ -97,7 +97,7 @@ def replay(
             if value["kind"] in _ORIENTED and not value.get("quaternion"):
                 claimed[:, e] = False  # Which orientation it was nobody can say; its name is judged elsewhere.
             else:
-                _turn(made, e, value, names, source, of_trained)
+                _turn(made, e, value, names, source, of_trained, stride)
         elif edit.kind == "lag":
             _late(made, source, e, value, since)
             claimed[:, e] &= since[:, None] > ages[e] + 1 + (0 if "position" in value else abs(int(value["steps"])))
@@ -111,6 +111,7 @@ def replay(
             _relaid(made, e, value, since, names, of_trained)
             if "stride" in value:  # What the frames hold behind a reset is another matter.
                 claimed[:, e] &= since[:, None] >= ages[e]
+                source, stride = made.copy(), int(value["stride"])  # Edits that follow take their frames from these.
         else:
             raise CannotReplayError(edit.kind)
     if made.shape != found.shape:
@@ -160,8 +161,26 @@ def _sized(made: np.ndarray, size: int) -> np.ndarray:
     return fresh
 
 
+def _undone(edits: Sequence[Any], found: np.ndarray, elements: list[int]) -> np.ndarray:
+    """Elements of found before a normaliser."""
+    made = found[:, elements].astype(np.float64)
+    for edit in edits:
+        if edit.kind == "double_normalised":
+            for k, place in enumerate(elements):
+                if place in edit.elements:
+                    at = list(edit.elements).index(place)
+                    made[:, k] = made[:, k] * edit.value["std"][at] + edit.value["mean"][at]
+    return made
+
+
 def _turn(
-    made: np.ndarray, e: list[int], value: Any, names: Sequence[str], source: np.ndarray, of_trained: Sequence[str]
+    made: np.ndarray,
+    e: list[int],
+    value: Any,
+    names: Sequence[str],
+    source: np.ndarray,
+    of_trained: Sequence[str],
+    stride: int,
 ) -> None:
     if value["kind"] == "negated_gravity":
         made[:, e] *= -1
@@ -174,8 +193,8 @@ def _turn(
             made[:, three] = made[:, three] @ np.array(value["matrix"]).T
             continue
         four = list(value["quaternion"])[:4]
-        tail = names[three[0]].partition("@")[2]
-        aged = [of_trained[one].partition("@")[0] + (f"@{tail}" if tail else "") for one in four]
+        age = age_of(names[three[0]]) // stride
+        aged = [of_trained[one].partition("@")[0] + (f"@-{age}" if age else "") for one in four]
         quaternion = source[:, [list(of_trained).index(one) for one in aged]]
         size = np.linalg.norm(quaternion, axis=1, keepdims=True)
         quaternion = np.where(size > 0, quaternion / np.maximum(size, 1e-9), [1.0, 0, 0, 0])

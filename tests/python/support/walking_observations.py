@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,9 +66,7 @@ class Walk:
         own = self.observation if observation is None else observation
         return {"observation": own, "reset": self.reset, "action": self.action}
 
-    def histories(
-        self, frames: int, *, newest_first: bool = False, frame_major: bool = False, **more: object
-    ) -> Doubles:
+    def histories(self, frames: int, *, newest_first: bool = False, frame_major: bool = False, **more: Any) -> Doubles:
         """`[1200, 3 * 18]`, the first 18 elements with a history.
 
         Args:
@@ -75,16 +75,31 @@ class Walk:
             frame_major: all of a frame beside each other, and not all of a term.
             **more: `stride`, steps between frames; `zeros`, in place of the first frame before there are others.
         """
-        stride, zeros = int(more.get("stride", 1)), bool(more.get("zeros", False))  # type: ignore[call-overload]
-        ages = [age * stride for age in range(frames)]
-        ages = ages if newest_first else ages[::-1]
-        blocks = []
-        since = np.arange(ROWS) % EPISODE
-        for term in (slice(0, 3), slice(3, 6), slice(6, 9), slice(16, 25)):
-            own = self.observation[:, term].astype(np.float64)
-            blocks.append([np.where(zeros & (since < age)[:, None], 0.0, late(own, self.reset, age)) for age in ages])
-        ordered = zip(*blocks, strict=True) if frame_major else blocks
-        return np.concatenate([part for some in ordered for part in some], axis=1).astype(np.float32)
+        blocks = [self.observation[:, term] for term in (slice(0, 3), slice(3, 6), slice(6, 9), slice(16, 25))]
+        return stacked(blocks, self.reset, frames, newest_first=newest_first, frame_major=frame_major, **more)
+
+
+def stacked(
+    blocks: list[Doubles] | list[NDArray[np.float32]],
+    reset: NDArray[np.bool_],
+    frames: int,
+    *,
+    newest_first: bool = False,
+    frame_major: bool = False,
+    stride: int = 1,
+    zeros: bool = False,
+) -> Doubles:
+    """Terms `[N, k]` with a history, `[N, frames * n]`; see `Walk.histories`."""
+    ages = [age * stride for age in range(frames)]
+    ages = ages if newest_first else ages[::-1]
+    rows = np.arange(len(reset))
+    since = rows - np.maximum.accumulate(np.where(reset, rows, 0))
+    made = []
+    for block in blocks:
+        own = block.astype(np.float64)
+        made.append([np.where(zeros & (since < age)[:, None], 0.0, late(own, reset, age)) for age in ages])
+    ordered = zip(*made, strict=True) if frame_major else made
+    return np.concatenate([part for some in ordered for part in some], axis=1).astype(np.float32)
 
 
 def late(values: Doubles, reset: NDArray[np.bool_], steps: int) -> Doubles:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from walking_observations import NAMES, Walk
 
+import ganglion
 from ganglion.cli import main
+from ganglion.data import EpisodeBatch
 from ganglion.errors import ArtifactError
-from ganglion.wiring import wiring
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from ganglion.wiring import read_observations, wiring
 
 WALK = Walk(5)
+ARTIFACT = Path(__file__).parents[2] / "golden/artifacts/lstm.ganglion"
 
 
 def save(path: Path, observation: Any, **more: Any) -> str:
@@ -75,6 +76,53 @@ def test_rows_of_a_batch_are_episodes(tmp_path: Path) -> None:
     trained, found = save(tmp_path / "a.npz", batch), save(tmp_path / "b.npz", late)
     (edit,) = wiring(trained, found).edits
     assert edit.kind == "lag" and edit.elements == tuple(range(28, 40))
+
+
+def test_episodes_of_a_batch_and_of_its_file(tmp_path: Path) -> None:
+    """Lengths of episodes say where a delay begins anew, and their actions what the previous action is."""
+    starts = np.arange(1200) % 300 == 0
+    batch = EpisodeBatch(
+        None, {}, WALK.observation, np.zeros((4, 52), np.float32), WALK.action.astype(np.float32),
+        np.zeros(1200, np.float32), {}, {}, np.where(starts, 0, 1), np.full(4, 300),
+    )  # fmt: skip
+    batch.save(tmp_path / "run.npz")
+    found = WALK.observation.copy()
+    since = np.arange(1200) % 300
+    found[:, 40:52] = WALK.observation[np.arange(1200) - np.minimum(1, since), 40:52]
+    for trained in (batch, str(tmp_path / "run.npz")):
+        report = wiring(trained, {"observation": found})
+        (edit,) = report.edits
+        assert (edit.kind, edit.elements) == ("lag", tuple(range(40, 52)))
+        assert edit.value == {"steps": 1, "of": "previous_action"} and edit.residual == 0.0
+        assert not any("guessed" in note for note in report.notes)
+    with pytest.raises(ArtifactError, match="1,199 rows"):
+        wiring(batch, WALK.observation[1:])
+
+
+def test_a_flight_against_an_array(tmp_path: Path) -> None:
+    """What a policy saw in a flight, with its resets and the names of its contract."""
+    policy = ganglion.load(ARTIFACT)
+    size = policy.contract.observation_size
+    recorder = ganglion.FlightRecorder.open(tmp_path / "flight.mcap")
+    policy.attach(recorder)
+    trained = np.ascontiguousarray(WALK.observation[:600, -size:])
+    for row, observation in enumerate(trained):
+        if row in (0, 300):
+            policy.reset()
+        policy.step(observation)
+    recorder.close()
+    flight = str(tmp_path / "flight.mcap")
+    read = read_observations(flight, "trained")
+    np.testing.assert_array_equal(read.values, trained.astype(np.float64))
+    np.testing.assert_array_equal(np.flatnonzero(read.reset), [0, 300])
+    found = trained.copy()
+    found[1:300], found[301:] = trained[:299], trained[300:-1]
+    found[:, 1] *= -1.0
+    report = wiring(flight, found)
+    assert sorted({edit.kind for edit in report.edits}) == ["lag", "sign"]
+    assert next(edit for edit in report.edits if edit.kind == "sign").elements == (1,)
+    assert sorted(j for edit in report.edits if edit.kind == "lag" for j in edit.elements) == list(range(size))
+    assert wiring(trained, flight).equal
 
 
 def test_episodes_that_nothing_tells() -> None:

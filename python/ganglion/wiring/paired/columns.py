@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion.wiring.paired.fit import interior
+from ganglion.wiring.paired.fit import FEW, interior
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,5 +72,5 @@ def _interior(values: Doubles, judge: NoiseJudge) -> Doubles:
     inside = np.empty(values.shape)
     for column in range(values.shape[1]):
         inner = interior(values[:, column], judge)
-        inside[:, column] = inner if int(inner.sum()) >= max(_FEWEST, len(inner) // 50) else True
+        inside[:, column] = inner if int(inner.sum()) >= max(_FEWEST, len(inner) // FEW) else True
     return inside

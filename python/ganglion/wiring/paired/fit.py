@@ -21,8 +21,16 @@ if TYPE_CHECKING:
     Doubles = NDArray[np.float64]
 
 _FEWEST = 8
+FEW = 200
+"""One of so many rows between the limits of a column is enough to see a line."""
 _INF = math.inf
 _SURE = 3.0
+_UNLIKELY = 25.0
+"""What is lost with the right gain and bias is, in variances of noise, a chi-square of two: this is one in 250,000."""
+_MORE = 1.5
+"""Times the largest difference of other rows that is another matter."""
+_SLACK = 1.01
+"""Noise of the source bends the line of least squares, which then fits better than the right one."""
 
 
 @dataclass(frozen=True)
@@ -108,15 +116,7 @@ def fit_columns(
     fit = _simplest(pair.judge, source[rows - lag], found[rows])
     if fit is None:
         return None
-    fit = replace(fit, source=number, lag=lag)
-    starts = _starts(pair, fit, source, found, keep)
-    if starts:  # a limit may be met there alone
-        early = np.flatnonzero(pair.unsettled(lag))
-        every = np.concatenate([rows, early if keep is None else early[keep[early - lag]]])
-        whole = _simplest(pair.judge, source[every - lag], found[every])
-        if whole is not None and whole.gain == fit.gain and whole.bias == fit.bias:
-            return replace(whole, source=number, lag=lag)
-    return replace(fit, starts=starts)
+    return _with_starts(pair, replace(fit, source=number, lag=lag), source, found, keep)
 
 
 def is_equal(pair: Pair, source: Doubles, found: Doubles, number: int) -> Fit | None:
@@ -128,8 +128,16 @@ def is_equal(pair: Pair, source: Doubles, found: Doubles, number: int) -> Fit | 
     settled = off[pair.settled]
     if not pair.judge.fits(settled, magnitude):
         return None
-    fit = Fit(number, residual=_worst(settled))
-    return replace(fit, starts=_starts(pair, fit, source, found))
+    return _with_starts(pair, Fit(number, residual=_worst(settled)), source, found)
+
+
+def as_well(pair: Pair, fit: Fit, other: Fit, source: Doubles, found: Doubles) -> Fit | None:
+    """Another fit of the same columns, where chance alone may have made this one better."""
+    rows = pair.rows(fit.lag)
+    off, more = (difference(one, source[rows - fit.lag], found[rows]) for one in (fit, other))
+    rounding = pair.judge.rounding(magnitude_of(other, source, found))
+    least = float(np.mean(off**2)) * (_SLACK + _UNLIKELY / len(rows))
+    return None if float(np.mean(more**2)) > least + rounding**2 else checked(pair, other, source, found)
 
 
 def checked(pair: Pair, fit: Fit, source: Doubles, found: Doubles) -> Fit | None:
@@ -138,56 +146,113 @@ def checked(pair: Pair, fit: Fit, source: Doubles, found: Doubles) -> Fit | None
     off = difference(fit, source[rows - fit.lag], found[rows])
     if not pair.judge.fits(off, magnitude_of(fit, source, found), fit.gain):
         return None
-    return replace(fit, residual=_worst(off), starts=_starts(pair, fit, source, found))
+    return _with_starts(pair, replace(fit, residual=_worst(off)), source, found)
 
 
-def _starts(pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None) -> int:
-    """How many rows behind a reset differ."""
-    rows = np.flatnonzero(pair.unsettled(fit.lag))
-    rows = rows if keep is None else rows[keep[rows - fit.lag]]
-    off = np.abs(difference(fit, source[rows - fit.lag], found[rows]))
-    bad = off > pair.judge.worst(magnitude_of(fit, source, found), fit.gain)
+def _with_starts(pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None) -> Fit:
+    """A fit with the rows behind a reset in which it does not hold, or with a limit that is met there alone."""
+    starts, before = shown(pair, fit, source, found, keep)
+    if not starts:
+        return fit
+    size = magnitude_of(fit, source, found)
+    early = np.flatnonzero(pair.since < starts)
+    off = np.abs(difference(fit, source[before[early]], found[early]))
+    early = early[off > largest(pair.judge, fit, size)]
+    if any((np.abs(side) <= pair.judge.worst(size)).all() for side in (found[early], source[before[early]])):
+        return replace(fit, starts=starts)  # zeros are a fill, and no limit
+    rows = np.flatnonzero(pair.left >= -fit.lag)
+    rows = rows if keep is None else rows[keep[before[rows]]]
+    cut = _cut(pair.judge, source[before[rows]], found[rows], fit.gain, fit.bias, size)
+    if cut is None or not cut.cut:
+        return replace(fit, starts=starts)
+    return replace(cut, source=fit.source, lag=fit.lag)
+
+
+def shown(
+    pair: Pair, fit: Fit, source: Doubles, found: Doubles, keep: NDArray[np.bool_] | None = None
+) -> tuple[int, NDArray[np.int64]]:
+    """How many rows behind a reset differ, and `[N]` the row of the source that a delay shows in each row.
+
+    Behind a reset a history that is late as a whole repeats its first row; one of late elements, or one whose frames
+    are farther apart, is filled before they come. What differs less is taken.
+    """
+    rows = np.arange(len(pair.since))
+    if fit.lag < 0:
+        tries = [rows - np.maximum(fit.lag, -pair.left)]
+    else:
+        tries = [rows - np.minimum(fit.lag, pair.since)]
+        age = pair.age(fit.source)
+        apart = range(0, fit.lag + 1, age) if age and fit.lag else ()
+        tries += [
+            rows - np.minimum(more, pair.since) - np.clip(pair.since - age - more, 0, fit.lag - more) for more in apart
+        ]
+    return min(((_differ(pair, fit, source, found, before, keep), before) for before in tries), key=lambda one: one[0])
+
+
+def _differ(
+    pair: Pair, fit: Fit, source: Doubles, found: Doubles, before: NDArray[np.int64], keep: NDArray[np.bool_] | None
+) -> int:
+    rows = np.flatnonzero(~pair.settled & (pair.left >= -fit.lag))
+    rows = rows if keep is None else rows[keep[before[rows]]]
+    off = np.abs(difference(fit, source[before[rows]], found[rows]))
+    bad = off > largest(pair.judge, fit, magnitude_of(fit, source, found))
     return int(pair.since[rows[bad]].max()) + 1 if bad.any() else 0
+
+
+def largest(judge: NoiseJudge, fit: Fit, size: float) -> float:
+    """The largest difference behind a reset that is none, from what it is in all other rows."""
+    return min(max(judge.worst(size), judge.rounding(size) + _MORE * fit.residual), judge.worst(size, fit.gain))
 
 
 def magnitude_of(fit: Fit, source: Doubles, found: Doubles) -> float:
     """Size of the numbers that were added and multiplied."""
-    return max(float(np.abs(found).max()), abs(fit.gain) * float(np.abs(source).max()), abs(fit.bias))
+    return _size(source, found, fit.gain, fit.bias)
 
 
 def _simplest(judge: NoiseJudge, x: Doubles, y: Doubles) -> Fit | None:
+    every = np.ones(len(x), np.bool_)
+    fits = (
+        Fit(0, gain=some, bias=more, residual=_worst(y - some * x - more)) for some, more in _lines(judge, x, y, every)
+    )
+    whole = next(fits, None)
+    if whole is not None and whole.cost <= Fit(0, high=1.0).cost:
+        return whole
     inside = interior(x, judge) & interior(y, judge)
-    if int(inside.sum()) < max(_FEWEST, len(x) // 50):
-        inside = np.ones(len(x), np.bool_)
-    every = bool(inside.all())
-    xi, yi = (x, y) if every else (x[inside], y[inside])
-    mx, my = float(xi.mean()), float(yi.mean())
-    dx = xi - mx
+    for some, more in _lines(judge, x, y, inside if int(inside.sum()) >= max(_FEWEST, len(x) // FEW) else every):
+        cut = _cut(judge, x, y, some, more, _size(x, y, some, more))
+        if cut is not None:
+            return cut if whole is None or (cut.cut and cut.cost < whole.cost) else whole
+    return whole
+
+
+def _lines(judge: NoiseJudge, x: Doubles, y: Doubles, rows: NDArray[np.bool_]) -> Iterator[tuple[float, float]]:
+    """Gains and biases that chance alone may set apart from the line of least squares, the simplest first."""
+    x, y = x[rows], y[rows]
+    mx, my = float(x.mean()), float(y.mean())
+    dx = x - mx
     square = float(dx @ dx)
     if square <= 0.0:
-        return None
-    gain = float(dx @ (yi - my)) / square
+        return
+    gain = float(dx @ (y - my)) / square
     bias = my - gain * mx
-    size = max(float(np.abs(y).max()), abs(gain) * float(np.abs(x).max()))
-    if abs(gain) * math.sqrt(square / len(xi)) <= max(judge.rounding(size), judge.noise()):
-        return None  # a line that says nothing
-    if not judge.fits(yi - gain * xi - bias, size, gain):
-        return None
-    through = float(xi @ yi) / float(xi @ xi)
-    noise = _SURE * judge.noise(gain) / math.sqrt(len(xi))
-    tries = list(_tries(gain, bias, through, mx, my, noise, noise / math.sqrt(square / len(xi))))
-    for whole in (True, False):  # without a clip first
-        for some, more in tries:
-            size = max(float(np.abs(y).max()), abs(some) * float(np.abs(x).max()), abs(more))
-            off = y - some * x - more
-            if whole:
-                if judge.fits(off, size, some):
-                    return Fit(0, gain=some, bias=more, residual=_worst(off))
-            elif judge.fits(off[inside], size, some):
-                cut = _cut(judge, x, y, some, more, size)
-                if cut is not None:
-                    return cut
-    return None
+    size = _size(x, y, gain, 0.0)
+    if abs(gain) * math.sqrt(square / len(x)) <= max(judge.rounding(size), judge.noise()):
+        return  # a line that says nothing
+    off = y - gain * x - bias
+    if not judge.fits(off, size, gain):
+        return
+    least = float(np.mean(off**2)) * (_SLACK + _UNLIKELY / len(x))
+    noise = _SURE * judge.noise(gain) / math.sqrt(len(x))
+    through = float(x @ y) / float(x @ x)
+    for some, more in _tries(gain, bias, through, mx, my, noise, noise / math.sqrt(square / len(x))):
+        size = _size(x, y, some, more)
+        off = y - some * x - more
+        if judge.fits(off, size, some) and float(np.mean(off**2)) <= least + judge.rounding(size) ** 2:
+            yield some, more
+
+
+def _size(x: Doubles, y: Doubles, gain: float, bias: float) -> float:
+    return max(float(np.abs(y).max()), abs(gain) * float(np.abs(x).max()), abs(bias))
 
 
 def _tries(
@@ -221,24 +286,24 @@ def interior(values: Doubles, judge: NoiseJudge) -> NDArray[np.bool_]:
 
 
 def _cut(judge: NoiseJudge, x: Doubles, y: Doubles, gain: float, bias: float, size: float) -> Fit | None:
-    whole = gain * x + bias
-    low, high = _limit(y, whole, judge, gain, -1.0), _limit(y, whole, judge, gain, 1.0)
-    off = y - np.clip(whole, low, high)
-    if judge.fits(off, size, gain):
-        return Fit(0, gain=gain, bias=bias, low=low, high=high, residual=_worst(off))
-    undone = (y - bias) / gain
-    low, high = _limit(x, undone, judge, 1.0 / gain, -1.0), _limit(x, undone, judge, 1.0 / gain, 1.0)
-    off = (x - np.clip(undone, low, high)) * gain
-    if judge.fits(off, size, gain):
-        return Fit(0, gain=gain, bias=bias, inner_low=low, inner_high=high, residual=_worst(off))
+    whole, undone = gain * x + bias, (y - bias) / gain
+    for sure in (True, False):  # a limit that is met by more than noise first
+        low, high = (_limit(y, whole, judge, gain, side, sure=sure) for side in (-1.0, 1.0))
+        off = y - np.clip(whole, low, high)
+        if judge.fits(off, size, gain):
+            return Fit(0, gain=gain, bias=bias, low=low, high=high, residual=_worst(off))
+        low, high = (_limit(x, undone, judge, 1.0 / gain, side, sure=sure) for side in (-1.0, 1.0))
+        off = (x - np.clip(undone, low, high)) * gain
+        if judge.fits(off, size, gain):
+            return Fit(0, gain=gain, bias=bias, inner_low=low, inner_high=high, residual=_worst(off))
     return None
 
 
-def _limit(cut: Doubles, whole: Doubles, judge: NoiseJudge, gain: float, side: float) -> float:
+def _limit(cut: Doubles, whole: Doubles, judge: NoiseJudge, gain: float, side: float, *, sure: bool) -> float:
     """Where values are cut on one side, or infinity: the usual value of those that would be beyond."""
     most = float((side * cut).max())
     margin = judge.allowed(abs(most), gain)
-    beyond = side * whole > most + margin
+    beyond = side * whole > most + (judge.worst(abs(most), gain) if sure else margin)
     if not beyond.any():
         return side * _INF
     return round_limit(float(np.median(cut[beyond])), margin)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ganglion.wiring.correction import Turn
-from ganglion.wiring.paired.fit import Fit, fit_columns
+from ganglion.wiring.paired.fit import Fit, checked, fit_columns
+from ganglion.wiring.paired.known import near
 from ganglion.wiring.paired.model import Cover, TurnedGroup
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ganglion.wiring.paired.frames import Frames
     from ganglion.wiring.paired.pair import Pair
 
     Doubles = NDArray[np.float64]
@@ -27,6 +31,10 @@ _ORDERS = ((0, 1, 2, 3), (3, 0, 1, 2))
 _ALONE = 0.1
 """What is less beside the largest of a row may be noise."""
 _NO_DIRECTION = 1e-3
+_FEWEST = 8
+_MOST_PLACES, _MOST_LAGS = 8, 3
+_FIRST_LOOK, _LOOSE = 80, 1.3
+"""Of so many rows noise may be larger than of all."""
 _SQUARE = 0.05
 """A matrix that is this close to a rotation, times a factor, is meant as one."""
 
@@ -36,7 +44,7 @@ class GroupSearch:
 
     Args:
         pair: both recordings.
-        base: `[m]`: the element of trained that each element of found should hold, or -1.
+        frames: how found lays histories out.
         fits: `[m]`: what is known of single elements; changed where a group explains more.
         weak: `[m]`: elements of found that are so near to the noise that much would fit.
 
@@ -45,8 +53,8 @@ class GroupSearch:
         covers: as `AdapterModel.covers`.
     """
 
-    def __init__(self, pair: Pair, base: NDArray[np.int64], fits: list[Fit | None], weak: NDArray[np.bool_]) -> None:
-        self.pair, self.base, self.fits, self.weak = pair, base, fits, weak
+    def __init__(self, pair: Pair, frames: Frames, fits: list[Fit | None], weak: NDArray[np.bool_]) -> None:
+        self.pair, self.frames, self.base, self.fits, self.weak = pair, frames, frames.base, fits, weak
         self.turns: list[TurnedGroup] = []
         self.covers: list[Cover] = []
         self._rows = pair.sample(0)
@@ -56,7 +64,7 @@ class GroupSearch:
     def run(self) -> None:
         """Quaternions first: their sign is the smallest change."""
         for j in range(len(self.fits) - 3):
-            if any(fit is None for fit in self.fits[j : j + 4]) and self._is_unit(self.pair.found, j, 4):
+            if any(fit is None or fit.starts for fit in self.fits[j : j + 4]):
                 self._cover(j)
         for rank in (2, 1):  # a vector that moves in one direction alone takes a rotation of others before its own
             for j in self._windows(3):
@@ -101,31 +109,79 @@ class GroupSearch:
 
     # -- quaternions
 
+    def _lags(self, j: int) -> list[int]:
+        """Delays that a group is tried with; in a history that is strided, beside that of its frame."""
+        late = self.frames.late
+        others = Counter(fit.lag - int(late[k]) for k, fit in enumerate(self.fits) if fit is not None)
+        usual = [lag for lag, _ in others.most_common(_MOST_LAGS)]
+        return [int(late[j]) + lag for lag in dict.fromkeys((0, *usual, *_LAGS))]
+
+    def _quaternions_of(self, age: int) -> list[int]:
+        """Those of a frame."""
+        return [at for at in self.quaternions if int(self.frames.age[at : at + 4].max()) == age]
+
     def _cover(self, j: int) -> None:
         """Found = ±(trained in some order, conjugated or not), the sign by rows."""
+        if self.base[j] < 0:
+            return
+        here = self._quaternions_of(int(self.frames.age[self.base[j]]))
+        unit = self._is_unit(self.pair.found, j, 4)
+        for i, lag in itertools.product(sorted(here, key=lambda i: abs(i - self.base[j])), self._lags(j)):
+            if unit and self._covered(j, i, lag):
+                return
+            if not unit and i == self.base[j] and self._open(j, 4) >= 2 and self._rescaled(j, i, lag):
+                return
+
+    def _covered(self, j: int, i: int, lag: int) -> bool:
         pair = self.pair
-        for i in sorted(self.quaternions, key=lambda i: abs(i - self.base[j])):
-            found, trained = pair.found[:, j : j + 4], pair.trained[:, i : i + 4]
-            products = np.einsum("nk,nl->nkl", found[self._rows], trained[self._rows])
-            for order in sorted(itertools.permutations(range(4)), key=lambda order: _moved(order)):
-                some = products[:, range(4), order]
-                for signs in itertools.product((1.0, -1.0), repeat=3):
-                    sign = np.array((1.0, *signs))
-                    if abs(abs(some @ sign) - 1.0).max() > 1e-3 + 6.0 * pair.judge.noise():
-                        continue
-                    expected = sign * trained[:, order]
-                    flip = np.where((found * expected).sum(axis=1) < 0.0, -1.0, 1.0)
-                    off = found - flip[:, None] * expected
-                    rows = int((flip < 0.0).sum())
-                    if not pair.judge.fits(off[pair.settled], 1.0):
-                        continue
-                    if sign.sum() < 0.0:  # three of four: the other sign of all is the conjugate
-                        sign, rows = -sign, len(flip) - rows
-                    for k in range(4):
-                        worst = float(np.abs(off[pair.settled, k]).max())
-                        self.fits[j + k] = Fit(i + order[k], gain=float(sign[k]), residual=worst)
-                    self.covers.append(Cover(tuple(range(j, j + 4)), rows))
-                    return
+        some_rows = pair.sample(lag)
+        found, trained = pair.found[:, j : j + 4], pair.trained[:, i : i + 4]
+        products = np.einsum("nk,nl->nkl", found[some_rows], trained[some_rows - lag])
+        allowed = 1e-3 + 6.0 * pair.judge.noise()
+        for order in sorted(itertools.permutations(range(4)), key=lambda order: _moved(order)):
+            some = products[:, range(4), order]
+            for signs in itertools.product((1.0, -1.0), repeat=3):
+                sign = np.array((1.0, *signs))
+                if len(some) < _FEWEST or abs(abs(some @ sign) - 1.0).max() > allowed:
+                    continue
+                rows = pair.rows(lag)
+                expected = sign * trained[rows - lag][:, order]
+                flip = np.where((found[rows] * expected).sum(axis=1) < 0.0, -1.0, 1.0)
+                off = found[rows] - flip[:, None] * expected
+                if not pair.judge.fits(off, 1.0):
+                    continue
+                early, flips = self._shown(found, sign * trained[:, order], lag)
+                if self._open(j, 4) == 0 and (not flips.any() or early):
+                    return False  # what is left behind a reset is no other sign
+                if sign.sum() < 0.0:  # three of four: the other sign of all is the conjugate
+                    sign, flips = -sign, ~flips
+                for k in range(4):
+                    worst = float(np.abs(off[:, k]).max())
+                    self.fits[j + k] = Fit(i + order[k], lag, gain=float(sign[k]), residual=worst, starts=early)
+                self.covers.append(Cover(tuple(range(j, j + 4)), int(flips.sum())))
+                return True
+        return False
+
+    def _shown(self, found: Doubles, expected: Doubles, lag: int) -> tuple[int, NDArray[np.bool_]]:
+        """Rows behind a reset that differ by more than a sign, and `[N]` whose sign is the other one."""
+        before = np.arange(len(found)) - np.clip(lag, -self.pair.left, self.pair.since)
+        flips: NDArray[np.bool_] = (found * expected[before]).sum(axis=1) < 0.0
+        off = np.abs(found - np.where(flips, -1.0, 1.0)[:, None] * expected[before]).max(axis=1)
+        bad = ~self.pair.settled & (off > self.pair.judge.worst(1.0))
+        return (int(self.pair.since[bad].max()) + 1 if bad.any() else 0), flips
+
+    def _rescaled(self, j: int, i: int, lag: int) -> bool:
+        """Found = ±trained with a factor and an offset for each element; the sign by rows as adapters choose it."""
+        trained = self.pair.trained[:, i : i + 4]
+        orders = (*_ORDERS, (1, 2, 3, 0))
+        for sign, order in itertools.product(_covers(trained, self.pair.begins), orders):
+            fits = self._singly(j, i, lag, trained * sign[:, None], list(order), None)
+            if fits is not None:
+                self.fits[j : j + 4] = fits
+                if (sign < 0.0).any():
+                    self.covers.append(Cover(tuple(range(j, j + 4)), int((sign < 0.0).sum())))
+                return True
+        return False
 
     # -- turned vectors
 
@@ -133,21 +189,23 @@ class GroupSearch:
         """Neighbours that are made of neighbours by a matrix, after or before the base's orientation."""
         if self._open(j, size) < 2:
             return
-        for lag in _LAGS:
-            for i in self._places(j, size, lag):
-                moving = int((np.ptp(self.pair.trained[:, i : i + size], axis=0) > 0.0).sum())
-                if moving < rank or (size == 4 and i not in self.quaternions):
+        lags, here = self._lags(j), int(self.base[j])
+        places = [(lag, i) for lag in lags for i in self._places(j, size, lag)]
+        for lag, i in sorted(places, key=lambda one: one[1] != here):
+            moving = int((np.ptp(self.pair.trained[:, i : i + size], axis=0) > 0.0).sum())
+            if moving < rank or (size == 4 and i not in self.quaternions):
+                continue
+            if (size == 3 and self._as_others(j, i, lag)) or self._by_matrix(j, i, size, lag):
+                return
+            if size != 3:
+                continue
+            oriented = self._quaternions_of(int(self.frames.age[i]))
+            for at, order, power in itertools.product(oriented, _ORDERS, _POWERS):
+                quaternion = tuple(at + k for k in order)
+                if set(quaternion) & {i, i + 1, i + 2}:
                     continue
-                if (size == 3 and self._as_others(j, i, lag)) or self._by_matrix(j, i, size, lag):
+                if self._by_matrix(j, i, 3, lag, quaternion, power):
                     return
-                if size != 3:
-                    continue
-                for at, order, power in itertools.product(self.quaternions, _ORDERS, _POWERS):
-                    quaternion = tuple(at + k for k in order)
-                    if set(quaternion) & {i, i + 1, i + 2}:
-                        continue
-                    if self._by_matrix(j, i, 3, lag, quaternion, power):
-                        return
 
     def _places(self, j: int, size: int, lag: int) -> list[int]:
         """Where in trained the same vector may stand: in place, and wherever its length goes with that of found."""
@@ -158,7 +216,9 @@ class GroupSearch:
         off = np.abs(norm[:, None] - lengths * ((norm @ lengths) / square)).max(axis=0)
         near = np.flatnonzero(off <= 1e-3 * float(norm.max()) + 12.0 * self.pair.judge.noise())
         here = [int(self.base[j])] if 0 <= self.base[j] < lengths.shape[1] else []
-        return list(dict.fromkeys(here + sorted(map(int, near), key=lambda i: abs(i - self.base[j]))))[:4]
+        used = {fit.source for fit in self.fits if fit is not None}
+        free = [i for i in near.tolist() if not used & set(range(i, i + size))]
+        return list(dict.fromkeys(here + sorted(free, key=lambda i: abs(i - self.base[j]))))[:_MOST_PLACES]
 
     def _lengths(self, size: int, lag: int) -> Doubles:
         """Lengths of all groups of neighbours in trained, in some rows."""
@@ -178,19 +238,26 @@ class GroupSearch:
         whole = rows[~pair.found_cut[rows, j : j + size].any(axis=1)]
         if len(whole) < max(8, len(rows) // 20):
             return False
-        few = whole[:: max(1, len(whole) // 600)]
+        few = whole[:: max(1, len(whole) // _FIRST_LOOK)]
         y = pair.found[:, j : j + size]
-        solved = _solve(self._source(i, size, quaternion, power, few - lag), y[few])
+        x = self._source(i, size, quaternion, power, few - lag)
+        solved = _solve(x, y[few])
         if solved is None:
             return False
         matrix, bias = solved
         size_of = float(np.abs(y).max() + np.abs(pair.trained[:, i : i + size]).max() * np.abs(matrix).max())
-        gain = float(np.linalg.norm(matrix, axis=1).max())
-        off = y[few] - self._source(i, size, quaternion, power, few - lag) @ matrix.T - bias
-        if not pair.judge.fits(off, size_of, gain):
+        off = y[few] - x @ matrix.T - bias
+        if not pair.judge.fits(off / _LOOSE, size_of, float(np.linalg.norm(matrix, axis=1).max())):
             return False
         source = self._source(i, size, quaternion, power, np.arange(len(pair.trained)))
-        solved = _solve(source[whole - lag], y[whole])
+        x = source[whole - lag]
+        nearest = _nearest_rotation(x, y[whole])
+        if nearest is not None:
+            gain = float(np.linalg.norm(nearest[0]))
+            fits = pair.judge.fits(y[whole] - x @ nearest.T, float(np.abs(y).max()) * 2.0, gain)
+            if fits and self._take(j, i, size, lag, quaternion, power, source, nearest, keep):
+                return True
+        solved = _solve(x, y[whole])
         assert solved is not None
         return self._take(j, i, size, lag, quaternion, power, source, solved[0], keep)
 
@@ -258,12 +325,17 @@ class GroupSearch:
         return True
 
     def _singly(
-        self, j: int, i: int, lag: int, source: Doubles, order: list[int], keep: NDArray[np.bool_]
+        self, j: int, i: int, lag: int, source: Doubles, order: list[int], keep: NDArray[np.bool_] | None
     ) -> list[Fit] | None:
         """What is done to single elements behind a turn, or None where that is not all."""
         fits: list[Fit] = []
         for k, place in enumerate(order):
-            fit = fit_columns(self.pair, source[:, place], self.pair.found[:, j + k], i + place, lag, keep)
+            own, found = source[:, place], self.pair.found[:, j + k]
+            fit = fit_columns(self.pair, own, found, i + place, lag, keep)
+            if fit is None and np.ptp(own) == 0.0:  # it tells no factor
+                tries = (Fit(i + place, lag, bias=bias) for bias in (0.0, float(np.mean(found) - own[0])))
+                held = (checked(self.pair, one, own, found) for one in tries)
+                fit = next((one for one in held if one is not None), None)
             if fit is None:
                 return None
             fits.append(fit)
@@ -271,36 +343,45 @@ class GroupSearch:
 
     def _unknown(self, j: int) -> None:
         """Vectors of the same length that are turned differently in each row, with no orientation to say how."""
-        if self._open(j, 3) < 2:
-            return
-        pair, rows = self.pair, self.pair.rows(0)
+        for lag in self._lags(j):
+            if self._open(j, 3) >= 2 and self._as_long(j, lag):
+                return
+
+    def _as_long(self, j: int, lag: int) -> bool:
+        pair, rows = self.pair, self.pair.rows(lag)
         i = int(self.base[j])
-        if i < 0 or i + 3 > pair.trained.shape[1]:
-            return
+        if i < 0 or i + 3 > pair.trained.shape[1] or len(rows) < _FEWEST:
+            return False
         still = (np.ptp(pair.found[rows, j : j + 3], axis=0) <= 12.0 * pair.judge.allowed(1.0)).all()
         if not still:  # of a vector that a clip met nobody knows the length
-            rows = rows[~pair.trained_cut[rows, i : i + 3].any(axis=1) & ~pair.found_cut[rows, j : j + 3].any(axis=1)]
+            cut = pair.trained_cut[rows - lag, i : i + 3].any(axis=1) | pair.found_cut[rows, j : j + 3].any(axis=1)
+            rows = rows[~cut]
             if len(rows) < 20:
-                return
-        x, y = pair.trained[rows, i : i + 3], pair.found[rows, j : j + 3]
+                return False
+        x, y = pair.trained[rows - lag, i : i + 3], pair.found[rows, j : j + 3]
         norm, other = np.linalg.norm(y, axis=1), np.linalg.norm(x, axis=1)
-        if not (norm.max() > 0.0 and pair.judge.fits(norm - other, float(norm.max()) * 4.0, 1.8)):
-            return
-        kind, how = self._direction(x, y, rows)
-        worst = float(np.abs(norm - other).max())
+        gain = 1.0
+        if not still and float(np.ptp(other)) > 0.1 * float(other.max()):
+            gain = float(norm @ other) / float(other @ other)
+            gain = next(iter(near(gain, 0.01)), gain)
+        if not (norm.max() > 0.0 and gain and pair.judge.fits(norm - gain * other, float(norm.max()) * 4.0, 1.8)):
+            return False
+        kind, how = self._direction(gain * x, y, rows, lag)
+        worst = float(np.abs(norm - gain * other).max())
         value = {"kind": kind, "quaternion": []} | how
-        turn = Turn((i, i + 1, i + 2), np.eye(3))
-        self.turns.append(TurnedGroup(turn, (j, j + 1, j + 2), value, exact=False, residual=worst))
+        turn, elements = Turn((i, i + 1, i + 2), np.eye(3)), (j, j + 1, j + 2)
+        self.turns.append(TurnedGroup(turn, elements, value, exact=False, residual=worst, gain=gain, lag=lag))
         self.fits[j : j + 3] = [None] * 3
+        return True
 
-    def _direction(self, x: Doubles, y: Doubles, rows: NDArray[np.int64]) -> tuple[str, dict[str, object]]:
+    def _direction(self, x: Doubles, y: Doubles, rows: NDArray[np.int64], lag: int) -> tuple[str, dict[str, object]]:
         """Gravity in the body says how high the height axis stands in it: which of both vectors is in the world."""
         pair = self.pair
         if (np.ptp(y, axis=0) <= 12.0 * pair.judge.allowed(1.0)).all():
             return "world_for_body", {"known_by": "constant in found"}
         size = float(np.abs(y).max())
         for at in range(pair.trained.shape[1] - 2):
-            down = pair.trained[rows, at : at + 3]
+            down = pair.trained[rows - lag, at : at + 3]
             length = np.linalg.norm(down, axis=1)
             usual = float(length.mean())
             if usual <= 0.0 or float(np.ptp(length)) > 1e-3 * usual + 12.0 * pair.judge.noise():
@@ -325,6 +406,33 @@ def _solve(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles] | None:
         return None
     solution = np.linalg.lstsq(x - mx, y - my, rcond=1e-7)[0].T
     return solution, my - solution @ mx
+
+
+def _nearest_rotation(x: Doubles, y: Doubles) -> Doubles | None:
+    """The orthogonal matrix, times a factor, that turns x into y best (Kabsch, Acta Crystallographica A32, 1976).
+
+    Without any part in one direction it is the rotation; with none in two directions it is not known: None.
+    """
+    left, values, right = np.linalg.svd(y.T @ x)
+    rank = int((values > _NO_DIRECTION**2 * values[0]).sum())
+    if rank < len(values) - 1:
+        return None
+    if rank < len(values) and np.linalg.det(left @ right) < 0.0:
+        left[:, -1] *= -1.0
+    rotation: Doubles = left @ right * math.sqrt(float((y * y).sum()) / float((x * x).sum()))
+    return rotation
+
+
+def _covers(quaternion: Doubles, begins: NDArray[np.bool_]) -> Iterator[Doubles]:
+    """Signs by rows: w is not below 0, w first and last; or there is no jump inside of an episode."""
+    for real in (0, 3):
+        yield np.where(quaternion[:, real] < 0.0, -1.0, 1.0)
+    turns = (quaternion[1:] * quaternion[:-1]).sum(axis=1) < 0.0
+    steps = np.where(begins, 1.0, np.concatenate([[1.0], np.where(turns, -1.0, 1.0)]))
+    starts = np.maximum.accumulate(np.where(begins, np.arange(len(begins)), 0))
+    product: Doubles = np.cumprod(steps).astype(np.float64)
+    for real in (0, 3):
+        yield product * product[starts] * np.where(quaternion[starts, real] < 0.0, -1.0, 1.0)
 
 
 def _as_rotation(matrix: Doubles) -> Doubles | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion.wiring.paired.fit import magnitude_of
+from ganglion.wiring.paired.fit import largest, magnitude_of, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +26,7 @@ _MORE_THAN_NOISE = 2.0
 def name(naming: Naming) -> None:
     """Order, layout, steps between frames, and frames too many."""
     _extra(naming)
-    _stride(naming)
-    _order(naming)
+    _laid_out(naming)
 
 
 def _extra(naming: Naming) -> None:
@@ -48,101 +46,18 @@ def _extra(naming: Naming) -> None:
             naming.moved.pop(j, None)
 
 
-def _stride(naming: Naming) -> None:
-    model = naming.model
-    if model.stride is None:
-        return
-    late = strided(naming)
-    frames = int(max(model.chains.frames[model.base[j]] for j in late))
-    naming.add("history_layout", late, {"frames": frames, "stride": model.stride})
-
-
-def strided(naming: Naming) -> list[int]:
-    """Elements of found that are late because frames are farther apart."""
-    model = naming.model
-    if model.stride is None:
-        return []
-    size = len(model.chains.age)
-    return [
-        j
-        for j, fit in enumerate(model.fits)
-        if fit is not None
-        and fit.lag > 0
-        and (fit.lag == model.chains.age[model.base[j]] * (model.stride - 1) or size <= fit.source < 2 * size)
-    ]
-
-
-def _order(naming: Naming) -> None:
-    """Frames in another order or layout: whatever leaves the least to be said of the rest."""
-    model, chains = naming.model, naming.model.chains
-    held = {
-        j: naming.moved.get(j, int(fit.source))
-        for j, fit in enumerate(model.fits)
-        if fit is not None and model.base[j] >= 0 and fit.source < len(chains.age)
-    }
-    held = {j: i for j, i in held.items() if chains.signal[i] >= 0}
-    if not any(j in naming.moved for j in held):
-        return
-    column = {(int(chains.signal[i]), int(chains.age[i])): i for i in range(len(chains.age)) if chains.signal[i] >= 0}
-    turned = {j: column[int(chains.signal[i]), int(chains.frames[i] - 1 - chains.age[i])] for j, i in held.items()}
-    plain = {j: int(model.base[j]) for j in held}
-    tries: list[tuple[int, dict[int, int], dict[int, int], bool]] = [(_breaks(held, plain), held, plain, False)]
-    tries.append((1 + _breaks(turned, plain), turned, plain, True))
-    for labels, order in ((held, False), (turned, True)):
-        slots = _slots(naming, labels)
-        if slots is not None:
-            tries.append((1 + order + _breaks(labels, slots), labels, slots, order))
-    _, labels, slots, order = min(tries, key=lambda one: one[0])
-    if labels is held and slots is plain:
-        return
-    frames = int(max(chains.frames[i] for i in held.values()))
-    span = range(min(held), max(held) + 1)
-    still = [j for j in naming.moved if j not in held and j in span]  # what hardly moves has no age, and goes along
-    for j in (*held, *still):
-        naming.moved.pop(j, None)
-    for j in held:
-        if labels[j] != slots[j]:
-            naming.moved[j] = held[j]
-    if slots is not plain:
-        before = _arrangement([int(chains.age[plain[j]]) for j in sorted(plain) if chains.signal[plain[j]] >= 0])
-        after = _arrangement([int(chains.age[held[j]]) for j in sorted(held)])
-        moved = sorted([*(j for j in held if slots[j] != plain[j]), *still])
-        naming.add("history_layout", moved, {"frames": frames, "trained": before, "found": after})
-    if order:
-        moved = sorted(j for j in held if turned[j] != held[j])
-        naming.add("history_order", moved, {"frames": frames})
-
-
-def _breaks(labels: dict[int, int], slots: dict[int, int]) -> int:
-    """How often what is moved leaves the order of what should be there."""
-    breaks, before = 0, 0
-    for j in sorted(labels):
-        shift = labels[j] - slots[j]
-        breaks += shift not in (0, before)
-        before = shift
-    return breaks
-
-
-def _slots(naming: Naming, labels: dict[int, int]) -> dict[int, int] | None:
-    """What should stand where, in the other layout: the columns of each age in the order of training."""
-    chains = naming.model.chains
-    base = {j: int(naming.model.base[j]) for j in labels}
-    slots: dict[int, int] = {}
-    for age in sorted({int(chains.age[i]) for i in labels.values()}):
-        places = sorted(j for j, i in labels.items() if chains.age[i] == age)
-        columns = sorted(i for i in labels.values() if chains.age[i] == age)
-        slots |= dict(zip(places, columns, strict=True))
-    if all(chains.age[slots[j]] == chains.age[base[j]] for j in slots if chains.signal[base[j]] >= 0):
-        return None
-    before = _arrangement([int(chains.age[i]) for i in sorted(labels.values())])
-    after = _arrangement([int(chains.age[labels[j]]) for j in sorted(labels)])
-    return slots if before != after else None
-
-
-def _arrangement(ages: list[int]) -> str:
-    """Whether each age stands together once."""
-    runs = 1 + sum(one != other for one, other in itertools.pairwise(ages))
-    return "frame_major" if runs == len(set(ages)) else "term_major"
+def _laid_out(naming: Naming) -> None:
+    frames = naming.model.frames
+    count = frames.frames
+    if frames.order:
+        naming.add("history_order", frames.order, {"frames": count})
+    if frames.layout:
+        layouts = ("frame_major", "term_major")
+        other = layouts[1 - layouts.index(frames.arrangement)]
+        naming.add("history_layout", frames.layout, {"frames": count, "trained": frames.arrangement, "found": other})
+    if frames.stride != 1:
+        late = np.flatnonzero(frames.late)  # before anything moves
+        naming.add("history_layout", late, {"frames": count, "stride": frames.stride})
 
 
 def prefill(naming: Naming) -> None:
@@ -150,7 +65,11 @@ def prefill(naming: Naming) -> None:
     pair = naming.pair
     groups: dict[tuple[str, str], dict[int, int]] = {}
     for j, fit in enumerate(naming.model.fits):
-        if fit is None or fit.starts == 0 or fit.lag != 0 or fit.source >= pair.trained.shape[1]:
+        if fit is None or fit.starts == 0 or fit.source >= pair.trained.shape[1]:
+            continue
+        if fit.lag and not 0 < fit.starts <= fit.lag + pair.age(fit.source):  # a delay begins as it likes
+            continue
+        if fit.lag and pair.age(fit.source) == 0:
             continue
         kinds = (filled(pair, naming.model, j, fit, trained=True), filled(pair, naming.model, j, fit, trained=False))
         groups.setdefault(kinds, {})[j] = fit.starts
@@ -162,7 +81,15 @@ def prefill(naming: Naming) -> None:
     if first[1] != "other":
         rows |= _faint(naming, max(rows.values()))
     value = {"trained": first[0], "found": first[1], "rows": max(rows.values())}
-    naming.add("prefill", sorted(rows), value)
+    # What is found there is what was filled in, or what a factor and an offset made of it.
+    literal = first[1] == "zeros" and all(_is_zero(pair, j, starts) for j, starts in rows.items())
+    naming.add("prefill", sorted(rows), value, "" if literal or first[1] == "other" else "sign")
+
+
+def _is_zero(pair: Pair, j: int, starts: int) -> bool:
+    """Whether an element of found is zero in the first row of each episode."""
+    first = pair.found[pair.since == 0, j]
+    return starts == 0 or bool((np.abs(first) <= pair.judge.worst(float(np.abs(pair.found[:, j]).max()))).all())
 
 
 def _faint(naming: Naming, rows: int) -> dict[int, int]:
@@ -188,17 +115,21 @@ def _faint(naming: Naming, rows: int) -> dict[int, int]:
 
 def filled(pair: Pair, model: AdapterModel, j: int, fit: Fit, *, trained: bool) -> str:
     """What fills an element behind a reset: zeros, the first frame, or something else."""
-    chains = model.chains
+    chains, own, source = model.chains, pair.found[:, j], pair.trained[:, fit.source]
+    before = shown(pair, fit, source, own)[1]
     rows = np.flatnonzero(pair.since < fit.starts)
-    values = pair.trained[rows, fit.source] if trained else (pair.found[rows, j] - fit.bias) / fit.gain
-    raw = pair.trained[rows, fit.source] if trained else pair.found[rows, j]
-    other = (pair.found[rows, j] - fit.bias) / fit.gain if trained else pair.trained[rows, fit.source]
-    allowed = pair.judge.worst(float(np.abs(pair.trained[:, fit.source]).max()), 1.0 / fit.gain)
-    bad = np.abs(values - other) > allowed
+    raw, other = source[before[rows]], (own[rows] - fit.bias) / fit.gain
+    values = raw if trained else other
+    allowed = largest(pair.judge, fit, magnitude_of(fit, source, own)) / abs(fit.gain)
+    bad = np.abs(raw - other) > allowed
     if not bad.any():
         return "other"
+    raw = raw if trained else own[rows]
     if (np.abs(values[bad]) <= allowed).all() or (np.abs(raw[bad]) <= allowed * abs(fit.gain)).all():
         return "zeros"
     head = int(chains.signal[fit.source])
     newest = pair.trained[rows - pair.since[rows], head if head >= 0 else fit.source]
-    return "repeat" if (np.abs(values - newest)[bad] <= allowed).all() else "other"
+    off = np.abs(values - newest)
+    if any(j in cover.elements for cover in model.covers):
+        off = np.minimum(off, np.abs(values + newest))
+    return "repeat" if (off[bad] <= allowed).all() else "other"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ganglion.wiring.correction import Turn
     from ganglion.wiring.paired.chains import Chains
     from ganglion.wiring.paired.fit import Fit
+    from ganglion.wiring.paired.frames import Frames
     from ganglion.wiring.paired.pair import Pair
 
     Doubles = NDArray[np.float64]
@@ -30,6 +31,8 @@ class TurnedGroup:
         value: `Edit.value`.
         exact: whether the turn is known, so that it can be undone: without an orientation in trained it is not.
         residual: the largest difference that it leaves where `exact` is false.
+        gain: the factor behind it where `exact` is false, and
+        lag: how late it is then; else the fits of its elements say so.
         keep: `[N]`: rows in which trained holds all of the vector, and not what a clip left of it; None for all.
     """
 
@@ -38,6 +41,8 @@ class TurnedGroup:
     value: dict[str, Any]
     exact: bool = True
     residual: float = 0.0
+    gain: float = 1.0
+    lag: int = 0
     keep: NDArray[np.bool_] | None = None
 
 
@@ -59,20 +64,28 @@ class AdapterModel:
     """What makes found.
 
     Attributes:
-        base: `[m]`: the element of trained that each element of found should hold; -1 where it should not be there.
         fits: `[m]`: of each element of found; None where nothing explains it, or only a turn that is not known.
         turns: come first, in this order.
         covers: come last.
         chains: histories in trained.
-        stride: steps between the frames of histories, where found has others than trained.
+        frames: how found lays histories out.
     """
 
-    base: NDArray[np.int64]
     fits: tuple[Fit | None, ...]
     turns: tuple[TurnedGroup, ...]
     covers: tuple[Cover, ...]
     chains: Chains
-    stride: int | None = None
+    frames: Frames
+
+    @property
+    def base(self) -> NDArray[np.int64]:
+        """`[m]`: the element of trained that each element of found should hold; -1 where it should not be there."""
+        return self.frames.base
+
+    def late(self, fit: Fit) -> int:
+        """How late a column is because frames are farther apart."""
+        size, apart = len(self.frames.age), self.frames.stride - 1
+        return int(self.frames.age[fit.source % size]) * apart if fit.source < 2 * size else 0
 
     def residuals(self, pair: Pair) -> Doubles:
         """`[m]`: the largest difference to found in settled rows; NaN where nothing explains an element."""

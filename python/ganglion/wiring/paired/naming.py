@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion.wiring.edits import Edit
-from ganglion.wiring.paired import histories, sentences, vectors
+from ganglion.wiring.paired import differences, histories, sentences, vectors
 from ganglion.wiring.paired.closest import closest
 from ganglion.wiring.paired.known import unit_of
 from ganglion.wiring.runs import runs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ganglion.wiring.observations import Observations
     from ganglion.wiring.paired.model import AdapterModel
     from ganglion.wiring.paired.pair import Pair
@@ -38,6 +40,9 @@ _ORDER = (
 """The order in which edits are made."""
 _OWN_SHARE = 0.5
 _FEWEST_OWN = 3
+_FEWEST_MET = 3
+_NEAR = 3.0
+"""Noises between limits that are one."""
 _SAME_MATRIX = 0.01
 
 
@@ -48,12 +53,12 @@ class Naming:
     Attributes:
         pair: both recordings.
         model: what makes found.
-        names: of found.
+        names: of trained.
         moved: which element of trained stands there.
         negative: whose sign is changed.
         factors: the size of the gain, where it is not 1.
         offsets: what is added, where that is not 0.
-        edits: kind, elements and value of what has been named.
+        edits: place in the order, kind, elements and value of what has been named.
     """
 
     pair: Pair
@@ -63,7 +68,7 @@ class Naming:
     negative: set[int] = field(default_factory=set)
     factors: dict[int, float] = field(default_factory=dict)
     offsets: dict[int, float] = field(default_factory=dict)
-    edits: list[tuple[str, tuple[int, ...], Any]] = field(default_factory=list)
+    edits: list[tuple[float, str, tuple[int, ...], Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         size = self.pair.trained.shape[1]
@@ -72,29 +77,38 @@ class Naming:
                 continue
             if fit.source < size and fit.source != self.model.base[j]:
                 self.moved[j] = fit.source
-            if fit.source >= size:  # its factor is 1 / dt, or what a previous action is multiplied with
-                continue
-            if fit.gain < 0.0:
-                self.negative.add(j)
-            if abs(fit.gain) != 1.0:
-                self.factors[j] = abs(fit.gain)
-            if fit.bias != 0.0:
-                self.offsets[j] = fit.bias
+            if fit.source < size:  # else a factor is 1 / dt, or what a previous action is multiplied with
+                self.done(j, fit.gain, fit.bias)
+        for group in self.model.turns:
+            if not group.exact:
+                for j in group.elements:
+                    self.done(j, group.gain, 0.0)
 
-    def add(self, kind: str, elements: Any, value: Any) -> None:
-        """Names an edit."""
-        self.edits.append((kind, tuple(int(j) for j in elements), value))
+    def done(self, element: int, gain: float, bias: float) -> None:
+        """Leaves a factor with its sign, and an offset, to be named."""
+        if gain < 0.0:
+            self.negative.add(element)
+        if abs(gain) != 1.0:
+            self.factors[element] = abs(gain)
+        if bias != 0.0:
+            self.offsets[element] = bias
+
+    def add(self, kind: str, elements: Any, value: Any, before: str = "") -> None:
+        """Names an edit; it is made where its kind is, or before all of another kind."""
+        place = _ORDER.index(before) - 0.5 if before else _ORDER.index(kind)
+        self.edits.append((place, kind, tuple(int(j) for j in elements), value))
 
 
 def edits_of(pair: Pair, model: AdapterModel, found: Observations, trained: Observations) -> tuple[Edit, ...]:
     """The edits of a model, in the order in which they are made."""
-    naming = Naming(pair, model, found.names)
+    naming = Naming(pair, model, trained.names)
     _turns(naming)
     vectors.gravity(naming, down=True)
     vectors.quaternions(naming)
     vectors.gravity(naming)
     vectors.mounted(naming)
     histories.name(naming)
+    differences.name(naming)
     if naming.moved:
         naming.add("permutation", naming.moved, list(naming.moved.values()))
     if naming.negative:
@@ -107,7 +121,7 @@ def edits_of(pair: Pair, model: AdapterModel, found: Observations, trained: Obse
     histories.prefill(naming)
     residuals = model.residuals(pair)
     edits = []
-    for kind, elements, value in sorted(naming.edits, key=lambda one: _ORDER.index(one[0])):
+    for _, kind, elements, value in sorted(naming.edits, key=lambda one: one[0]):
         names = tuple(found.names[j] for j in elements) if found.names else ()
         left = [float(residuals[j]) for j in elements if not math.isnan(residuals[j])]
         said = sentences.sentence(kind, elements, value, found, trained)
@@ -147,7 +161,10 @@ def _normaliser(naming: Naming) -> None:
         j: round(factor, 6) for j, factor in naming.factors.items() if unit_of(factor) is None and j in naming.offsets
     }
     moving = [j for j, fit in enumerate(naming.model.fits) if fit is not None and np.ptp(naming.pair.found[:, j]) > 0.0]
-    few = len(own) < _FEWEST_OWN or len(set(own.values())) < _OWN_SHARE * len(own)
+    signals = naming.pair.chains.signal
+    sources = [fit.source for j in own if (fit := naming.model.fits[j]) is not None]
+    single = {int(signals[i]) if i < len(signals) and signals[i] >= 0 else i for i in sources}
+    few = len(own) < _FEWEST_OWN or len(set(own.values())) < _OWN_SHARE * len(single)  # frames may share theirs
     if few or len(own) < _OWN_SHARE * len(moving):
         return
     elements = sorted({*naming.factors, *naming.offsets})
@@ -188,7 +205,7 @@ def _offsets(naming: Naming) -> None:
 
 def _clips(naming: Naming) -> None:
     """Limits of the same size are one clip; those that training has itself are none."""
-    own = own_limits(naming.pair)
+    near = _NEAR * naming.pair.judge.noise()
     cuts: dict[tuple[float, bool], dict[int, tuple[float, float]]] = {}
     for j, fit in enumerate(naming.model.fits):
         if fit is None or not fit.cut:
@@ -199,50 +216,54 @@ def _clips(naming: Naming) -> None:
         changed = fit.gain != 1.0 or fit.bias != 0.0
         if missing and changed and float(np.abs(naming.pair.found[:, j]).max()) <= max(sizes) * (1.0 + 1e-6):
             continue  # found is cut as trained is, and what was done before the cut lets it cut less
-        if not missing and changed and all(any(math.isclose(size, one, rel_tol=1e-3) for one in own) for size in sizes):
+        alike = [one for one, of in cuts if of == missing and math.isclose(one, max(sizes), rel_tol=1e-3, abs_tol=near)]
+        cuts.setdefault((alike[0] if alike else max(sizes), missing), {})[j] = (low, high)
+    for (size, missing), limits in cuts.items():
+        fits = [fit for j in limits if (fit := naming.model.fits[j]) is not None]
+        changed = all(fit.gain != 1.0 or fit.bias != 0.0 for fit in fits)
+        if not missing and changed and is_limit(naming.pair, {fit.source for fit in fits}, size):
             continue  # found is cut where trained is
-        key = next((one for one in cuts if one[1] == missing and math.isclose(one[0], max(sizes), rel_tol=1e-3)), None)
-        cuts.setdefault(key or (max(sizes), missing), {})[j] = (low, high)
-    for (_, missing), limits in cuts.items():
-        low = max(low for low, _ in limits.values())
-        high = min(high for _, high in limits.values())
-        value = {"low": _finite(low), "high": _finite(high), "of": "trained" if missing else "found"}
+        lows, highs = zip(*limits.values(), strict=True)
+        value = {"low": _usual(lows), "high": _usual(highs), "of": "trained" if missing else "found"}
         naming.add("clip", limits, value)
 
 
-def own_limits(pair: Pair) -> list[float]:
-    """Sizes of the limits at which columns of trained are cut."""
-    limits = set()
-    for column in pair.trained.T:
+def is_limit(pair: Pair, sources: set[int], size: float) -> bool:
+    """Whether one of these columns of trained is cut at a limit of this size."""
+    for column in pair.trained[:, sorted(i for i in sources if i < pair.trained.shape[1])].T:
         for end in (float(column.min()), float(column.max())):
-            if end != 0.0 and 3 <= int((np.abs(column - end) <= pair.judge.rounding(abs(end))).sum()) < len(column):
-                limits.add(abs(end))
-    return sorted(limits)
+            met = int((np.abs(column - end) <= pair.judge.rounding(abs(end))).sum())
+            if math.isclose(abs(end), size, rel_tol=1e-3) and _FEWEST_MET <= met < len(column):
+                return True
+    return False
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _usual(limits: Iterable[float]) -> float | None:
+    """The one in the middle of those that are met."""
+    met = sorted(limit for limit in limits if math.isfinite(limit))
+    return met[len(met) // 2] if met else None
 
 
 def _lags(naming: Naming) -> None:
     pair, model = naming.pair, naming.model
     size = pair.trained.shape[1]
     late: dict[tuple[int, str], list[int]] = {}
-    differences: dict[float, dict[int, int]] = {}
     previous = previous_actions(pair)
-    strided = set(histories.strided(naming))
+    for group in model.turns:
+        steps = group.lag - int(model.frames.late[group.elements[0]])
+        if not group.exact and steps:
+            late.setdefault((steps, "observation"), []).extend(group.elements)
     for j, fit in enumerate(model.fits):
         if fit is None or model.base[j] < 0:
             continue
         if size <= fit.source < 2 * size:
-            key = next((one for one in differences if math.isclose(one, fit.gain, rel_tol=1e-3)), fit.gain)
-            differences.setdefault(key, {})[j] = fit.source - size
-        elif fit.source >= 2 * size:
+            continue  # see `differences`
+        if fit.source >= 2 * size:
             late.setdefault((fit.lag - 1, "action"), []).append(j)
-        elif fit.lag and j not in strided:
+        elif fit.lag != model.late(fit):
             newest = int(model.chains.signal[fit.source])
             of = "previous_action" if {fit.source, newest} & previous else "observation"
-            late.setdefault((fit.lag, of), []).append(j)
+            late.setdefault((fit.lag - model.late(fit), of), []).append(j)
     for (steps, of), elements in late.items():
         value: dict[str, Any] = {"steps": steps, "of": of}
         if of == "action":
@@ -254,9 +275,6 @@ def _lags(naming: Naming) -> None:
                 "factor": [fit.gain for fit in fits if fit is not None],
             }
         naming.add("lag", elements, value)
-    for factor, places in differences.items():
-        value = {"of": "finite_difference", "position": list(places.values()), "factor": factor}
-        naming.add("lag", places, value)
 
 
 def previous_actions(pair: Pair) -> set[int]:

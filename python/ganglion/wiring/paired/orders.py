@@ -22,22 +22,28 @@ def known_order(elements: Sequence[int], sources: Sequence[int], names: Sequence
     """
     if not names or min(sources, default=-1) < 0:
         return ""
-    runs: list[list[str]] = []
+    runs: list[list[str]] = [[]]
+    start = 0
     for place, (element, source) in enumerate(zip(elements, sources, strict=True)):
-        if place == 0 or element != elements[place - 1] + 1:
+        if place and (element != elements[place - 1] + 1 or _is_whole(sources[start:place], elements[start])):
             runs.append([])
+            start = place
         runs[-1].append(names[source])
-    runs = [run for run in runs if len(run) > 2]
     for told, key in _KEYS.items():
-        if runs and all(_is_sorted(run, key) for run in runs):
+        if all(_is_sorted(run, key) for run in runs) and any(len(set(map(key, run))) > 1 for run in runs if run[2:]):
             return told
     return ""
+
+
+def _is_whole(sources: Sequence[int], first: int) -> bool:
+    """Whether a term ends here: so far, elements have changed places among themselves alone."""
+    return set(sources) == set(range(first, first + len(sources)))
 
 
 def _is_sorted(names: list[str], key: Callable[[str], object]) -> bool:
     keys = [key(name) for name in names]
     try:
-        return keys == sorted(keys) and len(set(map(str, keys))) > 1  # type: ignore[type-var]
+        return keys == sorted(keys)  # type: ignore[type-var]
     except TypeError:
         return False
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ganglion.wiring.correction import rows_since_reset
+from ganglion.wiring.paired.chains import chains_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganglion.wiring.observations import Observations
+    from ganglion.wiring.paired.chains import Chains
     from ganglion.wiring.paired.judge import NoiseJudge
 
     Doubles = NDArray[np.float64]
@@ -55,6 +57,15 @@ class Pair:
         return _cut(self.found, self.judge)
 
     @cached_property
+    def chains(self) -> Chains:
+        """Histories in trained."""
+        return chains_of(self)
+
+    def age(self, source: int) -> int:
+        """Of the frame that a column of the sources is (see `model.column`); 0 outside of histories."""
+        return int(self.chains.age[source % self.trained.shape[1]]) if source < 2 * self.trained.shape[1] else 0
+
+    @cached_property
     def since(self) -> NDArray[np.int64]:
         """`[N]`: rows since the episode began."""
         return rows_since_reset(self.begins)
@@ -87,10 +98,6 @@ class Pair:
         if lag not in self._rows:
             self._rows[lag] = np.flatnonzero(self.valid(lag))
         return self._rows[lag]
-
-    def unsettled(self, lag: int) -> NDArray[np.bool_]:
-        """`[N]`: the other rows whose row `lag` steps before is in the same episode."""
-        return ~self.settled & ((self.since >= lag) if lag >= 0 else (self.left >= -lag))
 
     def sample(self, lag: int) -> NDArray[np.int64]:
         """Some of these rows, the same ones each time, with no period."""

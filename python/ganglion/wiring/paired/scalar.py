@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ganglion.wiring.assignment import assign
 from ganglion.wiring.paired.columns import likely
-from ganglion.wiring.paired.fit import Fit, checked, fit_columns, is_equal
+from ganglion.wiring.paired.fit import Fit, as_well, checked, fit_columns, is_equal
+from ganglion.wiring.paired.frames import frames_of
 from ganglion.wiring.paired.known import rounded
 from ganglion.wiring.paired.model import column
 
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ganglion.wiring.paired.chains import Chains
     from ganglion.wiring.paired.pair import Pair
 
     Doubles = NDArray[np.float64]
@@ -29,9 +31,10 @@ LAGS = (1, 2, 3, -1, 4, 5, 6, -2, 7, 8, 9, 10, 11, 12)
 _MOVED = 1.0
 _NOTHING = 50.0
 _MOST_FITS = 24
-_STRIDES = (2, 3, 4, 5)
-_STRIDE_SHARE = 0.25
 _WEAK = 6.0
+_MOST_LAGS = 4
+_NEAR = 3
+_ALIKE = 0.02
 
 
 class ScalarSearch:
@@ -40,20 +43,23 @@ class ScalarSearch:
     Args:
         pair: both recordings.
         base: `[m]`: the element of trained that each element of found should hold, or -1.
-        chains: histories in trained.
 
     Attributes:
         fits: `[m]`: what was found so far.
-        stride: steps between frames of histories, where they are others than in trained.
+        frames: how found lays histories out.
+        base: `[m]`: as given, and where frames stand otherwise the element that stands there then.
+        late: `[m]`: steps that an element is late, because frames are farther apart.
     """
 
-    def __init__(self, pair: Pair, base: NDArray[np.int64], chains: Chains) -> None:
-        self.pair, self.base, self.chains = pair, base, chains
+    def __init__(self, pair: Pair, base: NDArray[np.int64]) -> None:
+        self.pair, self.base = pair, base
         self.fits: list[Fit | None] = [None] * pair.found.shape[1]
-        self.stride: int | None = None
+        self.late = np.zeros(len(base), np.int64)
+        self._asked: set[int] = set()
         self._quiet_trained = quiet(pair, pair.trained)
         self._quiet_found = quiet(pair, pair.found)
         self.weak = quiet(pair, pair.found, _WEAK)
+        self.frames = frames_of(pair, base, self.fits, [], self._quiet_trained)
 
     @property
     def open(self) -> list[int]:
@@ -71,49 +77,69 @@ class ScalarSearch:
         self._equal()
         if not self.open:
             return
-        now = self._candidates(self.open, self.free, 0)
-        self._strides(now)
+        self._framed()
+        self._weak_with_others()
+        now = self._candidates(self._unasked(), self.free, 0)
         self._lags_in_place(now)
-        self._late_as_a_whole(now)
         self._assign(now)
         for lag in LAGS:
-            open_, free = self.open, self.free
+            open_, free = self._unasked(), self.free
             if not open_ or not free:
                 break
             self._assign(self._candidates(open_, free, lag))
 
-    def _late_as_a_whole(self, now: dict[int, dict[int, Fit]]) -> None:
-        """What moved and is late, too: in a history only its oldest frame tells that from one that moved a frame."""
-        before, unused = list(self.fits), self.free
-        self._assign(now)
-        lost = self.open
-        if not lost:
-            return
-        waiting = [j for j in now if before[j] is None]
-        self.fits = list(before)
-        best: tuple[int, int, list[Fit | None]] | None = None
-        for lag in LAGS[:6]:
-            if not any(self._candidates(lost, unused, lag).values()):
-                continue
-            self._assign(self._candidates(waiting, unused, lag))
-            count = sum(self.fits[j] is not None for j in waiting)
-            if count > len(waiting) - len(lost) and (best is None or count > best[0]):
-                best = count, lag, list(self.fits)
-            self.fits = list(before)
-        if best is not None:
-            self.fits = best[2]
-            for j in waiting:
-                if self.fits[j] is not None:
-                    now.pop(j)
+    def _weak_with_others(self) -> None:
+        """Elements that are so near to the noise that any delay would fit have one that others have."""
+        usual = Counter(
+            fit.lag - int(self.late[j]) for j, fit in enumerate(self.fits) if fit is not None and not self.weak[j]
+        )
+        for lag, _ in usual.most_common(_MOST_LAGS):
+            waiting = [j for j in self.open if self.weak[j] and not self._quiet_found[j]]
+            self._assign({j: self._unchanged(j, lag) for j in waiting})
 
-    def others(self, sources: list[int], lags: Iterable[int], known: set[int], *, straight: bool = False) -> None:
+    def _unchanged(self, j: int, lag: int) -> dict[int, Fit]:
+        """Columns of the same frame that an element may hold as they are, but for a delay."""
+        pair, own = self.pair, self.pair.found[:, j]
+        lag += int(self.late[j])
+        age = pair.age(int(self.base[j])) if self.base[j] >= 0 else 0
+        alike = np.abs(pair.trained.std(axis=0) - own.std()) <= _WEAK * pair.judge.allowed(float(np.abs(own).max()))
+        near = [i for i in self.free if alike[i] and pair.age(i) == age]
+        tries = {i: checked(pair, Fit(i, lag), pair.trained[:, i], own) for i in near}
+        return {i: fit for i, fit in tries.items() if fit is not None}
+
+    def _unasked(self) -> list[int]:
+        """Open elements that the look at frames has not asked for every signal and delay."""
+        return [j for j in self.open if j not in self._asked]
+
+    def _framed(self) -> None:
+        """Elements of histories: those tell together how frames stand, and each what it holds."""
+        waiting = [j for j in self.open if not self._quiet_found[j] and not self.weak[j]]
+        self.frames = frames_of(self.pair, self.base, self.fits, waiting, ~self._quiet_trained)
+        if self.frames.order or self.frames.layout or self.frames.stride != 1:
+            self.base, self.late = self.frames.base, self.frames.late
+            self.fits[:] = [None] * len(self.fits)
+            self._equal()
+        used = {fit.source for fit in self.fits if fit is not None}
+        by_place = sorted(self.frames.held.items(), key=lambda one: (one[1][:1] != [(self.base[one[0]], 0)], one[0]))
+        for j, places in by_place:
+            self._hold(j, [one for one in places if one[0] not in used])
+            used |= {fit.source for fit in [self.fits[j]] if fit is not None}
+        self._asked = set(self.frames.held)
+
+    def _hold(self, j: int, places: Iterable[tuple[int, int]]) -> None:
+        """Gives an element the column, of these with their delays, of which the least is to be said."""
+        if self.fits[j] is None:
+            columns = ((column(self.pair, self.pair.trained, source), source, lag) for source, lag in places)
+            tries = (fit_columns(self.pair, own, self.pair.found[:, j], source, lag) for own, source, lag in columns)
+            held = [fit for fit in tries if fit is not None]
+            self.fits[j] = min(held, key=lambda fit: fit.cost + _MOVED * (fit.source != self.base[j]), default=None)
+
+    def others(self, sources: list[int], lags: Iterable[int]) -> None:
         """Explains elements of found by other sources than elements of trained.
 
         Args:
             sources: see `column`.
             lags: in the order in which they are tried.
-            known: elements of found that are left alone.
-            straight: without an offset.
         """
         pair = self.pair
         if not sources:
@@ -122,21 +148,23 @@ class ScalarSearch:
         for lag in lags:
             rows = pair.sample(lag)
             rows = rows[rows - lag > 0]
-            waiting = [j for j in self.open if j not in known]
+            asked = self._asked if sources[0] < 2 * pair.trained.shape[1] else set()
+            waiting = [j for j in self.open if j not in asked]
             if len(rows) < 8 or not waiting:
                 continue
             maybe = likely(values[rows - lag], pair.found[rows][:, waiting], pair.judge)
             for at, j in enumerate(waiting):
                 near = sorted(np.flatnonzero(maybe[at]), key=lambda k: abs(sources[k] % pair.trained.shape[1] - j))
                 fits = (fit_columns(pair, values[:, k], pair.found[:, j], sources[k], lag) for k in near[:_MOST_FITS])
-                held = (fit for fit in fits if fit is not None and not (straight and fit.bias != 0.0))
-                self.fits[j] = next(held, None)
+                self.fits[j] = next((fit for fit in fits if fit is not None), None)
 
     def reuse(self, known: set[int]) -> None:
         """Elements of trained that stand in several places of found."""
+        for j in [j for j in self.open if j not in known]:
+            self._hold(j, self.frames.held.get(j, ()))
         everything = list(range(self.pair.trained.shape[1]))
         for lag in (0, *LAGS):
-            waiting = [j for j in self.open if j not in known]
+            waiting = [j for j in self._unasked() if j not in known]
             if not waiting:
                 return
             for j, fits in self._candidates(waiting, everything, lag).items():
@@ -145,8 +173,11 @@ class ScalarSearch:
 
     def _equal(self) -> None:
         for j, i in enumerate(self.base):
-            if i >= 0:
-                self.fits[j] = is_equal(self.pair, self.pair.trained[:, i], self.pair.found[:, j], int(i))
+            own = self.pair.trained[:, i]
+            if i >= 0 and self.late[j]:
+                self.fits[j] = checked(self.pair, Fit(int(i), int(self.late[j])), own, self.pair.found[:, j])
+            elif i >= 0:
+                self.fits[j] = is_equal(self.pair, own, self.pair.found[:, j], int(i))
 
     def _candidates(self, found: Iterable[int], trained: Iterable[int], lag: int) -> dict[int, dict[int, Fit]]:
         """By element of found and element of trained: the fits that hold."""
@@ -178,64 +209,76 @@ class ScalarSearch:
         for i in trained:
             x = self.pair.trained[:, i]
             fit = is_equal(self.pair, x, y, i)
-            if fit is not None:
-                fits[i] = fit
+            if fit is not None:  # what does not move is as late as its frame
+                fits[i] = checked(self.pair, replace(fit, lag=int(self.late[j])), x, y) or fit
 
     def follow(self) -> None:
-        """Elements that hardly move tell no factor: in place they have that of another element, or else an offset."""
-        shared = Counter((fit.gain, fit.lag) for fit in self.fits if fit is not None and fit.bias == 0.0)
+        """Elements that hardly move, or are cut nearly always, tell no factor: they have that of another element.
+
+        Or else, in place, an offset.
+        """
+        shared = Counter(
+            (fit.gain, fit.lag - int(self.late[j]))
+            for j, fit in enumerate(self.fits)
+            if fit is not None and fit.bias == 0.0
+        )
         for j in self.open:
             i = int(self.base[j])
-            if i < 0 or not (self.weak[j] or self._quiet_trained[i]):
+            if i < 0:
                 continue
-            beside = [fit for fit in self.fits[max(0, j - 1) : j + 2] if fit is not None and fit.bias == 0.0]
-            usual = dict.fromkeys([(fit.gain, fit.lag) for fit in beside] + [one for one, _ in shared.most_common()])
-            tries = [Fit(i, lag=lag, gain=gain) for gain, lag in usual if gain != 1.0 or lag]
+            near = {k: fit for k in range(max(0, j - 1), min(j + 2, len(self.fits))) if (fit := self.fits[k])}
+            tries = [replace(fit, source=i, lag=self._here(j, fit, k), starts=0) for k, fit in near.items() if fit.cut]
+            if self.weak[j] or self._quiet_trained[i]:
+                beside = [(fit.gain, fit.lag - int(self.late[k])) for k, fit in near.items() if fit.bias == 0.0]
+                usual = dict.fromkeys(beside + [one for one, _ in shared.most_common()])
+                tries += [Fit(i, lag=lag + int(self.late[j]), gain=gain) for gain, lag in usual if gain != 1.0 or lag]
             if self._quiet_found[j] and self._quiet_trained[i]:
                 bias = float(np.mean(self.pair.found[:, j] - self.pair.trained[:, i]))
                 tries += [Fit(i, bias=more) for more in (*rounded(bias, self.pair.judge.noise() / 4.0), bias)]
             held = (checked(self.pair, fit, self.pair.trained[:, i], self.pair.found[:, j]) for fit in tries)
             self.fits[j] = next((fit for fit in held if fit is not None), None)
 
+    def _here(self, j: int, fit: Fit, k: int) -> int:
+        """How late an element is that is as late as another is beside its frame."""
+        return fit.lag - int(self.late[k]) + int(self.late[j])
+
+    def share(self, turned: set[int]) -> None:
+        """Factors that noise made each a little different are that of the neighbour that tells it best.
+
+        Args:
+            turned: elements of trained that are turned before.
+        """
+        pair = self.pair
+        if pair.judge.tolerance is None:
+            return
+        size = pair.trained.shape[1]
+        plain = {j: fit for j, fit in enumerate(self.fits) if fit is not None and fit.source < size and not fit.cut}
+        told = {j: fit for j, fit in plain.items() if fit.source not in turned}
+        large = (pair.trained**2).mean(axis=0)
+        for j in sorted(told, key=lambda j: -large[told[j].source]):
+            fit = told[j]
+            if abs(fit.gain) == 1.0 and not fit.bias:
+                continue
+            own = pair.trained[:, fit.source], pair.found[:, j]
+            near = [told[k] for k in range(j - _NEAR, j + _NEAR + 1) if k in told and k != j]
+            gains = [one.gain for one in near if one.bias == 0.0 and abs(one.gain) != 1.0]
+            if fit.bias:  # of what hardly moves, a factor is as good as an offset
+                rows = pair.rows(fit.lag)
+                x, y = own[0][rows - fit.lag], own[1][rows]
+                through = float(x @ y) / max(float(x @ x), 1e-300)
+                gains = [through] * any(math.isclose(through, gain, rel_tol=_ALIKE) for gain in gains)
+            else:
+                better = [one for one in near if large[one.source] > large[fit.source] and one.bias == 0.0]
+                gains = [one.gain for one in better if math.isclose(one.gain, fit.gain, rel_tol=_ALIKE)]
+            tries = (as_well(pair, fit, replace(fit, gain=gain, bias=0.0), *own) for gain in gains)
+            told[j] = next((one for one in tries if one is not None), fit)
+            self.fits[j] = told[j]
+
     def _in_place(self, j: int, lag: int) -> Fit | None:
         i = int(self.base[j])
         if i < 0 or self._quiet_found[j] or self._quiet_trained[i]:
             return None
         return fit_columns(self.pair, self.pair.trained[:, i], self.pair.found[:, j], i, lag)
-
-    def _strides(self, now: dict[int, dict[int, Fit]]) -> None:
-        """Frames of histories that are farther apart in found."""
-        chains, base = self.chains, self.base
-        old = [j for j in now if base[j] >= 0 and chains.age[base[j]] > 0]
-        if len(old) < 2:
-            return
-        for stride in _STRIDES:
-            fits = {j: self._in_place(j, int(chains.age[base[j]]) * (stride - 1)) for j in old}
-            held = {j: fit for j, fit in fits.items() if fit is not None}
-            lags = {fit.lag for fit in held.values()}
-            if len(held) >= max(2, _STRIDE_SHARE * len(old)) and len(lags) > 1:
-                for j, fit in held.items():
-                    self.fits[j] = fit
-                    now.pop(j, None)
-                self.stride = stride
-                self._moved_in_frames(now)
-                return
-
-    def _moved_in_frames(self, now: dict[int, dict[int, Fit]]) -> None:
-        """With another stride, elements that moved are late by what their frame is."""
-        ages = self.chains.age
-        for age in sorted({int(ages[self.base[j]]) for j in now if self.base[j] >= 0} - {0}):
-            waiting = [j for j in now if self.base[j] >= 0 and ages[self.base[j]] == age]
-            lag = self.lag_of(waiting[0])
-            self._assign(self._candidates(waiting, [i for i in self.free if ages[i] == age], lag))
-            for j in waiting:
-                if self.fits[j] is not None:
-                    now.pop(j)
-
-    def lag_of(self, j: int) -> int:
-        """How late an element is because its frame is."""
-        i = int(self.base[j])
-        return 0 if self.stride is None or i < 0 else int(self.chains.age[i]) * (self.stride - 1)
 
     def _lags_in_place(self, now: dict[int, dict[int, Fit]]) -> None:
         """Elements that are late.

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganglion.wiring.paired.chains import chains_of
 from ganglion.wiring.paired.groups import GroupSearch
 from ganglion.wiring.paired.model import AdapterModel
 from ganglion.wiring.paired.scalar import ScalarSearch
@@ -24,25 +23,24 @@ def search(pair: Pair, base: NDArray[np.int64]) -> AdapterModel:
         pair: both recordings.
         base: `[m]`: the element of trained that each element of found should hold, or -1.
     """
-    chains = chains_of(pair)
-    scalar = ScalarSearch(pair, base, chains)
+    scalar = ScalarSearch(pair, base)
     scalar.run()
-    groups = GroupSearch(pair, base, scalar.fits, scalar.weak)
-    if scalar.open:
+    groups = GroupSearch(pair, scalar.frames, scalar.fits, scalar.weak)
+    if scalar.open or any(fit.starts for fit in scalar.fits if fit is not None):
         scalar.follow()
+        _other_sources(pair, scalar)
         groups.run()
         known = {j for group in groups.turns for j in group.elements if not group.exact}
-        _other_sources(pair, scalar, known)
         scalar.reuse(known)
         for j in known:
             scalar.fits[j] = None
-    return AdapterModel(base, tuple(scalar.fits), tuple(groups.turns), tuple(groups.covers), chains, scalar.stride)
+    scalar.share({i for group in groups.turns for i in group.turn.elements})
+    return AdapterModel(tuple(scalar.fits), tuple(groups.turns), tuple(groups.covers), pair.chains, scalar.frames)
 
 
-def _other_sources(pair: Pair, scalar: ScalarSearch, known: set[int]) -> None:
+def _other_sources(pair: Pair, scalar: ScalarSearch) -> None:
     """Velocities as changes of positions per step; actions themselves."""
     size = pair.trained.shape[1]
-    lags = sorted({0, *(scalar.lag_of(j) for j in scalar.open if j not in known)})
-    scalar.others([size + i for i in range(size) if np.ptp(pair.trained[:, i]) > 0.0], lags, known, straight=True)
+    scalar.others([size + i for i in range(size) if np.ptp(pair.trained[:, i]) > 0.0], (0,))
     if pair.action is not None:
-        scalar.others([2 * size + k for k in range(pair.action.shape[1])], (1, 0, 2, 3), known)
+        scalar.others([2 * size + k for k in range(pair.action.shape[1])], (1, 0, 2, 3))

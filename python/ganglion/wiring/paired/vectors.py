@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def quaternions(naming: Naming) -> None:
     """Orders, conjugates, and signs of all four."""
     covered = {cover.elements: cover.rows for cover in naming.model.covers}
     for elements, places, order in _closed(naming, 4):
-        if not _is_unit(naming.pair, places):
+        if not _is_unit(naming.pair, places) or _holds_vector(naming, places):
             continue
         if order in ((1, 2, 3, 0), (3, 0, 1, 2)):
             names = ("wxyz", "xyzw") if order == (1, 2, 3, 0) else ("xyzw", "wxyz")
@@ -86,14 +86,19 @@ def mounted(naming: Naming) -> None:
         quads = range(max(0, places[0] - 3), places[0] + 3)
         if any(_is_unit(naming.pair, tuple(range(i, i + 4))) for i in quads):
             continue
-        vector = _is_constant(naming.pair, places) or _named_xyz(naming, elements)
+        vector = _is_constant(naming.pair, places) or _named_xyz(naming, places)
         turned.append((elements, tuple(map(tuple, matrix.tolist())), vector))
     taken: set[int] = set()
     edits: dict[tuple[tuple[float, ...], ...], list[int]] = {}
-    for elements, matrix_, sure in sorted(turned, key=lambda one: not one[2]):
+    known = {matrix_ for _, matrix_, sure in turned if sure}
+    # What others do too is likelier; else a turn about the height axis is, as of a sensor that is mounted flat.
+    for elements, matrix_, sure in sorted(
+        turned, key=lambda one: (not one[2], one[1] not in known, one[1][2][2] != 1.0)
+    ):
         diagonal = all(matrix_[k][k] != 0.0 for k in range(3))
         near = {j for j in range(elements[0] - 2, elements[0] + 5) if j in naming.moved} - set(elements)
-        if taken & set(elements) or (not sure and matrix_ not in edits and (diagonal or near)):
+        # Names would tell a vector; without them two signs are two signs.
+        if taken & set(elements) or (not sure and (naming.names or diagonal or (matrix_ not in edits and near))):
             continue
         taken |= set(elements)
         edits.setdefault(matrix_, []).extend(elements)
@@ -126,6 +131,21 @@ def _is_unit(pair: Pair, places: tuple[int, ...]) -> bool:
     return bool(np.abs(np.linalg.norm(part, axis=1) - 1.0).max() <= _UNIT and np.ptp(part, axis=0).max() > _CONSTANT)
 
 
+def _holds_vector(naming: Naming, places: tuple[int, ...]) -> bool:
+    """Whether four neighbours are a vector beside something that does not move: of a robot in a plane they look alike.
+
+    Names tell it, or a vector that points down; the last of a quaternion hardly ever does.
+    """
+    for at, beside in ((0, 3), (1, 0)):
+        if naming.names and _named_xyz(naming, places[at : at + 3]):
+            return not _ends(naming, places[beside]).endswith(("w", "real", "0"))
+        part = naming.pair.trained[naming.pair.settled][:, places[at : at + 3]]
+        length = np.linalg.norm(part, axis=1)
+        if float(np.ptp(length)) <= _CONSTANT and float(part[:, 2].mean()) < -_DOWN:
+            return True
+    return False
+
+
 def _is_constant(pair: Pair, places: tuple[int, ...]) -> bool:
     part = pair.trained[pair.settled][:, places]
     length = np.linalg.norm(part, axis=1)
@@ -134,9 +154,13 @@ def _is_constant(pair: Pair, places: tuple[int, ...]) -> bool:
     return longest > 0.0 and float(np.ptp(length)) <= _CONSTANT * longest and moving >= 2
 
 
-def _named_xyz(naming: Naming, elements: tuple[int, ...]) -> bool:
-    names: Any = naming.names
-    if not names:
+def _named_xyz(naming: Naming, places: tuple[int, ...]) -> bool:
+    if not naming.names:
         return False
-    ends = [names[j].partition("@")[0].lower() for j in elements]
+    ends = [_ends(naming, i) for i in places]
     return all(end.endswith(axis) for end, axis in zip(ends, "xyz", strict=True))
+
+
+def _ends(naming: Naming, place: int) -> str:
+    """A name without the age of its frame."""
+    return naming.names[place].partition("@")[0].lower()
