@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -57,7 +58,8 @@ class Build:
         """Builds the wheel, the SDK and the .deb of one architecture."""
         work = self._work / architecture
         work.mkdir(parents=True, exist_ok=True)
-        places = {ROOT: ".", work: "build", Path(sysconfig.get_path("purelib")): "packages"}
+        headers = {Path(importlib.util.find_spec(name).origin).parents[1] for name in ("pybind11", "nlohmann_json")}
+        places = {ROOT: ".", work: "build", Path(sysconfig.get_path("include")): "python", **dict.fromkeys(headers, "headers")}
         tools = toolchain.make_toolchain(architecture, work / "tools", places)
         notices.write_notices(work / "notices", architecture, self._version, self._seconds)
         self._say(f"{architecture}: wheel")
