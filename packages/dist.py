@@ -107,7 +107,7 @@ class Build:
         platform_tag = f"manylinux_{toolchain.GLIBC.replace('.', '_')}_{tools.architecture}"
         self._python(
             f"{tools.architecture}-auditwheel", "-m", "auditwheel", "repair", "--plat", platform_tag, "--only-plat",
-            "-w", self._out, wheel,
+            "--zip-compression-level", "9", "-w", self._out, wheel,
         )  # fmt: skip
 
     def _sdk(self, architecture: str, work: Path) -> None:

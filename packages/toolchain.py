@@ -65,7 +65,8 @@ def make_toolchain(architecture: str, folder: Path, renamed: dict[Path, str]) ->
     lines = [f'set(CMAKE_{language}_COMPILER "{folder / name}")' for language, name in (("C", "cc"), ("CXX", "c++"))]
     lines += [f'set(CMAKE_{name.upper()} "{folder / name}" CACHE FILEPATH "")' for name in ("ar", "ranlib")]
     lines += [f'set(CMAKE_{language}_FLAGS_INIT "{prefixes}")' for language in ("C", "CXX")]
-    linked = {"EXE": "-s -pie", "SHARED": "-s", "MODULE": "-s"}
+    # -Os here is the C++ library's: nothing of it is in a control loop.
+    linked = {"EXE": "-s -Os -pie", "SHARED": "-s -Os", "MODULE": "-s -Os"}
     lines += [f'set(CMAKE_{kind}_LINKER_FLAGS_INIT "{flags}")' for kind, flags in linked.items()]
     # pybind11 would ask for link-time optimisation, and zig builds the C++ library anew for that, too.
     lines += ['set(CMAKE_INTERPROCEDURAL_OPTIMIZATION OFF CACHE BOOL "")']
@@ -90,7 +91,7 @@ def _archives(folder: Path) -> tuple[Path, ...]:
     """What zig links statically into a C++ library: it builds them when they are first asked for, and says so."""
     source = folder / "empty.cpp"
     source.write_text("int empty() { return 0; }\n", encoding="utf-8")
-    command = [folder / "c++", "-v", "-O2", "-fPIC", "-shared", source, "-o", folder / "empty.so"]
+    command = [folder / "c++", "-v", "-Os", "-fPIC", "-shared", source, "-o", folder / "empty.so"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     linked = [line for line in done.stderr.splitlines() if line.startswith("ld.lld ")]
     assert done.returncode == 0 and linked, done.stderr
