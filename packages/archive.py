@@ -17,10 +17,13 @@ def write_tar(path: Path, members: dict[str, Path | bytes], seconds: int) -> Non
         seconds: the date, since 1970.
     """
     unfinished = path.with_name(f".{path.name}")
-    with unfinished.open("wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=seconds) as packed:
-        with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
-            for name, content in sorted(members.items()):
-                _add(tar, name, content, seconds)
+    with (
+        unfinished.open("wb") as file,
+        gzip.GzipFile("", "wb", 9, file, mtime=seconds) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
+    ):
+        for name, content in sorted(members.items()):
+            _add(tar, name, content, seconds)
     unfinished.rename(path)
 
 

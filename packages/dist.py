@@ -2,8 +2,8 @@
 
     python packages/dist.py --out dist --work build/dist
 
-The bytes depend on the tree and on the pinned tools alone (SOURCE_DATE_EPOCH is the date of the last commit, where it is
-not given). What is compiled stays in --work, so that a second call builds what has changed.
+The bytes depend on the tree and on the pinned tools alone (SOURCE_DATE_EPOCH is the date of the last commit, where it
+is not given). What is compiled stays in --work, so that a second call builds what has changed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Build:
         shutil.unpack_archive(packed, folder)
         top = packed.name.removesuffix(".tar.gz")
         notices.write_notices(folder / "notices", "any", self._version, self._seconds)
-        members = archive.files_below(folder / top, top) | archive.files_below(folder / "notices/source", f"{top}/notices")
+        members = archive.files_below(folder / top, top) | archive.files_below(
+            folder / "notices/source", f"{top}/notices"
+        )
         archive.write_tar(self._out / packed.name, members, self._seconds)
 
     def binaries(self, architecture: str) -> None:
@@ -59,13 +61,22 @@ class Build:
         work = self._work / architecture
         work.mkdir(parents=True, exist_ok=True)
         headers = {Path(importlib.util.find_spec(name).origin).parents[1] for name in ("pybind11", "nlohmann_json")}
-        places = {ROOT: ".", work: "build", Path(sysconfig.get_path("include")): "python", **dict.fromkeys(headers, "headers")}
+        places = {
+            ROOT: ".",
+            work: "build",
+            Path(sysconfig.get_path("include")): "python",
+            **dict.fromkeys(headers, "headers"),
+        }
         tools = toolchain.make_toolchain(architecture, work / "tools", places)
+        if tools.changed:
+            shutil.rmtree(work / "cmake", ignore_errors=True)
         notices.write_notices(work / "notices", architecture, self._version, self._seconds)
         self._say(f"{architecture}: wheel")
         self._wheel(tools, work)
         self._say(f"{architecture}: C interface and tools")
-        self._run(f"{architecture}-c", "cmake", "--build", work / "cmake", "--target", "ganglion_c", "ganglion_standalone")
+        self._run(
+            f"{architecture}-c", "cmake", "--build", work / "cmake", "--target", "ganglion_c", "ganglion_standalone"
+        )
         self._sdk(architecture, work)
         self._deb(architecture, work)
 
@@ -76,7 +87,9 @@ class Build:
         if found:
             sys.exit("\n".join(found))
         sums = {package.name: hashlib.sha256(package.read_bytes()).hexdigest() for package in packages}
-        (self._out / "SHA256SUMS").write_text("".join(f"{one}  {name}\n" for name, one in sums.items()), encoding="utf-8")
+        (self._out / "SHA256SUMS").write_text(
+            "".join(f"{one}  {name}\n" for name, one in sums.items()), encoding="utf-8"
+        )
         for package in packages:
             print(f"{package.stat().st_size:>10,} bytes  {package.name}")
 
@@ -118,7 +131,9 @@ class Build:
 
     def _deb(self, architecture: str, work: Path) -> None:
         folder = self._emptied(work / "deb")
-        self._run(f"{architecture}-deb", "cpack", "-G", "DEB", "--config", work / "cmake" / "CPackConfig.cmake", "-B", folder)
+        self._run(
+            f"{architecture}-deb", "cpack", "-G", "DEB", "--config", work / "cmake" / "CPackConfig.cmake", "-B", folder
+        )
         (package,) = folder.glob("*.deb")
         shutil.copy(package, self._out)
 

@@ -2,8 +2,8 @@
 
     python packages/notices.py OUT --architecture x86_64
 
-writes OUT/python (goes into the metadata of a wheel), OUT/cpp (goes into share/doc/ganglion) and OUT/source. Versions are
-read off what is compiled, never written down here.
+writes OUT/python (goes into the metadata of a wheel), OUT/cpp (goes into share/doc/ganglion) and OUT/source. Versions
+are read off what is compiled, never written down here.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import toolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[1]
 _IO = ROOT / "cpp" / "src" / "io"

@@ -14,11 +14,14 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import toolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LARGEST_WHEEL_BYTES = 3 << 20
 _C_LIBRARY = re.compile(r"lib(c|m|dl|pthread|rt)\.so\.[0-9]+|ld-linux[-\w]*\.so\.[0-9]+")
@@ -49,11 +52,15 @@ class Elf:
 def read_elf(path: Path) -> Elf:
     """Reads a library or a program of any architecture."""
     command = ["readelf", "--wide", "--file-header", "--dynamic", "--version-info", "--dyn-syms", path]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, env={"LC_ALL": "C", "PATH": os.environ["PATH"]})
+    said = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={"LC_ALL": "C", "PATH": os.environ["PATH"]}
+    )
     machine = re.search(r"Machine: +(.*)", said.stdout)
     assert machine is not None
     wanted = said.stdout.partition("Version needs section")[2]
-    symbols = re.findall(r"^ +\d+: [0-9a-f]+ +\d+ (\w+) +(GLOBAL|WEAK|UNIQUE) +\w+ +(\w+) ([^\s@]+)", said.stdout, re.MULTILINE)
+    symbols = re.findall(
+        r"^ +\d+: [0-9a-f]+ +\d+ (\w+) +(GLOBAL|WEAK|UNIQUE) +\w+ +(\w+) ([^\s@]+)", said.stdout, re.MULTILINE
+    )
     return Elf(
         _MACHINES.get(machine[1], machine[1]),
         tuple(re.findall(r"\(NEEDED\).*\[(.*)\]", said.stdout)),
@@ -74,7 +81,9 @@ def complaints_of_elf(name: str, elf: Elf, architecture: str) -> list[str]:
     found = []
     if elf.architecture != architecture:
         found.append(f"{name} is for {elf.architecture}, not {architecture or 'for any machine'}")
-    found += [f"{name} needs {one}, which is not of the C library" for one in elf.needed if not _C_LIBRARY.fullmatch(one)]
+    found += [
+        f"{name} needs {one}, which is not of the C library" for one in elf.needed if not _C_LIBRARY.fullmatch(one)
+    ]
     found += [f"{name} looks for libraries in {one}" for one in elf.searched]
     if elf.glibc > _version(toolchain.GLIBC):
         found.append(f"{name} needs glibc {'.'.join(map(str, elf.glibc))}, newer than {toolchain.GLIBC}")

@@ -1,5 +1,6 @@
 """A compiler for Linux with glibc 2.28 or newer, on any machine: PyPI's ziglang, which has the headers and the symbol
-lists of every glibc, and a C++ library that is linked statically."""
+lists of every glibc, and a C++ library that is linked statically.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +27,13 @@ class Toolchain:
         architecture: as Linux says it.
         file: the toolchain file of CMake.
         archives: the C++ library and what it needs below it, as static libraries.
+        changed: true where an earlier configuration was made with another toolchain file.
     """
 
     architecture: str
     file: Path
     archives: tuple[Path, ...]
+    changed: bool
 
     @property
     def native(self) -> bool:
@@ -74,8 +77,8 @@ def make_toolchain(architecture: str, folder: Path, renamed: dict[Path, str]) ->
     lines += ["set(CMAKE_POSITION_INDEPENDENT_CODE ON)", "add_compile_options(-fomit-frame-pointer -fno-addrsig)"]
     if platform.machine() != architecture:
         lines = ["set(CMAKE_SYSTEM_NAME Linux)", f"set(CMAKE_SYSTEM_PROCESSOR {architecture})", *lines]
-    _write_changed(file, "\n".join(lines) + "\n")
-    return Toolchain(architecture, file, _archives(folder))
+    changed = _write_changed(file, "\n".join(lines) + "\n")
+    return Toolchain(architecture, file, _archives(folder), changed)
 
 
 def compiler_versions() -> dict[str, str]:
@@ -105,6 +108,8 @@ def _write_program(path: Path, line: str) -> None:
     path.chmod(0o755)
 
 
-def _write_changed(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+def _write_changed(path: Path, text: str) -> bool:
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    path.write_text(text, encoding="utf-8")
+    return True

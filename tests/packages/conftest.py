@@ -7,13 +7,16 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cartpole
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import ganglion
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build" / "dist-test"

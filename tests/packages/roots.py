@@ -1,8 +1,8 @@
 """Debian roots to install packages in: made once, in build/dist-test, and run in namespaces of their own.
 
-A root of this machine's architecture is a whole one. One of another is unpacked, no script of a package is run in it, and
-its programs run by QEMU's user-mode emulation, of which the kernel is told in a user namespace (Linux 6.7 or newer): nothing
-of the machine changes, and nothing stays mounted however a command ends.
+A root of this machine's architecture is a whole one. One of another is unpacked, no script of a package is run in it,
+and its programs run by QEMU's user-mode emulation, of which the kernel is told in a user namespace (Linux 6.7 on):
+nothing of the machine changes, and nothing stays mounted however a command ends.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ class Root:
 
     def run(self, script: str, shared: Path) -> str:
         """Runs a shell script inside, in /shared, which is the folder `shared`, and answers what it printed."""
-        mounts = f'mount -t proc proc "{self.folder}/proc"; mount --rbind /dev "{self.folder}/dev"; mount --bind "{shared}" "{self.folder}/shared"'
+        steps = ["cd $0", "mount -t proc proc proc", "mount --rbind /dev dev", "mount --bind $1 shared"]
         options = ["unshare", "--mount", "--pid", "--fork"]
         if self.machine != platform.machine():
-            mounts = f'mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc; {_told()}; {mounts}'
+            steps = ["mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc", _told(), *steps]
             options.append("--map-root-user")
         (self.folder / "shared").mkdir(exist_ok=True)
-        inside = f'cd "{self.folder}"; {mounts}; exec chroot . /bin/sh -euc \'cd /shared; {script}\''
+        steps.append('exec chroot . /bin/sh -euc "cd /shared; $2"')
+        command = [*options, "sh", "-euc", "; ".join(steps), str(self.folder), str(shared), script]
         plain = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C"}
-        done = subprocess.run([*options, "sh", "-euc", inside], capture_output=True, text=True, check=False, env=plain)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
         assert done.returncode == 0, f"{self.folder.name}: {script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_second_build(packages: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A workspace of ROS 2, without ROS: colcon finds ganglion by its package.xml, builds it, and then what depends on it."""
+"""A workspace of ROS 2, without ROS: colcon finds ganglion by its package.xml, builds it, and what depends on it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROBOT = """<?xml version="1.0"?>
 <package format="3">
@@ -47,7 +50,9 @@ def test_a_workspace(tmp_path: Path) -> None:
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert said.returncode == 0, said.stdout + said.stderr
     assert "2 packages finished" in said.stdout
-    listed = subprocess.run(["colcon", "list"], cwd=tmp_path, env=plain, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["colcon", "list"], cwd=tmp_path, env=plain, capture_output=True, text=True, check=True
+    ).stdout
     assert "ganglion\tsrc/ganglion\t(ros.cmake)" in listed
     policy = ROOT / "tests/golden/artifacts/lstm.ganglion"
     script = f". install/setup.sh; install/a_robot/bin/embed {policy}"

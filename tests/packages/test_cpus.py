@@ -6,10 +6,14 @@ import os
 import shutil
 import subprocess
 import tarfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Flight
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Flight
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,16 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import rules
 from conftest import ROOT, Flight
 from test_debian import FLY
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the packages of this machine are x86-64's")
 EXAMPLE = ROOT / "export_examples" / "12_minimal_embed.c"
@@ -45,7 +48,9 @@ def test_every_package_keeps_the_rules(packages: Path) -> None:
 @pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
 def test_auditwheel_is_content(architecture: str, packages: Path) -> None:
     (wheel,) = packages.glob(f"ganglion-*_{architecture}.whl")
-    assert f'"manylinux_2_28_{architecture}"' in run(sys.executable, "-m", "auditwheel", "show", wheel).replace("\n", " ")
+    assert f'"manylinux_2_28_{architecture}"' in run(sys.executable, "-m", "auditwheel", "show", wheel).replace(
+        "\n", " "
+    )
 
 
 @pytest.mark.parametrize("library", [["-lganglion"], ["-l:libganglion.a", "-lpthread", "-ldl", "-lm"]])
@@ -103,7 +108,12 @@ def test_the_wheel(packages: Path, flight: Flight, tmp_path: Path) -> None:
     assert {one["name"] for one in bill["components"]} == {path.stem for path in (metadata / "licenses").glob("*.txt")}
     package = metadata.parent / "ganglion"
     assert "def step(" in (package / "_core.pyi").read_text(encoding="utf-8")
-    run(package / "bin/ganglion-run", tmp_path / "policy.ganglion", tmp_path / "observations.csv", tmp_path / "flown.csv")
+    run(
+        package / "bin/ganglion-run",
+        tmp_path / "policy.ganglion",
+        tmp_path / "observations.csv",
+        tmp_path / "flown.csv",
+    )
 
 
 def test_the_sdist(packages: Path, flight: Flight, tmp_path: Path) -> None:

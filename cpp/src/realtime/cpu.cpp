@@ -63,8 +63,8 @@ bool cpu_has(Isa isa) noexcept {
   constexpr unsigned int bit_avx_vnni = 1U << 4U;  // GCC 10 has no name for it
   const unsigned int kept = kept_registers();
   const Leaf features = cpuid(7, 0);
-  const bool avx2 = all(kept, avx_registers) && all(cpuid(1, 0).ecx, bit_AVX | bit_FMA | bit_F16C) &&
-                    all(features.ebx, bit_AVX2);
+  const bool avx2 =
+      all(kept, avx_registers) && all(cpuid(1, 0).ecx, bit_AVX | bit_FMA | bit_F16C) && all(features.ebx, bit_AVX2);
   if (isa == Isa::avx2) return avx2;
   if (isa == Isa::avx_vnni) return avx2 && all(cpuid(7, 1).eax, bit_avx_vnni);
   const bool avx512 = avx2 && all(kept, avx512_registers) &&

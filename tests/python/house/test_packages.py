@@ -1,4 +1,4 @@
-"""What `make dist` makes keeps its rules, as far as that can be looked at without building it (`make dist-test` does)."""
+"""What `make dist` makes keeps its rules, as far as that can be seen without building it (`make dist-test` does)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tomllib
 import zipfile
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import pytest
+import tomllib
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 ROOT = Path(__file__).parents[3]
 
@@ -102,7 +105,9 @@ def test_a_place_of_the_machine_is_named(machine: str, tmp_path: Path) -> None:
     archive = tmp_path / f"ganglion-sdk-0-linux-{machine}.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(library(tmp_path, text=text), "sdk/lib/libganglion.so.1")
-    assert "names a folder of the machine that built it: /home/somebody/" in "\n".join(script("rules").complaints(archive))
+    assert "names a folder of the machine that built it: /home/somebody/" in "\n".join(
+        script("rules").complaints(archive)
+    )
 
 
 def test_an_archive_has_the_bytes_of_what_is_in_it(tmp_path: Path) -> None:

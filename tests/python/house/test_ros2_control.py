@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +12,9 @@ from c_library import ROOT, library
 from pages import blocks
 
 import ganglion
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOLDER = ROOT / "tests" / "consumer" / "ros2_control"
 ARTIFACT = ROOT / "tests" / "golden" / "artifacts" / "lstm.ganglion"
@@ -50,7 +53,9 @@ def test_it_flies_and_forgets_between_two_flights(manager: Path) -> None:
     ("artifact", "observations", "says"),
     [("nowhere.ganglion", 3, "nowhere.ganglion"), (ARTIFACT, 4, "the policy takes 3 observations and gives 2 actions")],
 )
-def test_it_does_not_configure_with_what_is_wrong(manager: Path, artifact: object, observations: int, says: str) -> None:
+def test_it_does_not_configure_with_what_is_wrong(
+    manager: Path, artifact: object, observations: int, says: str
+) -> None:
     done = run(manager, artifact, observations, 2)
     assert done.returncode == 4
     assert says in done.stderr

@@ -9,7 +9,8 @@
 #include <utility>
 #include <vector>
 
-#define RCLCPP_ERROR(logger, ...) (static_cast<void>(logger), std::fprintf(stderr, __VA_ARGS__), std::fputc('\n', stderr))
+#define RCLCPP_ERROR(logger, ...) \
+  (static_cast<void>(logger), std::fprintf(stderr, __VA_ARGS__), std::fputc('\n', stderr))
 
 namespace rclcpp {
 struct Time {};
