@@ -108,12 +108,7 @@ def test_the_wheel(packages: Path, flight: Flight, tmp_path: Path) -> None:
     assert {one["name"] for one in bill["components"]} == {path.stem for path in (metadata / "licenses").glob("*.txt")}
     package = metadata.parent / "ganglion"
     assert "def step(" in (package / "_core.pyi").read_text(encoding="utf-8")
-    run(
-        package / "bin/ganglion-run",
-        tmp_path / "policy.ganglion",
-        tmp_path / "observations.csv",
-        tmp_path / "flown.csv",
-    )
+    run(tmp_path / "venv/bin/ganglion", "bench", "policy.ganglion", "--json", folder=tmp_path)
 
 
 def test_the_sdist(packages: Path, flight: Flight, tmp_path: Path) -> None:
