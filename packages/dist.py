@@ -118,9 +118,11 @@ class Build:
             self._stub = work / "cmake" / "cpp" / "bindings" / "_core.pyi"
         (wheel,) = raw.glob("*.whl")
         platform_tag = f"manylinux_{toolchain.GLIBC.replace('.', '_')}_{tools.architecture}"
+        # auditwheel looks at wheels of any machine, but takes the names of this one's platforms alone.
+        audit = f"import platform; platform.machine = lambda: {tools.architecture!r}; from auditwheel.main import main"
         self._python(
-            f"{tools.architecture}-auditwheel", "-m", "auditwheel", "repair", "--plat", platform_tag, "--only-plat",
-            "--zip-compression-level", "9", "-w", self._out, wheel,
+            f"{tools.architecture}-auditwheel", "-c", f"{audit}; raise SystemExit(main())", "repair",
+            "--plat", platform_tag, "--only-plat", "--zip-compression-level", "9", "-w", self._out, wheel,
         )  # fmt: skip
 
     def _sdk(self, architecture: str, work: Path) -> None:
