@@ -106,7 +106,9 @@ class Build:
         environment = {"_PYTHON_HOST_PLATFORM": f"linux-{tools.architecture}"}
         if not tools.native:
             tag = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
-            environment["SETUPTOOLS_EXT_SUFFIX"] = f".{tag}-{tools.architecture}-linux-gnu.so"
+            suffix = f".{tag}-{tools.architecture}-linux-gnu.so"
+            environment["SETUPTOOLS_EXT_SUFFIX"] = suffix
+            defines |= {"PYTHON_MODULE_EXTENSION": suffix, "PYTHON_MODULE_DEBUG_POSTFIX": ""}
             if self._stub is not None:
                 defines["GANGLION_PYTHON_STUB_FILE"] = self._stub
         options = [f"--config-settings=cmake.define.{name}={value}" for name, value in defines.items()]

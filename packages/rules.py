@@ -84,6 +84,8 @@ def complaints_of_elf(name: str, elf: Elf, architecture: str) -> list[str]:
     found += [
         f"{name} needs {one}, which is not of the C library" for one in elf.needed if not _C_LIBRARY.fullmatch(one)
     ]
+    if Path(name).name.startswith("_core.") and f"-{architecture}-" not in name:
+        found.append(f"{name} is not found by a Python of {architecture}")
     found += [f"{name} looks for libraries in {one}" for one in elf.searched]
     if elf.glibc > _version(toolchain.GLIBC):
         found.append(f"{name} needs glibc {'.'.join(map(str, elf.glibc))}, newer than {toolchain.GLIBC}")

@@ -78,6 +78,12 @@ def test_a_library_of_another_machine_is_named(machine: str, tmp_path: Path) -> 
     assert f"is for {machine}, not {other}" in said(library(tmp_path), other)
 
 
+def test_an_extension_that_python_does_not_find_is_named(machine: str, tmp_path: Path) -> None:
+    path = library(tmp_path, text="int PyInit__core(void) { return 1; }")
+    assert said(path, machine, f"ganglion/_core.cpython-311-{machine}-linux-gnu.so") == ""
+    assert "is not found by a Python" in said(path, machine, "ganglion/_core.cpython-311-s390x-linux-gnu.so")
+
+
 def test_a_newer_glibc_is_named(machine: str, tmp_path: Path) -> None:
     """The program is one of this machine, whose glibc is newer than that of the packages."""
     text = "#include <math.h>\n#include <stdlib.h>\nint main(int n, char** v) { return (int)pow(n, 0.5) + (v == 0); }"
