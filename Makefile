@@ -11,10 +11,10 @@ export PYTHONS := 3.11 to 3.14
 $(shell setup/moved.sh)
 
 CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.[ch]' -o -name '*.map' -o -name '*.in' -o -name '*.def' -o -name 'CMakeLists.txt' -o -name '*.cmake')
-PYTHON_FOLDERS := python tests export_examples cpp/bench docs/hooks.py
+PYTHON_FOLDERS := python tests export_examples packages cpp/bench docs/hooks.py
 CLANG_FORMAT_FILES := $(shell find cpp python tests export_examples -name '*.[ch]pp' -o -name '*.[ch]' -not -path '*/monocypher/*')
 
-.PHONY: setup demo check test test-cpp test-asan test-python cross fuzz rtsan lint format docs bench wiring-bench clean
+.PHONY: setup demo check test test-cpp test-asan test-python cross fuzz rtsan lint format docs bench wiring-bench dist dist-test clean
 
 # MiB on the disk, .venv and build/ in the end, with some room: 1,500 were measured for the demo, and 3,900 with the
 # trainers and the builds for them (not the root of make rtsan).
@@ -157,6 +157,19 @@ wiring-bench: setup .venv/.wiring
 .venv/.wiring: requirements-wiring.txt
 	@setup/step.sh build/packages-wiring.log "packages whose robots walk in the bench, into .venv" \
 	setup/packages.sh --no-deps -r requirements-wiring.txt
+	@touch $@
+
+## dist: wheels, SDKs and .debs for x86-64 and aarch64, and the sdist, into dist/; docs/packages.md
+dist: .venv/.packages
+	python packages/dist.py
+
+## dist-test: installs what dist/ holds in empty environments: here, in Debian roots, on other CPUs; builds it a second time
+dist-test: dist
+	python -m pytest -p no:cacheprovider tests/packages
+
+.venv/.packages: .venv/.requirements packages/requirements.txt
+	@setup/step.sh build/packages-dist.log "the compiler of the packages, and what repairs them, into .venv" \
+	setup/packages.sh -r packages/requirements.txt
 	@touch $@
 
 clean:

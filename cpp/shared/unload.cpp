@@ -13,4 +13,19 @@ namespace {
 [[gnu::destructor]] void free_reserve() { __gnu_cxx::__freeres(); }
 
 }  // namespace
+#elif defined(_LIBCPP_VERSION)
+// zig links without the start files of a compiler, which would do this: what the constants of a library registered to
+// be destroyed would be called at exit, when the library is gone.
+extern "C" {
+// NOLINTBEGIN(bugprone-reserved-identifier): names of the C++ ABI
+[[gnu::visibility("hidden")]] extern void* __dso_handle;
+void __cxa_finalize(void* library);
+// NOLINTEND(bugprone-reserved-identifier)
+}
+
+namespace {
+
+[[gnu::destructor]] void destroy_constants() { __cxa_finalize(static_cast<void*>(&__dso_handle)); }
+
+}  // namespace
 #endif

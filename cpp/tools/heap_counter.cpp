@@ -25,6 +25,8 @@ void* __libc_realloc(void* block, std::size_t size);
 void* __libc_memalign(std::size_t alignment, std::size_t size);
 void __libc_free(void* block);
 
+#pragma GCC visibility push(default)  // the other libraries of the process shall find them
+
 void* malloc(std::size_t size) noexcept {
   tick();
   return __libc_malloc(size);
@@ -55,6 +57,8 @@ int posix_memalign(void** block, std::size_t alignment, std::size_t size) noexce
 }
 
 void free(void* block) noexcept { __libc_free(block); }
+
+#pragma GCC visibility pop
 }
 
 namespace ganglion::tools {

@@ -8,6 +8,8 @@
 #include <utility>
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "realtime/cpu.hpp"
 #endif
 
 namespace ganglion::tools {
@@ -58,9 +60,8 @@ void read_128(const std::byte* data, std::size_t size) noexcept {
 
 auto widest_read() noexcept {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f")) return read_512;
-  if (__builtin_cpu_supports("avx2")) return read_256;
+  if (realtime::cpu_has(Isa::avx512)) return read_512;
+  if (realtime::cpu_has(Isa::avx2)) return read_256;
 #endif
   return read_128;
 }

@@ -142,14 +142,14 @@ __attribute__((target("sha,sse4.1"))) void Sha256::compress_with_instructions(St
 }
 
 bool Sha256::cpu_has_instructions() noexcept {
-  // Not every compiler knows the name in __builtin_cpu_supports.
+  // By hand, as in realtime/cpu.cpp; its registers are kept by every kernel.
   unsigned int eax = 0;
   unsigned int ebx = 0;
   unsigned int ecx = 0;
   unsigned int edx = 0;
   constexpr unsigned int bit_sha = 1U << 29U;
-  return __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 &&
-         (ebx & bit_sha) != 0;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & bit_SSE4_1) == 0 || (ecx & bit_SSSE3) == 0) return false;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & bit_sha) != 0;
 }
 
 #elif defined(__aarch64__) && defined(__linux__) && (!defined(__clang__) || defined(__ARM_FEATURE_SHA2))

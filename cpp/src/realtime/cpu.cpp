@@ -11,24 +11,31 @@ namespace ganglion::realtime {
 #if defined(__x86_64__)
 namespace {
 
-/// Conversions of float16. Clang 16 and older do not know the name in __builtin_cpu_supports.
-bool has_f16c() noexcept {
+// By hand: __builtin_cpu_supports asks a library of the compiler, which some lack, and does not know every name.
+struct Leaf {
   unsigned int eax = 0;
   unsigned int ebx = 0;
   unsigned int ecx = 0;
   unsigned int edx = 0;
-  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+};
+
+/// Zeros where the CPU has no such leaf.
+Leaf cpuid(unsigned int leaf, unsigned int below) noexcept {
+  Leaf found;
+  if (__get_cpuid_count(leaf, below, &found.eax, &found.ebx, &found.ecx, &found.edx) == 0) return {};
+  return found;
 }
 
-/// Integer products of AVX-512-VNNI for CPUs without AVX-512. GCC 12 does not know the name in __builtin_cpu_supports.
-bool has_avx_vnni() noexcept {
-  unsigned int eax = 0;
-  unsigned int ebx = 0;
-  unsigned int ecx = 0;
-  unsigned int edx = 0;
-  constexpr unsigned int bit_avx_vnni = 1U << 4U;
-  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & bit_avx_vnni) != 0;
+/// The registers that the kernel keeps for a thread (XCR0): an instruction whose registers it does not keep is illegal.
+unsigned int kept_registers() noexcept {
+  if ((cpuid(1, 0).ecx & bit_OSXSAVE) == 0) return 0;
+  unsigned int low = 0;
+  unsigned int high = 0;
+  asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
 }
+
+constexpr bool all(unsigned int word, unsigned int bits) noexcept { return (word & bits) == bits; }
 
 }  // namespace
 #elif defined(__aarch64__)
@@ -51,13 +58,18 @@ bool cpu_has(Isa isa) noexcept {
   if (isa == Isa::automatic || isa == Isa::baseline) return true;
 #if defined(__x86_64__)
   if (isa == Isa::neon || isa == Isa::neon_dotprod) return false;
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+  constexpr unsigned int avx_registers = 0x06;
+  constexpr unsigned int avx512_registers = 0xe6;
+  constexpr unsigned int bit_avx_vnni = 1U << 4U;  // GCC 10 has no name for it
+  const unsigned int kept = kept_registers();
+  const Leaf features = cpuid(7, 0);
+  const bool avx2 =
+      all(kept, avx_registers) && all(cpuid(1, 0).ecx, bit_AVX | bit_FMA | bit_F16C) && all(features.ebx, bit_AVX2);
   if (isa == Isa::avx2) return avx2;
-  if (isa == Isa::avx_vnni) return avx2 && has_avx_vnni();
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  return avx512 && (isa == Isa::avx512 || __builtin_cpu_supports("avx512vnni"));
+  if (isa == Isa::avx_vnni) return avx2 && all(cpuid(7, 1).eax, bit_avx_vnni);
+  const bool avx512 = avx2 && all(kept, avx512_registers) &&
+                      all(features.ebx, bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ);
+  return avx512 && (isa == Isa::avx512 || all(features.ecx, bit_AVX512VNNI));
 #elif defined(__aarch64__)
   return isa == Isa::neon || (isa == Isa::neon_dotprod && has_dot_products());
 #else

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 from pathlib import Path
 
@@ -14,7 +15,9 @@ _CALL = re.compile(r"GANGLION_API\s+(GANGLION_LOOP\s+)?(?:ganglion_status|const 
 
 
 def library() -> Path:
-    """libganglion.so; skips where it was not built."""
+    """libganglion.so, or the one that GANGLION_C_LIBRARY names; skips where it was not built."""
+    if "GANGLION_C_LIBRARY" in os.environ:
+        return Path(os.environ["GANGLION_C_LIBRARY"])
     path = ROOT / "build" / "dev" / "cpp" / "shared" / "libganglion.so"
     if not path.exists():
         pytest.skip("libganglion.so is not built: cmake --preset dev && cmake --build --preset dev")
