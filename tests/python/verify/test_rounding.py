@@ -228,14 +228,14 @@ def test_an_engine_that_computes_badly_is_not_called_a_defect_of_the_compiler(
 ) -> None:
     prove = importlib.import_module("ganglion.compiler.prove")
     path = foreign(elu_actor(1.0), tmp_path / "actor.onnx")
-    right = prove._record
+    right = prove.record
 
     def recorded(model: Any) -> Any:
         golden = right(model)
         golden.outputs[3, 0, 2] += 0.01
         return golden
 
-    monkeypatch.setattr(prove, "_record", recorded)
+    monkeypatch.setattr(prove, "record", recorded)
     with pytest.raises(ExportError, match="So the program is right") as caught:
         ganglion.compile(path, tmp_path / "actor.ganglion")
     assert "defect" not in str(caught.value)
