@@ -35,8 +35,8 @@ MOST_TERMS = 16
 @dataclass(frozen=True)
 class Columns:
     """What relations are made of, in this order: the elements of each of `STEPS`, the actions of each of `ACTION_LAGS`,
-    then of each unit-norm group of three or four what it turns by, x[a][t - 1] x[b][t + 1] - x[b][t - 1] x[a][t + 1]
-    for all a < b, and of each of four where it points to, x[a][t] x[b][t] for all a <= b.
+    then of each unit-norm group of three or four what it turns by, `x[a][t - 1] x[b][t + 1] - x[b][t - 1] x[a][t + 1]`
+    for all a < b, and of each of four where it points to, `x[a][t] x[b][t]` for all a <= b.
 
     Attributes:
         size: n.
@@ -72,7 +72,7 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class Relations:
-    """P relations of up to K terms: x[of][t] = intercept + sum of coefficient * column, and what is left.
+    """P relations of up to K terms: `x[of][t] = intercept + sum of coefficient * column`, and what is left.
 
     Attributes:
         of: `[P]`, the element that is told.
@@ -82,7 +82,7 @@ class Relations:
         residual: `[P]`, standard deviation of what is left.
         told: `[P]`, standard deviation of what the relation says.
         mean_deviation: `[P]`, root mean square over pieces of the recording of the mean of what is left.
-        slope_deviation: `[P]`, likewise of the slope of x[of] over what the relation says, less 1.
+        slope_deviation: `[P]`, likewise of the slope of `x[of]` over what the relation says, less 1.
         residual_deviation: `[P]`, likewise of the logarithm of what is left in a piece by what is left in all.
     """
 

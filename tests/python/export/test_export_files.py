@@ -34,7 +34,7 @@ from ganglion.compiler.session import run_step
 from ganglion.contract import Contract, TensorSpec
 from ganglion.errors import EngineUnavailableError, ExportError, UnsupportedModuleError
 from ganglion.export import export
-from ganglion.export import onnx as onnx_target
+from ganglion.export import graph as graph_module
 from ganglion.policies import GRUPolicy, LSTMPolicy, RNNPolicy
 
 pytestmark = pytest.mark.deep  # exports to every kind of file
@@ -353,7 +353,7 @@ def test_weights_that_are_not_numbers_are_refused(tmp_path, suffix):
 
 
 def test_onnx_guard_finds_an_exporter_that_drops_linear_before_reset(tmp_path, monkeypatch):
-    build = onnx_target.build_model
+    build = graph_module.build_model
 
     def careless(policy, contract):
         model = build(policy, contract)
@@ -368,7 +368,7 @@ def test_onnx_guard_finds_an_exporter_that_drops_linear_before_reset(tmp_path, m
     torch.manual_seed(0)
     policy, path = GRUPolicy(SPEC, 8, 1), tmp_path / "policy.onnx"
     path.write_bytes(b"the older file")
-    monkeypatch.setattr(onnx_target, "build_model", careless)
+    monkeypatch.setattr(graph_module, "build_model", careless)
     with pytest.raises(ExportError, match=r"first at step \d+, row 0, output 'actions' element \d: .* tolerance 1e-05"):
         export(policy, path)
     assert path.read_bytes() == b"the older file"
