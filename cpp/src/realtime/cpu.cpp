@@ -29,8 +29,8 @@ Leaf cpuid(unsigned int leaf, unsigned int below) noexcept {
 /// The registers that the kernel keeps for a thread (XCR0): an instruction whose registers it does not keep is illegal.
 unsigned int kept_registers() noexcept {
   if ((cpuid(1, 0).ecx & bit_OSXSAVE) == 0) return 0;
-  unsigned int low = 0;
-  unsigned int high = 0;
+  unsigned int low = 0;   // NOLINT(misc-const-correctness): written by the instruction
+  unsigned int high = 0;  // NOLINT(misc-const-correctness)
   asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return low;
 }
