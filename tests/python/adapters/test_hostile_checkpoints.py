@@ -59,7 +59,7 @@ def of_sb3(folder: Path, payload: Payload) -> list[str]:
 WRITERS: dict[str, Callable[[Path, Payload], list[str]]] = {"sb3": of_sb3, "garage": of_pickle, "tf_agents": of_pickle}
 
 
-@pytest.mark.parametrize("trainer", TRAINERS)
+@pytest.mark.parametrize("trainer", [trainer for trainer in TRAINERS if trainer != "brax"])
 @pytest.mark.filterwarnings("ignore:.*does not say which activation")
 def test_code_in_a_checkpoint_needs_consent(
     trainer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -75,6 +75,16 @@ def test_code_in_a_checkpoint_needs_consent(
         assert main([*line, "--allow-pickle"]) in (1, 2)
     assert mark.exists()  # the payload is a real one
     assert not Path("policy.onnx").exists()
+
+
+def test_code_in_parameters_of_brax_never_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All that a policy of brax needs is data: there is nothing to allow."""
+    mark, path = tmp_path / "ran", tmp_path / "params.pkl"
+    for document in (Payload(mark), (Payload(mark), {"params": Payload(mark)})):
+        path.write_bytes(pickle.dumps(document))
+        assert main(["export", "--from", "brax", str(path), "-o", str(tmp_path / "policy.onnx")]) == 1
+        assert "expected (normalizer, policy, ...)" in capsys.readouterr().err
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize("trainer", ["pyrado", "garage", "tf_agents", "rl_games", "rsl_rl"])
