@@ -82,7 +82,7 @@ class Build:
 
     def finish(self) -> None:
         """Holds every package to the rules, and lists them."""
-        packages = sorted(path for path in self._out.iterdir() if path.suffix in (".whl", ".gz", ".deb"))
+        packages = rules.packages_in(self._out)
         found = [one for package in packages for one in rules.complaints(package)]
         if found:
             sys.exit("\n".join(found))

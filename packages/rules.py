@@ -97,6 +97,11 @@ def complaints_of_elf(name: str, elf: Elf, architecture: str) -> list[str]:
     return found
 
 
+def packages_in(folder: Path) -> list[Path]:
+    """The packages in a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix in (".whl", ".gz", ".deb"))
+
+
 def complaints(package: Path) -> list[str]:
     """What is wrong with a package; empty where nothing is."""
     architecture = _architecture(package.name)
@@ -160,7 +165,7 @@ def _contents(package: Path) -> Iterator[tuple[str, bytes]]:
 
 def main() -> None:
     """The command line."""
-    packages = sorted(path for path in Path(sys.argv[1]).iterdir() if path.suffix in (".whl", ".gz", ".deb"))
+    packages = packages_in(Path(sys.argv[1]))
     found = [one for package in packages for one in complaints(package)]
     print("\n".join(found) or f"{len(packages)} packages keep the rules")
     sys.exit(bool(found) or not packages)

@@ -40,7 +40,7 @@ def sdk(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_package_keeps_the_rules(packages: Path) -> None:
-    found = sorted(path for path in packages.iterdir() if path.suffix in (".whl", ".gz", ".deb"))
+    found = rules.packages_in(packages)
     assert len(found) == 7, "a wheel, an SDK and a .deb for each of two machines, and the sdist"
     assert [one for package in found for one in rules.complaints(package)] == []
 
@@ -93,15 +93,20 @@ def test_everything_that_is_true_of_the_c_interface(sdk: Path) -> None:
         GANGLION_C_LIBRARY=str(sdk / "lib/libganglion.so"))  # fmt: skip
 
 
+def fly_installed(package: Path, flight: Flight, folder: Path) -> None:
+    """Installs a package into an empty environment below a folder, and flies there."""
+    run(sys.executable, "-m", "venv", folder / "venv")
+    python = folder / "venv/bin/python"
+    run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", package)
+    for name in ("policy.ganglion", "observations.csv"):
+        shutil.copy(flight.folder / name, folder)
+    run(python, "-c", FLY, folder=folder)
+    assert np.array_equal(np.fromfile(folder / "forces.bin", np.float32), flight.forces)
+
+
 def test_the_wheel(packages: Path, flight: Flight, tmp_path: Path) -> None:
     (wheel,) = packages.glob("ganglion-*_x86_64.whl")
-    run(sys.executable, "-m", "venv", tmp_path / "venv")
-    python = tmp_path / "venv/bin/python"
-    run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel)
-    for name in ("policy.ganglion", "observations.csv"):
-        shutil.copy(flight.folder / name, tmp_path)
-    run(python, "-c", FLY, folder=tmp_path)
-    assert np.array_equal(np.fromfile(tmp_path / "forces.bin", np.float32), flight.forces)
+    fly_installed(wheel, flight, tmp_path)
     assert '"sha256"' in run(tmp_path / "venv/bin/ganglion", "inspect", "policy.ganglion", "--json", folder=tmp_path)
     (metadata,) = (tmp_path / "venv").glob("lib/python3*/site-packages/ganglion-*.dist-info")
     bill = json.loads((metadata / "sboms/ganglion.cdx.json").read_text(encoding="utf-8"))
@@ -114,10 +119,4 @@ def test_the_wheel(packages: Path, flight: Flight, tmp_path: Path) -> None:
 def test_the_sdist(packages: Path, flight: Flight, tmp_path: Path) -> None:
     """pip builds and installs it with this machine's compiler."""
     (sdist,) = packages.glob("ganglion-[0-9]*.tar.gz")
-    run(sys.executable, "-m", "venv", tmp_path / "venv")
-    python = tmp_path / "venv/bin/python"
-    run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", sdist)
-    for name in ("policy.ganglion", "observations.csv"):
-        shutil.copy(flight.folder / name, tmp_path)
-    run(python, "-c", FLY, folder=tmp_path)
-    assert np.array_equal(np.fromfile(tmp_path / "forces.bin", np.float32), flight.forces)
+    fly_installed(sdist, flight, tmp_path)

@@ -27,8 +27,8 @@ Leaf cpuid(unsigned int leaf, unsigned int below) noexcept {
 }
 
 /// The registers that the kernel keeps for a thread (XCR0): an instruction whose registers it does not keep is illegal.
-unsigned int kept_registers() noexcept {
-  if ((cpuid(1, 0).ecx & bit_OSXSAVE) == 0) return 0;
+unsigned int kept_registers(const Leaf& basics) noexcept {
+  if ((basics.ecx & bit_OSXSAVE) == 0) return 0;
   unsigned int low = 0;   // NOLINT(misc-const-correctness): written by the instruction
   unsigned int high = 0;  // NOLINT(misc-const-correctness)
   asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -61,10 +61,11 @@ bool cpu_has(Isa isa) noexcept {
   constexpr unsigned int avx_registers = 0x06;
   constexpr unsigned int avx512_registers = 0xe6;
   constexpr unsigned int bit_avx_vnni = 1U << 4U;  // GCC 10 has no name for it
-  const unsigned int kept = kept_registers();
+  const Leaf basics = cpuid(1, 0);                 // each costs an exit of a virtual machine
   const Leaf features = cpuid(7, 0);
+  const unsigned int kept = kept_registers(basics);
   const bool avx2 =
-      all(kept, avx_registers) && all(cpuid(1, 0).ecx, bit_AVX | bit_FMA | bit_F16C) && all(features.ebx, bit_AVX2);
+      all(kept, avx_registers) && all(basics.ecx, bit_AVX | bit_FMA | bit_F16C) && all(features.ebx, bit_AVX2);
   if (isa == Isa::avx2) return avx2;
   if (isa == Isa::avx_vnni) return avx2 && all(cpuid(7, 1).eax, bit_avx_vnni);
   const bool avx512 = avx2 && all(kept, avx512_registers) &&

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganglion.compiler.joining import graph_model, one_opset, prefixed
+from ganglion.compiler.joining import NodeList, graph_model, one_opset, prefixed
 from ganglion.compiler.model import load_proto, open_model
 from ganglion.compiler.signature import store_contract
 from ganglion.errors import ArtifactError, ExportError
@@ -80,8 +80,6 @@ def _slots(bundle: Bundle, names: dict[Port, str]) -> dict[Port, str]:
 
 
 def _joined(bundle: Bundle, names: dict[Port, str], slots: dict[Port, str]) -> Any:
-    import onnx
-
     protos = []
     for node in bundle.nodes:
         if node.backend != "onnx":
@@ -93,12 +91,12 @@ def _joined(bundle: Bundle, names: dict[Port, str], slots: dict[Port, str]) -> A
         _check(node.file.path.name, protos[-1], node.inputs, node.outputs)
     inner = [prefixed(proto, f"{node.name}/") for node, proto in zip(bundle.nodes, one_opset(protos), strict=True)]
     values = {value.name: value for proto in inner for value in (*proto.graph.input, *proto.graph.output)}
-    nodes: list[Any] = []
+    made = NodeList("bundle")
     inputs: list[Any] = []
     outputs: list[Any] = []
 
     def wire(source: str, target: str) -> None:
-        nodes.append(onnx.helper.make_node("Identity", [source], [target], name=f"wire {target}"))
+        made.node("Identity", [source], target)
 
     def port(name: str, like: str, into: list[Any]) -> None:
         value = type(values[like])()
@@ -117,14 +115,14 @@ def _joined(bundle: Bundle, names: dict[Port, str], slots: dict[Port, str]) -> A
                 wire(_tensor(bundle.feeds[taker]), _tensor(taker))
             else:
                 wire(f"{slots[taker]}_in" if taker in slots else names[taker], _tensor(taker))
-        nodes += proto.graph.node
+        made.nodes += proto.graph.node
     for given in bundle.outputs:
         wire(_tensor(given), names[given])
         port(names[given], _tensor(given), outputs)
     for fed, source in bundle.feedback.items():
         wire(_tensor(source), f"{slots[fed]}_out")
         port(f"{slots[fed]}_out", _tensor(source), outputs)
-    return graph_model("bundle", nodes, inputs, outputs, inner)
+    return graph_model("bundle", made, inputs, outputs, inner)
 
 
 def _tensor(port: Port) -> str:

@@ -9,6 +9,45 @@ from ganglion.errors import ExportError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+
+class NodeList:
+    """Nodes that are put around a graph, and the constants that they take.
+
+    Args:
+        label: what the names of their tensors begin with.
+
+    Attributes:
+        nodes: in the order in which they run; those of a graph are added here, too.
+        initializers: the constants.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+
+    def node(self, operator: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
+        """Adds a node.
+
+        Returns:
+            The name of its output: the one given, or a new one.
+        """
+        from onnx import helper
+
+        output = output or f"{self._label}/{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=f"make {output}", **attributes))
+        return output
+
+    def constant(self, values: NDArray[Any]) -> str:
+        """Adds a constant, and returns its name."""
+        from onnx import numpy_helper
+
+        name = f"{self._label}/constant_{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(values, name))
+        return name
+
 
 def prefixed(proto: Any, prefix: str) -> Any:
     """A model whose tensors and nodes all begin with `prefix`, its local functions written out."""
@@ -41,23 +80,15 @@ def one_opset(protos: Sequence[Any]) -> list[Any]:
     return found
 
 
-def graph_model(
-    name: str,
-    nodes: Sequence[Any],
-    inputs: Sequence[Any],
-    outputs: Sequence[Any],
-    parts: Sequence[Any],
-    initializers: Sequence[Any] = (),
-) -> Any:
+def graph_model(name: str, made: NodeList, inputs: Sequence[Any], outputs: Sequence[Any], parts: Sequence[Any]) -> Any:
     """The model of a graph that was put together.
 
     Args:
         name: of the graph.
-        nodes: all of them, in order.
+        made: its nodes, those of the parts among them, and what was added.
         inputs: of the graph.
         outputs: of the graph.
-        parts: the models that the nodes are of, of one opset: their weights and operator sets are those of the model.
-        initializers: further ones.
+        parts: models of one opset: their weights and operator sets are those of the model.
 
     Raises:
         ExportError: it is no valid model.
@@ -65,7 +96,7 @@ def graph_model(
     import onnx
 
     weights = [weight for part in parts for weight in part.graph.initializer]
-    graph = onnx.helper.make_graph(nodes, name, inputs, outputs, [*weights, *initializers])
+    graph = onnx.helper.make_graph(made.nodes, name, inputs, outputs, [*weights, *made.initializers])
     opsets = {entry.domain: entry for part in parts for entry in part.opset_import}
     model = onnx.helper.make_model(
         graph,
@@ -76,5 +107,5 @@ def graph_model(
     try:
         onnx.checker.check_model(model)
     except Exception as error:
-        raise ExportError(f"the graphs cannot be joined: {error}") from error
+        raise ExportError(f"the graph cannot be put together: {error}") from error
     return model

@@ -10,7 +10,7 @@ from ganglion.compiler.signature import contract_ports
 from ganglion.errors import EngineUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,6 +67,21 @@ def run_step(
     flat = [_flat(result, port, len(observation)) for result, port in zip(results, outputs, strict=True)]
     count = len(contract.outputs)
     return [*flat[:count], np.concatenate(flat[count:], axis=1) if flat[count:] else hidden]
+
+
+def named_parts(vector: Array, sizes: Mapping[str, int]) -> dict[str, Array]:
+    """The tensors that lie side by side in a flat vector.
+
+    Args:
+        vector: `[..., n]`.
+        sizes: elements of each tensor by its name, in their order.
+
+    Returns:
+        `[..., size]` by name.
+    """
+    if not sizes:
+        return {}
+    return dict(zip(sizes, np.split(vector, np.cumsum(list(sizes.values()))[:-1], axis=-1), strict=True))
 
 
 def _split(vector: Array, ports: Sequence[Port]) -> dict[str, Array]:

@@ -97,11 +97,17 @@ def stored_text(model: Any) -> str | None:
     return next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), None)
 
 
-def store_contract(model: Any, contract: Contract) -> None:
-    """Puts a contract into an `onnx.ModelProto`, in place of one that is there, under the digest of all the rest."""
+def store_contract(model: Any, contract: Contract) -> Contract:
+    """Puts a contract into an `onnx.ModelProto`, in place of one that is there, under the digest of all the rest.
+
+    Returns:
+        The contract with that digest.
+    """
     others = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(others)
     # The runtime hashes every field of the file but the contract's own entry.
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    model.metadata_props.add(key=METADATA_KEY, value=dataclasses.replace(contract, sha256=digest).to_json())
+    stored = dataclasses.replace(contract, sha256=digest)
+    model.metadata_props.add(key=METADATA_KEY, value=stored.to_json())
+    return stored

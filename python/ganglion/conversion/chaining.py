@@ -14,8 +14,8 @@ from ganglion._foundation.checkpoints import naming_checkpoints
 from ganglion._foundation.comparison import first_difference
 from ganglion._foundation.targets import check_target
 from ganglion.conversion.compiling import opened, write
-from ganglion.conversion.feeds import read_feed
-from ganglion.conversion.joined_graph import identifier, joined_contract, joined_model, split_feed
+from ganglion.conversion.feeds import new_parts, read_feed
+from ganglion.conversion.joined_graph import identifier, joined_contract, joined_model
 from ganglion.errors import ExportError
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def chain(
 def _joined(first: OnnxModel, second: OnnxModel, feed: Feed, name: str) -> OnnxModel:
     """The joined graph, whose golden trajectory is what the two graphs did apart from each other."""
     from ganglion.compiler.prove import record
+    from ganglion.compiler.signature import store_contract
 
     contract = joined_contract(first, second, feed, name)
     joined = joined_model(first, second, feed, contract)
@@ -129,28 +130,29 @@ def _joined(first: OnnxModel, second: OnnxModel, feed: Feed, name: str) -> OnnxM
             f"the joined graph differs from the two files: {difference.sentence(place)}. Either a file mixes the rows "
             "of a batch, which a policy must not do, or this is a defect of ganglion; please report it"
         )
-    return joined_model(first, second, feed, dataclasses.replace(contract, golden=apart))
+    stored = store_contract(joined.proto, dataclasses.replace(contract, golden=apart))
+    return dataclasses.replace(joined, contract=stored)
 
 
 def _apart(first: OnnxModel, second: OnnxModel, feed: Feed, golden: Golden) -> NDArray[np.float32]:
     """Outputs `[steps, rows, n]` of both files, the second fed by hand as a controller would."""
     from ganglion.compiler.prove import run_graph
+    from ganglion.compiler.session import named_parts
 
     one, two = first.contract, second.contract
     front = golden.observation[:, :, : one.observation_size]
     outputs = run_graph(first, front, golden.reset)[:, :, : one.output_size]
-    tensors = _split(front, {spec.name: spec.size for spec in one.inputs})
-    tensors |= _split(outputs, {spec.name: spec.size for spec in one.outputs})
-    new = {part.name: part.size for spec in two.inputs for part in feed[spec.name] if part.origin == "new"}
-    tensors |= _split(golden.observation[:, :, one.observation_size :], new)
-    observation = np.concatenate([part for spec in two.inputs for part in split_feed(feed, spec, tensors)], axis=2)
-    action = run_graph(second, observation, golden.reset)[:, :, : two.output_size]
+    sources = {
+        "shared": named_parts(front, {spec.name: spec.size for spec in one.inputs}),
+        "output": named_parts(outputs, {spec.name: spec.size for spec in one.outputs}),
+        "new": named_parts(
+            golden.observation[:, :, one.observation_size :], {part.name: part.size for part in new_parts(feed)}
+        ),
+    }
+    parts = (part for spec in two.inputs for part in feed[spec.name])
+    fed = [sources[part.origin][part.name][:, :, part.start : part.stop] for part in parts]
+    action = run_graph(second, np.concatenate(fed, axis=2), golden.reset)[:, :, : two.output_size]
     return np.concatenate((action, outputs), axis=2)
-
-
-def _split(values: NDArray[np.float32], sizes: Mapping[str, int]) -> dict[str, NDArray[np.float32]]:
-    ends = np.cumsum(list(sizes.values()))[:-1]
-    return dict(zip(sizes, np.split(values, ends, axis=2), strict=True)) if sizes else {}
 
 
 def _written(target: Path, joined: OnnxModel, weights: str, tolerance: float | None) -> Contract:
@@ -162,10 +164,8 @@ def _written(target: Path, joined: OnnxModel, weights: str, tolerance: float | N
             joined.proto, weights=weights, tolerance=tolerance, integer_inputs=integer_inputs
         )
         return write(target, program, contract)
-    from ganglion.runtime.proof import proven
+    from ganglion.runtime.proof import other_rows, proven
 
-    golden, contract = joined.contract.golden, joined.contract
-    assert golden is not None
-    with proven(target, contract, engine="onnxruntime", rows=None if contract.batch else (1, golden.rows + 1)) as file:
+    with proven(target, joined.contract, engine="onnxruntime", rows=other_rows(joined.contract)) as file:
         file.write_bytes(joined.proto.SerializeToString(deterministic=True))
-    return contract
+    return joined.contract

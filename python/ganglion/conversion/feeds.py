@@ -84,6 +84,12 @@ def read_feed(first: Contract, second: Contract, said: Sequence[str] | Mapping[s
     return feed
 
 
+def new_parts(feed: Feed) -> list[FeedPart]:
+    """The new inputs, each once, in the order in which they are mentioned."""
+    found = (part for parts in feed.values() for part in parts if part.origin == "new")
+    return list({part.name: part for part in found}.values())
+
+
 def _by_name(
     first: Contract, second: Contract, said: Sequence[str] | Mapping[str, Sequence[str]] | None
 ) -> Mapping[str, Sequence[str]]:

@@ -6,17 +6,17 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
-from ganglion.compiler.joining import graph_model, one_opset, prefixed
+import numpy as np
+
+from ganglion.compiler.joining import NodeList, graph_model, one_opset, prefixed
 from ganglion.compiler.model import open_model
 from ganglion.compiler.signature import contract_ports, store_contract
 from ganglion.contract import Contract, StateSlot, TensorSpec
+from ganglion.conversion.feeds import new_parts
 from ganglion.errors import ArtifactError, ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
     from ganglion.compiler.model import OnnxModel
     from ganglion.compiler.signature import Port
@@ -61,7 +61,7 @@ def joined_contract(first: OnnxModel, second: OnnxModel, feed: Feed, name: str) 
         dataclasses.replace(slot, name=_before(name, slot.name)) if slot.name in taken else slot for slot in one.state
     )
     new = {part.name: spec for spec in two.inputs for part in feed[spec.name] if part.origin == "new"}
-    inputs = (*one.inputs, *(_new_input(part, new[part.name]) for part in _new_parts(feed)))
+    inputs = (*one.inputs, *(_new_input(part, new[part.name]) for part in new_parts(feed)))
     return Contract(
         inputs=inputs,
         outputs=(*two.outputs, *(dataclasses.replace(spec, name=_before(name, spec.name)) for spec in one.outputs)),
@@ -84,27 +84,13 @@ def joined_model(first: OnnxModel, second: OnnxModel, feed: Feed, contract: Cont
     inner = [prefixed(proto, prefix) for proto, prefix in zip(protos, _PREFIXES, strict=True)]
     surgery = _Surgery(first, second, contract)
     surgery.open()
-    surgery.nodes += inner[0].graph.node
+    surgery.made.nodes += inner[0].graph.node
     surgery.between(feed)
-    surgery.nodes += inner[1].graph.node
+    surgery.made.nodes += inner[1].graph.node
     surgery.close()
-    new = graph_model("chained", surgery.nodes, surgery.inputs, surgery.outputs, inner, surgery.initializers)
+    new = graph_model("chained", surgery.made, surgery.inputs, surgery.outputs, inner)
     store_contract(new, contract)
     return open_model(new)
-
-
-def split_feed(feed: Feed, spec: TensorSpec, tensors: Mapping[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """The parts of one input of the second module, cut out of `[steps, rows, n]` arrays by their names."""
-    return [tensors[part.name][:, :, part.start : part.stop] for part in feed[spec.name]]
-
-
-def _new_parts(feed: Feed) -> Iterator[FeedPart]:
-    seen = set()
-    for parts in feed.values():
-        for part in parts:
-            if part.origin == "new" and part.name not in seen:
-                seen.add(part.name)
-                yield part
 
 
 def _new_input(part: FeedPart, spec: TensorSpec) -> TensorSpec:
@@ -126,8 +112,7 @@ class _Surgery:
 
     def __init__(self, first: OnnxModel, second: OnnxModel, contract: Contract) -> None:
         self._first, self._second, self._contract = first, second, contract
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
+        self.made = NodeList("chain")
         inputs, outputs = contract_ports(contract, contract.batch)
         self.inputs = [_value(port) for port in inputs]
         self.outputs = [_value(port) for port in outputs]
@@ -138,7 +123,7 @@ class _Surgery:
         for spec, port in zip(first.contract.inputs, first.inputs[:count], strict=True):
             self._reshaped(spec.name, f"{_PREFIXES[0]}{port.name}", port)
         for slot, port in zip(self._slots(0), first.inputs[count:], strict=True):
-            self._node("Identity", [f"{slot.name}_in"], f"{_PREFIXES[0]}{port.name}")
+            self.made.node("Identity", [f"{slot.name}_in"], f"{_PREFIXES[0]}{port.name}")
 
     def between(self, feed: Feed) -> None:
         """From the first graph and the observation to the second graph."""
@@ -148,18 +133,19 @@ class _Surgery:
             given = self._contract.outputs[len(second.contract.outputs) + len(outputs)]
             outputs[spec.name] = self._flat(f"{_PREFIXES[0]}{port.name}", given.name, port, spec.size)
         for spec, port in zip(second.contract.inputs, second.inputs[:count], strict=True):
-            parts = [self._cut(part, outputs.get(part.name, part.name)) for part in feed[spec.name]]
-            vector = parts[0] if len(parts) == 1 else self._node("Concat", parts, axis=1)
+            names = [outputs[part.name] if part.origin == "output" else part.name for part in feed[spec.name]]
+            parts = [self._cut(part, name) for part, name in zip(feed[spec.name], names, strict=True)]
+            vector = parts[0] if len(parts) == 1 else self.made.node("Concat", parts, axis=1)
             self._reshaped(vector, f"{_PREFIXES[1]}{port.name}", port)
         for slot, port in zip(self._slots(1), second.inputs[count:], strict=True):
-            self._node("Identity", [f"{slot.name}_in"], f"{_PREFIXES[1]}{port.name}")
+            self.made.node("Identity", [f"{slot.name}_in"], f"{_PREFIXES[1]}{port.name}")
 
     def close(self) -> None:
         """What the second graph gives, and the states of both."""
         for number, model in enumerate((self._first, self._second)):
             count = len(model.contract.outputs)
             for slot, port in zip(self._slots(number), model.outputs[count:], strict=True):
-                self._node("Identity", [f"{_PREFIXES[number]}{port.name}"], f"{slot.name}_out")
+                self.made.node("Identity", [f"{_PREFIXES[number]}{port.name}"], f"{slot.name}_out")
         for spec, port in zip(self._second.contract.outputs, self._second.outputs, strict=False):
             self._flat(f"{_PREFIXES[1]}{port.name}", spec.name, port, spec.size)
 
@@ -170,39 +156,27 @@ class _Surgery:
     def _cut(self, part: FeedPart, tensor: str) -> str:
         if (part.start, part.stop) == (0, part.size):
             return tensor
-        bounds = [self._constant([bound]) for bound in (part.start, part.stop, 1)]
-        return self._node("Slice", [tensor, *bounds])
+        bounds = [self._whole([bound]) for bound in (part.start, part.stop, 1)]
+        return self.made.node("Slice", [tensor, *bounds])
 
     def _reshaped(self, vector: str, output: str, port: Port) -> None:
         """A `[rows, n]` tensor in the shape that a graph takes."""
         if len(port.shape) == 2:
-            self._node("Identity", [vector], output)
+            self.made.node("Identity", [vector], output)
             return
         _refuse_inner_rows(port)
         shape = [-1 if axis == port.batch_axis else size for axis, size in enumerate(port.shape)]
-        self._node("Reshape", [vector, self._constant(shape)], output)
+        self.made.node("Reshape", [vector, self._whole(shape)], output)
 
     def _flat(self, tensor: str, output: str, port: Port, size: int) -> str:
         """What a graph gives as `[rows, n]`."""
         if len(port.shape) == 2:
-            return self._node("Identity", [tensor], output)
+            return self.made.node("Identity", [tensor], output)
         _refuse_inner_rows(port)
-        return self._node("Reshape", [tensor, self._constant([-1, size])], output)
+        return self.made.node("Reshape", [tensor, self._whole([-1, size])], output)
 
-    def _node(self, operator: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
-        output = output or f"chain/{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=f"make {output}", **attributes))
-        return output
-
-    def _constant(self, values: Sequence[int]) -> str:
-        import numpy as np
-        from onnx import numpy_helper
-
-        name = f"chain/constant_{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(np.array(values, np.int64), name))
-        return name
+    def _whole(self, numbers: Sequence[int]) -> str:
+        return self.made.constant(np.array(numbers, np.int64))
 
 
 def _value(port: Port) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ganglion.errors import EngineUnavailableError
 from ganglion.export.graph import to_bytes
 from ganglion.runtime.engines import onnxruntime_library
-from ganglion.runtime.proof import proven
+from ganglion.runtime.proof import other_rows, proven
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,10 +37,6 @@ def write(policy: nn.Module, contract: Contract, path: Path) -> Contract:
     if onnxruntime_library() is None:
         raise EngineUnavailableError(f"writing '{path.name}' needs onnxruntime, to prove it; install ganglion[onnx]")
     data, contract = to_bytes(policy, contract)
-    golden = contract.golden
-    assert golden is not None
-    # More rows than were traced: a graph that computed with their number is found out.
-    rows = None if contract.batch else (1, golden.rows + 1)
-    with proven(path, contract, engine="onnxruntime", rows=rows) as temporary:
+    with proven(path, contract, engine="onnxruntime", rows=other_rows(contract)) as temporary:
         temporary.write_bytes(data)
     return contract

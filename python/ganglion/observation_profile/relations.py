@@ -101,8 +101,7 @@ class Relations:
         if self.of.ndim != 1 or self.columns.ndim != 2:
             refuse("relations are not [P] and [P, K]")
         relations, terms = len(self.of), self.columns.shape[1]
-        if relations > MOST_RELATIONS or not 1 <= terms <= MOST_TERMS:
-            refuse(f"it has {relations} relations of {terms} terms; {MOST_RELATIONS} of {MOST_TERMS} are possible")
+        _check_sizes(relations, terms)
         for name, shape in _shapes(relations, terms).items():
             check_array(f"relations: {name}", getattr(self, name), shape)
         if np.any(self.of >= columns.size) or np.any((self.columns >= columns.count) & (self.columns != NONE)):
@@ -129,8 +128,7 @@ class Relations:
             TypeError: a field has the wrong kind of value.
         """
         relations, terms = count(document, "count"), count(document, "terms")
-        if relations > MOST_RELATIONS or not 1 <= terms <= MOST_TERMS:
-            refuse(f"it has {relations} relations of {terms} terms; {MOST_RELATIONS} of {MOST_TERMS} are possible")
+        _check_sizes(relations, terms)  # before memory is taken for as many
         return cls(
             **{
                 name: decoded(document, name, PLACE if name in _PLACES else FLOAT, shape)
@@ -152,6 +150,11 @@ _FLOATS = (
     *("coefficients", "intercept"),
     *("residual", "told", "mean_deviation", "slope_deviation", "residual_deviation"),
 )
+
+
+def _check_sizes(relations: int, terms: int) -> None:
+    if relations > MOST_RELATIONS or not 1 <= terms <= MOST_TERMS:
+        refuse(f"it has {relations} relations of {terms} terms; {MOST_RELATIONS} of {MOST_TERMS} are possible")
 
 
 def _shapes(relations: int, terms: int) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Modules of PyTorch as plain data, and built again from it."""
+"""Modules of PyTorch: as plain data, built again from it, and drawn anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 from ganglion.errors import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _RECURRENT = ("input_size", "hidden_size", "num_layers", "dropout")
 _ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
@@ -48,6 +48,14 @@ _ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
 _HAVE_BIAS = (nn.Linear, nn.LayerNorm, nn.RNN, nn.GRU, nn.LSTM)
 MODULES = {cls.__name__: cls for cls in _ARGUMENTS}
 """Known classes by name."""
+
+
+def reset_parameters(modules: Iterable[nn.Module]) -> None:
+    """Draws the parameters of those modules anew that know how."""
+    for module in modules:
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None:
+            reset()
 
 
 def raise_if_adapted(thing: object) -> None:

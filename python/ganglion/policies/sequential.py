@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from ganglion.contract import StateSlot
 from ganglion.data.env_spec import EnvSpec
+from ganglion.policies._modules import reset_parameters
 from ganglion.policies._tensors import eval_mode, match
 from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.cores import Core
@@ -181,10 +182,7 @@ class SequentialPolicy(RecurrentPolicy):
             if isinstance(part, RecurrentPolicy):
                 part.init_param()
             else:
-                for module in [part] if isinstance(part, Core) else part.modules():
-                    reset = getattr(module, "reset_parameters", None)
-                    if reset is not None:
-                        reset()
+                reset_parameters([part] if isinstance(part, Core) else part.modules())
 
 
 def _layout(part: nn.Module) -> tuple[StateSlot, ...]:

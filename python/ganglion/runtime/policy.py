@@ -187,19 +187,25 @@ def _of_bundle(
 
     if engine not in ("automatic", "native"):
         raise ArtifactError(f"engine '{engine}' does not open '{path}': a LEAPP bundle runs on the native engine")
-    origin = _reading_of_bundle(path, action, public_key)
-    data = plain_bytes(*compile_onnx(bundle_model(path, action)))[0]
+    _refuse_keys(path, public_key)
+    model = bundle_model(path, action)
+    data = plain_bytes(*compile_onnx(model))[0]
     with core_errors():
-        return Policy(_core.Policy.load_bytes(data, str(path), _options(path, **{**given, "action": None})), origin)
+        return Policy(
+            _core.Policy.load_bytes(data, str(path), _options(path, **{**given, "action": None})),
+            _reading_of_bundle(model),
+        )
 
 
-def _reading_of_bundle(path: Path, action: str | None, public_key: str | PathLike[str] | None) -> Reading:
-    from ganglion.compiler.bundle import bundle_model
-    from ganglion.compiler.signature import stored_contract
-
+def _refuse_keys(path: Path, public_key: str | PathLike[str] | None) -> None:
     if public_key is not None:
         raise ArtifactError(f"'{path}': nobody signs a LEAPP bundle; compile it, and sign that file")
-    contract = stored_contract(bundle_model(path, action))
+
+
+def _reading_of_bundle(model: Any) -> Reading:
+    from ganglion.compiler.signature import stored_contract
+
+    contract = stored_contract(model)
     assert contract is not None
     slots = tuple(StateNames(slot.name, f"{slot.name}_in", f"{slot.name}_out") for slot in contract.state)
     return Reading(contract, "leapp", slots, notes=("several models are one policy, as the bundle connects them",))
@@ -250,7 +256,10 @@ def explain(
     """
     path = Path(path)
     if is_bundle(path):
-        return _reading_of_bundle(path, action, public_key)
+        from ganglion.compiler.bundle import bundle_model
+
+        _refuse_keys(path, public_key)
+        return _reading_of_bundle(bundle_model(path, action))
     given = {"state": state, "action": action, "observation": observation, "trust": trust, "public_key": public_key}
     return _explained(path, lambda options: _core.explain_json(path, options), given)
 

@@ -44,6 +44,14 @@ def proven(
         prove(temporary, contract, what=f"'{path.name}'", engine=engine, rows=rows)
 
 
+def other_rows(contract: Contract) -> tuple[int, int] | None:
+    """Rows to prove a graph with that takes any number: others than were traced, so that one which computed with their
+    number is found out. None for a graph that has a number.
+    """
+    golden = contract.golden
+    return None if contract.batch or golden is None else (1, golden.rows + 1)
+
+
 def prove(
     file: Path,
     contract: Contract,

@@ -159,6 +159,29 @@ def test_inputs_of_their_own(files, tmp_path: Path) -> None:
     assert np.abs(flown(report.path, observations.numpy()) - expected.numpy()).max() < 1e-5
 
 
+def test_an_input_of_its_own_may_have_the_name_of_an_output(files, tmp_path: Path) -> None:
+    """What was not said to come from the first file does not come from it."""
+
+    class Actor(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = network(FRAME + 2 * LATENT, ACTIONS, 14)
+
+        def forward(self, obs: Tensor, latent: Tensor) -> Tensor:
+            return self.body(torch.cat((obs, latent), 1))
+
+    first, _, encoder, _ = files
+    actor = Actor().eval()
+    second = foreign(actor, tmp_path / "actor.onnx", {"obs": FRAME + LATENT, "latent": LATENT}, ["actions"])
+    report = ganglion.chain(first, second, tmp_path / "joined.ganglion", feed={"obs": ["latent", "frame:5"]})
+    assert [spec.name for spec in report.contract.inputs] == ["history", "frame", "latent"]
+    observations = torch.randn(30, HISTORY + FRAME + LATENT, generator=torch.Generator().manual_seed(15))
+    history, frame, own = observations.split([HISTORY, FRAME, LATENT], 1)
+    with torch.no_grad():
+        expected = actor(torch.cat((encoder(history), frame), 1), own)
+    assert np.abs(flown(report.path, observations.numpy()) - expected.numpy()).max() < 1e-5
+
+
 def test_our_own_files_keep_their_contract(tmp_path: Path) -> None:
     """Names, bounds and the period of both; any number of rows stays any number."""
     wrapped = ganglion.wrap(network(6, 2, 9), observation=6), ganglion.wrap(network(8, 3, 10), observation=8)

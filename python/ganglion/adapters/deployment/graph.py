@@ -9,6 +9,7 @@ import numpy as np
 
 from ganglion.adapters.deployment.annotation import annotate, match_inputs
 from ganglion.adapters.deployment.plan import ACTION, LAST_ACTION, OBSERVATION, STARTED, Plan, plan
+from ganglion.compiler.joining import NodeList, graph_model, prefixed
 from ganglion.compiler.signature import store_contract
 from ganglion.contract import ActionStage, Contract, StateSlot, distribution_of
 from ganglion.errors import EngineUnavailableError, ExportError
@@ -66,7 +67,7 @@ def apply(
         EngineUnavailableError: onnx is not installed.
     """
     try:
-        import onnx.compose
+        import onnx  # noqa: F401
     except ImportError as error:
         raise EngineUnavailableError(f"changing a model needs onnx ({error}); install ganglion[onnx]") from error
     from ganglion.compiler.model import open_model
@@ -79,7 +80,7 @@ def apply(
     annotated = annotate(contract, description)
     work = plan(description, robot_joint_names)
     # Nothing that is added can then have the name of something inside of the network.
-    inner = onnx.compose.add_prefix(opened.proto, _NETWORK)
+    inner = prefixed(opened.proto, _NETWORK)
     return _Surgery(inner, contract, description, work).model(annotated)
 
 
@@ -121,16 +122,12 @@ class _Surgery:
         known = {initializer.name for initializer in inner.graph.initializer}
         self._values = {value.name: value for value in (*inner.graph.input, *inner.graph.output)}
         self._free_inputs = [value.name for value in inner.graph.input if value.name not in known]
-        self._nodes: list[Any] = []
-        self._initializers: list[Any] = []
+        self._made = NodeList("deployment")
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
 
     def model(self, annotated: Contract) -> Any:
         """The new model; the contract is that of the network with the description's provenance."""
-        import onnx
-        from onnx import helper
-
         described = match_inputs(self._contract, self._description)
         extra = [tensor for tensor in self._contract.inputs if tensor not in [found for found, _ in described]]
         self._batch = self._batch_axis(described[0][0].name)
@@ -143,29 +140,13 @@ class _Surgery:
         for slot in self._contract.state:
             self._pass_input(f"{slot.name}_in")
         added = self._before([tensor.name for tensor, _ in described])
-        self._nodes += self._inner.graph.node
+        self._made.nodes += self._inner.graph.node
         self._after(added)
 
-        graph = helper.make_graph(
-            self._nodes,
-            "deployed",
-            self._inputs,
-            self._outputs,
-            [*self._inner.graph.initializer, *self._initializers],
-        )
-        new = helper.make_model(
-            graph,
-            opset_imports=self._inner.opset_import,
-            functions=self._inner.functions,
-            ir_version=self._inner.ir_version,
-            producer_name="ganglion",
-        )
+        new_contract = self._new_contract(annotated, extra, added)
+        new = graph_model("deployed", self._made, self._inputs, self._outputs, [self._inner])
         new.metadata_props.extend(self._inner.metadata_props)
-        store_contract(new, self._new_contract(annotated, extra, added))
-        try:
-            onnx.checker.check_model(new)
-        except Exception as error:
-            raise ExportError(f"the model cannot be changed: {error}") from error
+        store_contract(new, new_contract)
         return new
 
     def _before(self, names: list[str]) -> list[StateSlot]:
@@ -178,7 +159,7 @@ class _Surgery:
             self._vector_input(f"{slot.name}_in", slot.size)
         if work.needs_last_action:
             self._vector_input(f"{LAST_ACTION}_in", last_action.size)
-            raw = self._node("Concat", [OBSERVATION, f"{LAST_ACTION}_in"], axis=1)
+            raw = self._made.node("Concat", [OBSERVATION, f"{LAST_ACTION}_in"], axis=1)
             slots.append(last_action)
         if work.histories and not work.starts_with_zeros:
             self._vector_input(f"{STARTED}_in", 1)
@@ -192,21 +173,21 @@ class _Surgery:
         frame = self._arithmetic("Mul", frame, work.scale, 1.0)
 
         pool = [frame]
-        started = self._node("Greater", [f"{STARTED}_in", self._floats([0.5])]) if flag in slots else None
+        started = self._made.node("Greater", [f"{STARTED}_in", self._floats([0.5])]) if flag in slots else None
         for history in work.histories:
             older = f"{history.slot.name}_in"
             if started is not None:
                 first = self._gather(frame, history.kept.first_frame)
-                older = self._node("Where", [started, older, first])
+                older = self._made.node("Where", [started, older, first])
             pool.append(older)
-        everything = self._node("Concat", pool, axis=1) if len(pool) > 1 else frame
+        everything = self._made.node("Concat", pool, axis=1) if len(pool) > 1 else frame
         for name, index in zip(names, work.inputs.values(), strict=True):
             self._gather(everything, index, f"{_NETWORK}{name}")
         for history in work.histories:
             self._gather(everything, history.kept.next, f"{history.slot.name}_out")
         if flag in slots:
             # Made from the flag itself, so that it has as many rows.
-            self._node("Clip", [f"{STARTED}_in", self._floats(1.0), self._floats(1.0)], f"{STARTED}_out")
+            self._made.node("Clip", [f"{STARTED}_in", self._floats(1.0), self._floats(1.0)], f"{STARTED}_out")
         return slots
 
     def _after(self, added: Sequence[StateSlot]) -> None:
@@ -222,7 +203,7 @@ class _Surgery:
         for slot in self._contract.state:
             self._pass_output(f"{slot.name}_out")
         if work.needs_last_action:
-            self._node("Identity", [action], f"{LAST_ACTION}_out")
+            self._made.node("Identity", [action], f"{LAST_ACTION}_out")
         for slot in added:
             self._vector_output(f"{slot.name}_out", slot.size)
 
@@ -277,11 +258,11 @@ class _Surgery:
     def _pass_input(self, name: str) -> None:
         value = self._renamed(name)
         self._inputs.append(value)
-        self._node("Identity", [name], f"{_NETWORK}{name}")
+        self._made.node("Identity", [name], f"{_NETWORK}{name}")
 
     def _pass_output(self, name: str) -> None:
         self._outputs.append(self._renamed(name))
-        self._node("Identity", [f"{_NETWORK}{name}"], name)
+        self._made.node("Identity", [f"{_NETWORK}{name}"], name)
 
     def _renamed(self, name: str) -> Any:
         value = type(self._value(name))()
@@ -302,34 +283,20 @@ class _Surgery:
 
         return helper.make_tensor_value_info(name, _FLOAT, [self._batch, size])
 
-    def _node(self, operator: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
-        output = output or f"deployment/{operator.lower()}_{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, inputs, [output], name=f"make {output}", **attributes))
-        return output
-
     def _gather(self, vector: str, index: NDArray[np.int64], output: str = "") -> str:
-        return self._node("Gather", [vector, self._constant(index.astype(np.int64))], output, axis=1)
+        return self._made.node("Gather", [vector, self._made.constant(index.astype(np.int64))], output, axis=1)
 
     def _arithmetic(self, operator: str, vector: str, values: NDArray[np.float64], neutral: float) -> str:
         if np.all(values == neutral):
             return vector
-        return self._node(operator, [vector, self._floats(values)])
+        return self._made.node(operator, [vector, self._floats(values)])
 
     def _limit(self, vector: str, limits: tuple[NDArray[np.float64], NDArray[np.float64]]) -> str:
         largest = float(np.finfo(np.float32).max)
         for operator, values, nowhere in zip(("Max", "Min"), limits, (-largest, largest), strict=True):
             # ONNX's Clip takes one limit for all elements.
-            vector = vector if np.all(values == nowhere) else self._node(operator, [vector, self._floats(values)])
+            vector = vector if np.all(values == nowhere) else self._made.node(operator, [vector, self._floats(values)])
         return vector
 
     def _floats(self, values: Any) -> str:
-        return self._constant(np.asarray(values, np.float32))
-
-    def _constant(self, array: NDArray[Any]) -> str:
-        from onnx import numpy_helper
-
-        name = f"deployment/constant_{len(self._initializers)}"
-        self._initializers.append(numpy_helper.from_array(array, name))
-        return name
+        return self._made.constant(np.asarray(values, np.float32))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganglion.contract import StateSlot, TensorSpec
+from ganglion.policies._modules import reset_parameters
 from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.kept import kept
 
@@ -114,7 +115,4 @@ class RSSMPolicy(RecurrentPolicy):
         return self._as_given(obs, (action, torch.cat((h, z, action), -1)))
 
     def _draw_param(self) -> None:
-        for module in self.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if reset is not None:
-                reset()
+        reset_parameters(self.modules())

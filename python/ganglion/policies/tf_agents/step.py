@@ -12,6 +12,7 @@ from torch import Tensor, distributions, nn
 
 from ganglion.contract import ActionStage, StateSlot, TensorSpec
 from ganglion.data.env_spec import EnvSpec
+from ganglion.policies._modules import reset_parameters
 from ganglion.policies._tensors import eval_mode
 from ganglion.policies.base import RecurrentPolicy
 from ganglion.policies.kept import kept
@@ -228,11 +229,8 @@ class ActorStep(RecurrentPolicy):
         return [position for _, positions in self.actor_network.state_slots for position in positions]
 
     def _draw_param(self) -> None:
-        for module in self.actor_network.modules():
-            reset = getattr(module, "reset_parameters", None)
-            # torch's recurrent layers are drawn by the module around them, as Keras draws them.
-            if reset is not None and not isinstance(module, nn.RNNBase):
-                reset()
+        # torch's recurrent layers are drawn by the module around them, as Keras draws them.
+        reset_parameters(one for one in self.actor_network.modules() if not isinstance(one, nn.RNNBase))
 
     @torch.no_grad()
     def _try_network(self, observation_spec: Nest) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ganglion._foundation.sentences import first_line
 from ganglion.compiler.bundle import wiring_of
-from ganglion.compiler.session import open_session
+from ganglion.compiler.session import named_parts, open_session
 from ganglion.errors import ArtifactError, EngineUnavailableError
 from ganglion.reading.leapp import read_bundle
 from ganglion.verify.steppers.base import FunctionalStepper, initial_state
@@ -36,8 +36,8 @@ def steppers(path: Path, contract: Contract, batch: int) -> list[Stepper]:
     shapes = {(node.name, tensor.name): tensor.shape for node in bundle.nodes for tensor in node.inputs}
 
     def of_row(observation: Floats, state: Floats) -> tuple[list[Floats], Floats]:
-        given = _split(observation, {spec.name: spec.size for spec in contract.inputs})
-        kept = _split(state, {slot.name: slot.size for slot in contract.state})
+        given = named_parts(observation, {spec.name: spec.size for spec in contract.inputs})
+        kept = named_parts(state, {slot.name: slot.size for slot in contract.state})
         found: dict[tuple[str, str], Any] = {}
         for node in bundle.nodes:
             feeds = {}
@@ -63,11 +63,6 @@ def steppers(path: Path, contract: Contract, batch: int) -> list[Stepper]:
         return outputs, np.stack([after for _, after in rows])
 
     return [FunctionalStepper("the bundle's models", ENGINE, initial_state(contract, batch), function)]
-
-
-def _split(vector: Floats, sizes: dict[str, int]) -> dict[str, Floats]:
-    ends = np.cumsum(list(sizes.values()))[:-1]
-    return dict(zip(sizes, np.split(vector, ends), strict=True)) if sizes else {}
 
 
 def _session(path: Path, node: str, model: bytes) -> Any:
