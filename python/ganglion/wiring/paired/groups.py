@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from ganglion.wiring.correction import Turn
 from ganglion.wiring.paired.fit import Fit, checked, fit_columns
 from ganglion.wiring.paired.known import near
 from ganglion.wiring.paired.model import Cover, TurnedGroup
+from ganglion.wiring.paired.rotations import as_rotation, columns_alone, least_squares, nearest_rotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +28,10 @@ _LAGS = (0, 1, 2, 3, -1)
 _POWERS = (1, -1, 2, -2)
 _ORDERS = ((0, 1, 2, 3), (3, 0, 1, 2))
 """Where w, x, y, z stand: w first or last."""
-_ALONE = 0.1
-"""What is less beside the largest of a row may be noise."""
-_NO_DIRECTION = 1e-3
 _FEWEST = 8
 _MOST_PLACES, _MOST_LAGS = 8, 3
 _FIRST_LOOK, _LOOSE = 80, 1.3
 """Of so many rows noise may be larger than of all."""
-_SQUARE = 0.05
-"""A matrix that is this close to a rotation, times a factor, is meant as one."""
 
 
 class GroupSearch:
@@ -241,7 +236,7 @@ class GroupSearch:
         few = whole[:: max(1, len(whole) // _FIRST_LOOK)]
         y = pair.found[:, j : j + size]
         x = self._source(i, size, quaternion, power, few - lag)
-        solved = _solve(x, y[few])
+        solved = least_squares(x, y[few])
         if solved is None:
             return False
         matrix, bias = solved
@@ -251,13 +246,13 @@ class GroupSearch:
             return False
         source = self._source(i, size, quaternion, power, np.arange(len(pair.trained)))
         x = source[whole - lag]
-        nearest = _nearest_rotation(x, y[whole])
+        nearest = nearest_rotation(x, y[whole])
         if nearest is not None:
             gain = float(np.linalg.norm(nearest[0]))
             fits = pair.judge.fits(y[whole] - x @ nearest.T, float(np.abs(y).max()) * 2.0, gain)
             if fits and self._take(j, i, size, lag, quaternion, power, source, nearest, keep):
                 return True
-        solved = _solve(x, y[whole])
+        solved = least_squares(x, y[whole])
         assert solved is not None
         return self._take(j, i, size, lag, quaternion, power, source, solved[0], keep)
 
@@ -306,13 +301,13 @@ class GroupSearch:
             if abs(power) > 1:
                 value["times"] = abs(power)
             groups.append(TurnedGroup(Turn(places, None, quaternion, power), elements, value, keep=keep))
-            order = _alone(matrix)
+            order = columns_alone(matrix)
             fits = None if order is None else self._singly(j, i, lag, source, order, keep)
             if fits is not None:
                 self.turns += groups
                 self.fits[j : j + size] = fits
                 return True
-        rotation = _as_rotation(matrix)
+        rotation = as_rotation(matrix)
         if rotation is None:
             return False
         fits = self._singly(j, i, lag, source @ rotation.T, list(range(size)), keep)
@@ -399,30 +394,6 @@ def _moved(order: tuple[int, ...]) -> tuple[bool, bool]:
     return order != (0, 1, 2, 3), order not in ((1, 2, 3, 0), (3, 0, 1, 2))
 
 
-def _solve(x: Doubles, y: Doubles) -> tuple[Doubles, Doubles] | None:
-    """Matrix and offset of least squares, or None."""
-    mx, my = x.mean(axis=0), y.mean(axis=0)
-    if len(x) <= x.shape[1]:
-        return None
-    solution = np.linalg.lstsq(x - mx, y - my, rcond=1e-7)[0].T
-    return solution, my - solution @ mx
-
-
-def _nearest_rotation(x: Doubles, y: Doubles) -> Doubles | None:
-    """The orthogonal matrix, times a factor, that turns x into y best (Kabsch, Acta Crystallographica A32, 1976).
-
-    Without any part in one direction it is the rotation; with none in two directions it is not known: None.
-    """
-    left, values, right = np.linalg.svd(y.T @ x)
-    rank = int((values > _NO_DIRECTION**2 * values[0]).sum())
-    if rank < len(values) - 1:
-        return None
-    if rank < len(values) and np.linalg.det(left @ right) < 0.0:
-        left[:, -1] *= -1.0
-    rotation: Doubles = left @ right * math.sqrt(float((y * y).sum()) / float((x * x).sum()))
-    return rotation
-
-
 def _covers(quaternion: Doubles, begins: NDArray[np.bool_]) -> Iterator[Doubles]:
     """Signs by rows: w is not below 0, w first and last; or there is no jump inside of an episode."""
     for real in (0, 3):
@@ -433,42 +404,3 @@ def _covers(quaternion: Doubles, begins: NDArray[np.bool_]) -> Iterator[Doubles]
     product: Doubles = np.cumprod(steps).astype(np.float64)
     for real in (0, 3):
         yield product * product[starts] * np.where(quaternion[starts, real] < 0.0, -1.0, 1.0)
-
-
-def _as_rotation(matrix: Doubles) -> Doubles | None:
-    """The orthogonal matrix that a matrix is, but for a factor of each row; None where it is none.
-
-    A direction in which nothing moved leaves a zero: any rotation does there, and the smallest is taken.
-    """
-    values = np.linalg.svd(matrix, compute_uv=False)
-    rank = int((values > _NO_DIRECTION * values[0]).sum())
-    if rank == len(matrix):
-        length = np.linalg.norm(matrix, axis=1, keepdims=True)
-        matrix = matrix / length
-    elif rank:
-        matrix = matrix / values[:rank].mean()
-    left, values, right = np.linalg.svd(matrix)
-    if not rank or np.abs(values[:rank] - 1.0).max() > _SQUARE:
-        return None
-    if rank == len(matrix):
-        rotation: Doubles = left @ right
-    else:
-        # What moved spans one room before and another behind; the rest goes the shortest way.
-        rest, other = right[rank:].T, left[:, rank:]
-        u, _, v = np.linalg.svd(other.T @ rest)
-        rotation = left[:, :rank] @ right[:rank] + other @ u @ v @ rest.T
-        if np.linalg.det(rotation) < 0.0:
-            u[:, -1] *= -1.0
-            rotation = left[:, :rank] @ right[:rank] + other @ u @ v @ rest.T
-    return np.where(np.abs(rotation) < 1e-9, 0.0, rotation)
-
-
-def _alone(matrix: Doubles) -> list[int] | None:
-    """Which column each row of a matrix is made of, where that is one alone and each is used once; else None."""
-    size = np.abs(matrix)
-    most = size.argmax(axis=1)
-    rest = size.copy()
-    rest[np.arange(len(size)), most] = 0.0
-    if sorted(most) != list(range(len(size))) or (rest.max(axis=1) > _ALONE * size.max(axis=1)).any():
-        return None
-    return [int(k) for k in most]
