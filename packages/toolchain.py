@@ -100,7 +100,8 @@ def _archives(folder: Path) -> tuple[Path, ...]:
     assert done.returncode == 0 and linked, done.stderr
     found = re.findall(r"\S+/lib(?:c\+\+|c\+\+abi|unwind|compiler_rt)\.a", linked[-1])
     assert len(found) == 4, linked
-    return tuple(Path(one) for one in found)
+    # Zig names what lies below the current folder from there on.
+    return tuple(Path(one).resolve() for one in found)
 
 
 def _write_program(path: Path, line: str) -> None:
