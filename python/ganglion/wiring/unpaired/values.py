@@ -66,6 +66,12 @@ def _signs(distance: Distance, base: Explanation, layout: Terms) -> Iterator[Can
         better = np.flatnonzero(gains > max(_FLIP, 0.6 * gains.max()))
         turned[better] = ~turned[better]
         current = current.changed(better, factor=-1.0)
+    # Where a whole quaternion is the other one of its pair is told by `negated`: what its elements go with is a matter
+    # of the heading.
+    for one in distance.trained.unit_norm:
+        whole = np.arange(one.first, one.first + one.size)
+        if one.size == 4 and turned[whole][distance.moves[whole]].all():
+            turned[whole] = False
     elements = np.flatnonzero(turned)
     if not len(elements):
         return
