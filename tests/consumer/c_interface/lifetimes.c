@@ -19,6 +19,7 @@
 
 typedef struct library {
   void* opened;
+  const char* (*version)(void);
   ganglion_status (*load)(const char*, const ganglion_load_options*, ganglion_policy**, char*, size_t);
   ganglion_status (*destroy)(ganglion_policy*);
   ganglion_status (*get_info)(const ganglion_policy*, ganglion_policy_info*);
@@ -30,13 +31,14 @@ typedef struct library {
 
 static char sentence[1000];
 
-static library opened(const char* path) {
+static library opened_as(const char* path, int visible) {
   library found;
   memset(&found, 0, sizeof(found));
-  found.opened = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  found.opened = dlopen(path, RTLD_NOW | visible);
   if (found.opened == NULL) fprintf(stderr, "%s\n", dlerror());
   REQUIRE(found.opened != NULL);
   /* POSIX: a pointer of dlsym may be one to a function; ISO C cannot write it. */
+  *(void**)&found.version = dlsym(found.opened, "ganglion_version");
   *(void**)&found.load = dlsym(found.opened, "ganglion_policy_load");
   *(void**)&found.destroy = dlsym(found.opened, "ganglion_policy_destroy");
   *(void**)&found.get_info = dlsym(found.opened, "ganglion_policy_get_info");
@@ -46,6 +48,8 @@ static library opened(const char* path) {
   *(void**)&found.attach = dlsym(found.opened, "ganglion_policy_attach");
   return found;
 }
+
+static library opened(const char* path) { return opened_as(path, RTLD_LOCAL); }
 
 static ganglion_policy* loaded(const library* in, const char* path) {
   ganglion_policy* policy = NULL;
@@ -80,9 +84,10 @@ static long pages(void) {
 }
 
 /* Two copies, each with a policy of its own, step in turn. */
-static int two_copies(const char* one, const char* other, const char* artifact) {
-  const library first = opened(one), second = opened(other);
+static int two_copies(const char* one, const char* other, int visible, const char* artifact) {
+  const library first = opened_as(one, visible), second = opened_as(other, visible);
   REQUIRE(first.opened != second.opened && (void*)(size_t)first.step != (void*)(size_t)second.step);
+  printf("%s %s\n", first.version(), second.version());
   ganglion_policy* const a = loaded(&first, artifact);
   ganglion_policy* const b = loaded(&second, artifact);
   const float once = flown(&first, a);
@@ -162,7 +167,8 @@ static int recorder_at_exit(const char* path, const char* recording, const char*
 }
 
 int main(int count, char** words) {
-  if (count == 5 && strcmp(words[1], "copies") == 0) return two_copies(words[2], words[3], words[4]);
+  if (count == 5 && strcmp(words[1], "copies") == 0) return two_copies(words[2], words[3], RTLD_LOCAL, words[4]);
+  if (count == 5 && strcmp(words[1], "visible") == 0) return two_copies(words[2], words[3], RTLD_GLOBAL, words[4]);
   if (count == 4 && strcmp(words[1], "thousand") == 0) return thousand_times(words[2], words[3]);
   if (count == 4 && strcmp(words[1], "thread") == 0) return other_thread(words[2], words[3]);
   if (count == 4 && strcmp(words[1], "fork") == 0) return forked(words[2], words[3]);

@@ -7,13 +7,17 @@ import ctypes
 import os
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from c_library import ROOT, PolicyInfo, library, numbers
+from c_library import ROOT, LoadOptions, PolicyInfo, library, numbers
 
 import ganglion
+from ganglion.runtime.engines import libtorch_library_for, onnxruntime_library
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SOURCES = ROOT / "tests" / "consumer" / "c_interface"
 ARTIFACT = ROOT / "tests" / "golden" / "artifacts" / "lstm.ganglion"
@@ -114,9 +118,52 @@ def lifetimes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("gcc", "c11", tmp_path_factory.mktemp("lifetimes") / "lifetimes", SOURCES / "lifetimes.c")
 
 
-def test_two_copies_in_one_process(lifetimes: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copy(library().resolve(), tmp_path / "libother.so"))
-    run(lifetimes, "copies", library(), copy, ARTIFACT)
+@pytest.mark.parametrize("seen", ["copies", "visible"])
+def test_two_versions_in_one_process(lifetimes: Path, tmp_path: Path, seen: str) -> None:
+    """Each says its own version, also where the loader may take a name from whichever came first."""
+    version = ganglion.__version__.encode()
+    other = bytes(version[:-1] + b"9")
+    code = library().resolve().read_bytes()
+    assert version + b"\0" in code and other != version
+    copy = tmp_path / "libother.so"
+    copy.write_bytes(code.replace(version + b"\0", other + b"\0").replace(b"libganglion.so.1\0", b"libganglion.so.9\0"))
+    for first, second in ((library(), copy), (copy, library())):
+        said = run(lifetimes, seen, first, second, ARTIFACT).split()
+        assert said == [one.decode() for one in ((version, other) if second is copy else (other, version))]
+
+
+@pytest.mark.parametrize("engine", ["native", "onnxruntime", "libtorch"])
+def test_every_engine(engine: str, actions: list[float]) -> None:
+    """The C interface loads what the other engines run, too, and says what is missing where one is not there."""
+    c = ctypes.CDLL(str(library()))
+    suffix = {"native": ".ganglion", "onnxruntime": ".onnx", "libtorch": ".pt"}[engine]
+    sentence, policy = ctypes.create_string_buffer(1000), ctypes.c_void_p()
+    options = LoadOptions()
+    assert c.ganglion_load_options_init(ctypes.byref(options), ctypes.c_size_t(ctypes.sizeof(options))) == 0
+    options.onnxruntime_library, options.libtorch_library = b"/nowhere/lib.so", b"/nowhere/lib.so"
+    asked = (os.fsencode(ARTIFACT.with_suffix(suffix)), ctypes.byref(options), ctypes.byref(policy), sentence,
+             ctypes.c_size_t(1000))  # fmt: skip
+    if engine != "native":
+        assert c.ganglion_policy_load(*asked) == numbers()["GANGLION_ERROR_ENGINE_UNAVAILABLE"]
+        assert b"/nowhere/lib.so" in sentence.value and not policy
+    options.onnxruntime_library = os.fsencode(onnxruntime_library())
+    options.libtorch_library = os.fsencode(libtorch_library_for(ARTIFACT.with_suffix(".pt")))
+    assert c.ganglion_policy_load(*asked) == 0, sentence.value
+    info = PolicyInfo(size=ctypes.sizeof(PolicyInfo))
+    assert c.ganglion_policy_get_info(policy, ctypes.byref(info)) == 0
+    assert info.engine == engine.encode() and info.realtime_safe == (engine == "native")
+    observation = (ctypes.c_float * info.observation_size)(*[0.1] * info.observation_size)
+    action, seen = (ctypes.c_float * info.action_size)(), []
+    for _ in range(5):
+        assert c.ganglion_policy_step(policy, observation, ctypes.c_size_t(info.observation_size), action,
+                                      ctypes.c_size_t(info.action_size)) == 0  # fmt: skip
+        seen.append(action[0])
+    assert seen == pytest.approx(actions, abs=1e-6)
+    assert c.ganglion_policy_reset(policy) == 0
+    assert c.ganglion_policy_step(policy, observation, ctypes.c_size_t(info.observation_size), action,
+                                  ctypes.c_size_t(info.action_size)) == 0  # fmt: skip
+    assert action[0] == seen[0]
+    assert c.ganglion_policy_destroy(policy) == 0
 
 
 def test_opened_and_closed_a_thousand_times(lifetimes: Path) -> None:

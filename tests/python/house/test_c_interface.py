@@ -67,6 +67,13 @@ def test_it_needs_the_c_library_alone() -> None:
     assert not [name for name in taken if re.match(r"(_Z|atexit|on_exit|__cxa_thread_atexit)", name)], "C++, or atexit"
 
 
+def test_its_own_calls_reach_itself() -> None:
+    """No call inside goes by a name: another copy of the library in the process, an older one say, could take it."""
+    done = subprocess.run(["readelf", "-rW", library().resolve()], capture_output=True, text=True, check=True)
+    assert "malloc" in done.stdout
+    assert not [line for line in done.stdout.splitlines() if "ganglion_" in line]
+
+
 def test_its_abi_is_the_recorded_one(tmp_path: Path) -> None:
     if not shutil.which("abidiff") or platform.machine() != "x86_64":
         pytest.skip("abidiff is not installed, or this is not the machine of the recorded ABI (Debian: abigail-tools)")

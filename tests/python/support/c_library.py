@@ -48,3 +48,21 @@ class PolicyInfo(ctypes.Structure):
         ("realtime_safe", ctypes.c_int32),
         ("has_golden", ctypes.c_int32),
     )
+
+
+class LoadOptions(ctypes.Structure):
+    """`ganglion_load_options`."""
+
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("engine", ctypes.c_char_p),
+        ("isa", ctypes.c_char_p),
+        ("batch", ctypes.c_size_t),
+        ("sample_seed", ctypes.POINTER(ctypes.c_uint64)),
+        *((name, ctypes.c_char_p) for name in ("public_key", "onnxruntime_library", "libtorch_library")),
+        ("hints", ctypes.c_void_p),
+        *(
+            (name, ctypes.c_int32)
+            for name in ("threads", "warmup_steps", "self_test", "lock_memory", "trust", "reserved")
+        ),
+    )
