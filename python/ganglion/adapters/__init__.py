@@ -1,7 +1,7 @@
 """Other trainers' policies as ours: one module per trainer, `ganglion.adapters.<name>.load(checkpoint, ...)`.
 
-`torchscript` takes TorchScript files without a contract to ONNX, and `deployment` puts what stands around a network in
-a controller (scales, histories, joint orders) into its function.
+`torchscript` takes TorchScript files without a contract to ONNX, `leapp` the bundles of Isaac Lab, and `deployment`
+puts what stands around a network in a controller (scales, histories, joint orders) into its function.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = [
     "brax",
     "deployment",
     "garage",
+    "leapp",
     "pyrado",
     "rl_games",
     "rsl_rl",

@@ -15,15 +15,18 @@ from ganglion.reading.leapp import read_bundle
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from ganglion.contract import Contract
-    from ganglion.reading.leapp import Bundle, BundleTensor, Port
+    from ganglion.reading.leapp import Bundle, BundleNode, BundleTensor, Port
 
 _ACTION = "target/"
 """How the kind of an output begins that is an action."""
 
 
-def bundle_model(path: str | os.PathLike[str], action: str | None = None) -> Any:
+def bundle_model(
+    path: str | os.PathLike[str], action: str | None = None, node_model: Callable[[BundleNode], Any] | None = None
+) -> Any:
     """Builds one `onnx.ModelProto` of a bundle, with a contract in its metadata.
 
     Inputs and outputs are those of the bundle's pipeline, under their own names, with the node's before it where two
@@ -32,15 +35,17 @@ def bundle_model(path: str | os.PathLike[str], action: str | None = None) -> Any
     Args:
         path: its YAML file.
         action: the output that is the action; None for the first one that the bundle calls a target, else the first.
+        node_model: makes an `onnx.ModelProto` of a node that is none, with the node's names; None refuses those.
 
     Raises:
         ArtifactError: see `read_bundle`; an ONNX file is damaged.
-        ExportError: a node is no ONNX model, has tensors that no policy can have, or `action` is no output.
+        ExportError: a node is no ONNX model and cannot become one, has tensors that no policy can have, or `action` is
+            no output.
         EngineUnavailableError: PyYAML or onnx is not installed.
     """
     bundle = read_bundle(path)
     names, slots = wiring_of(bundle)
-    joined = _joined(bundle, names, slots)
+    joined = _joined(bundle, names, slots, node_model or _refused)
     outputs = [names[port] for port in bundle.outputs]
     if action is not None and action not in outputs:
         raise ExportError(f"'{bundle.path}' has no output '{action}'; it has {', '.join(outputs)}")
@@ -79,18 +84,28 @@ def _slots(bundle: Bundle, names: dict[Port, str]) -> dict[Port, str]:
     return {port: f"{slot}_state" if slot in taken else slot for port, slot in slots.items()}
 
 
-def _joined(bundle: Bundle, names: dict[Port, str], slots: dict[Port, str]) -> Any:
+def _refused(node: BundleNode) -> Any:
+    raise ExportError(
+        f"the node '{node.name}' of the bundle is of the backend '{node.backend}', which runs in PyTorch; compile the "
+        'bundle first (ganglion compile BUNDLE.yaml POLICY.ganglion), or export it with export_with="onnx", the '
+        "default of Isaac Lab"
+    )
+
+
+def _joined(
+    bundle: Bundle, names: dict[Port, str], slots: dict[Port, str], node_model: Callable[[BundleNode], Any]
+) -> Any:
     protos = []
     for node in bundle.nodes:
-        if node.backend != "onnx":
-            raise ExportError(
-                f"'{bundle.path}': the node '{node.name}' is of the backend '{node.backend}'; export it with "
-                'export_with="onnx", the default of Isaac Lab'
-            )
-        protos.append(load_proto(node.file))
-        _check(node.file.path.name, protos[-1], node.inputs, node.outputs)
+        protos.append(load_proto(node.file) if node.backend == "onnx" else node_model(node))
+        _check(node, protos[-1])
     inner = [prefixed(proto, f"{node.name}/") for node, proto in zip(bundle.nodes, one_opset(protos), strict=True)]
     values = {value.name: value for proto in inner for value in (*proto.graph.input, *proto.graph.output)}
+    gives = {
+        (node.name, tensor.name): f"{node.name}/{name}"
+        for node in bundle.nodes
+        for tensor, name in zip(node.outputs, node.graph_outputs, strict=True)
+    }
     made = NodeList("bundle")
     inputs: list[Any] = []
     outputs: list[Any] = []
@@ -112,16 +127,16 @@ def _joined(bundle: Bundle, names: dict[Port, str], slots: dict[Port, str]) -> A
         for tensor in node.inputs:
             taker = node.name, tensor.name
             if taker in bundle.feeds:
-                wire(_tensor(bundle.feeds[taker]), _tensor(taker))
+                wire(gives[bundle.feeds[taker]], _tensor(taker))
             else:
                 wire(f"{slots[taker]}_in" if taker in slots else names[taker], _tensor(taker))
         made.nodes += proto.graph.node
     for given in bundle.outputs:
-        wire(_tensor(given), names[given])
-        port(names[given], _tensor(given), outputs)
+        wire(gives[given], names[given])
+        port(names[given], gives[given], outputs)
     for fed, source in bundle.feedback.items():
-        wire(_tensor(source), f"{slots[fed]}_out")
-        port(f"{slots[fed]}_out", _tensor(source), outputs)
+        wire(gives[source], f"{slots[fed]}_out")
+        port(f"{slots[fed]}_out", gives[source], outputs)
     return graph_model("bundle", made, inputs, outputs, inner)
 
 
@@ -129,15 +144,15 @@ def _tensor(port: Port) -> str:
     return f"{port[0]}/{port[1]}"
 
 
-def _check(file: str, proto: Any, inputs: tuple[BundleTensor, ...], outputs: tuple[BundleTensor, ...]) -> None:
+def _check(node: BundleNode, proto: Any) -> None:
     """The bundle names the tensors of its models; one that it does not name would stay open."""
     initial = {weight.name for weight in proto.graph.initializer}
-    for what, values, said in (("input", proto.graph.input, inputs), ("output", proto.graph.output, outputs)):
+    inputs, outputs = [tensor.name for tensor in node.inputs], node.graph_outputs
+    for what, values, told in (("input", proto.graph.input, inputs), ("output", proto.graph.output, outputs)):
         found = [value.name for value in values if value.name not in initial]
-        if sorted(found) != sorted(tensor.name for tensor in said):
-            told = [tensor.name for tensor in said]
+        if sorted(found) != sorted(told):
             raise ArtifactError(
-                f"'{file}' has the {what}s {found}, and its bundle says {told}; export the bundle again"
+                f"'{node.file.path.name}' has the {what}s {found}, and its bundle says {told}; export the bundle again"
             )
 
 

@@ -164,11 +164,11 @@ def opened(
         policy = torchscript.load(path, state_names=names, observation=observation, trust=trust)
         return torchscript.to_onnx(policy), {}, policy.findings
     if is_bundle(path):
-        from ganglion.compiler.bundle import bundle_model
+        from ganglion.adapters import leapp
 
         if state is not None or observation is not None:
             raise ValueError("a LEAPP bundle says itself what its state and its observation are")
-        return bundle_model(path, action), {}, ()
+        return leapp.to_onnx(path, action, trust=trust), {}, ()
     from ganglion.runtime.policy import explain_file
 
     file = read_file(path)

@@ -38,14 +38,14 @@ def build_model(policy: nn.Module, contract: Contract) -> Any:
     """
     try:
         import onnx  # noqa: F401
-        import onnxscript
+        import onnxscript  # noqa: F401
     except ImportError as error:
         raise EngineUnavailableError(
             f"exporting a graph needs onnx and onnxscript ({error}); install ganglion[onnx]"
         ) from error
     _check_names(contract)
 
-    from ganglion.export.cell_nodes import translations, use_onnx_cells
+    from ganglion.export.cell_nodes import use_onnx_cells
 
     converted = copy.deepcopy(policy)
     use_onnx_cells(converted)
@@ -58,27 +58,49 @@ def build_model(policy: nn.Module, contract: Contract) -> Any:
         dynamic = (({0: axis},) * len(observations) + tuple({_batch_axis(slot): axis} for slot in contract.state),)
     inputs, outputs = tensor_names(contract)
     try:
-        # The exporter reports its progress with print().
-        silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
-        with silent[0], silent[1], contextlib.nullcontext() if dynamic is None else _einsum_of_any_size():
+        with contextlib.nullcontext() if dynamic is None else _einsum_of_any_size():
             graph: nn.Module = _Graph(converted, contract).eval()
             if dynamic is None:
                 graph = capture(graph, observations + states)
-            program: Any = torch.onnx.export(
-                graph,
-                observations + states,
-                input_names=inputs,
-                output_names=outputs,
-                opset_version=_OPSET,
-                dynamo=True,
-                dynamic_shapes=dynamic,
-                external_data=False,
-                custom_translation_table=translations(onnxscript.opset18),
-                verbose=False,
-            )
+            return to_proto(graph, observations + states, inputs, outputs, dynamic)
     except Exception as error:
         example = (torch.zeros(rows, contract.observation_size), torch.zeros(rows, contract.hidden_size))
         raise blame(policy, example, error) from error
+
+
+def to_proto(
+    graph: Any, examples: tuple[Tensor, ...], inputs: list[str], outputs: list[str], dynamic: Any = None
+) -> Any:
+    """The `onnx.ModelProto` of a captured module.
+
+    Args:
+        graph: module, or `torch.export.ExportedProgram`.
+        examples: its inputs.
+        inputs: their names.
+        outputs: names of what it gives.
+        dynamic: axes whose sizes stay open, as `torch.onnx.export` takes them; None for none.
+
+    Raises:
+        Exception: whatever torch's exporter raises.
+    """
+    import onnxscript
+
+    from ganglion.export.cell_nodes import translations
+
+    # The exporter reports its progress with print().
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        program: Any = torch.onnx.export(
+            graph,
+            examples,
+            input_names=inputs,
+            output_names=outputs,
+            opset_version=_OPSET,
+            dynamo=True,
+            dynamic_shapes=dynamic,
+            external_data=False,
+            custom_translation_table=translations(onnxscript.opset18),
+            verbose=False,
+        )
     model = program.model_proto
     _clean(model)
     return model

@@ -66,6 +66,20 @@ class BundleNode:
     inputs: tuple[BundleTensor, ...]
     outputs: tuple[BundleTensor, ...]
 
+    @property
+    def graph_outputs(self) -> list[str]:
+        """Names of the outputs in a graph, where each tensor has its own: `h` beside an input `h` is `h_out`."""
+        taken = {tensor.name for tensor in (*self.inputs, *self.outputs)}
+        names = []
+        for tensor in self.outputs:
+            name = tensor.name
+            if any(name == given.name for given in self.inputs):
+                while name in taken:
+                    name += "_out"
+                taken.add(name)
+            names.append(name)
+        return names
+
 
 @dataclass(frozen=True, eq=False)
 class Bundle:

@@ -11,7 +11,9 @@ import numpy as np
 
 from ganglion import runtime
 from ganglion._foundation.files import is_torchscript, read_file
+from ganglion.compiler.signature import stored_contract
 from ganglion.errors import ArtifactError, EngineUnavailableError, GanglionError
+from ganglion.reading.leapp import is_bundle
 from ganglion.verify.report import NotRun
 from ganglion.verify.steppers import compiled, file_steppers
 from ganglion.verify.steppers.base import RowsStepper, Run, Running
@@ -214,13 +216,23 @@ def reference_of(given: Any, name: str, path: Path, contract: Contract, *, trust
             f"nothing was compared: {other} is {path} itself, byte for byte; give the policy or another file of it, or "
             "leave it out, and every engine that opens the file is compared"
         )
-    own = runtime.explain(other, trust=trust).contract
+    own = _contract_of(other, trust=trust)
     pairs = (
         ("observation", own.observation_size, contract.observation_size),
         ("action", own.action_size, contract.action_size),
     )
     _check_sizes(path, f"the policy of {other}", "there", pairs)
     return Reference(name, path=other, contract=own)
+
+
+def _contract_of(path: Path, *, trust: bool) -> Contract:
+    if not is_bundle(path):
+        return runtime.explain(path, trust=trust).contract
+    from ganglion.adapters import leapp
+
+    contract = stored_contract(leapp.to_onnx(path, trust=trust))
+    assert contract is not None
+    return contract
 
 
 def of_reference(reference: Reference, contract: Contract, *, batch: int, trust: bool) -> Contender:

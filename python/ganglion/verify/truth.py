@@ -84,9 +84,9 @@ def _program(path: Path, hints: Hints) -> tuple[str, Program, Contract]:
         policy = torchscript.load(path, state_names=names, observation=hints.observation, trust=hints.trust)
         program, model = lower_onnx(torchscript.to_onnx(policy))
     elif is_bundle(path):
-        from ganglion.compiler.bundle import bundle_model
+        from ganglion.adapters import leapp
 
-        program, model = lower_onnx(bundle_model(path, hints.action))
+        program, model = lower_onnx(leapp.to_onnx(path, hints.action, trust=hints.trust))
     else:
         program, model = lower_onnx(path, state=hints.state, action=hints.action)
     return "the program that the file is compiled to", program, model.contract

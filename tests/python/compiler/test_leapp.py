@@ -163,11 +163,71 @@ def test_other_engines_and_hints_are_refused(made: Path, tmp_path: Path) -> None
         ganglion.compile(made, tmp_path / "x.ganglion", state={"a": "b"})
 
 
-def test_torchscript_nodes_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(
-        ExportError, match=r"the node 'estimator' is of the backend 'jit'; export it with export_with=\"onnx\""
-    ):
-        ganglion.load(write_bundle(tmp_path, backend="jit"))
+@pytest.mark.parametrize("backend", ["jit", "pt2"])
+def test_nodes_that_are_torch_programs_are_compiled(tmp_path: Path, backend: str) -> None:
+    """And their own runtime, and torch beside our program, do the same."""
+    path = write_bundle(tmp_path, backend=backend)
+    observations, resets = drawn(14), frozenset({25})
+    expected = own_runtime(path, observations, "actor/targets", resets)
+    trust = backend == "pt2"
+    report = ganglion.compile(path, tmp_path / "walker.ganglion", trust=trust)
+    assert np.abs(flown(ganglion.load(report.path), observations, resets) - expected).max() < 1e-6
+    assert report.contract.initial_state == (0.0,) * 4 + (0.25,) * 6
+    verdict = ganglion.verify(report.path, path, steps=100, trust=trust)
+    assert verdict.ok and "the bundle's models" in verdict.reference.name and verdict.reference.engine == "torch"
+    with pytest.raises(ExportError, match=r"the node 'estimator' .* runs in PyTorch; compile the bundle first"):
+        ganglion.load(path)
+
+
+def test_a_program_of_torch_export_is_loaded_where_it_is_trusted(tmp_path: Path) -> None:
+    path = write_bundle(tmp_path, backend="pt2")
+    with pytest.raises(ArtifactError, match=r"estimator\.pt2' .* loading it may run code"):
+        ganglion.compile(path, tmp_path / "walker.ganglion")
+    damaged = path.with_name("actor.pt2")
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    changed(path, lambda document: document["models"]["actor"]["parameters"].pop("sha256sum"))
+    with pytest.raises(ArtifactError, match=r"actor\.pt2' is no program of torch\.export"):
+        ganglion.compile(path, tmp_path / "walker.ganglion", trust=True)
+
+
+class Forgetful(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.register_buffer("seen", torch.zeros(1, 10))
+        self.layer = nn.Linear(10, 4)
+
+    def forward(self, estimate: Tensor, joint_pos: Tensor, joint_vel: Tensor, last_action: Tensor) -> list[Tensor]:
+        x = torch.cat((estimate, joint_pos, joint_vel), 1) + 0.0 * last_action.sum()
+        if self.kind == "memory":
+            self.seen.copy_(x)
+        if self.kind == "chance":
+            x = x + torch.rand_like(x)
+        if self.kind == "choice" and bool(x.sum() > 0.0):
+            x = 2.0 * x
+        action = self.layer(x)
+        if self.kind == "one output":
+            return [action]
+        return [torch.ones(1, 4), action, action]
+
+
+NODES = {
+    "memory": "the node 'actor' keeps state in seen, of which its bundle says nothing",
+    "chance": "random",
+    "choice": "it may decide by the values of its tensors",
+    "one output": "gives 1 tensors, and its bundle names 3",
+}
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_nodes_that_are_no_function_are_refused(tmp_path: Path, kind: str) -> None:
+    path = write_bundle(tmp_path, backend="jit")
+    node = path.with_name("actor.pt")
+    torch.jit.script(Forgetful(kind).eval()).save(node)
+    changed(path, lambda document: document["models"]["actor"]["parameters"].pop("sha256sum"))
+    with pytest.raises((ArtifactError, ExportError), match=NODES[kind]):
+        ganglion.compile(path, tmp_path / "walker.ganglion")
+    assert not (tmp_path / "walker.ganglion").exists()
 
 
 class Walker(nn.Module):

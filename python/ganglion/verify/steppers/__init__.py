@@ -58,5 +58,5 @@ def file_steppers(
     if suffix == ".ganglion":
         return program.steppers(path, contract, batch)
     if is_bundle(path):
-        return leapp.steppers(path, contract, batch)
+        return leapp.steppers(path, contract, batch, trust=trust)
     raise ArtifactError(f"{path}: cannot verify a '{suffix}' file; .ganglion, .onnx, .pt and LEAPP's .yaml are known")

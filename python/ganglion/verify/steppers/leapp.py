@@ -1,4 +1,4 @@
-"""A LEAPP bundle as its own runtime would run it: each model apart, in ONNX Runtime, wired as the bundle says."""
+"""A LEAPP bundle as its own runtime would run it: each model apart, in ONNX Runtime or torch, wired as it says."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ from ganglion.reading.leapp import read_bundle
 from ganglion.verify.steppers.base import FunctionalStepper, initial_state
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ganglion.contract import Contract
+    from ganglion.reading.leapp import BundleNode
     from ganglion.verify.steppers.base import Floats, Stepper
 
-ENGINE = "ONNX Runtime"
 
-
-def steppers(path: Path, contract: Contract, batch: int) -> list[Stepper]:
+def steppers(path: Path, contract: Contract, batch: int, *, trust: bool = False) -> list[Stepper]:
     """The models of a bundle, one after the other, once for every row.
 
     Raises:
-        EngineUnavailableError: onnxruntime is not installed.
-        ArtifactError: the bundle cannot be read, or ONNX Runtime refuses one of its models.
+        EngineUnavailableError: onnxruntime is not installed, or torch, where a model needs it.
+        ArtifactError: the bundle cannot be read, or one of its models cannot be run.
     """
     bundle = read_bundle(path)
     names, slots = wiring_of(bundle)
-    sessions = {node.name: _session(path, node.name, node.file.data) for node in bundle.nodes}
+    models = {node.name: _model(path, node, trust=trust) for node in bundle.nodes}
     shapes = {(node.name, tensor.name): tensor.shape for node in bundle.nodes for tensor in node.inputs}
 
     def of_row(observation: Floats, state: Floats) -> tuple[list[Floats], Floats]:
@@ -48,9 +47,8 @@ def steppers(path: Path, contract: Contract, batch: int) -> list[Stepper]:
                 else:
                     values = kept[slots[port]] if port in slots else given[names[port]]
                     feeds[tensor.name] = values.astype(np.float32).reshape(shapes[port])
-            outputs = [tensor.name for tensor in node.outputs]
-            for name, values in zip(outputs, sessions[node.name].run(outputs, feeds), strict=True):
-                found[node.name, name] = values
+            for tensor, values in zip(node.outputs, models[node.name](feeds), strict=True):
+                found[node.name, tensor.name] = values
         sources = {names[port]: port for port in bundle.outputs}
         fed = {slots[port]: source for port, source in bundle.feedback.items()}
         after = [found[fed[slot.name]].reshape(-1) for slot in contract.state]
@@ -62,13 +60,42 @@ def steppers(path: Path, contract: Contract, batch: int) -> list[Stepper]:
         outputs = [np.stack(column) for column in zip(*(outputs for outputs, _ in rows), strict=True)]
         return outputs, np.stack([after for _, after in rows])
 
-    return [FunctionalStepper("the bundle's models", ENGINE, initial_state(contract, batch), function)]
+    engines = dict.fromkeys("ONNX Runtime" if node.backend == "onnx" else "torch" for node in bundle.nodes)
+    return [FunctionalStepper("the bundle's models", " and ".join(engines), initial_state(contract, batch), function)]
 
 
-def _session(path: Path, node: str, model: bytes) -> Any:
+def _model(path: Path, node: BundleNode, *, trust: bool) -> Callable[[Mapping[str, Floats]], Sequence[Floats]]:
+    """What gives a node's outputs for its inputs by name."""
+    if node.backend != "onnx":
+        return _in_torch(node, trust=trust)
+    outputs = [tensor.name for tensor in node.outputs]
     try:
-        return open_session(model)
+        session = open_session(node.file.data)
     except EngineUnavailableError:
         raise
     except Exception as error:  # its exceptions have no common base of their own
-        raise ArtifactError(f"{path}: ONNX Runtime refuses the model of '{node}': {first_line(error)}") from error
+        raise ArtifactError(f"{path}: ONNX Runtime refuses the model of '{node.name}': {first_line(error)}") from error
+
+    def run(feeds: Mapping[str, Floats]) -> Sequence[Floats]:
+        return session.run(outputs, dict(feeds))  # type: ignore[no-any-return]
+
+    return run
+
+
+def _in_torch(node: BundleNode, *, trust: bool) -> Callable[[Mapping[str, Floats]], Sequence[Floats]]:
+    try:
+        import torch
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"the model of '{node.name}' runs in torch, which is not installed; install ganglion[torch]"
+        ) from error
+    from ganglion.adapters.torchscript.bundle_nodes import node_module
+
+    step = node_module(node, trust=trust)
+
+    def run(feeds: Mapping[str, Floats]) -> Sequence[Floats]:
+        with torch.no_grad():
+            found = step(*(torch.from_numpy(feeds[tensor.name]) for tensor in node.inputs))
+        return [tensor.numpy().astype(np.float32) for tensor in found]
+
+    return run
