@@ -26,16 +26,12 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=Path("docs/policy_table.md"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; times are measured by one alone")
     parser.add_argument("--only", help="a pattern: the rows whose name it is found in; nothing is written")
-    parser.add_argument("--again", action="store_true", help="times alone; everything else is what the last run found")
+    parser.add_argument("--go-on", action="store_true", help="keep the rows that the last run measured; times are new")
     given = parser.parse_args()
     begin = time.monotonic()
-    kept = BUILD / "rows.pickle"
-    if given.again:
-        rows: list[Row] = pickle.loads(kept.read_bytes())
-    else:
-        rows = _measured(given.jobs, given.only)
-        if not given.only:
-            kept.write_bytes(pickle.dumps(rows))
+    if not given.go_on:
+        shutil.rmtree(BUILD, ignore_errors=True)
+    rows = _measured(given.jobs, given.only)
     load = os.getloadavg()[0]
     for section in page.SECTIONS:
         measure.time_steps(row for row in rows if row.section == section.SECTION)
@@ -55,8 +51,6 @@ def _measured(jobs: int, only: str | None) -> list[Row]:
         for name in section.names()
         if only is None or re.search(only, name)
     ]
-    shutil.rmtree(BUILD, ignore_errors=True)
-    BUILD.mkdir(parents=True)
     with ProcessPoolExecutor(jobs) as pool:
         rows = []
         for row in pool.map(_row, tasks):
@@ -68,8 +62,15 @@ def _measured(jobs: int, only: str | None) -> list[Row]:
 def _row(task: tuple[int, str]) -> Row:
     number, name = task
     folder = (BUILD / str(number) / re.sub(r"\W+", "_", name)).absolute()
+    kept = folder / "row.pickle"
+    if kept.is_file():
+        found: Row = pickle.loads(kept.read_bytes())
+        return found
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return page.SECTIONS[number].measured(name, folder)
+    row = page.SECTIONS[number].measured(name, folder)
+    kept.write_bytes(pickle.dumps(row))
+    return row
 
 
 def _machine(load: float) -> str:
