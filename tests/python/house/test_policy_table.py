@@ -1,4 +1,4 @@
-"""docs/policy_table.md has the rows that there are now: of the catalogue, of all trainers, of all public files at hand."""
+"""docs/policy_table.md has the rows of now: of the catalogue, of every trainer, of all public files at hand."""
 
 from __future__ import annotations
 
