@@ -14,7 +14,7 @@ CPP_FILES := $(shell find cpp export_examples -name '*.[ch]pp' -o -name '*.[ch]'
 PYTHON_FOLDERS := python tests export_examples packages cpp/bench docs/hooks.py
 CLANG_FORMAT_FILES := $(shell find cpp python tests export_examples -name '*.[ch]pp' -o -name '*.[ch]' -not -path '*/monocypher/*')
 
-.PHONY: setup demo check test test-cpp test-asan test-python cross fuzz rtsan lint format docs bench wiring-bench dist dist-test clean
+.PHONY: setup demo check test test-cpp test-asan test-python cross fuzz rtsan lint format docs bench wiring-bench policy-table dist dist-test clean
 
 # MiB on the disk, .venv and build/ in the end, with some room: 1,500 were measured for the demo, and 3,900 with the
 # trainers and the builds for them (not the root of make rtsan).
@@ -158,6 +158,10 @@ wiring-bench: setup .venv/.wiring
 	@setup/step.sh build/packages-wiring.log "packages whose robots walk in the bench, into .venv" \
 	setup/packages.sh --no-deps -r requirements-wiring.txt
 	@touch $@
+
+## policy-table: holds every kind of policy, trainer and public file against its reference; docs/policy_table.md
+policy-table: setup .venv/.trainers
+	PYTHONPATH=tests/bench:tests/python/support python -m policy_table.run
 
 ## dist: wheels, SDKs and .debs for x86-64 and aarch64, and the sdist, into dist/; docs/packages.md
 dist: .venv/.packages

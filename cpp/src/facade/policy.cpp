@@ -100,7 +100,10 @@ Reading understand(Artifact& artifact, const std::filesystem::path& path, const 
   Reading reading =
       is_onnx ? read_onnx_model(artifact.bytes, path, hints) : read_torchscript_module(path, *model(), hints);
   if (!is_onnx) check_action(path, hints, reading.contract.outputs[0].name);
-  if (is_onnx) check_observation(path, hints.observation, reading.contract);
+  if (is_onnx) {
+    check_observation(path, hints.observation, reading.contract);
+    detail::drop_outputs_of_nothing(artifact.bytes);
+  }
   reading.notes.emplace_back(
       "the file carries no contract, and so neither a digest nor a golden trajectory: a change of its numbers would "
       "not be noticed");

@@ -50,119 +50,141 @@ if TYPE_CHECKING:
 
     from ganglion.policies.base import RecurrentPolicy
     from ganglion.policies.cores import Core
-    from ganglion.policies.tf_agents.networks import ActorNetwork
-
-_SPEC = EnvSpec(
-    gymnasium.spaces.Box(-2.0, 2.0, (5,), np.float32),
-    gymnasium.spaces.Box(np.array([-2.0, -1.0], np.float32), np.array([3.0, 1.0], np.float32)),
-)
-
-_SPACES: dict[str, Any] = {"observation_space": _SPEC.observation_space, "action_space": _SPEC.action_space}
-_ARRAY = ArraySpec((5,))
-_ACTION = BoundedArraySpec((2,), torch.float32, "act", [-2.0, -1.0], [3.0, 1.0])
-_CATEGORY = BoundedArraySpec((), torch.int32, "act", 0, 3)
-_MASKED = {
-    "obs": BoundedArraySpec((5,), torch.float32, "obs", -2.0, 2.0),
-    "mask": BoundedArraySpec((4,), torch.bool, "mask", 0, 1),
-}
 
 
-def _actor(network: ActorNetwork) -> ActorPolicy:
-    return ActorPolicy(time_step_spec(_ARRAY), _ACTION, network)
+class _Sizes:
+    """Spaces and specs, every width `k` times that of the smallest example."""
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        box = gymnasium.spaces.Box
+        self.spec = EnvSpec(
+            box(-2.0, 2.0, (5 * k,), np.float32),
+            box(np.array([-2.0, -1.0] * k, np.float32), np.array([3.0, 1.0] * k, np.float32)),
+        )
+        self.spaces: dict[str, Any] = {
+            "observation_space": self.spec.observation_space,
+            "action_space": self.spec.action_space,
+        }
+        self.array = ArraySpec((5 * k,))
+        self.action = BoundedArraySpec((2 * k,), torch.float32, "act", [-2.0, -1.0] * k, [3.0, 1.0] * k)
+        self.category = BoundedArraySpec((), torch.int32, "act", 0, 4 * k - 1)
+        self.masked = {
+            "obs": BoundedArraySpec((5 * k,), torch.float32, "obs", -2.0, 2.0),
+            "mask": BoundedArraySpec((4 * k,), torch.bool, "mask", 0, 1),
+        }
 
 
-def _around(*cores: Core) -> SequentialPolicy:
-    encoder, head = nn.Sequential(nn.Linear(5, cores[0].input_size), nn.ELU()), nn.Linear(cores[-1].output_size, 2)
-    return SequentialPolicy([encoder, *cores, head], _SPEC)
+def _around(sizes: _Sizes, *cores: Core) -> SequentialPolicy:
+    encoder = nn.Sequential(nn.Linear(5 * sizes.k, cores[0].input_size), nn.ELU())
+    return SequentialPolicy([encoder, *cores, nn.Linear(cores[-1].output_size, 2 * sizes.k)], sizes.spec)
 
 
-_MAKERS: dict[str, Callable[[], RecurrentPolicy]] = {
-    "RNNPolicy": lambda: RNNPolicy(_SPEC, 8, 2),
-    "GRUPolicy": lambda: GRUPolicy(_SPEC, 8, 2),
-    "LSTMPolicy": lambda: LSTMPolicy(_SPEC, 8, 2),
-    "LayeredPolicy": lambda: LayeredPolicy(
-        _SPEC,
-        nn.Sequential(nn.Linear(8, 6), nn.SiLU(), nn.Linear(6, 2)),
-        nn.GRU(7, 8, 2),
-        nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.ELU()),
+_MAKERS: dict[str, Callable[[_Sizes, int], RecurrentPolicy]] = {
+    "RNNPolicy": lambda s, k: RNNPolicy(s.spec, 8 * k, 2),
+    "GRUPolicy": lambda s, k: GRUPolicy(s.spec, 8 * k, 2),
+    "LSTMPolicy": lambda s, k: LSTMPolicy(s.spec, 8 * k, 2),
+    "LayeredPolicy": lambda s, k: LayeredPolicy(
+        s.spec,
+        nn.Sequential(nn.Linear(8 * k, 6 * k), nn.SiLU(), nn.Linear(6 * k, 2 * k)),
+        nn.GRU(7 * k, 8 * k, 2),
+        nn.Sequential(nn.Linear(5 * k, 7 * k), nn.LayerNorm(7 * k), nn.ELU()),
     ),
-    "TwoHeadedRNNPolicy": lambda: TwoHeadedRNNPolicy(_SPEC, 8, 2),
-    "TwoHeadedGRUPolicy": lambda: TwoHeadedGRUPolicy(_SPEC, 8, 1, head_1_size=3, head_2_size=1),
-    "TwoHeadedLSTMPolicy": lambda: TwoHeadedLSTMPolicy(_SPEC, 8, 2),
-    "ADNPolicy cubic": lambda: ADNPolicy(_SPEC, torch.tanh, pd_cubic, potential_init_learnable=True),
-    "ADNPolicy capacity": lambda: ADNPolicy(_SPEC, torch.sigmoid, pd_capacity_21),
-    "NFPolicy": lambda: NFPolicy(_SPEC, 9, kappa_init=0.1),
-    "NFPolicy reflect": lambda: NFPolicy(
-        _SPEC,
-        8,
+    "TwoHeadedRNNPolicy": lambda s, k: TwoHeadedRNNPolicy(s.spec, 8 * k, 2),
+    "TwoHeadedGRUPolicy": lambda s, k: TwoHeadedGRUPolicy(s.spec, 8 * k, 1, head_1_size=3, head_2_size=1),
+    "TwoHeadedLSTMPolicy": lambda s, k: TwoHeadedLSTMPolicy(s.spec, 8 * k, 2),
+    "ADNPolicy cubic": lambda s, _: ADNPolicy(s.spec, torch.tanh, pd_cubic, potential_init_learnable=True),
+    "ADNPolicy capacity": lambda s, _: ADNPolicy(s.spec, torch.sigmoid, pd_capacity_21),
+    "NFPolicy": lambda s, k: NFPolicy(s.spec, 9 * k, kappa_init=0.1),
+    "NFPolicy reflect": lambda s, k: NFPolicy(
+        s.spec,
+        8 * k,
         mirrored_conv_weights=False,
         conv_out_channels=2,
         conv_kernel_size=5,
         conv_padding_mode="reflect",
         kappa_init=0.1,
     ),
-    "GaussianLSTMPolicy": lambda: GaussianLSTMPolicy(
-        _SPEC, hidden_dim=8, std_share_network=True, hidden_state_init=nn.init.normal_, hidden_state_init_trainable=True
+    "GaussianLSTMPolicy": lambda s, k: GaussianLSTMPolicy(
+        s.spec,
+        hidden_dim=8 * k,
+        std_share_network=True,
+        hidden_state_init=nn.init.normal_,
+        hidden_state_init_trainable=True,
     ),
-    "GaussianGRUPolicy": lambda: GaussianGRUPolicy(_SPEC, hidden_dim=8),
-    "GaussianMLPPolicy": lambda: GaussianMLPPolicy(_SPEC, hidden_sizes=(8, 8)),
-    "ActorPolicy": lambda: _actor(
-        ActorDistributionRnnNetwork(_ARRAY, _ACTION, (7,), output_fc_layer_params=(6,), lstm_size=(8,))
+    "GaussianGRUPolicy": lambda s, k: GaussianGRUPolicy(s.spec, hidden_dim=8 * k),
+    "GaussianMLPPolicy": lambda s, k: GaussianMLPPolicy(s.spec, hidden_sizes=(8 * k, 8 * k)),
+    "ActorPolicy": lambda s, k: ActorPolicy(
+        time_step_spec(s.array),
+        s.action,
+        ActorDistributionRnnNetwork(s.array, s.action, (7 * k,), output_fc_layer_params=(6 * k,), lstm_size=(8 * k,)),
     ),
-    "ActorPolicy deterministic": lambda: _actor(
-        ActorRnnNetwork(_ARRAY, _ACTION, (7,), output_fc_layer_params=(6,), lstm_size=(8, 6))
+    "ActorPolicy deterministic": lambda s, k: ActorPolicy(
+        time_step_spec(s.array),
+        s.action,
+        ActorRnnNetwork(s.array, s.action, (7 * k,), output_fc_layer_params=(6 * k,), lstm_size=(8 * k, 6 * k)),
     ),
-    "ActorPolicy masked": lambda: ActorPolicy(
-        time_step_spec(_MASKED),
-        _CATEGORY,
-        ActorDistributionNetwork(_ARRAY, _CATEGORY, (9,)),
+    "ActorPolicy masked": lambda s, k: ActorPolicy(
+        time_step_spec(s.masked),
+        s.category,
+        ActorDistributionNetwork(s.array, s.category, (9 * k,)),
         observation_and_action_constraint_splitter=KeySplitter("obs", "mask"),
     ),
-    "SkrlPolicy MLP": lambda: SkrlPolicy(GaussianMLPModel(**_SPACES, hidden_sizes=(9, 7), clip_mean_actions=True)),
-    "SkrlPolicy CNN": lambda: SkrlPolicy(
+    "SkrlPolicy MLP": lambda s, k: SkrlPolicy(
+        GaussianMLPModel(**s.spaces, hidden_sizes=(9 * k, 7 * k), clip_mean_actions=True)
+    ),
+    "SkrlPolicy CNN": lambda s, k: SkrlPolicy(
         GaussianCNNModel(
             observation_space=gymnasium.spaces.Box(0.0, 1.0, (6, 5, 2)),
-            action_space=_SPEC.action_space,
-            convolutions=((3, 3, 2), (4, 2, 1)),
-            num_features=6,
+            action_space=s.spec.action_space,
+            convolutions=((3 * k, 3, 2), (4 * k, 2, 1)),
+            num_features=6 * k,
         )
     ),
-    "SkrlPolicy RNN": lambda: SkrlPolicy(GaussianRNNModel(**_SPACES, hidden_size=8, num_layers=2)),
-    "SkrlPolicy GRU": lambda: SkrlPolicy(GaussianGRUModel(**_SPACES, hidden_size=8)),
-    "SkrlPolicy LSTM": lambda: SkrlPolicy(GaussianLSTMModel(**_SPACES, hidden_size=8)),
-    "DeployablePolicy": lambda: DeployablePolicy(
-        LSTMPolicy(_SPEC, 8, 1),
-        ObservationNormalizer(torch.linspace(-1, 1, 5), torch.linspace(0.1, 2, 5), clip=5.0),
-        ActionMap([2.0, 0.5], [0.1, -0.1], low=[-1.0, -0.4], high=[1.0, 0.4]),
+    "SkrlPolicy RNN": lambda s, k: SkrlPolicy(GaussianRNNModel(**s.spaces, hidden_size=8 * k, num_layers=2)),
+    "SkrlPolicy GRU": lambda s, k: SkrlPolicy(GaussianGRUModel(**s.spaces, hidden_size=8 * k)),
+    "SkrlPolicy LSTM": lambda s, k: SkrlPolicy(GaussianLSTMModel(**s.spaces, hidden_size=8 * k)),
+    "DeployablePolicy": lambda s, k: DeployablePolicy(
+        LSTMPolicy(s.spec, 8 * k, 1),
+        ObservationNormalizer(torch.linspace(-1, 1, 5 * k), torch.linspace(0.1, 2, 5 * k), clip=5.0),
+        ActionMap([2.0, 0.5] * k, [0.1, -0.1] * k, low=[-1.0, -0.4] * k, high=[1.0, 0.4] * k),
     ),
-    "SequentialPolicy": lambda: SequentialPolicy(
+    "SequentialPolicy": lambda s, k: SequentialPolicy(
         [
-            ObservationStack([StackTerm("gyro", 2, 4, 2), StackTerm("joints", 2, 3), StackTerm("command", 1)]),
-            nn.Sequential(nn.Linear(15, 9), nn.Tanh(), nn.Linear(9, 2)),
-            ActionFilter(2, period_s=0.02, butterworth_hz=6.0, rate_limit_per_s=[20.0, 5.0], delay_steps=1),
+            ObservationStack([StackTerm("gyro", 2 * k, 4, 2), StackTerm("joints", 2 * k, 3), StackTerm("command", k)]),
+            nn.Sequential(nn.Linear(15 * k, 9 * k), nn.Tanh(), nn.Linear(9 * k, 2 * k)),
+            ActionFilter(2 * k, period_s=0.02, butterworth_hz=6.0, rate_limit_per_s=[20.0, 5.0] * k, delay_steps=1),
         ],
-        _SPEC,
+        s.spec,
     ),
-    "SequentialPolicy policy": lambda: SequentialPolicy(
+    "SequentialPolicy policy": lambda s, k: SequentialPolicy(
         [
-            ObservationHistory({"a": 3, "b": 2}, 3, order="newest_first", layout="frame_major", prefill="zeros"),
-            GRUPolicy(EnvSpec(gymnasium.spaces.Box(-2.0, 2.0, (15,)), _SPEC.action_space), 8, 1),
-            ActionFilter(2, period_s=0.02, low_pass_hz=6.0, start=[0.5, -0.5]),
+            ObservationHistory(
+                {"a": 3 * k, "b": 2 * k}, 3, order="newest_first", layout="frame_major", prefill="zeros"
+            ),
+            GRUPolicy(EnvSpec(gymnasium.spaces.Box(-2.0, 2.0, (15 * k,)), s.spec.action_space), 8 * k, 1),
+            ActionFilter(2 * k, period_s=0.02, low_pass_hz=6.0, start=[0.5, -0.5] * k),
         ]
     ),
-    "SequentialPolicy MinGRU": lambda: _around(MinGRU(7, 8)),
-    "SequentialPolicy MinLSTM": lambda: _around(MinLSTM(7, 8)),
-    "SequentialPolicy LRU": lambda: _around(LRU(7, 6)),
-    "SequentialPolicy S5": lambda: _around(S5(7, 6)),
-    "SequentialPolicy CfC": lambda: _around(CfC(7, 8, backbone_units=9)),
-    "SequentialPolicy decoder": lambda: _around(DecoderLayer(8, 2, 4)),
-    "SequentialPolicy gated decoders": lambda: _around(
-        DecoderLayer(6, 3, 5, gated=True), DecoderLayer(6, 1, 2, 7, gated=True)
+    "SequentialPolicy MinGRU": lambda s, k: _around(s, MinGRU(7 * k, 8 * k)),
+    "SequentialPolicy MinLSTM": lambda s, k: _around(s, MinLSTM(7 * k, 8 * k)),
+    "SequentialPolicy LRU": lambda s, k: _around(s, LRU(7 * k, 6 * k)),
+    "SequentialPolicy S5": lambda s, k: _around(s, S5(7 * k, 6 * k)),
+    "SequentialPolicy CfC": lambda s, k: _around(s, CfC(7 * k, 8 * k, backbone_units=9 * k)),
+    "SequentialPolicy decoder": lambda s, k: _around(s, DecoderLayer(8 * k, 2, 4)),
+    "SequentialPolicy gated decoders": lambda s, k: _around(
+        s, DecoderLayer(6 * k, 3, 5, gated=True), DecoderLayer(6 * k, 1, 2, 7 * k, gated=True)
     ),
-    "RSSMPolicy": lambda: RSSMPolicy(_SPEC, nn.Sequential(nn.Linear(5, 7), nn.ELU()), nn.Linear(20, 2), 8, 4, 3),
-    "RSSMPolicy sample": lambda: RSSMPolicy(_SPEC, nn.Linear(5, 7), nn.Linear(20, 2), 8, 3, 4, latent="sample"),
-    "WrappedPolicy": lambda: WrappedPolicy(nn.Sequential(nn.Linear(5, 9), nn.Tanh(), nn.Linear(9, 2)), 5),
-    "WrappedPolicy LSTM": lambda: WrappedPolicy(nn.LSTM(5, 2), 5),
+    "RSSMPolicy": lambda s, k: RSSMPolicy(
+        s.spec, nn.Sequential(nn.Linear(5 * k, 7 * k), nn.ELU()), nn.Linear(20 * k, 2 * k), 8 * k, 4 * k, 3
+    ),
+    "RSSMPolicy sample": lambda s, k: RSSMPolicy(
+        s.spec, nn.Linear(5 * k, 7 * k), nn.Linear(20 * k, 2 * k), 8 * k, 3 * k, 4, latent="sample"
+    ),
+    "WrappedPolicy": lambda _, k: WrappedPolicy(
+        nn.Sequential(nn.Linear(5 * k, 9 * k), nn.Tanh(), nn.Linear(9 * k, 2 * k)), 5 * k
+    ),
+    "WrappedPolicy LSTM": lambda _, k: WrappedPolicy(nn.LSTM(5 * k, 2 * k), 5 * k),
 }
 
 
@@ -171,16 +193,17 @@ def names() -> tuple[str, ...]:
     return tuple(_MAKERS)
 
 
-def example(name: str, seed: int = 0) -> RecurrentPolicy:
+def example(name: str, seed: int = 0, *, scale: int = 1) -> RecurrentPolicy:
     """Returns the example of a kind in eval mode.
 
     Args:
         name: one of `names()`.
         seed: of its weights; torch's own generator is left as it was.
+        scale: every width is so many times that of the smallest example: observation, action, layers.
 
     Raises:
         KeyError: there is no such kind.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _MAKERS[name]().eval()
+        return _MAKERS[name](_Sizes(scale), scale).eval()

@@ -7,6 +7,7 @@ import warnings
 
 import mlagents_files
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
@@ -213,12 +214,41 @@ def test_public_files_of_ml_agents(name, action, inputs):
         np.testing.assert_allclose(pilot.step(observation), expected[0], rtol=1e-5, atol=1e-5)
 
 
-def test_public_files_that_onnxruntime_refuses():
-    """They name outputs that no node makes."""
-    reading = ganglion.explain(real("ai_2048__TestModels__deterContinuous2vis8vec2action_v2_0.onnx"))
-    assert [spec.name for spec in reading.contract.outputs] == ["deterministic_continuous_actions"]
-    assert "output memory_size is made by no node and is not read" in reading.notes
-    reading = ganglion.explain(real("ai_2048__TestModels__hybrid0vis53vec_3c_2daction_v1_0.onnx"))
-    assert [spec.name for spec in reading.contract.outputs] == ["continuous_actions", "discrete_actions"]
-    (finding,) = reading.findings
-    assert finding.code == "random-node" and "'RandomNormalLike_20'" in finding.sentence
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("make", [mlagents_files.continuous, mlagents_files.discrete])
+def test_outputs_that_nothing_makes_are_left_out(tmp_path, make, engine):
+    """ML-Agents leaves their names behind, of any length, in any place; ONNX Runtime refuses the file as it is."""
+    whole, path = make(tmp_path / "whole.onnx"), tmp_path / "agent.onnx"
+    model = onnx.load(whole)
+    for place, name in enumerate(("forgotten", "x" * 300, "is_continuous_control")):
+        model.graph.output.insert(2 * place, helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]))
+    onnx.save(model, path)
+    with pytest.raises(Exception, match="does not exist in the graph"):
+        session(path)
+    pilot, origin = ganglion.load(path, engine=engine), ganglion.load(whole, engine=engine)
+    assert pilot.contract == origin.contract
+    assert "output forgotten is made by no node and is not read" in pilot.reading.notes
+    for observation in observations(8):
+        np.testing.assert_array_equal(pilot.step(observation), origin.step(observation))
+    assert ganglion.verify(path, steps=100).ok
+
+
+def test_a_graph_that_makes_none_of_its_outputs_is_refused(tmp_path):
+    path = write(tmp_path / "empty.onnx", [], {"obs": [1, 3]}, {"actions": [1, 3]})
+    with pytest.raises(ganglion.GanglionError):
+        ganglion.load(path)
+
+
+def test_public_files_with_outputs_that_nothing_makes():
+    path = real("ai_2048__TestModels__deterContinuous2vis8vec2action_v2_0.onnx")
+    pilots = [ganglion.load(path, engine=engine) for engine in ENGINES]
+    assert [spec.name for spec in pilots[0].contract.outputs] == ["deterministic_continuous_actions"]
+    for observation in observations(8):
+        found = [pilot.step(observation) for pilot in pilots]
+        np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
+    path = real("ai_2048__TestModels__hybrid0vis53vec_3c_2daction_v1_0.onnx")
+    with pytest.warns(UserWarning, match="'RandomNormalLike_20'"):
+        pilot = ganglion.load(path)
+    assert [spec.name for spec in pilot.contract.outputs] == ["continuous_actions", "discrete_actions"]
+    pilot.step(np.zeros(53, np.float32))
+    assert np.isfinite(pilot.output(1)).all()

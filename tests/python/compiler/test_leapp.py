@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from leapp import InferenceManager
-from leapp_bundles import NAMES, write_bundle
+from leapp_bundles import NAMES, own_runtime, write_bundle
 from torch import Tensor, nn
 
 import ganglion
@@ -35,21 +32,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(made: Path, tmp_path: Path) -> Path:
     """A copy that a test may change."""
     return shutil.copytree(made.parent, tmp_path / "walker") / made.name
-
-
-def own_runtime(path: Path, observations: np.ndarray, output: str, resets: frozenset[int] = frozenset()) -> np.ndarray:
-    """What leapp's runtime makes of observations `[steps, n]`, the pipeline's inputs side by side."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        manager = InferenceManager(str(path))
-    sizes = [manager.get_mock_input()[name].shape[-1] for name in manager.inputs]
-    found = []
-    for step, observation in enumerate(observations):
-        if step in resets:
-            manager.reset()
-        parts = np.split(observation, np.cumsum(sizes)[:-1])
-        given = {name: torch.from_numpy(part.copy())[None] for name, part in zip(manager.inputs, parts, strict=True)}
-        found.append(manager(given)[output].numpy()[0].copy())
-    return np.stack(found)
 
 
 def flown(pilot: ganglion.Policy, observations: np.ndarray, resets: frozenset[int] = frozenset()) -> np.ndarray:

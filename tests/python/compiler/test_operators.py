@@ -512,12 +512,14 @@ def _(_):
     return [node("GridSample", ["x", "g"], ["y"])], constants(g=grid)
 
 
-for _label, _given in {"largest": {}, "smallest": {"largest": 0, "axis": 1}}.items():
+for _label, _k, _given in (
+    ("largest", 3, {}), ("smallest", 3, {"largest": 0, "axis": 1}), ("all", 5, {"axis": -2}), ("one", 1, {"axis": 1}),
+):  # fmt: skip
 
     @case("TopK", (2, 5, 3), label=_label, observations=[np.tile([2, 1, 2, 0, -1], 6), np.arange(30) % 7])
-    def _(_, given=_given):
+    def _(_, k=_k, given=_given):
         nodes = [node("TopK", ["x", "k"], ["v", "i"], **given), node("Cast", ["i"], ["f"], to=1)]
-        return [*nodes, node("Concat", ["v", "f"], ["y"], axis=0)], constants(k=np.array([3]))
+        return [*nodes, node("Concat", ["v", "f"], ["y"], axis=0)], constants(k=np.array([k]))
 
 
 @case("TopK", (1, 4), label="beside-infinity", observations=[[1, 2, 3, 4], [4, 3, 2, 1]])
@@ -546,6 +548,82 @@ for _reduction in ("add", "mul", "min", "max"):
     def _(_, given=_given):
         nodes = [node("ScatterElements", ["x", "i", "k"], ["y"], axis=1, **given)]
         return nodes, constants(k=normal(2, 3), i=np.array([[0, 0, 2], [1, -1, 1]]))
+
+
+PLACES = [[0.0, 1, 2, -1, 0.5, 1, 2, 3], [2.0, 2, -2, 1, 1, 1, 1, 1], [-3.0, 0, 1, 1, 4, 3, 2, 1]]
+"""Places, some of them negative or beyond the end, then what is written there."""
+
+
+def places(shape, low, high):
+    """Nodes that make indices `i` of this shape of the first elements of x, and numbers `u` of the last ones."""
+    count = int(np.prod(shape))
+    nodes = [node("Gather", ["x", "begin"], ["g"], axis=1), node("Clip", ["g", "low", "high"], ["c"])]
+    nodes += [node("Cast", ["c"], ["h"], to=7), node("Reshape", ["h", "places"], ["i"])]
+    nodes += [node("Gather", ["x", "end"], ["last"], axis=1), node("Reshape", ["last", "shaped"], ["u"])]
+    given = {"begin": np.arange(count), "end": np.arange(4, 4 + count), "low": np.float32(low)}
+    return nodes, given | {"high": np.float32(high), "places": np.array(shape), "shaped": np.array(shape)}
+
+
+for _label, _since, _given in (
+    ("computed", OLDEST, {}), ("computed-add", 16, {"reduction": "add"}), ("computed-mul", 16, {"reduction": "mul"}),
+    ("computed-min", 18, {"reduction": "min"}), ("computed-max", 18, {"reduction": "max"}),
+):  # fmt: skip
+    # Without a reduction one place is written once: what is right for two is not said.
+    _writes = 2 if _given else 1
+
+    @case("ScatterElements", (1, 8), label=_label, since=_since, observations=PLACES)
+    def _(_, given=_given, writes=_writes):
+        nodes, extra = places([2, writes], -3.0, 2.0)
+        nodes.append(node("ScatterElements", ["t", "i", "u"], ["y"], axis=1, **given))
+        return nodes, constants(**extra, t=normal(2, 3))
+
+    @case("ScatterElements", (1, 8), label=f"{_label}-other-axis", since=_since, observations=PLACES)
+    def _(_, given=_given, writes=_writes):
+        """Fewer indices along the other axis than there are elements."""
+        nodes, extra = places([writes, 2], -2.0, 1.0)
+        nodes += [node("Reshape", ["x", "as"], ["r"]), node("ScatterElements", ["r", "i", "u"], ["y"], axis=0, **given)]
+        return nodes, constants(**extra, **{"as": np.array([2, 4])})
+
+    @case("ScatterND", (1, 8), label=_label, since=_since, observations=PLACES)
+    def _(_, given=_given, writes=_writes):
+        """Rows of a computed table."""
+        nodes, extra = places([writes, 1], -4.0, 3.0)
+        nodes += [node("Reshape", ["x", "as"], ["r"]), node("Concat", ["u", "u"], ["uu"], axis=1)]
+        nodes += [node("ScatterND", ["r", "i", "uu"], ["y"], **given)]
+        return nodes, constants(**extra, **{"as": np.array([4, 2])})
+
+
+@case("ScatterND", (1, 8), label="computed-and-known", observations=PLACES)
+def _(_):
+    """As `table[rows, index] = values` is written: one axis is known."""
+    nodes, extra = places([2, 1], -2.0, 1.0)
+    nodes += [node("Concat", ["rows", "i"], ["both"], axis=1), node("Reshape", ["u", "line"], ["v"])]
+    nodes += [node("Reshape", ["x", "as"], ["r"]), node("Gather", ["r", "two"], ["t"], axis=1)]
+    nodes += [node("ScatterND", ["t", "both", "v"], ["y"])]
+    return nodes, constants(
+        **extra, rows=np.array([[1], [-1]]), line=np.array([2]), two=np.array([0, 1]), **{"as": np.array([4, 2])}
+    )
+
+
+@case("GatherND", (1, 8), label="computed", observations=PLACES)
+def _(_):
+    """Of a known table, and of a computed one; places of two axes."""
+    nodes, extra = places([2, 2], -2.0, 1.0)
+    nodes += [
+        node("GatherND", ["t", "i"], ["a"]),
+        node("Reshape", ["x", "as"], ["r"]),
+        node("GatherND", ["r", "i"], ["b"]),
+    ]
+    return [*nodes, node("Add", ["a", "b"], ["y"])], constants(
+        t=normal(2, 2, 2), **{**extra, "as": np.array([2, 2, 2])}
+    )
+
+
+@case("GatherND", (1, 8), label="computed-batch", since=12, observations=PLACES)
+def _(_):
+    nodes, extra = places([2, 2, 1], -4.0, 3.0)
+    nodes += [node("Reshape", ["x", "as"], ["r"]), node("GatherND", ["r", "i"], ["y"], batch_dims=1)]
+    return nodes, constants(**{**extra, "as": np.array([2, 4])})
 
 
 for _label, _low, _high in (("below", None, 3.0), ("above", 0.0, None), ("both", -2.0, 3.0)):

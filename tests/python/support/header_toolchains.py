@@ -101,10 +101,16 @@ def check_header(policy, folder, steps):
     drawn = draw_trajectory(contract, steps=steps, batch=1, seed=0)
     observations, resets = drawn.observation[:, 0], drawn.reset[:, 0]
     found = drive(PLAIN_HOST, folder, observations, resets)
-    hidden, rows = policy.init_hidden(), []
-    with torch.inference_mode():
-        for observation, reset in zip(observations, resets, strict=True):
-            *outputs, hidden = policy(torch.from_numpy(observation), policy.init_hidden() if reset else hidden)
-            rows.append(torch.cat((*outputs, hidden)).numpy())
-    expected = np.stack(rows)
+    expected = everything(policy, observations[:, None], resets[:, None])[:, 0]
     assert (np.abs(found - expected) / np.maximum(1.0, np.abs(expected))).max() < 1e-5
+
+
+@torch.inference_mode()
+def everything(policy, observations, resets):
+    """Outputs and state of a policy behind each step, side by side: `[steps, rows, n]` of `[steps, rows, m]`."""
+    initial = policy.init_hidden(observations.shape[1])
+    hidden, found = initial, []
+    for observation, reset in zip(torch.from_numpy(observations), torch.from_numpy(resets), strict=True):
+        *outputs, hidden = policy(observation, torch.where(reset[:, None], initial, hidden))
+        found.append(torch.cat((*outputs, hidden), dim=1).numpy())
+    return np.stack(found)

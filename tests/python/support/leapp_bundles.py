@@ -7,8 +7,9 @@ import io
 from typing import TYPE_CHECKING
 
 import leapp
+import numpy as np
 import torch
-from leapp import GraphConfigs, OutputKindEnum, TensorSemantics, annotate
+from leapp import GraphConfigs, InferenceManager, OutputKindEnum, TensorSemantics, annotate
 from torch import nn
 
 if TYPE_CHECKING:
@@ -52,3 +53,18 @@ def write_bundle(folder: Path, *, backend: str = "onnx-torchscript") -> Path:
         leapp.stop()
         leapp.compile_graph(visualize=False, graph_configs=GraphConfigs(frequency=50.0), validate=False)
     return folder / "walker" / "walker.yaml"
+
+
+def own_runtime(path: Path, observations: np.ndarray, output: str, resets: frozenset[int] = frozenset()) -> np.ndarray:
+    """What leapp's runtime makes of observations `[steps, n]`, the pipeline's inputs side by side."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        manager = InferenceManager(str(path))
+    sizes = [manager.get_mock_input()[name].shape[-1] for name in manager.inputs]
+    found = []
+    for step, observation in enumerate(observations):
+        if step in resets:
+            manager.reset()
+        parts = np.split(observation, np.cumsum(sizes)[:-1])
+        given = {name: torch.from_numpy(part.copy())[None] for name, part in zip(manager.inputs, parts, strict=True)}
+        found.append(manager(given)[output].numpy()[0].copy())
+    return np.stack(found)

@@ -18,6 +18,10 @@ namespace ganglion::detail {
 [[nodiscard]] Reading read_foreign_onnx(std::span<const std::byte> bytes, const std::filesystem::path& folder,
                                         const ReadingHints& hints);
 
+/// Takes the outputs out of a model that nothing in it makes, which no engine but ours puts up with; all others stay.
+/// Throws `Error` (bad_artifact) where the bytes are damaged.
+void drop_outputs_of_nothing(std::vector<std::byte>& model);
+
 /// How the next state comes out of the recurrent nodes of a graph.
 struct StateLink {
   std::string input;

@@ -12,6 +12,7 @@ from ganglion.compiler.lowering import (  # noqa: F401  importing them fills LOW
     conv,
     einsum,
     elementwise,
+    gather,
     layout,
     linear,
     pool,
