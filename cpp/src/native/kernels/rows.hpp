@@ -55,48 +55,113 @@ inline float first_of(Vector v) {
 
 inline float log_of(float x) { return first_of(log(set(x))); }
 
+/// A row to be folded, the same in all lanes.
+struct OneRow {
+  const float* x;
+  std::size_t n;
+
+  [[nodiscard]] GANGLION_INLINE Vector size() const { return set(static_cast<float>(n)); }
+
+  template <class Transform, class Combine>
+  [[nodiscard]] GANGLION_INLINE Vector folded_with(float neutral, Transform transform, Combine combine) const {
+    return set(fold(x, n, neutral, transform, combine));
+  }
+};
+
+/// A short row in each lane: element k of all of them is one vector, and so is each of their sums.
+struct ShortRows {
+  const float* elements;  ///< [n, lanes]
+  std::size_t n;          ///< `folded` at most
+
+  [[nodiscard]] GANGLION_INLINE Vector size() const { return set(static_cast<float>(n)); }
+
+  template <class Transform, class Combine>
+  [[nodiscard]] GANGLION_INLINE Vector folded_with(float neutral, Transform transform, Combine combine) const {
+    Vector sums[folded];
+    for (std::size_t k = 0; k < folded; ++k) {
+      sums[k] = set(neutral);
+      if (k < n) sums[k] = combine(sums[k], transform(load(elements + k * lanes)));
+    }
+    for (std::size_t half = folded / 2; half != 0; half /= 2) {
+      for (std::size_t k = 0; k < half; ++k) sums[k] = combine(sums[k], sums[k + half]);
+    }
+    return sums[0];
+  }
+};
+
 // ---- functions of a row: one for each GANGLION_REDUCE, by its name ----
 
 namespace of_row {
 
-inline float sum(const float* x, std::size_t n) { return row_sum(x, n); }
-inline float mean(const float* x, std::size_t n) { return row_sum(x, n) / static_cast<float>(n); }
-inline float max(const float* x, std::size_t n) { return row_maximum(x, n); }
-inline float min(const float* x, std::size_t n) {
-  return -fold(x, n, -__builtin_inff(), [](Vector v) { return -v; }, larger);
+template <class Row>
+GANGLION_INLINE Vector sum(const Row& row) {
+  return row.folded_with(0.0F, itself, sum_of_two);
 }
-inline float prod(const float* x, std::size_t n) {
-  return fold(x, n, 1.0F, itself, [](Vector a, Vector b) { return a * b; });
+template <class Row>
+GANGLION_INLINE Vector mean(const Row& row) {
+  return sum(row) / row.size();
 }
-inline float l1(const float* x, std::size_t n) {
-  return fold(x, n, 0.0F, [](Vector v) { return magnitude(v); }, sum_of_two);
+template <class Row>
+GANGLION_INLINE Vector max(const Row& row) {
+  return row.folded_with(-__builtin_inff(), itself, larger);
 }
-inline float sum_square(const float* x, std::size_t n) {
-  return fold(x, n, 0.0F, [](Vector v) { return v * v; }, sum_of_two);
+template <class Row>
+GANGLION_INLINE Vector min(const Row& row) {
+  return -row.folded_with(-__builtin_inff(), [](Vector v) __attribute__((always_inline)) { return -v; }, larger);
 }
-inline float l2(const float* x, std::size_t n) { return __builtin_sqrtf(sum_square(x, n)); }
-inline float logsumexp(const float* x, std::size_t n) {
-  const float top = row_maximum(x, n);
+template <class Row>
+GANGLION_INLINE Vector prod(const Row& row) {
+  return row.folded_with(1.0F, itself, [](Vector a, Vector b) __attribute__((always_inline)) { return a * b; });
+}
+template <class Row>
+GANGLION_INLINE Vector l1(const Row& row) {
+  return row.folded_with(0.0F, [](Vector v) __attribute__((always_inline)) { return magnitude(v); }, sum_of_two);
+}
+template <class Row>
+GANGLION_INLINE Vector sum_square(const Row& row) {
+  return row.folded_with(0.0F, [](Vector v) __attribute__((always_inline)) { return v * v; }, sum_of_two);
+}
+template <class Row>
+GANGLION_INLINE Vector l2(const Row& row) {
+  return root(sum_square(row));
+}
+template <class Row>
+GANGLION_INLINE Vector logsumexp(const Row& row) {
+  const Vector top = max(row);
+  const Vector sum =
+      row.folded_with(0.0F, [top](Vector v) __attribute__((always_inline)) { return exp(v - top); }, sum_of_two);
   // All elements minus infinity, or one of them infinite: the largest one is the answer.
-  if (!(__builtin_fabsf(top) < __builtin_inff())) return top;
-  return top + log_of(row_exp_sum(x, n, top));
+  return select(magnitude(top) < set(__builtin_inff()), top + log(sum), top);
 }
 
 }  // namespace of_row
 
-#define GANGLION_REDUCE(id)                                                                     \
-  struct Reduce_##id {                                                                          \
-    GANGLION_INLINE static float of(const float* x, std::size_t n) { return of_row::id(x, n); } \
+#define GANGLION_REDUCE(id)                            \
+  struct Reduce_##id {                                 \
+    template <class Row>                               \
+    GANGLION_INLINE static Vector of(const Row& row) { \
+      return of_row::id(row);                          \
+    }                                                  \
   };
 #include "native/vocabulary.def"
 
 template <class Function>
 void reduce(const Step& step) noexcept GANGLION_NONBLOCKING {
+  const std::size_t n = step.columns;
   for (std::size_t row = 0; row < step.batch; ++row) {
     const float* x = step.in[0].data + row * step.in[0].stride;
-    float* out = step.out[0].data + row * step.out[0].stride;
-    for (std::size_t i = 0; i < step.rows; ++i) {
-      out[i] = first_of(flushed(set(Function::of(x + i * step.columns, step.columns))));
+    float* const out = step.out[0].data + row * step.out[0].stride;
+    if (n > folded || step.rows == 1) {
+      for (std::size_t i = 0; i < step.rows; ++i) out[i] = first_of(flushed(Function::of(OneRow{x + i * n, n})));
+      continue;
+    }
+    float elements[folded * lanes] = {};
+    for (std::size_t i = 0; i < step.rows; i += lanes) {
+      const std::size_t count = step.rows - i < lanes ? step.rows - i : lanes;
+      for (std::size_t lane = 0; lane < count; ++lane, x += n) {
+        for (std::size_t k = 0; k < n; ++k) elements[k * lanes + lane] = x[k];
+      }
+      store_up_to(out + i, flushed(Function::of(ShortRows{elements, n})), count);
     }
   }
 }
