@@ -32,7 +32,26 @@ void lay_out(ConvolutionPlan& plan, std::size_t down, std::size_t across) {
   plan.channel = plan.phase * plan.phases_down * plan.phases_across;
   const bool has_padding = conv.pad_top + conv.pad_bottom + conv.pad_left + conv.pad_right != 0;
   plan.in_place = !has_padding && plan.phases_down == 1 && plan.phases_across == 1;
-  plan.scratch = plan.in_place ? 0 : conv.in_channels * plan.channel;
+  plan.scratch = 0;
+  if (plan.in_place) return;
+  plan.scratch = conv.in_channels * plan.channel + (plan.phases_across == 1 ? 0 : padded_width(conv));
+}
+
+/// Each line by itself, unless that leaves too many lanes without work.
+void choose_runs(ConvolutionPlan& plan, std::size_t lanes) {
+  const Convolution& conv = plan.conv;
+  const std::size_t whole = (conv.out_height - 1) * plan.line + conv.out_width;
+  const std::size_t by_line = conv.out_height * divided(conv.out_width, lanes);
+  const bool is_dense = whole == conv.out_height * conv.out_width;
+  if (!is_dense && static_cast<double>(by_line) <= 1.15 * static_cast<double>(divided(whole, lanes))) {
+    plan.runs = conv.out_height;
+    plan.run = conv.out_width;
+    return;
+  }
+  plan.run = whole;
+  plan.in_planes = !is_dense;
+  plan.planes = plan.scratch;
+  if (plan.in_planes) plan.scratch += plan.block * whole;
 }
 
 /// A chain takes the latency of so many products of vectors for each of its taps, others beside it are free.
@@ -41,7 +60,7 @@ constexpr double latency = 4.0;
 /// Products of vectors that a way takes, or would have had time for.
 double work_of_places(const ConvolutionPlan& plan, const KernelTable& kernels) {
   const Convolution& conv = plan.conv;
-  const std::size_t vectors = divided((conv.out_height - 1) * plan.line + conv.out_width, kernels.lanes);
+  const std::size_t vectors = plan.runs * divided(plan.run, kernels.lanes);
   const std::size_t blocks = conv.groups * divided(conv.out_channels / conv.groups, plan.block);
   const double sums = static_cast<double>(vectors * plan.block);
   return static_cast<double>(blocks * taps(conv)) * std::max(sums, latency);
@@ -63,14 +82,9 @@ ConvolutionPlan plan_convolution(const Convolution& conv, const KernelTable& ker
   plan.conv = conv;
   plan.block = block_of(conv.out_channels / conv.groups);
   lay_out(plan, conv.stride_height, conv.stride_width);
+  choose_runs(plan, kernels.lanes);
   plan.by_channels = work_of_channels(conv, kernels) < work_of_places(plan, kernels);
-  if (plan.by_channels) {
-    lay_out(plan, 1, 1);
-    return plan;
-  }
-  const std::size_t places = (conv.out_height - 1) * plan.line + conv.out_width;
-  plan.planes = plan.scratch;
-  if (places != conv.out_height * conv.out_width) plan.scratch += plan.block * places;
+  if (plan.by_channels) lay_out(plan, 1, 1);
   return plan;
 }
 

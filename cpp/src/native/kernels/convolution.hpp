@@ -2,23 +2,49 @@
 // what lies in the lanes of a vector: neighbouring places of one channel, or neighbouring channels at one place.
 // Included inside an anonymous namespace.
 
+inline void fill_zeros(float* to, std::size_t size) {
+  const float* const end = to + size;
+  for (; to < end; to += lanes) store_up_to(to, set(0.0F), static_cast<std::size_t>(end - to));
+}
+
+inline void copy_floats(const float* from, float* to, std::size_t size) {
+  for (std::size_t i = 0; i < size; i += lanes) store_up_to(to + i, load_up_to(from + i, size - i), size - i);
+}
+
+/// A line with its padding.
+inline void lay_line(const Convolution& conv, const float* from, float* to) {
+  float* const behind = to + conv.pad_left + conv.width;
+  copy_floats(from, to + conv.pad_left, conv.width);
+  if (conv.circular) {
+    copy_floats(from + conv.width - conv.pad_left, to, conv.pad_left);
+    copy_floats(from, behind, conv.pad_right);
+  } else {
+    fill_zeros(to, conv.pad_left);
+    fill_zeros(behind, conv.pad_right);
+  }
+}
+
 /// The input of one row of the batch as a plan lays it: with its padding, and what a stride picks side by side.
 inline void lay_out(const ConvolutionPlan& plan, const float* x, float* to) {
   const Convolution& conv = plan.conv;
   const std::size_t height = conv.pad_top + conv.height + conv.pad_bottom;
   const std::size_t width = conv.pad_left + conv.width + conv.pad_right;
+  float* const padded = to + conv.in_channels * plan.channel;  // a line that is yet to be taken apart
   for (std::size_t c = 0; c < conv.in_channels; ++c, to += plan.channel) {
     for (std::size_t i = 0; i < height; ++i) {
       float* line = to + i % plan.phases_down * plan.phases_across * plan.phase + i / plan.phases_down * plan.line;
-      const std::size_t row = i - conv.pad_top;  // far beyond the last one where it would be negative
-      const float* const from = row < conv.height ? x + (c * conv.height + row) * conv.width : nullptr;
+      const bool is_inside = i >= conv.pad_top && i - conv.pad_top < conv.height;
+      float* const whole = plan.phases_across == 1 ? line : padded;
+      if (is_inside) {
+        lay_line(conv, x, whole);
+        x += conv.width;
+      } else {
+        fill_zeros(whole, width);
+      }
+      if (plan.phases_across == 1) continue;
       for (std::size_t p = 0; p < plan.phases_across; ++p, line += plan.phase) {
-        std::size_t k = 0;
-        for (std::size_t j = p; j < width; j += plan.phases_across, ++k) {
-          const std::size_t at = j - conv.pad_left;
-          const std::size_t around = j < conv.pad_left ? at + conv.width : at - conv.width;
-          line[k] = from == nullptr ? 0.0F : at < conv.width ? from[at] : conv.circular ? from[around] : 0.0F;
-        }
+        float* at = line;
+        for (std::size_t j = p; j < width; j += plan.phases_across) *at++ = padded[j];
       }
     }
   }
@@ -103,9 +129,7 @@ void convolve_places(const Step& step) noexcept GANGLION_NONBLOCKING {
   const auto& plan = *static_cast<const ConvolutionPlan*>(step.extra);
   const Convolution& conv = plan.conv;
   const std::size_t out_group = conv.out_channels / conv.groups;
-  const std::size_t places = (conv.out_height - 1) * plan.line + conv.out_width;
   const std::size_t plane = conv.out_height * conv.out_width;
-  const bool is_dense = places == plane;  // no place between the end of a line and the next one
   for (std::size_t row = 0; row < step.batch; ++row) {
     const float* x = laid_out(step, plan, row);
     float* y = step.out[0].data + row * step.out[0].stride;
@@ -116,13 +140,15 @@ void convolve_places(const Step& step) noexcept GANGLION_NONBLOCKING {
       for (std::size_t o = 0; o < out_group; o += plan.block, weight += plan.block * step.inner, bias += plan.block) {
         const std::size_t used = out_group - o < plan.block ? out_group - o : plan.block;
         for_block(plan.block, [&]<std::size_t Channels>() __attribute__((always_inline)) {
-          sum_block<Channels, vectors_beside(Channels)>(step, weight, bias, x, places, is_dense ? y : apart,
-                                                        is_dense ? plane : places, used);
+          for (std::size_t i = 0; i < plan.runs; ++i) {
+            sum_block<Channels, vectors_beside(Channels)>(step, weight, bias, x + i * plan.line, plan.run,
+                                                          plan.in_planes ? apart : y + i * conv.out_width,
+                                                          plan.in_planes ? plan.run : plane, used);
+          }
         });
         for (std::size_t c = 0; c < used; ++c, y += plane) {
-          for (std::size_t i = 0; i < conv.out_height && !is_dense; ++i) {
-            __builtin_memcpy(y + i * conv.out_width, apart + c * places + i * plan.line,
-                             conv.out_width * sizeof(float));
+          for (std::size_t i = 0; i < conv.out_height && plan.in_planes; ++i) {
+            copy_floats(apart + c * plan.run + i * plan.line, y + i * conv.out_width, conv.out_width);
           }
         }
       }

@@ -60,8 +60,11 @@ struct ConvolutionPlan {
   std::size_t line = 0;           ///< floats of a line of a phase
   std::size_t phase = 0;          ///< floats of a phase
   std::size_t channel = 0;        ///< floats of a channel
-  std::size_t planes = 0;         ///< where in the scratch memory outputs lie with something between their lines
-  std::size_t scratch = 0;        ///< floats of scratch memory
+  std::size_t runs = 1;           ///< where vectors are of places: each line by itself, or the whole image as one
+  std::size_t run = 0;            ///< places of a run, those between the end of a line and the next one included
+  bool in_planes = false;         ///< there are such places: the output first goes to scratch memory, from `planes` on
+  std::size_t planes = 0;
+  std::size_t scratch = 0;  ///< floats of scratch memory
 };
 
 /// Of a convolution: most channels of a block, and vectors of a panel of channels.
