@@ -332,10 +332,7 @@ class Builder {
         stream_.add(packed_size(source, order, Packing::f32, 1, source.columns()),
                     [=](std::byte* to) { pack(source, order, Packing::f32, 1, source.columns(), to); });
     add_bias(order, op.bias);
-    pieces_.back().index =
-        others_.add(source.columns() * sizeof(std::int32_t), [offsets = tap_offsets(plan)](std::byte* to) {
-          std::memcpy(to, offsets.data(), offsets.size() * sizeof(std::int32_t));
-        });
+    add_index(tap_offsets(plan));
     pieces_.back().convolution = convolutions_.size();
     convolutions_.push_back(plan);
   }
@@ -345,11 +342,21 @@ class Builder {
   void add_gather(std::size_t i, const Op& op) {
     const GatherPlan& gather = plan_.gathers[i];
     for (const Copy& copy : gather.copies) add_copy(copy);
-    if (!gather.indexed) return;
+    for (const Pick& pick : gather.picks) {
+      add_step(kernels_.pick, {pick.from}, {place(op.out[0])}).step.size = pick.index.size() / 2;
+      add_index(pick.index);
+    }
+    if (!gather.indexed || !gather.picks.empty()) return;
     add_step(kernels_.gather, {gather.source}, {place(op.out[0])}).step.size = size_of(op.out[0]);
     const Tensor& index = program_.tensors[op.index];
     pieces_.back().index = others_.add(
         index.bytes.size(), [&index](std::byte* to) { std::memcpy(to, index.bytes.data(), index.bytes.size()); });
+  }
+
+  void add_index(std::vector<std::int32_t> numbers) {
+    const std::size_t bytes = numbers.size() * sizeof(std::int32_t);
+    pieces_.back().index = others_.add(
+        bytes, [numbers = std::move(numbers), bytes](std::byte* to) { std::memcpy(to, numbers.data(), bytes); });
   }
 
   /// Floats that an operation needs beside its operands.

@@ -145,22 +145,30 @@ GANGLION_INLINE Vector logsumexp(const Row& row) {
   };
 #include "native/vocabulary.def"
 
+/// Rows that are folded one in each lane: short ones, enough of them.
+GANGLION_INLINE bool is_by_lanes(std::size_t rows, std::size_t columns) { return columns <= folded && rows >= 4; }
+
+/// Element k of `lanes` rows side by side, for each k; of fewer rows than lanes what was there stays.
+GANGLION_INLINE void turn(const float* x, std::size_t rows, std::size_t columns, float* elements) {
+  for (std::size_t lane = 0; lane < rows; ++lane, x += columns) {
+    for (std::size_t k = 0; k < columns; ++k) elements[k * lanes + lane] = x[k];
+  }
+}
+
 template <class Function>
 void reduce(const Step& step) noexcept GANGLION_NONBLOCKING {
   const std::size_t n = step.columns;
   for (std::size_t row = 0; row < step.batch; ++row) {
-    const float* x = step.in[0].data + row * step.in[0].stride;
+    const float* const x = step.in[0].data + row * step.in[0].stride;
     float* const out = step.out[0].data + row * step.out[0].stride;
-    if (n > folded || step.rows == 1) {
+    if (!is_by_lanes(step.rows, n)) {
       for (std::size_t i = 0; i < step.rows; ++i) out[i] = first_of(flushed(Function::of(OneRow{x + i * n, n})));
       continue;
     }
     float elements[folded * lanes] = {};
     for (std::size_t i = 0; i < step.rows; i += lanes) {
       const std::size_t count = step.rows - i < lanes ? step.rows - i : lanes;
-      for (std::size_t lane = 0; lane < count; ++lane, x += n) {
-        for (std::size_t k = 0; k < n; ++k) elements[k * lanes + lane] = x[k];
-      }
+      turn(x + i * n, count, n, elements);
       store_up_to(out + i, flushed(Function::of(ShortRows{elements, n})), count);
     }
   }
@@ -172,20 +180,51 @@ constexpr Kernel reduce_kernels[] = {
 };
 
 template <bool Logarithm>
+inline void softmax_of_row(const float* x, float* y, std::size_t n) {
+  const float top = row_maximum(x, n);
+  const float sum = row_exp_sum(x, n, top);
+  const Vector logarithm = set(Logarithm ? log_of(sum) : 0.0F);
+  const Vector factor = set(1.0F / sum);
+  for (std::size_t j = 0; j < n; j += lanes) {
+    // First the top: it may be so large that adding the logarithm to it would lose most of that.
+    const Vector v = load_up_to(x + j, n - j) - set(top);
+    store_up_to(y + j, flushed(Logarithm ? v - logarithm : exp(v) * factor), n - j);
+  }
+}
+
+/// The same of short rows, one in each lane.
+template <bool Logarithm>
+inline void softmax_by_lanes(const float* x, float* y, std::size_t rows, std::size_t n) {
+  float elements[folded * lanes] = {};
+  for (std::size_t i = 0; i < rows; i += lanes) {
+    const std::size_t count = rows - i < lanes ? rows - i : lanes;
+    turn(x + i * n, count, n, elements);
+    const ShortRows short_rows{elements, n};
+    const Vector top = of_row::max(short_rows);
+    const Vector sum = short_rows.folded_with(
+        0.0F, [top](Vector v) __attribute__((always_inline)) { return exp(v - top); }, sum_of_two);
+    const Vector logarithm = Logarithm ? log(sum) : set(0.0F);
+    const Vector factor = set(1.0F) / sum;
+    for (std::size_t k = 0; k < n; ++k) {
+      float* const element = elements + k * lanes;
+      const Vector v = load(element) - top;
+      store(element, flushed(Logarithm ? v - logarithm : exp(v) * factor));
+      for (std::size_t lane = 0; lane < count; ++lane) y[(i + lane) * n + k] = element[lane];
+    }
+  }
+}
+
+template <bool Logarithm>
 inline void softmax_of_rows(const Step& step) noexcept GANGLION_NONBLOCKING {
   const std::size_t n = step.columns;
-  for (std::size_t i = 0; i < step.batch * step.rows; ++i) {
-    const float* x = step.in[0].data + i / step.rows * step.in[0].stride + i % step.rows * n;
-    float* y = step.out[0].data + i / step.rows * step.out[0].stride + i % step.rows * n;
-    const float top = row_maximum(x, n);
-    const float sum = row_exp_sum(x, n, top);
-    const Vector logarithm = set(Logarithm ? log_of(sum) : 0.0F);
-    const Vector factor = set(1.0F / sum);
-    for (std::size_t j = 0; j < n; j += lanes) {
-      // First the top: it may be so large that adding the logarithm to it would lose most of that.
-      const Vector v = load_up_to(x + j, n - j) - set(top);
-      store_up_to(y + j, flushed(Logarithm ? v - logarithm : exp(v) * factor), n - j);
+  for (std::size_t row = 0; row < step.batch; ++row) {
+    const float* const x = step.in[0].data + row * step.in[0].stride;
+    float* const y = step.out[0].data + row * step.out[0].stride;
+    if (is_by_lanes(step.rows, n)) {
+      softmax_by_lanes<Logarithm>(x, y, step.rows, n);
+      continue;
     }
+    for (std::size_t i = 0; i < step.rows; ++i) softmax_of_row<Logarithm>(x + i * n, y + i * n, n);
   }
 }
 
@@ -227,6 +266,14 @@ void gather(const Step& step) noexcept GANGLION_NONBLOCKING {
     const float* x = step.in[0].data + row * step.in[0].stride;
     float* out = step.out[0].data + row * step.out[0].stride;
     for (std::size_t i = 0; i < step.size; ++i) out[i] = x[step.index[i]];
+  }
+}
+
+void pick(const Step& step) noexcept GANGLION_NONBLOCKING {
+  for (std::size_t row = 0; row < step.batch; ++row) {
+    const float* x = step.in[0].data + row * step.in[0].stride;
+    float* out = step.out[0].data + row * step.out[0].stride;
+    for (std::size_t i = 0; i < 2 * step.size; i += 2) out[step.index[i + 1]] = x[step.index[i]];
   }
 }
 

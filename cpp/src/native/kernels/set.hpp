@@ -47,6 +47,7 @@ const KernelTable GANGLION_KERNEL_TABLE = {
     .unary_rows = unary_rows,
     .copy = copy,
     .gather = gather,
+    .pick = pick,
     .places = shared_rows * 4 / convolution_vectors,
     .convolve_places = convolve_places,
     .convolve_channels = convolve_channels,

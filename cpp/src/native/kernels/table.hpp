@@ -101,6 +101,7 @@ struct KernelTable {
   Kernel unary_rows;         ///< unary over all rows of the batch
   Kernel copy;
   Kernel gather;
+  Kernel pick;               ///< out[index[2 i + 1]] = in[index[2 i]]: some elements of an output
   std::size_t places;        ///< of a convolution that share what is read of a panel of weights
   Kernel convolve_places;    ///< a convolution whose vectors are of places
   Kernel convolve_channels;  ///< one whose vectors are of channels
