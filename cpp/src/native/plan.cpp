@@ -154,9 +154,9 @@ class Planner {
     return total;
   }
 
-  /// Several inputs that are small beside what is made of them are laid side by side first.
+  /// Several inputs that are smaller than what is made of them are laid side by side first.
   [[nodiscard]] bool is_laid_together(std::size_t op) const {
-    return program_.ops[op].in.size() > 1 && 4 * inputs_of(op) <= program_.values[program_.ops[op].out[0]].size;
+    return program_.ops[op].in.size() > 1 && inputs_of(op) <= program_.values[program_.ops[op].out[0]].size;
   }
 
   void fix(Index value, Area area, std::size_t offset, std::size_t stride) {
