@@ -490,6 +490,12 @@ for _label, _given in {
         return nodes, constants(w=normal(20, 4 // given.get("group", 1), 3, 2) / 3, b=normal(20))
 
 
+@case("Conv", (1, 2, 4, 5), label="image-after-a-pad")
+def _(_):
+    nodes = [node("Pad", ["x", "pads"], ["p"]), node("Conv", ["p", "w"], ["y"], pads=[0, 1, 1, 0])]
+    return nodes, constants(pads=np.array([0, 0, 1, 2, 0, 0, 3, 0]), w=normal(5, 2, 3, 2))
+
+
 @case("Conv", (3, 2, 4, 5), label="image-one-by-one")
 def _(_):
     return [node("Conv", ["x", "w"], ["y"])], constants(w=normal(5, 2, 1, 1))
