@@ -181,6 +181,15 @@ def convolutions() -> bytes:
             in_channels=2, length=3, out_channels=4, out_length=length, stride=stride, dilation=dilation,
             groups=groups, pad_left=1, pad_right=2, padding=padding,
         )  # fmt: skip
+    for groups, stride, pads in ((1, 1, (0, 0, 0, 0)), (2, 2, (1, 2, 0, 3))):
+        top, bottom, left, right = pads
+        down, across = (top + 1 + bottom - 1) // stride + 1, (left + 3 + right - 2) // stride + 1
+        s.add(
+            "conv2d", [s.input], [4 * down * across], {"weight": (4, 2 // groups, 1, 2), "bias": (4,)},
+            in_channels=2, height=1, width=3, out_channels=4, out_height=down, out_width=across, stride_height=stride,
+            stride_width=stride, dilation_height=1, dilation_width=1, groups=groups, pad_top=top, pad_bottom=bottom,
+            pad_left=left, pad_right=right,
+        )  # fmt: skip
     return s.file()
 
 

@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "native/convolution.hpp"
 #include "native/pack.hpp"
 #include "realtime/guards.hpp"
 
@@ -198,6 +199,7 @@ class Builder {
         add_step(kernels_.reduce[number(op.reduce)], op);
         return;
       case OpKind::conv1d:
+      case OpKind::conv2d:
         return add_convolution(op);
       case OpKind::gather:
         return add_gather(i, op);
@@ -215,6 +217,8 @@ class Builder {
     const Tensor& source = program_.tensors[index];
     return stream_.add(source.bytes.size(), [&source](std::byte* to) { copy_floats(source, to); });
   }
+
+  static bool is_convolution(const Op& op) { return op.kind == OpKind::conv1d || op.kind == OpKind::conv2d; }
 
   static bool is_plain(OpKind kind) {
     constexpr bool plain[] = {
@@ -317,13 +321,20 @@ class Builder {
   }
 
   void add_convolution(const Op& op) {
-    PlannedStep& planned = add_step(kernels_.conv1d, op);
+    const ConvolutionPlan plan = plan_convolution(op.conv, kernels_);
+    PlannedStep& planned = add_step(plan.by_channels ? kernels_.convolve_channels : kernels_.convolve_places, op);
     planned.has_scratch = true;
     planned.scratch = scratch_;
-    pieces_.back().weights = stream_offset_of(op.weight);
-    if (op.bias != none) pieces_.back().bias = add_floats(program_.tensors[op.bias]);
+    const MatrixSource source{tensor(op.weight), nullptr};
+    planned.step.inner = source.columns();
+    const RowOrder order = channel_order(plan, kernels_);
+    pieces_.back().weights =
+        stream_.add(packed_size(source, order, Packing::f32, 1, source.columns()),
+                    [=](std::byte* to) { pack(source, order, Packing::f32, 1, source.columns(), to); });
+    add_bias(order, op.bias);
+    add_index(tap_offsets(plan));
     pieces_.back().convolution = convolutions_.size();
-    convolutions_.push_back(op.conv);
+    convolutions_.push_back(plan);
   }
 
   void add_copy(const Copy& copy) { add_step(kernels_.copy, {copy.from}, {copy.to}).step.size = copy.size; }
@@ -331,19 +342,26 @@ class Builder {
   void add_gather(std::size_t i, const Op& op) {
     const GatherPlan& gather = plan_.gathers[i];
     for (const Copy& copy : gather.copies) add_copy(copy);
-    if (!gather.indexed) return;
+    for (const Pick& pick : gather.picks) {
+      add_step(kernels_.pick, {pick.from}, {place(op.out[0])}).step.size = pick.index.size() / 2;
+      add_index(pick.index);
+    }
+    if (!gather.indexed || !gather.picks.empty()) return;
     add_step(kernels_.gather, {gather.source}, {place(op.out[0])}).step.size = size_of(op.out[0]);
     const Tensor& index = program_.tensors[op.index];
     pieces_.back().index = others_.add(
         index.bytes.size(), [&index](std::byte* to) { std::memcpy(to, index.bytes.data(), index.bytes.size()); });
   }
 
+  void add_index(std::vector<std::int32_t> numbers) {
+    const std::size_t bytes = numbers.size() * sizeof(std::int32_t);
+    pieces_.back().index = others_.add(
+        bytes, [numbers = std::move(numbers), bytes](std::byte* to) { std::memcpy(to, numbers.data(), bytes); });
+  }
+
   /// Floats that an operation needs beside its operands.
   [[nodiscard]] std::size_t scratch_of(const Op& op) const {
-    if (op.kind == OpKind::conv1d) {  // its padded input, in phases of the stride
-      const std::size_t padded = op.conv.pad_left + op.conv.length + op.conv.pad_right;
-      return op.conv.in_channels * std::min(op.conv.stride, padded) * ((padded + op.conv.stride - 1) / op.conv.stride);
-    }
+    if (is_convolution(op)) return plan_convolution(op.conv, kernels_).scratch;
     if (op.kind == OpKind::gru && !op.linear_before_reset) return batch_ * 4 * size_of(op.out[0]);
     if (op.weight == none || is_plain(op.kind)) return 0;
     if (packing_of(program_.tensors[op.weight], op.activations) != Packing::i8_dot) return 0;
@@ -393,7 +411,7 @@ class Builder {
   Pieces others_;
   std::vector<PlannedStep> steps_;
   std::vector<StepPieces> pieces_;
-  std::vector<Conv1d> convolutions_;
+  std::vector<ConvolutionPlan> convolutions_;
   std::size_t scratch_ = 0;
 };
 

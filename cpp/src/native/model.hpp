@@ -42,7 +42,7 @@ class Model {
  private:
   friend class Builder;
   std::vector<PlannedStep> steps_;
-  std::vector<Conv1d> convolutions_;
+  std::vector<ConvolutionPlan> convolutions_;
   realtime::Memory memory_;
   std::size_t arena_floats_ = 0;
   std::vector<Guard> guards_;

@@ -12,12 +12,17 @@
 
 namespace ganglion::native {
 
-/// A matrix [rows, columns] of the file, with what turns its elements into floats.
+/// A matrix [rows, columns] of the file, with what turns its elements into floats. Of a weight of more axes, all but
+/// the first are its columns.
 struct MatrixSource {
   const Tensor* weight = nullptr;
   const Tensor* scale = nullptr;  ///< of an int8 weight
 
-  [[nodiscard]] std::size_t columns() const { return weight->shape[1]; }
+  [[nodiscard]] std::size_t columns() const {
+    std::size_t product = 1;
+    for (std::size_t axis = 1; axis < weight->shape.size(); ++axis) product *= weight->shape[axis];
+    return product;
+  }
 };
 
 /// Which rows go where: `panels` counts the vectors of each panel, `rows` names the source row of every lane.

@@ -145,9 +145,18 @@ class Planner {
     if (runs_[op].size() <= std::max<std::size_t>(4, size / 8)) return;
     indexed_[op] = 1;
     runs_[op].clear();
+    if (is_laid_together(op)) scratch_[op] = batch_ * inputs_of(op);
+  }
+
+  [[nodiscard]] std::size_t inputs_of(std::size_t op) const {
     std::size_t total = 0;
     for (const Index value : program_.ops[op].in) total += program_.values[value].size;
-    if (program_.ops[op].in.size() > 1) scratch_[op] = batch_ * total;
+    return total;
+  }
+
+  /// Several inputs that are smaller than what is made of them are laid side by side first.
+  [[nodiscard]] bool is_laid_together(std::size_t op) const {
+    return program_.ops[op].in.size() > 1 && inputs_of(op) <= program_.values[program_.ops[op].out[0]].size;
   }
 
   void fix(Index value, Area area, std::size_t offset, std::size_t stride) {
@@ -297,6 +306,32 @@ class Planner {
     }
   }
 
+  /// From each input what it gives, in the order in which it lies there: it is large, and what is written is not.
+  [[nodiscard]] std::vector<Pick> picks_of(const Op& op) const {
+    std::vector<std::size_t> begins;
+    std::size_t total = 0;
+    for (const Index value : op.in) {
+      begins.push_back(total);
+      total += program_.values[value].size;
+    }
+    std::vector<std::pair<std::size_t, std::size_t>> all;  // from, to
+    for (std::size_t to = 0; to < program_.values[op.out[0]].size; ++to) {
+      all.emplace_back(index_at(program_.tensors[op.index], to), to);
+    }
+    std::sort(all.begin(), all.end());
+    std::vector<Pick> picks;
+    for (std::size_t input = 0, i = 0; input < op.in.size(); ++input) {
+      Pick pick{place_of(op.in[input]), {}};
+      const std::size_t end = begins[input] + program_.values[op.in[input]].size;
+      for (; i < all.size() && all[i].first < end; ++i) {
+        pick.index.push_back(static_cast<std::int32_t>(all[i].first - begins[input]));
+        pick.index.push_back(static_cast<std::int32_t>(all[i].second));
+      }
+      if (!pick.index.empty()) picks.push_back(std::move(pick));
+    }
+    return picks;
+  }
+
   [[nodiscard]] GatherPlan gather_plan(std::size_t i) const {
     GatherPlan result;
     const Op& op = program_.ops[i];
@@ -305,8 +340,11 @@ class Planner {
     if (result.indexed) {
       result.source = place_of(op.in[0]);
       if (op.in.size() == 1) return result;
-      std::size_t total = 0;
-      for (const Index value : op.in) total += program_.values[value].size;
+      if (!is_laid_together(i)) {
+        result.picks = picks_of(op);
+        return result;
+      }
+      const std::size_t total = inputs_of(i);
       result.source = {Area::arena, scratch_offset_[i], total};
       std::size_t offset = 0;
       for (const Index value : op.in) {

@@ -30,11 +30,19 @@ struct Copy {
   std::size_t size = 0;
 };
 
-/// What is left to do of a gather once its output has a place: copies, then a read through the index from `source`.
+/// Single floats that have to be moved: pairs of where each one is, and where it goes.
+struct Pick {
+  Place from;
+  std::vector<std::int32_t> index;
+};
+
+/// What is left to do of a gather once its output has a place: copies, then a read through the index from `source`; or
+/// else picks from each input.
 struct GatherPlan {
   std::vector<Copy> copies;
   bool indexed = false;
   Place source;
+  std::vector<Pick> picks;
 };
 
 /// Floats of the arena that no kernel may touch.

@@ -63,7 +63,7 @@ struct Op {
   std::size_t rows = 0;     ///< of reduce, softmax, argmax, layer_norm, matmul, lookup
   std::size_t columns = 0;  ///< likewise
   std::size_t inner = 0;    ///< of matmul
-  Conv1d conv;
+  Convolution conv;
 };
 
 struct StatePair {

@@ -46,18 +46,26 @@ inline constexpr Reduce every_reduce[] = {
 #include "native/vocabulary.def"
 };
 
-struct Conv1d {
+/// A convolution of an image; a row is an image of height 1.
+struct Convolution {
   std::size_t in_channels = 0;
-  std::size_t length = 0;
+  std::size_t height = 1;
+  std::size_t width = 0;
   std::size_t out_channels = 0;
-  std::size_t out_length = 0;
-  std::size_t kernel = 0;
-  std::size_t stride = 1;
-  std::size_t dilation = 1;
+  std::size_t out_height = 1;
+  std::size_t out_width = 0;
+  std::size_t kernel_height = 1;
+  std::size_t kernel_width = 0;
+  std::size_t stride_height = 1;
+  std::size_t stride_width = 1;
+  std::size_t dilation_height = 1;
+  std::size_t dilation_width = 1;
   std::size_t groups = 1;
+  std::size_t pad_top = 0;
+  std::size_t pad_bottom = 0;
   std::size_t pad_left = 0;
   std::size_t pad_right = 0;
-  bool circular = false;
+  bool circular = false;  ///< of a row: what is outside goes round
 };
 
 }  // namespace ganglion::native

@@ -202,17 +202,37 @@ def _layer_norm(values: list[Array], tensors: _Tensors, attributes: Mapping[str,
     return [x.reshape(values[0].shape)]
 
 
+def _taps(places: int, kernel: int, stride: int, dilation: int) -> NDArray[np.int64]:
+    """`[places, kernel]`: where along an axis each element of a kernel lies at each place."""
+    return np.asarray(np.arange(places)[:, None] * stride + np.arange(kernel) * dilation)
+
+
+def _convolved(seen: Array, tensors: _Tensors, groups: int) -> Array:
+    """The products with what a kernel sees, `[rows, channels, height, width, kernel height, kernel width]`."""
+    weight = tensors["weight"].reshape(groups, -1, seen.shape[1] // groups, *seen.shape[4:])
+    seen = seen.reshape(len(seen), groups, -1, *seen.shape[2:])
+    y = np.einsum("rgcijkl,gockl->rgoij", seen, weight)
+    y = y.reshape(len(y), weight.shape[0] * weight.shape[1], -1)
+    y = y + tensors.get("bias", np.zeros(1, np.float32))[:, None]
+    return np.asarray(y.reshape(len(y), -1))
+
+
 def _conv1d(values: list[Array], tensors: _Tensors, attributes: Mapping[str, Any]) -> list[Array]:
-    weight, groups, dilation = tensors["weight"], attributes["groups"], attributes["dilation"]
-    x = values[0].reshape(-1, attributes["in_channels"], attributes["length"])
-    pads = ((0, 0), (0, 0), (attributes["pad_left"], attributes["pad_right"]))
+    x = values[0].reshape(-1, attributes["in_channels"], 1, attributes["length"])
+    pads = ((0, 0), (0, 0), (0, 0), (attributes["pad_left"], attributes["pad_right"]))
     x = np.pad(x, pads, mode="wrap" if attributes["padding"] == "circular" else "constant")
-    times = np.arange(attributes["out_length"])[:, None] * attributes["stride"]
-    windows = x[:, :, times + np.arange(weight.shape[2]) * dilation]  # [rows, in_channels, out_length, kernel]
-    windows = windows.reshape(len(x), groups, -1, *windows.shape[2:])
-    y = np.einsum("rgctk,gock->rgot", windows, weight.reshape(groups, -1, *weight.shape[1:]))
-    y = y.reshape(len(x), len(weight), -1) + tensors.get("bias", np.zeros(1, np.float32))[:, None]
-    return [y.reshape(len(x), -1)]
+    across = _taps(attributes["out_length"], tensors["weight"].shape[2], attributes["stride"], attributes["dilation"])
+    seen = x[:, :, np.zeros((1, 1, 1, 1), np.int64), across[None, :, None, :]]
+    return [_convolved(seen, tensors, attributes["groups"])]
+
+
+def _conv2d(values: list[Array], tensors: _Tensors, attributes: Mapping[str, Any]) -> list[Array]:
+    a, (height, width) = attributes, tensors["weight"].shape[2:]
+    x = values[0].reshape(-1, a["in_channels"], a["height"], a["width"])
+    x = np.pad(x, ((0, 0), (0, 0), (a["pad_top"], a["pad_bottom"]), (a["pad_left"], a["pad_right"])))
+    down = _taps(a["out_height"], height, a["stride_height"], a["dilation_height"])
+    across = _taps(a["out_width"], width, a["stride_width"], a["dilation_width"])
+    return [_convolved(x[:, :, down[:, None, :, None], across[None, :, None, :]], tensors, a["groups"])]
 
 
 def _matmul(values: list[Array], _: _Tensors, attributes: Mapping[str, Any]) -> list[Array]:
@@ -358,6 +378,7 @@ _KERNELS: dict[str, Callable[[list[Array], Any, Mapping[str, Any]], list[Array]]
     "argmax": _argmax,
     "layer_norm": _layer_norm,
     "conv1d": _conv1d,
+    "conv2d": _conv2d,
     "matmul": _matmul,
     "gather": _gather,
     "lookup": _lookup,

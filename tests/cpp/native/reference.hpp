@@ -219,6 +219,7 @@ class Interpreter {
         }
         break;
       case OpKind::conv1d:
+      case OpKind::conv2d:
         convolve(op, x, out);
         break;
       case OpKind::matmul:
@@ -295,26 +296,36 @@ class Interpreter {
   }
 
   void convolve(const Op& op, const Row& x, Row& out) const {
-    const Conv1d& c = op.conv;
-    const std::size_t in_group = c.in_channels / c.groups;
+    const Convolution& c = op.conv;
     for (std::size_t o = 0; o < c.out_channels; ++o) {
-      for (std::size_t t = 0; t < c.out_length; ++t) {
-        double sum = bias(op.bias, o);
-        for (std::size_t i = 0; i < in_group; ++i) {
-          for (std::size_t k = 0; k < c.kernel; ++k) {
-            auto at =
-                static_cast<std::ptrdiff_t>(t * c.stride + k * c.dilation) - static_cast<std::ptrdiff_t>(c.pad_left);
-            const auto length = static_cast<std::ptrdiff_t>(c.length);
-            if (c.circular) at = (at + length) % length;
-            if (at < 0 || at >= length) continue;
-            const std::size_t channel = o / (c.out_channels / c.groups) * in_group + i;
-            sum += bias(op.weight, (o * in_group + i) * c.kernel + k) *
-                   x[channel * c.length + static_cast<std::size_t>(at)];
-          }
+      for (std::size_t i = 0; i < c.out_height; ++i) {
+        for (std::size_t j = 0; j < c.out_width; ++j) {
+          out[(o * c.out_height + i) * c.out_width + j] = bias(op.bias, o) + convolved(op, x, o, i, j);
         }
-        out[o * c.out_length + t] = sum;
       }
     }
+  }
+
+  [[nodiscard]] double convolved(const Op& op, const Row& x, std::size_t o, std::size_t i, std::size_t j) const {
+    const Convolution& c = op.conv;
+    const std::size_t in_group = c.in_channels / c.groups;
+    double sum = 0.0;
+    for (std::size_t n = 0; n < in_group * c.kernel_height * c.kernel_width; ++n) {
+      const std::size_t channel = o / (c.out_channels / c.groups) * in_group + n / (c.kernel_height * c.kernel_width);
+      const auto row =
+          static_cast<std::ptrdiff_t>(i * c.stride_height + n / c.kernel_width % c.kernel_height * c.dilation_height) -
+          static_cast<std::ptrdiff_t>(c.pad_top);
+      auto column = static_cast<std::ptrdiff_t>(j * c.stride_width + n % c.kernel_width * c.dilation_width) -
+                    static_cast<std::ptrdiff_t>(c.pad_left);
+      const auto height = static_cast<std::ptrdiff_t>(c.height);
+      const auto width = static_cast<std::ptrdiff_t>(c.width);
+      if (c.circular) column = (column + width) % width;
+      if (row < 0 || row >= height || column < 0 || column >= width) continue;
+      const std::size_t at = (channel * c.height + static_cast<std::size_t>(row)) * c.width;
+      sum += bias(op.weight, o * in_group * c.kernel_height * c.kernel_width + n) *
+             x[at + static_cast<std::size_t>(column)];
+    }
+    return sum;
   }
 
   const Program& program_;

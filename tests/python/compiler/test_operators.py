@@ -473,6 +473,34 @@ for _name in ("ArgMax", "ArgMin"):
         return [node(operator, ["x"], ["y"], axis=1, select_last_index=1)], ()
 
 
+for _label, _given in {
+    "image": {},
+    "image-padded": {"pads": [1, 0, 2, 3], "strides": [2, 3]},
+    "image-dilated": {"dilations": [3, 2], "pads": [2, 2, 2, 2]},
+    "image-grouped": {"group": 2, "pads": [1, 1, 1, 1]},
+    "image-by-depth": {"group": 4, "strides": [1, 2]},
+    "image-same-upper": {"auto_pad": "SAME_UPPER", "strides": [2, 3]},
+    "image-same-lower": {"auto_pad": "SAME_LOWER"},
+    "image-valid": {"auto_pad": "VALID", "strides": [3, 1]},
+}.items():
+
+    @case("Conv", (1, 4, 7, 6), label=_label)
+    def _(_, given=_given):
+        nodes = [node("Conv", ["x", "w", "b"], ["y"], kernel_shape=[3, 2], **given)]
+        return nodes, constants(w=normal(20, 4 // given.get("group", 1), 3, 2) / 3, b=normal(20))
+
+
+@case("Conv", (1, 2, 4, 5), label="image-after-a-pad")
+def _(_):
+    nodes = [node("Pad", ["x", "pads"], ["p"]), node("Conv", ["p", "w"], ["y"], pads=[0, 1, 1, 0])]
+    return nodes, constants(pads=np.array([0, 0, 1, 2, 0, 0, 3, 0]), w=normal(5, 2, 3, 2))
+
+
+@case("Conv", (3, 2, 4, 5), label="image-one-by-one")
+def _(_):
+    return [node("Conv", ["x", "w"], ["y"])], constants(w=normal(5, 2, 1, 1))
+
+
 @case("Conv", (1, 2, 3, 4, 5), label="three-axes")
 def _(_):
     return [node("Conv", ["x", "w", "b"], ["y"], pads=[1, 0, 1, 0, 1, 0])], constants(

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from one_operation import CONV, GOOD, KERNEL, one_op
+from one_operation import CONV, GOOD, IMAGE, KERNEL, PATCH, one_op
 
 from ganglion.compiler import vocabulary
 from ganglion.compiler.interpreter import Interpreter
@@ -184,6 +184,29 @@ def test_conv_limits():
     ):  # fmt: skip
         with pytest.raises(ArtifactError):
             one_op("conv1d", (10,), (20,), KERNEL, **{**CONV, **change})
+
+
+def test_limits_of_a_convolution_of_images():
+    for change in (
+        {"groups": 3}, {"stride_height": 0}, {"dilation_height": 5}, {"dilation_width": 9}, {"out_height": 3},
+        {"out_width": 4}, {"pad_top": 2}, {"pad_bottom": 3}, {"pad_right": 9}, {"pad_left": -1}, {"height": 4},
+        {"width": 2**30}, {"padding": "zeros"},
+        # Products of these are as large as the right ones modulo 2^64.
+        {"in_channels": 2**22, "height": 2**21, "width": 2**21}, {"out_height": 2**24, "out_width": 2**24},
+        # Padding that no place of the kernel sees still is memory.
+        {"pad_bottom": 2**24 - 4, "stride_height": 2**24, "out_height": 1, "pad_right": 2**23},
+    ):  # fmt: skip
+        with pytest.raises(ArtifactError):
+            one_op("conv2d", (30,), (40,), PATCH, **{**IMAGE, **change})
+    for weight in (np.ones((4, 1, 6), FLOAT), np.ones((4, 2, 2, 3), FLOAT), np.ones((4, 1, 3, 2), FLOAT)):
+        with pytest.raises(ArtifactError):
+            one_op("conv2d", (30,), (40,), {"weight": weight}, **IMAGE)
+
+
+def test_what_a_large_image_needs_is_refused_by_name():
+    large = {**IMAGE, "pad_bottom": 2**24 - 4, "stride_height": 2**24, "out_height": 1}
+    with pytest.raises(ArtifactError, match="padded input, or its output, has more than 16777216 elements"):
+        one_op("conv2d", (30,), (20,), PATCH, **large)
 
 
 def test_every_function_is_known_to_the_interpreter():

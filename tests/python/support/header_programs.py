@@ -77,6 +77,7 @@ def program_of_everything():
     _elementwise(s, a, b, bad)
     _tables(s, a, b, bad)
     _convolutions(s, a)
+    _images(s, a)
     _gathers(s, a, b, swapped[0], action)
     _others(s, a, b)
     _show_all(s, [a, b])
@@ -223,6 +224,25 @@ def _convolutions(s, a):
             "conv1d", [a], [out_channels * out_length], shapes, in_channels=channels, length=length,
             out_channels=out_channels, out_length=out_length, stride=stride, dilation=dilation, groups=groups,
             pad_left=left, pad_right=right, padding=padding,
+        )  # fmt: skip
+
+
+def _images(s, a):
+    #           channels, height, width, kernel, out channels, strides, dilations, groups, pads
+    for sizes in ((2, 2, 3, (2, 2), 4, (1, 1), (1, 1), 2, (1, 0, 0, 2)),
+                  (1, 4, 3, (2, 1), 3, (2, 3), (2, 1), 1, (0, 0, 0, 0)),
+                  (3, 2, 2, (1, 1), 2, (1, 2), (1, 1), 1, (0, 0, 0, 0))):  # fmt: skip
+        channels, height, width, kernel, out_channels, strides, dilations, groups, (top, bottom, left, right) = sizes
+        padded = top + height + bottom, left + width + right
+        down, across = ((padded[i] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1 for i in range(2))
+        shapes = {"weight": (out_channels, channels // groups, *kernel)}
+        if groups == 1:
+            shapes["bias"] = (out_channels,)
+        s.add(
+            "conv2d", [a], [out_channels * down * across], shapes, in_channels=channels, height=height, width=width,
+            out_channels=out_channels, out_height=down, out_width=across, stride_height=strides[0],
+            stride_width=strides[1], dilation_height=dilations[0], dilation_width=dilations[1], groups=groups,
+            pad_top=top, pad_bottom=bottom, pad_left=left, pad_right=right,
         )  # fmt: skip
 
 

@@ -23,6 +23,12 @@ CONV = {
     "pad_left": 1, "pad_right": 1, "padding": "circular",
 }  # fmt: skip
 KERNEL = {"weight": np.ones((4, 1, 3), FLOAT)}
+IMAGE = {
+    "in_channels": 2, "height": 3, "width": 5, "out_channels": 4, "out_height": 2, "out_width": 5, "stride_height": 2,
+    "stride_width": 1, "dilation_height": 1, "dilation_width": 2, "groups": 2, "pad_top": 0, "pad_bottom": 1,
+    "pad_left": 1, "pad_right": 3,
+}  # fmt: skip
+PATCH = {"weight": np.ones((4, 1, 2, 3), FLOAT)}
 GOOD = {
     "affine": ((2,), (3,), {"weight": np.ones((3, 2), FLOAT)}, {}),
     "gru": ((2, 3), (3,), {"weight": np.ones((9, 5), FLOAT)}, {"linear_before_reset": True}),
@@ -37,6 +43,7 @@ GOOD = {
     "argmax": ((6,), (2,), {}, {"rows": 2, "columns": 3}),
     "layer_norm": ((6,), (6,), {"weight": np.ones(3, FLOAT)}, {"rows": 2, "columns": 3, "epsilon": 0}),
     "conv1d": ((10,), (20,), KERNEL, CONV),
+    "conv2d": ((30,), (40,), PATCH, IMAGE),
     "matmul": ((6, 12), (8,), {}, {"rows": 2, "inner": 3, "columns": 4}),
     "lookup": ((6, 1), (3,), {}, {"rows": 2, "columns": 3}),
 }

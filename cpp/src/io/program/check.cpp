@@ -120,10 +120,11 @@ class OpCheck {
       : program_(program), op_(op), where_(std::move(where)) {}
 
   void run() const {
-    if (op_.kind == OpKind::conv1d) three_axes();
+    const bool is_convolution = op_.kind == OpKind::conv1d || op_.kind == OpKind::conv2d;
+    if (is_convolution) before_the_table();
     by_the_table();
     if (op_.kind == OpKind::rnn) rnn();
-    if (op_.kind == OpKind::conv1d) convolution();
+    if (is_convolution) convolution();
     if (op_.kind == OpKind::gather) gather();
   }
 
@@ -137,8 +138,10 @@ class OpCheck {
     const std::size_t h = size(op_.in, 1);
     const std::size_t y = size(op_.out, 0);
     const auto [rows, columns, inner] = std::array{op_.rows, op_.columns, op_.inner};
-    const auto& [in_channels, length, out_channels, out_length, kernel, stride, dilation, groups, left, right, round] =
-        op_.conv;
+    const auto& [in_channels, height, width, out_channels, out_height, out_width, kernel_height, kernel_width,
+                 stride_height, stride_width, dilation_height, dilation_width, groups, top, bottom, left, right,
+                 round] = op_.conv;
+    const auto [length, out_length] = std::array{width, out_width};
     const Wanted any{0, false, true};
     const auto or_one = [](std::size_t n) { return Wanted{n, true, false}; };
     const auto role = [](const char* name, Index index, auto... shape) { return Role{name, index, {shape...}}; };
@@ -146,8 +149,8 @@ class OpCheck {
     const auto bias = [&](auto... shape) { return role("bias", op_.bias, shape...); };
     const auto recurrent_bias = [&](auto... shape) { return role("recurrent_bias", op_.recurrent_bias, shape...); };
     const auto index = [&](auto... shape) { return role("index", op_.index, shape...); };
-    const auto matrix = [&](std::size_t height, std::size_t width) {
-      return Role{"weight", op_.weight, {height, width}, true, true};
+    const auto matrix = [&](std::size_t outputs, std::size_t inputs) {
+      return Role{"weight", op_.weight, {outputs, inputs}, true, true};
     };
     const auto needed = [](Role given) {
       given.is_needed = true;
@@ -244,24 +247,47 @@ class OpCheck {
     refuse(where_, "the activation of an rnn is " + names);
   }
 
-  void three_axes() const {
-    if (op_.weight != none && program_.tensors[op_.weight].shape.size() != 3) {
-      refuse(where_, "tensor 'weight' is " + type_and_shape(program_.tensors[op_.weight]) + "; three axes are needed");
+  /// What the products of the table count on: that a convolution has its axes, and that no product is too large.
+  void before_the_table() const {
+    const std::size_t axes = op_.kind == OpKind::conv1d ? 3 : 4;
+    if (op_.weight != none && program_.tensors[op_.weight].shape.size() != axes) {
+      refuse(where_, "tensor 'weight' is " + type_and_shape(program_.tensors[op_.weight]) + "; " +
+                         (axes == 3 ? "three" : "four") + " axes are needed");
+    }
+    if (op_.kind == OpKind::conv1d) return;
+    const native::Convolution& conv = op_.conv;
+    // Each number is 2^24 at most, so a product of two lengths does not wrap, nor one of channels with a small product.
+    const auto is_too_large = [](std::size_t channels, std::size_t height, std::size_t width) {
+      return height * width > native::largest_size || channels * (height * width) > native::largest_size;
+    };
+    if (is_too_large(conv.in_channels, conv.pad_top + conv.height + conv.pad_bottom,
+                     conv.pad_left + conv.width + conv.pad_right) ||
+        is_too_large(conv.out_channels, conv.out_height, conv.out_width)) {
+      refuse(where_,
+             "its padded input, or its output, has more than " + std::to_string(native::largest_size) + " elements");
     }
   }
 
   void convolution() const {
-    const native::Conv1d& conv = op_.conv;
+    const native::Convolution& conv = op_.conv;
     if (conv.in_channels % conv.groups != 0 || conv.out_channels % conv.groups != 0) {
       refuse(where_, "its channels cannot be divided into " + std::to_string(conv.groups) + " groups");
     }
-    if (conv.circular && std::max(conv.pad_left, conv.pad_right) > conv.length) {
+    if (conv.circular && std::max(conv.pad_left, conv.pad_right) > conv.width) {
       refuse(where_, "circular padding is longer than the input");
     }
-    const std::size_t padded = conv.pad_left + conv.length + conv.pad_right;
-    if (conv.kernel - 1 > padded || conv.dilation * (conv.kernel - 1) + 1 > padded ||
-        (padded - conv.dilation * (conv.kernel - 1) - 1) / conv.stride + 1 != conv.out_length) {
-      refuse(where_, "out_length does not follow from the other lengths");
+    const bool is_row = op_.kind == OpKind::conv1d;
+    along(is_row ? "out_length" : "out_width", conv.pad_left + conv.width + conv.pad_right, conv.kernel_width,
+          conv.stride_width, conv.dilation_width, conv.out_width);
+    along("out_height", conv.pad_top + conv.height + conv.pad_bottom, conv.kernel_height, conv.stride_height,
+          conv.dilation_height, conv.out_height);
+  }
+
+  void along(const char* name, std::size_t padded, std::size_t kernel, std::size_t stride, std::size_t dilation,
+             std::size_t out) const {
+    if (kernel - 1 > padded || dilation * (kernel - 1) + 1 > padded ||
+        (padded - dilation * (kernel - 1) - 1) / stride + 1 != out) {
+      refuse(where_, std::string(name) + " does not follow from the other lengths");
     }
   }
 

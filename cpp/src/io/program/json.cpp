@@ -276,10 +276,16 @@ class Reader {
     tensors.finish();
     read_attributes(named, op);
     named.finish();
-    if (op.kind == OpKind::conv1d && op.weight != native::none && program_.tensors[op.weight].shape.size() == 3) {
-      op.conv.kernel = program_.tensors[op.weight].shape[2];
-    }
+    if (op.weight != native::none) read_kernel(op, program_.tensors[op.weight].shape);
     return op;
+  }
+
+  /// The last axes of the weight of a convolution; the check refuses one with too few of them.
+  static void read_kernel(Op& op, const std::vector<std::size_t>& shape) {
+    if (op.kind == OpKind::conv1d && shape.size() == 3) op.conv.kernel_width = shape[2];
+    if (op.kind != OpKind::conv2d || shape.size() != 4) return;
+    op.conv.kernel_height = shape[2];
+    op.conv.kernel_width = shape[3];
   }
 
   /// The words of the second column of GANGLION_OPERATION: each reads an attribute.
@@ -307,12 +313,22 @@ class Reader {
     const auto binary_function = [&] { op.binary = object.take_word("function", binary_functions, "function").value; };
     const auto reduce_function = [&] { op.reduce = object.take_word("function", reduce_functions, "function").value; };
     const auto in_channels = count("in_channels", op.conv.in_channels);
-    const auto length = count("length", op.conv.length);
     const auto out_channels = count("out_channels", op.conv.out_channels);
-    const auto out_length = count("out_length", op.conv.out_length);
-    const auto stride = count("stride", op.conv.stride);
-    const auto dilation = count("dilation", op.conv.dilation);
     const auto groups = count("groups", op.conv.groups);
+    const auto length = count("length", op.conv.width);
+    const auto out_length = count("out_length", op.conv.out_width);
+    const auto stride = count("stride", op.conv.stride_width);
+    const auto dilation = count("dilation", op.conv.dilation_width);
+    const auto height = count("height", op.conv.height);
+    const auto width = count("width", op.conv.width);
+    const auto out_height = count("out_height", op.conv.out_height);
+    const auto out_width = count("out_width", op.conv.out_width);
+    const auto stride_height = count("stride_height", op.conv.stride_height);
+    const auto stride_width = count("stride_width", op.conv.stride_width);
+    const auto dilation_height = count("dilation_height", op.conv.dilation_height);
+    const auto dilation_width = count("dilation_width", op.conv.dilation_width);
+    const auto pad_top = count("pad_top", op.conv.pad_top, 0);
+    const auto pad_bottom = count("pad_bottom", op.conv.pad_bottom, 0);
     const auto pad_left = count("pad_left", op.conv.pad_left, 0);
     const auto pad_right = count("pad_right", op.conv.pad_right, 0);
     const auto padding = [&] { op.conv.circular = object.take_word("padding", paddings, "padding").value; };

@@ -55,48 +55,121 @@ inline float first_of(Vector v) {
 
 inline float log_of(float x) { return first_of(log(set(x))); }
 
+/// A row to be folded, the same in all lanes.
+struct OneRow {
+  const float* x;
+  std::size_t n;
+
+  [[nodiscard]] GANGLION_INLINE Vector size() const { return set(static_cast<float>(n)); }
+
+  template <class Transform, class Combine>
+  [[nodiscard]] GANGLION_INLINE Vector folded_with(float neutral, Transform transform, Combine combine) const {
+    return set(fold(x, n, neutral, transform, combine));
+  }
+};
+
+/// A short row in each lane: element k of all of them is one vector, and so is each of their sums.
+struct ShortRows {
+  const float* elements;  ///< [n, lanes]
+  std::size_t n;          ///< `folded` at most
+
+  [[nodiscard]] GANGLION_INLINE Vector size() const { return set(static_cast<float>(n)); }
+
+  template <class Transform, class Combine>
+  [[nodiscard]] GANGLION_INLINE Vector folded_with(float neutral, Transform transform, Combine combine) const {
+    Vector sums[folded];
+    for (std::size_t k = 0; k < folded; ++k) {
+      sums[k] = set(neutral);
+      if (k < n) sums[k] = combine(sums[k], transform(load(elements + k * lanes)));
+    }
+    for (std::size_t half = folded / 2; half != 0; half /= 2) {
+      for (std::size_t k = 0; k < half; ++k) sums[k] = combine(sums[k], sums[k + half]);
+    }
+    return sums[0];
+  }
+};
+
 // ---- functions of a row: one for each GANGLION_REDUCE, by its name ----
 
 namespace of_row {
 
-inline float sum(const float* x, std::size_t n) { return row_sum(x, n); }
-inline float mean(const float* x, std::size_t n) { return row_sum(x, n) / static_cast<float>(n); }
-inline float max(const float* x, std::size_t n) { return row_maximum(x, n); }
-inline float min(const float* x, std::size_t n) {
-  return -fold(x, n, -__builtin_inff(), [](Vector v) { return -v; }, larger);
+template <class Row>
+GANGLION_INLINE Vector sum(const Row& row) {
+  return row.folded_with(0.0F, itself, sum_of_two);
 }
-inline float prod(const float* x, std::size_t n) {
-  return fold(x, n, 1.0F, itself, [](Vector a, Vector b) { return a * b; });
+template <class Row>
+GANGLION_INLINE Vector mean(const Row& row) {
+  return sum(row) / row.size();
 }
-inline float l1(const float* x, std::size_t n) {
-  return fold(x, n, 0.0F, [](Vector v) { return magnitude(v); }, sum_of_two);
+template <class Row>
+GANGLION_INLINE Vector max(const Row& row) {
+  return row.folded_with(-__builtin_inff(), itself, larger);
 }
-inline float sum_square(const float* x, std::size_t n) {
-  return fold(x, n, 0.0F, [](Vector v) { return v * v; }, sum_of_two);
+template <class Row>
+GANGLION_INLINE Vector min(const Row& row) {
+  return -row.folded_with(-__builtin_inff(), [](Vector v) __attribute__((always_inline)) { return -v; }, larger);
 }
-inline float l2(const float* x, std::size_t n) { return __builtin_sqrtf(sum_square(x, n)); }
-inline float logsumexp(const float* x, std::size_t n) {
-  const float top = row_maximum(x, n);
+template <class Row>
+GANGLION_INLINE Vector prod(const Row& row) {
+  return row.folded_with(1.0F, itself, [](Vector a, Vector b) __attribute__((always_inline)) { return a * b; });
+}
+template <class Row>
+GANGLION_INLINE Vector l1(const Row& row) {
+  return row.folded_with(0.0F, [](Vector v) __attribute__((always_inline)) { return magnitude(v); }, sum_of_two);
+}
+template <class Row>
+GANGLION_INLINE Vector sum_square(const Row& row) {
+  return row.folded_with(0.0F, [](Vector v) __attribute__((always_inline)) { return v * v; }, sum_of_two);
+}
+template <class Row>
+GANGLION_INLINE Vector l2(const Row& row) {
+  return root(sum_square(row));
+}
+template <class Row>
+GANGLION_INLINE Vector logsumexp(const Row& row) {
+  const Vector top = max(row);
+  const Vector sum =
+      row.folded_with(0.0F, [top](Vector v) __attribute__((always_inline)) { return exp(v - top); }, sum_of_two);
   // All elements minus infinity, or one of them infinite: the largest one is the answer.
-  if (!(__builtin_fabsf(top) < __builtin_inff())) return top;
-  return top + log_of(row_exp_sum(x, n, top));
+  return select(magnitude(top) < set(__builtin_inff()), top + log(sum), top);
 }
 
 }  // namespace of_row
 
-#define GANGLION_REDUCE(id)                                                                     \
-  struct Reduce_##id {                                                                          \
-    GANGLION_INLINE static float of(const float* x, std::size_t n) { return of_row::id(x, n); } \
+#define GANGLION_REDUCE(id)                            \
+  struct Reduce_##id {                                 \
+    template <class Row>                               \
+    GANGLION_INLINE static Vector of(const Row& row) { \
+      return of_row::id(row);                          \
+    }                                                  \
   };
 #include "native/vocabulary.def"
 
+/// Rows that are folded one in each lane: short ones, enough of them.
+GANGLION_INLINE bool is_by_lanes(std::size_t rows, std::size_t columns) { return columns <= folded && rows >= 4; }
+
+/// Element k of `lanes` rows side by side, for each k; of fewer rows than lanes what was there stays.
+GANGLION_INLINE void turn(const float* x, std::size_t rows, std::size_t columns, float* elements) {
+  for (std::size_t lane = 0; lane < rows; ++lane, x += columns) {
+    for (std::size_t k = 0; k < columns; ++k) elements[k * lanes + lane] = x[k];
+  }
+}
+
 template <class Function>
 void reduce(const Step& step) noexcept GANGLION_NONBLOCKING {
+  const std::size_t n = step.columns;
   for (std::size_t row = 0; row < step.batch; ++row) {
-    const float* x = step.in[0].data + row * step.in[0].stride;
-    float* out = step.out[0].data + row * step.out[0].stride;
-    for (std::size_t i = 0; i < step.rows; ++i) {
-      out[i] = first_of(flushed(set(Function::of(x + i * step.columns, step.columns))));
+    const float* const x = step.in[0].data + row * step.in[0].stride;
+    float* const out = step.out[0].data + row * step.out[0].stride;
+    if (!is_by_lanes(step.rows, n)) {
+      for (std::size_t i = 0; i < step.rows; ++i) out[i] = first_of(flushed(Function::of(OneRow{x + i * n, n})));
+      continue;
+    }
+    float elements[folded * lanes] = {};
+    for (std::size_t i = 0; i < step.rows; i += lanes) {
+      const std::size_t count = step.rows - i < lanes ? step.rows - i : lanes;
+      turn(x + i * n, count, n, elements);
+      store_up_to(out + i, flushed(Function::of(ShortRows{elements, n})), count);
     }
   }
 }
@@ -107,20 +180,51 @@ constexpr Kernel reduce_kernels[] = {
 };
 
 template <bool Logarithm>
+inline void softmax_of_row(const float* x, float* y, std::size_t n) {
+  const float top = row_maximum(x, n);
+  const float sum = row_exp_sum(x, n, top);
+  const Vector logarithm = set(Logarithm ? log_of(sum) : 0.0F);
+  const Vector factor = set(1.0F / sum);
+  for (std::size_t j = 0; j < n; j += lanes) {
+    // First the top: it may be so large that adding the logarithm to it would lose most of that.
+    const Vector v = load_up_to(x + j, n - j) - set(top);
+    store_up_to(y + j, flushed(Logarithm ? v - logarithm : exp(v) * factor), n - j);
+  }
+}
+
+/// The same of short rows, one in each lane.
+template <bool Logarithm>
+inline void softmax_by_lanes(const float* x, float* y, std::size_t rows, std::size_t n) {
+  float elements[folded * lanes] = {};
+  for (std::size_t i = 0; i < rows; i += lanes) {
+    const std::size_t count = rows - i < lanes ? rows - i : lanes;
+    turn(x + i * n, count, n, elements);
+    const ShortRows short_rows{elements, n};
+    const Vector top = of_row::max(short_rows);
+    const Vector sum = short_rows.folded_with(
+        0.0F, [top](Vector v) __attribute__((always_inline)) { return exp(v - top); }, sum_of_two);
+    const Vector logarithm = Logarithm ? log(sum) : set(0.0F);
+    const Vector factor = set(1.0F) / sum;
+    for (std::size_t k = 0; k < n; ++k) {
+      float* const element = elements + k * lanes;
+      const Vector v = load(element) - top;
+      store(element, flushed(Logarithm ? v - logarithm : exp(v) * factor));
+      for (std::size_t lane = 0; lane < count; ++lane) y[(i + lane) * n + k] = element[lane];
+    }
+  }
+}
+
+template <bool Logarithm>
 inline void softmax_of_rows(const Step& step) noexcept GANGLION_NONBLOCKING {
   const std::size_t n = step.columns;
-  for (std::size_t i = 0; i < step.batch * step.rows; ++i) {
-    const float* x = step.in[0].data + i / step.rows * step.in[0].stride + i % step.rows * n;
-    float* y = step.out[0].data + i / step.rows * step.out[0].stride + i % step.rows * n;
-    const float top = row_maximum(x, n);
-    const float sum = row_exp_sum(x, n, top);
-    const Vector logarithm = set(Logarithm ? log_of(sum) : 0.0F);
-    const Vector factor = set(1.0F / sum);
-    for (std::size_t j = 0; j < n; j += lanes) {
-      // First the top: it may be so large that adding the logarithm to it would lose most of that.
-      const Vector v = load_up_to(x + j, n - j) - set(top);
-      store_up_to(y + j, flushed(Logarithm ? v - logarithm : exp(v) * factor), n - j);
+  for (std::size_t row = 0; row < step.batch; ++row) {
+    const float* const x = step.in[0].data + row * step.in[0].stride;
+    float* const y = step.out[0].data + row * step.out[0].stride;
+    if (is_by_lanes(step.rows, n)) {
+      softmax_by_lanes<Logarithm>(x, y, step.rows, n);
+      continue;
     }
+    for (std::size_t i = 0; i < step.rows; ++i) softmax_of_row<Logarithm>(x + i * n, y + i * n, n);
   }
 }
 
@@ -165,6 +269,14 @@ void gather(const Step& step) noexcept GANGLION_NONBLOCKING {
   }
 }
 
+void pick(const Step& step) noexcept GANGLION_NONBLOCKING {
+  for (std::size_t row = 0; row < step.batch; ++row) {
+    const float* x = step.in[0].data + row * step.in[0].stride;
+    float* out = step.out[0].data + row * step.out[0].stride;
+    for (std::size_t i = 0; i < 2 * step.size; i += 2) out[step.index[i + 1]] = x[step.index[i]];
+  }
+}
+
 /// Row number in[1] of the table in[0]; what is no row of it, NaN included, becomes the nearest one.
 void lookup(const Step& step) noexcept GANGLION_NONBLOCKING {
   const auto last = static_cast<float>(step.rows - 1);
@@ -192,80 +304,6 @@ void matmul(const Step& step) noexcept GANGLION_NONBLOCKING {
         }
         store_up_to(out + i * step.columns + j, flushed(sum), step.columns - j);
       }
-    }
-  }
-}
-
-/// The row of one channel with its padding on both sides. What a stride picks lies side by side: element i is number
-/// i / stride of phase i % stride, each `phase` long.
-inline void pad_channel(const Conv1d& conv, const float* x, std::size_t phase, float* padded) {
-  const std::size_t end = conv.pad_left + conv.length;
-  const std::size_t size = end + conv.pad_right;
-  for (std::size_t p = 0; p < conv.stride && p < size; ++p) {
-    std::size_t to = p * phase;
-    for (std::size_t i = p; i < size; i += conv.stride, ++to) {
-      const bool is_inside = i >= conv.pad_left && i < end;
-      const std::size_t around = i < conv.pad_left ? i + conv.length : i - conv.length;
-      padded[to] = is_inside ? x[i - conv.pad_left] : conv.circular ? x[around - conv.pad_left] : 0.0F;
-    }
-  }
-}
-
-/// So many channels of an output share its inputs: as many chains as the latency of the fma needs.
-constexpr std::size_t shared_channels = is_compact ? 1 : 8;
-
-/// `Count` channels of the output from `o` on, from the padded `channels` of their group.
-template <std::size_t Count>
-GANGLION_INLINE void convolve(const Step& step, const Conv1d& conv, const float* channels, std::size_t phase,
-                              std::size_t per_channel, std::size_t o, float* y) {
-  const std::size_t in_group = conv.in_channels / conv.groups;
-  const std::size_t width = in_group * conv.kernel;
-  for (std::size_t t = 0; t < conv.out_length; t += lanes) {
-    const std::size_t n = conv.out_length - t;
-    const float* weight = static_cast<const float*>(step.weights) + o * width;
-    Vector sums[Count];
-    repeat<Count>([&]<std::size_t J>() __attribute__((always_inline)) {
-      sums[J] = set(step.bias != nullptr ? step.bias[o + J] : 0.0F);
-    });
-    for (std::size_t c = 0; c < in_group; ++c) {
-      std::size_t offset = 0;  // of the kernel's element in its phase, which is number `p`
-      std::size_t p = 0;
-      for (std::size_t k = 0; k < conv.kernel; ++k, ++weight) {
-        const Vector input = load_up_to(channels + c * per_channel + p * phase + offset + t, n);
-        repeat<Count>([&]<std::size_t J>()
-                          __attribute__((always_inline)) { sums[J] = fma(set(weight[J * width]), input, sums[J]); });
-        for (p += conv.dilation; p >= conv.stride; p -= conv.stride) ++offset;
-      }
-    }
-    repeat<Count>([&]<std::size_t J>() __attribute__((always_inline)) {
-      store_up_to(y + (o + J) * conv.out_length + t, flushed(sums[J]), n);
-    });
-  }
-}
-
-/// out[channel, t] = bias + sum over the group's channels and the kernel of weight * x[channel, t * stride + ...].
-void conv1d(const Step& step) noexcept GANGLION_NONBLOCKING {
-  const Conv1d& conv = *static_cast<const Conv1d*>(step.extra);
-  const std::size_t in_group = conv.in_channels / conv.groups;
-  const std::size_t out_group = conv.out_channels / conv.groups;
-  const std::size_t padded = conv.pad_left + conv.length + conv.pad_right;
-  const std::size_t phase = (padded + conv.stride - 1) / conv.stride;
-  const std::size_t per_channel = (conv.stride < padded ? conv.stride : padded) * phase;
-  auto* const input = static_cast<float*>(step.scratch);
-  for (std::size_t row = 0; row < step.batch; ++row) {
-    const float* x = step.in[0].data + row * step.in[0].stride;
-    float* y = step.out[0].data + row * step.out[0].stride;
-    for (std::size_t c = 0; c < conv.in_channels; ++c) {
-      pad_channel(conv, x + c * conv.length, phase, input + c * per_channel);
-    }
-    for (std::size_t g = 0; g < conv.groups; ++g) {
-      const float* channels = input + g * in_group * per_channel;
-      const std::size_t end = (g + 1) * out_group;
-      std::size_t o = g * out_group;
-      for (; o + shared_channels <= end; o += shared_channels) {
-        convolve<shared_channels>(step, conv, channels, phase, per_channel, o, y);
-      }
-      for (; o < end; ++o) convolve<1>(step, conv, channels, phase, per_channel, o, y);
     }
   }
 }

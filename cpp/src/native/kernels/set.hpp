@@ -25,6 +25,7 @@ namespace {
 #include "native/kernels/panels.hpp"
 #include "native/kernels/elementwise.hpp"
 #include "native/kernels/rows.hpp"
+#include "native/kernels/convolution.hpp"
 #include "native/kernels/dot_pairs.hpp"
 #include "native/kernels/dot.hpp"
 // clang-format on
@@ -46,7 +47,10 @@ const KernelTable GANGLION_KERNEL_TABLE = {
     .unary_rows = unary_rows,
     .copy = copy,
     .gather = gather,
-    .conv1d = conv1d,
+    .pick = pick,
+    .places = shared_rows * 4 / convolution_vectors,
+    .convolve_places = convolve_places,
+    .convolve_channels = convolve_channels,
 #define GANGLION_PLAIN_OPERATION(id, ...) .id = id,
 #include "native/vocabulary.def"
     .blend = blend,

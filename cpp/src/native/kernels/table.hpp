@@ -45,8 +45,31 @@ struct Step {
   std::size_t rows = 0;
   std::size_t columns = 0;
   std::size_t inner = 0;
-  const void* extra = nullptr;  ///< attributes of a rare operation (Conv1d)
+  const void* extra = nullptr;  ///< of a convolution: its ConvolutionPlan
 };
+
+/// How a convolution is done: how its input lies, and who shares what. `index` of its step says for every tap how far
+/// it is from the first one, `inner` how many there are.
+struct ConvolutionPlan {
+  Convolution conv;
+  bool by_channels = false;       ///< vectors of neighbouring channels; else of neighbouring places
+  bool in_place = false;          ///< the input is read where it is
+  std::size_t block = 1;          ///< channels of the output that are made together, where vectors are of places
+  std::size_t phases_down = 1;    ///< lines that a stride picks lie side by side: so many kinds of them
+  std::size_t phases_across = 1;  ///< the same of columns
+  std::size_t line = 0;           ///< floats of a line of a phase
+  std::size_t phase = 0;          ///< floats of a phase
+  std::size_t channel = 0;        ///< floats of a channel
+  std::size_t runs = 1;           ///< where vectors are of places: each line by itself, or the whole image as one
+  std::size_t run = 0;            ///< places of a run, those between the end of a line and the next one included
+  bool in_planes = false;         ///< there are such places: the output first goes to scratch memory, from `planes` on
+  std::size_t planes = 0;
+  std::size_t scratch = 0;  ///< floats of scratch memory
+};
+
+/// Of a convolution: most channels of a block, and vectors of a panel of channels.
+inline constexpr std::size_t largest_block = 8;
+inline constexpr std::size_t convolution_vectors = 2;
 
 /// F of NUMERICS.md: what is smaller than that counts as zero on its way into a value.
 inline constexpr float smallest_value = 0x1p-100F;
@@ -78,7 +101,10 @@ struct KernelTable {
   Kernel unary_rows;         ///< unary over all rows of the batch
   Kernel copy;
   Kernel gather;
-  Kernel conv1d;
+  Kernel pick;               ///< out[index[2 i + 1]] = in[index[2 i]]: some elements of an output
+  std::size_t places;        ///< of a convolution that share what is read of a panel of weights
+  Kernel convolve_places;    ///< a convolution whose vectors are of places
+  Kernel convolve_channels;  ///< one whose vectors are of channels
 #define GANGLION_PLAIN_OPERATION(id, ...) Kernel id;
 #include "native/vocabulary.def"
   Kernel blend;  ///< out = (1 - in[0]) * in[1] + in[0] * in[2]: the last line of a GRU

@@ -76,40 +76,50 @@ def _check(site: Site, x: Symbol, weight: NDArray[np.float32]) -> None:
 
 def _all_rows(site: Site, addresses: NDArray[np.int64], weight: NDArray[np.float32], axes: Sequence[Window]) -> Tensor:
     # One array for all operations, so that the file holds it once.
-    tensors = {"weight": weight.reshape(weight.shape[0], -1, weight.shape[-1])}
+    inside = min(len(axes), 2)
+    tensors = {"weight": weight.reshape(weight.shape[0], -1, *weight.shape[weight.ndim - inside :])}
     if site.has(2):
         tensors["bias"] = site.array(2, "bias").astype(np.float32)
-    return Symbol(np.stack([_convolved(site, address, tensors, axes) for address in addresses]))
+    return Symbol(np.stack([_convolved(site, _cropped(address, axes), tensors, axes) for address in addresses]))
+
+
+def _cropped(address: NDArray[np.int64], axes: Sequence[Window]) -> NDArray[np.int64]:
+    """`[channels, ...]` without what negative padding takes away."""
+    for number, axis in enumerate(axes, start=1):
+        kept = range(max(-axis.before, 0), address.shape[number] - max(-axis.behind, 0))
+        address = address.take(kept, axis=number)
+    return address
 
 
 def _convolved(
     site: Site, address: NDArray[np.int64], tensors: dict[str, NDArray[np.float32]], axes: Sequence[Window]
 ) -> NDArray[np.int64]:
     """Emits the convolution of `[channels, ...]`."""
-    first = axes[0]
-    address = address[:, max(-first.before, 0) : address.shape[1] - max(-first.behind, 0)]
-    pads = max(first.before, 0), max(first.behind, 0)
     if len(axes) == 1:
-        return _along_last_axis(site, address, tensors, first, pads)
-    # A row of an image is a convolution along its width, of as many channels more as the kernel is high.
+        return _of_row(site, address, tensors, axes[0])
+    if len(axes) == 2:
+        return _of_image(site, address, tensors, axes)
+    # A layer of a volume is a convolution of images, of as many channels more as the kernel is deep.
+    first = axes[0]
     zero = site.builder.address_of(0.0)
+    pads = _padding(first)
     padded = np.pad(address, ((0, 0), pads, *[(0, 0)] * (address.ndim - 2)), constant_values=zero)
     offsets = np.arange(first.kernel) * first.dilation
-    rows = []
+    layers = []
     for place in range(first.places):
         seen = padded[:, place * first.stride + offsets]
-        rows.append(_convolved(site, seen.reshape(-1, *seen.shape[2:]), tensors, axes[1:]))
-    return np.stack(rows, axis=1)
+        layers.append(_convolved(site, seen.reshape(-1, *seen.shape[2:]), tensors, axes[1:]))
+    return np.stack(layers, axis=1)
 
 
-def _along_last_axis(
-    site: Site,
-    address: NDArray[np.int64],
-    tensors: dict[str, NDArray[np.float32]],
-    axis: Window,
-    pads: tuple[int, int],
+def _padding(axis: Window) -> tuple[int, int]:
+    return max(axis.before, 0), max(axis.behind, 0)
+
+
+def _of_row(
+    site: Site, address: NDArray[np.int64], tensors: dict[str, NDArray[np.float32]], axis: Window
 ) -> NDArray[np.int64]:
-    padding = "zeros"
+    pads, padding = _padding(axis), "zeros"
     if pads == (0, 0):
         address, pads, padding = _unpadded(site.builder, address)
     channels = len(tensors["weight"])
@@ -130,6 +140,43 @@ def _along_last_axis(
         padding=padding,
     )[0]
     return site.builder.symbol(value, (channels, axis.places)).address
+
+
+def _of_image(
+    site: Site, address: NDArray[np.int64], tensors: dict[str, NDArray[np.float32]], axes: Sequence[Window]
+) -> NDArray[np.int64]:
+    down, across = axes
+    (top, bottom), (left, right) = _padding(down), _padding(across)
+    zero = site.builder.address_of(0.0)
+    # Padding that was written as a Pad before the convolution.
+    rows, columns = (np.flatnonzero((address != zero).any(axis=axis)) for axis in ((0, 2), (0, 1)))
+    if len(rows) and len(columns):
+        top, bottom = top + int(rows[0]), bottom + address.shape[1] - 1 - int(rows[-1])
+        left, right = left + int(columns[0]), right + address.shape[2] - 1 - int(columns[-1])
+        address = address[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    channels = len(tensors["weight"])
+    value = site.builder.emit(
+        "conv2d",
+        [site.builder.vector(Symbol(address))],
+        [channels * down.places * across.places],
+        tensors,
+        in_channels=address.shape[0],
+        height=address.shape[1],
+        width=address.shape[2],
+        out_channels=channels,
+        out_height=down.places,
+        out_width=across.places,
+        stride_height=down.stride,
+        stride_width=across.stride,
+        dilation_height=down.dilation,
+        dilation_width=across.dilation,
+        groups=site.attribute("group", 1),
+        pad_top=top,
+        pad_bottom=bottom,
+        pad_left=left,
+        pad_right=right,
+    )[0]
+    return site.builder.symbol(value, (channels, down.places, across.places)).address
 
 
 def _unpadded(builder: Builder, address: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[int, int], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_ELEMENTS_FOR_ONE = 8
+"""So many elements in a row take the time of one that is looked up."""
+
 
 @lowers("MaxPool", "AveragePool", "LpPool")
 def _pool(site: Site) -> Tensor | tuple[Tensor, ...]:
@@ -29,11 +33,44 @@ def _pool(site: Site) -> Tensor | tuple[Tensor, ...]:
         return _average(site, x, axes)
     if site.operator == "LpPool":
         return norm(site, _seen(site, x.address, axes, 0.0), _kernel_axes(axes), float(site.attribute("p", 2)))
-    seen = _seen(site, x.address, axes, -np.inf)
-    largest = over(site, "reduce", seen, _kernel_axes(axes), function="max")
     if len(site.outputs) == 1 or not site.outputs[1]:
-        return largest
-    return largest, _places(site, x, seen, axes)
+        return _largest(site, x, axes)
+    seen = _seen(site, x.address, axes, -np.inf)
+    return over(site, "reduce", seen, _kernel_axes(axes), function="max"), _places(site, x, seen, axes)
+
+
+def _largest(site: Site, x: Symbol, axes: Sequence[Window]) -> Tensor:
+    """Of each place the largest element that the kernel sees.
+
+    Along one axis after the other, for all elements at once: the whole image beside itself, moved by one element of the
+    kernel. What wraps round an edge on that way is at no place. Where places are few among the elements, each of them
+    is looked at by itself instead.
+    """
+    pads = [(axis.before, max(0, int(axis.positions().max()) + 1 - axis.length)) for axis in axes]
+    fill = site.builder.address_of(-np.inf) if any(map(any, pads)) else 0
+    padded = np.pad(x.address, ((0, 0), (0, 0), *pads), constant_values=fill)
+    seen = prod(x.shape[:2]) * prod(axis.places * axis.kernel for axis in axes)
+    passes = sum(axis.kernel - 1 for axis in axes)
+    if padded.size * passes > _ELEMENTS_FOR_ONE * seen:
+        table = _seen(site, x.address, axes, -np.inf)
+        return over(site, "reduce", table, _kernel_axes(axes), function="max")
+    strides = [prod(padded.shape[3 + number :]) for number in range(len(axes))]
+    line: Tensor = Symbol(padded.ravel())
+    if passes:
+        value = site.builder.vector(line)
+        line = site.builder.symbol(value, (-1,))
+    for axis, stride in zip(axes, strides, strict=True):
+        step = axis.dilation * stride
+        assert isinstance(line, Symbol)
+        address, size = line.address, line.address.size - (axis.kernel - 1) * step
+        line = Symbol(address[:size])
+        for tap in range(1, axis.kernel):
+            line = site.binary("max", line, Symbol(address[tap * step : tap * step + size]))
+    assert isinstance(line, Symbol)
+    first = np.arange(prod(x.shape[:2])).reshape(x.shape[:2]) * prod(padded.shape[2:])
+    for axis, stride in zip(axes, strides, strict=True):
+        first = np.add.outer(first, np.arange(axis.places) * axis.stride * stride)
+    return Symbol(line.address[first])
 
 
 def _kernel_axes(axes: Sequence[Window]) -> list[int]:

@@ -461,6 +461,26 @@ def _conv1d(writer: _Writer, op: Op, number: int) -> None:
     writer.call("conv1d", (*sizes, a["stride"], a["dilation"]), weight, bias, source, target)
 
 
+def _conv2d(writer: _Writer, op: Op, number: int) -> None:
+    a = op.attributes
+    channels, height, width = a["in_channels"], a["height"], a["width"]
+    top, bottom, left, right = (a[f"pad_{side}"] for side in ("top", "bottom", "left", "right"))
+    source = writer.places[op.inputs[0]]
+    target = writer.take_output(op)
+    if top or bottom or left or right:
+        padded = writer.room(channels * (top + height + bottom) * (left + width + right))
+        writer.call("pad_image", (channels, height, width, top, bottom, left, right), source, padded)
+        source = padded
+    kernel = writer.program.tensors[op.tensors["weight"]].shape[2:]
+    ends = ("out_channels", "out_height", "out_width")
+    steps = ("stride_height", "stride_width", "dilation_height", "dilation_width")
+    sizes = (a["groups"], channels // a["groups"], top + height + bottom, left + width + right)
+    weight, bias = (writer.vector(op, number, role) for role in ("weight", "bias"))
+    writer.call(
+        "conv2d", (*sizes, *(a[key] for key in ends), *kernel, *(a[key] for key in steps)), weight, bias, source, target
+    )
+
+
 def _gather(writer: _Writer, op: Op, number: int) -> None:
     view = _view(writer.program, op)
     if view is not None:
@@ -499,6 +519,7 @@ _OPS: dict[str, Callable[[_Writer, Op, int], None]] = {
     "argmax": _argmax,
     "layer_norm": _layer_norm,
     "conv1d": _conv1d,
+    "conv2d": _conv2d,
     "gather": _gather,
 }
 """How an operation is written, where it is not `_plain`."""

@@ -466,7 +466,7 @@ inline void pad(const float* x, float* y) noexcept {
   }
 }
 
-// --- conv1d
+// --- every
 /// n elements, every Stride-th.
 template <std::size_t Stride>
 GANGLION_INLINE Vector every(const float* p, std::size_t n) noexcept {
@@ -476,6 +476,7 @@ GANGLION_INLINE Vector every(const float* p, std::size_t n) noexcept {
   return load(values);
 }
 
+// --- conv1d
 /// x: [in channels, Length], padded already; weight: [OutChannels, GroupChannels, Kernel]; bias may be null.
 template <std::size_t Groups, std::size_t GroupChannels, std::size_t Length, std::size_t OutChannels,
           std::size_t OutLength, std::size_t Kernel, std::size_t Stride, std::size_t Dilation>
@@ -490,6 +491,48 @@ inline void conv1d(const float* weight, const float* bias, const float* x, float
         sum = fma(set(weight[i]), every<Stride>(from, n), sum);
       }
       store_up_to(y + t, flushed(sum), n);
+    }
+  }
+}
+
+// --- pad_image
+/// Channels [Channels, Height, Width] with zeros around them.
+template <std::size_t Channels, std::size_t Height, std::size_t Width, std::size_t Top, std::size_t Bottom,
+          std::size_t Left, std::size_t Right>
+inline void pad_image(const float* x, float* y) noexcept {
+  for (std::size_t c = 0; c < Channels; ++c) {
+    for (std::size_t i = 0; i < Top + Height + Bottom; ++i) {
+      const bool is_inside = i >= Top && i < Top + Height;
+      for (std::size_t j = 0; j < Left; ++j) *y++ = 0.0F;
+      for (std::size_t j = 0; j < Width; ++j) *y++ = is_inside ? *x++ : 0.0F;
+      for (std::size_t j = 0; j < Right; ++j) *y++ = 0.0F;
+    }
+  }
+}
+
+// --- conv2d
+/// x: [in channels, Height, Width], padded already; weight: [OutChannels, GroupChannels, KernelHeight, KernelWidth];
+/// bias may be null.
+template <std::size_t Groups, std::size_t GroupChannels, std::size_t Height, std::size_t Width, std::size_t OutChannels,
+          std::size_t OutHeight, std::size_t OutWidth, std::size_t KernelHeight, std::size_t KernelWidth,
+          std::size_t StrideHeight, std::size_t StrideWidth, std::size_t DilationHeight, std::size_t DilationWidth>
+inline void conv2d(const float* weight, const float* bias, const float* x, float* y) noexcept {
+  for (std::size_t o = 0; o < OutChannels; ++o, weight += GroupChannels * KernelHeight * KernelWidth) {
+    const float* const channels = x + o / (OutChannels / Groups) * GroupChannels * Height * Width;
+    for (std::size_t i = 0; i < OutHeight; ++i, y += OutWidth) {
+      for (std::size_t j = 0; j < OutWidth; j += lanes) {
+        const std::size_t n = OutWidth - j;
+        const float* w = weight;
+        Vector sum = set(bias == nullptr ? 0.0F : bias[o]);
+        for (std::size_t line = 0; line < GroupChannels * KernelHeight; ++line) {
+          const std::size_t row = i * StrideHeight + line % KernelHeight * DilationHeight;
+          const float* const from = channels + (line / KernelHeight * Height + row) * Width + j * StrideWidth;
+          for (std::size_t k = 0; k < KernelWidth; ++k) {
+            sum = fma(set(*w++), every<StrideWidth>(from + k * DilationWidth, n), sum);
+          }
+        }
+        store_up_to(y + j, flushed(sum), n);
+      }
     }
   }
 }
