@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import stat
 import tarfile
+import zipfile
 from pathlib import Path
 
 
@@ -24,6 +26,17 @@ def write_tar(path: Path, members: dict[str, Path | bytes], seconds: int) -> Non
     ):
         for name, content in sorted(members.items()):
             _add(tar, name, content, seconds)
+    unfinished.rename(path)
+
+
+def settle_zip(path: Path) -> None:
+    """Takes out of a zip archive which rights its files had here, but for whether they run."""
+    unfinished = path.with_name(f".{path.name}")
+    with zipfile.ZipFile(path) as given, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out:
+        for member in given.infolist():
+            runs = member.external_attr >> 16 & 0o100
+            member.external_attr = (stat.S_IFREG | (0o755 if runs else 0o644)) << 16
+            out.writestr(member, given.read(member), compresslevel=9)
     unfinished.rename(path)
 
 

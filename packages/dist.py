@@ -126,6 +126,7 @@ class Build:
             f"{tools.architecture}-auditwheel", "-c", f"{audit}; raise SystemExit(main())", "repair",
             "--plat", platform_tag, "--only-plat", "--zip-compression-level", "9", "-w", self._out, wheel,
         )  # fmt: skip
+        archive.settle_zip(next(self._out.glob(f"*_{tools.architecture}.whl")))
 
     def _sdk(self, architecture: str, work: Path) -> None:
         name = f"ganglion-sdk-{self._version}-linux-{architecture}"

@@ -18,6 +18,7 @@ def test_a_second_build(packages: Path, tmp_path: Path) -> None:
     tree.mkdir()
     packed = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
     subprocess.run(["tar", "-x"], cwd=tree, input=packed, check=True)
+    subprocess.run(["chmod", "-R", "g+w", tree], check=True)  # another user's umask
     said = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True)
     # Nothing is taken over from the first: a folder of its own for what zig keeps, too.
     subprocess.run(
@@ -26,5 +27,4 @@ def test_a_second_build(packages: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     made = sorted(path for path in (tmp_path / "dist").iterdir() if path.suffix in (".whl", ".gz", ".deb"))
     assert len(made) == 7
-    for package in made:
-        assert package.read_bytes() == (packages / package.name).read_bytes(), package.name
+    assert [one.name for one in made if one.read_bytes() != (packages / one.name).read_bytes()] == []

@@ -38,6 +38,7 @@ def test_a_workspace(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", tools], check=True)
     subprocess.run([tools / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "-r",
                     ROOT / "packages/requirements-colcon.txt"], check=True)  # fmt: skip
+    (tools / "COLCON_IGNORE").touch()  # CMake's modules below it have a CMakeLists.txt
     robot = tmp_path / "src/a_robot"  # named so that it would be built first, were it not for what it depends on
     robot.mkdir(parents=True)
     (robot / "package.xml").write_text(ROBOT, encoding="utf-8")

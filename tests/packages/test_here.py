@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -48,9 +49,9 @@ def test_every_package_keeps_the_rules(packages: Path) -> None:
 @pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
 def test_auditwheel_is_content(architecture: str, packages: Path) -> None:
     (wheel,) = packages.glob(f"ganglion-*_{architecture}.whl")
-    assert f'"manylinux_2_28_{architecture}"' in run(sys.executable, "-m", "auditwheel", "show", wheel).replace(
-        "\n", " "
-    )
+    said = run(sys.executable, "-m", "auditwheel", "show", wheel).replace("\n", " ")
+    fits = re.search(rf'platform tag: "manylinux_2_(\d+)_{architecture}"', said)
+    assert fits is not None and int(fits[1]) <= 28, said
 
 
 @pytest.mark.parametrize("library", [["-lganglion"], ["-l:libganglion.a", "-lpthread", "-ldl", "-lm"]])
