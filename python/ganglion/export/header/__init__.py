@@ -1,7 +1,7 @@
-"""Target `.hpp`: one C++17 header with program, weights, contract and golden trajectory, for microcontrollers too.
+"""Targets `.hpp` and `.h`: one header with program, weights, contract and golden trajectory, for microcontrollers too.
 
-The header steps one row. It is made from the same program as a `.ganglion` file; the operations are those of
-`kernels.hpp`.
+The header steps one row. It is made from the same program as a `.ganglion` file. Its operations are those of
+`kernels.hpp`, in C++17 as they stand there, or in the C99 that `c99.py` makes of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ganglion._foundation.targets import replacing
 from ganglion.compiler import compile_onnx, file
 from ganglion.export.graph import build_model
-from ganglion.export.header import text as header_text
+from ganglion.export.header import c, cpp
 from ganglion.export.header.code import write_step
 from ganglion.runtime.proof import prove
 
@@ -81,39 +81,26 @@ def write_program(program: Program, contract: Contract, path: Path) -> Contract:
         same = Path(folder) / f"{path.stem}.ganglion"
         same.write_bytes(file.to_bytes(program, contract)[0])
         prove(same, contract, what="the program of the header")
-    text = render(program, contract, identifier(path.stem))
+    text = render(program, contract, identifier(path.stem), path.suffix)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="ascii", newline="\n")
     return contract
 
 
-def render(program: Program, contract: Contract, namespace: str) -> str:
+def render(program: Program, contract: Contract, name: str, suffix: str = ".hpp") -> str:
     """The text of the header.
 
     Args:
         program: the program.
         contract: contract of one row with a golden trajectory and a digest.
-        namespace: C++ identifier.
+        name: an identifier: the namespace in C++, what every name begins with in C.
+        suffix: `.hpp` for C++17, `.h` for C99.
 
     Returns:
         ASCII text.
     """
-    code = write_step(program)
-    policy = header_text.policy(code)
-    to_command = header_text.to_command(contract)
-    parts = (
-        header_text.introduction(namespace, contract),
-        f"namespace {namespace} {{",
-        header_text.contract_constants(contract, code),
-        header_text.weights(code),
-        header_text.golden(contract),
-        header_text.operations("\n".join((to_command, policy))),
-        to_command,
-        policy,
-        f"}}  // namespace {namespace}",
-        header_text.end(),
-    )
-    return "\n\n".join(part for part in parts if part) + "\n"
+    language = {".hpp": cpp, ".h": c}[suffix]
+    return language.render(write_step(program), contract, name)
 
 
 def identifier(stem: str) -> str:

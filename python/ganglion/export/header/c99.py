@@ -1,0 +1,642 @@
+"""From the C++ of the header target to C99: the functions of a policy are written once, and this makes C of them.
+
+What it reads is the C++ of `math.hpp`, `numbers.hpp` and of the files beside this one, of which it knows so much:
+
+* functions, aggregates, `using`, and constants with `constexpr`; no classes, references, or captures
+* templates: numbers become the first parameters; `Weight` and `Index` make a function for each type that is asked for;
+  `OfOne`, `OfTwo` and `OfRow` become pointers to functions, and a lambda is a function of its own
+* `Vector` and `Mask`, which are `float` and `bool` here: `set(x)` is x. A product of Vectors becomes a call, behind which
+  no compiler joins it with a sum; so does their minus sign, which is a difference from 0 (cpp/NUMERICS.md)
+
+Every name gets that of the policy before it, so that a program can have several.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Union
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_TOKEN = re.compile(
+    r"""(?P<comment>//[^\n]*)
+      | (?P<directive>(?<![^\n])[ ]*\#(?:\\\n|[^\n])*)
+      | (?P<space>\s+)
+      | (?P<string>"(?:\\.|[^"\\])*")
+      | (?P<number>(?:0[xX][0-9A-Fa-f]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\w*)
+      | (?P<word>[A-Za-z_]\w*)
+      | (?P<sign><<=|>>=|->|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||::|[-+*/%&|^]=|.)""",
+    re.VERBOSE,
+)
+_CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">"}
+_CASTS = frozenset({"static_cast", "reinterpret_cast"})
+_TYPES = {"Vector": "float", "Mask": "bool"}
+_WORDS = {**_TYPES, "nullptr": "NULL", "asm": "__asm__"}
+_LIBRARY = {"fabs": "fabsf", "sqrt": "sqrtf"}
+"""Functions of `std::` that have another name for floats."""
+_NO_OPERAND = frozenset(
+    "auto bool char const constexpr double else float if inline int return sizeof static struct unsigned using void "
+    "volatile for while break Vector Mask".split()
+)
+_FUNCTION_TYPES = {
+    "OfOne": "float (*{})(float)", "OfTwo": "float (*{})(float, float)", "OfRow": "float (*{})(const float*)",
+}  # fmt: skip
+_ELEMENT_TYPES = frozenset({"Weight", "Index"})
+_OPERATORS = {("*", 2): "times", ("-", 1): "negative"}
+"""The operators of Vectors that become functions, by sign and number of operands; floats have the others."""
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Group:
+    """What stands between brackets."""
+
+    opening: str
+    items: tuple[_Item, ...]
+
+
+_Item = Union[_Token, _Group]
+
+
+@dataclass
+class Translator:
+    """Makes C99 of pieces of C++, which come in the order of the header.
+
+    Attributes:
+        prefix: the name of the policy, which stands before every other one.
+        element_types: the types of elements that each function with a `Weight` or `Index` is asked for.
+        names: C names by C++ names, of all that has been defined.
+        templates: numbers of the templates so far, by function; the size of an array in `_arrays`.
+    """
+
+    prefix: str
+    element_types: Mapping[str, Sequence[str]]
+    array_types: Mapping[str, str]
+    names: dict[str, str] = field(default_factory=dict)
+    _templates: set[str] = field(default_factory=set)
+    _sized: set[str] = field(default_factory=set)
+    _typed: set[str] = field(default_factory=set)
+    _returns: dict[str, str] = field(default_factory=dict)
+    _vector_members: set[str] = field(default_factory=set)
+    _lambdas: dict[str, str] = field(default_factory=dict)
+    _hoisted: list[str] = field(default_factory=list)
+    # Of the function that is being written:
+    _vectors: set[str] = field(default_factory=set)
+    _result: str = ""
+    _element_type: str | None = None
+
+    def definitions(self, text: str, public: Mapping[str, str] | None = None) -> str:
+        """Definitions as C99.
+
+        Args:
+            text: C++.
+            public: C names of what is defined here, where they are others than `<prefix>_detail_<name>`.
+        """
+        self._define(text, public or {})
+        out: list[str] = []
+        items = list(_tree(text, self._templates))
+        while items:
+            written = self._definition(items)
+            at = len(out)  # what a definition brings along goes before the comment on it
+            while at > 0 and out[at - 1].lstrip()[:2] in ("", "//"):
+                at -= 1
+            out[at:at] = [f"\n\n{function}\n\n" for function in self._hoisted]
+            self._hoisted.clear()
+            out.append(written)
+        return _wrapped(re.sub(r"\n{3,}", "\n\n", "".join(out)).strip())
+
+    def _define(self, text: str, public: Mapping[str, str]) -> None:
+        code = re.sub(r"//.*", "", text)
+        for name in set(re.findall(r"\b(?:struct|using)\s+(\w+)", code)) - _TYPES.keys():
+            self.names.setdefault(name, public.get(name, f"{self.prefix}_detail_{name}"))
+        found = re.findall(r"^(template <[^{;]*?>\s+)?(?:inline|GANGLION_INLINE)\s+([^(]*?)\b(\w+)\(([^)]*)", code, re.M)
+        seen: set[str] = set()
+        for template, result, name, parameters in found:
+            self.names.setdefault(name, public.get(name, f"{self.prefix}_detail_{name}"))
+            self._returns[name] = result.strip()
+            if re.search(r"std::size_t|bool", template):
+                self._templates.add(name)
+            if "(&" in parameters or re.search(r"\(&\w+\)\[", code[code.find(f" {name}(") :][:80]):
+                self._sized.add(name)
+            if any(f"typename {kind}" in template for kind in _ELEMENT_TYPES) or (name in seen and "#" not in code):
+                self._typed.add(name)
+            seen.add(name)
+        for name in re.findall(r"^constexpr [\w:]+ (\w+)", code, re.M):
+            self.names.setdefault(name, public.get(name, f"{self.prefix}_detail_{name}"))
+        for body in re.findall(r"\bstruct \w+ \{(.*?)\}", code, re.S):
+            self._vector_members |= set(re.findall(r"\bVector (\w+);", body))
+
+    # ---- definitions ----
+
+    def _definition(self, items: list[_Item]) -> str:
+        item = items.pop(0)
+        if isinstance(item, _Token) and item.kind in ("space", "comment", "directive"):
+            return item.text
+        text = _text(item)
+        if text == "template":
+            return self._function(items, _template(items))
+        if text in ("inline", "GANGLION_INLINE"):
+            items.insert(0, item)
+            return self._function(items, [])
+        if text == "struct":
+            return self._struct(items)
+        if text == "using":
+            words = _until(items, ";")
+            name, kind = _significant(words)[0], words[words.index(_Token("sign", "=")) + 1 :]
+            return f"typedef {self._type(kind).strip()} {self.names[_text(name)]};"
+        if text == "constexpr":
+            return self._constant(_until(items, ";"), at_top=True)
+        raise AssertionError(f"no definition: {text}")
+
+    def _struct(self, items: list[_Item]) -> str:
+        words = _until(items, ";")
+        name, body = _text(_significant(words)[0]), words[-1]
+        assert isinstance(body, _Group)
+        if name in _TYPES:
+            return ""
+        members = "".join(self._member(item, body.items[index + 1 :]) for index, item in enumerate(body.items))
+        return f"typedef struct {self.names[name]} {{{members}}} {self.names[name]};"
+
+    def _member(self, item: _Item, rest: Sequence[_Item]) -> str:
+        """A member's name stays as it is; types and sizes do not."""
+        behind = next((_text(other) for other in rest if _text(other).strip()), "")
+        if isinstance(item, _Token) and item.kind == "word" and (behind == ";" or behind.startswith("[")):
+            return item.text
+        return self._emit([item])
+
+    def _constant(self, words: Sequence[_Item], *, at_top: bool) -> str:
+        at = words.index(_Token("sign", "="))
+        *kind, name = _significant(words[:at])
+        is_array = isinstance(name, _Group)
+        if is_array:
+            *kind, name, _ = _significant(words[:at])
+        written = self._type(kind).strip()
+        own = self.names[_text(name)] if at_top else _text(name)
+        value = self._emit(words[at + 1 :]).strip()
+        if is_array:
+            return f"static const {written} {own}[] = {value};"
+        if written in ("size_t", "int"):  # sizes of arrays are made of them
+            return f"enum {{ {own} = {value} }};"
+        return f"{'static ' if at_top else ''}const {written} {own} = {value};"
+
+    def _function(self, items: list[_Item], template: Sequence[tuple[str, str]]) -> str:
+        head = _until_group(items, "(")
+        parameters = items.pop(0)
+        assert isinstance(parameters, _Group)
+        _until_group(items, "{")
+        body = items.pop(0)
+        assert isinstance(body, _Group)
+        words = _significant(head)
+        if any(_text(word) == "each" for word in words):
+            return ""  # is left out where it is called
+        kind, name = self._named(words, parameters)
+        if name is None:
+            return ""
+        element = next((written for what, written in template if written in _ELEMENT_TYPES and what == "typename"), None)
+        types: Sequence[str | None] = (None,)
+        own = self._own_type(parameters, name)
+        if element is not None:
+            types = self.element_types.get(self._section_of(name), ())
+        elif own is not None:
+            types = (own,)
+        written = [self._written(kind, name, words[0], template, parameters, body, element, one) for one in types]
+        return "\n\n".join(written)
+
+    def _section_of(self, name: str) -> str:
+        return "gather" if name == "gather" else "affine"
+
+    def _own_type(self, parameters: _Group, name: str) -> str | None:
+        """Of one of several functions of a name: the type that makes the difference."""
+        if name not in self._typed:
+            return None
+        return self._type(parameters.items).removeprefix("const ").partition("*")[0].strip()
+
+    def _named(self, words: Sequence[_Item], parameters: _Group) -> tuple[str, str | None]:
+        texts = [_text(word) for word in words]
+        if "operator" in texts:
+            at = texts.index("operator")
+            count = 1 + sum(_text(item) == "," for item in parameters.items)
+            name = _OPERATORS.get(("".join(texts[at + 1 :]), count))
+            if name is not None:
+                self.names[name] = f"{self.prefix}_detail_{name}"
+                self._returns[name] = "Vector"
+            return "Vector", name
+        if texts[-1] == "set":
+            return "Vector", None  # is left out where it is called
+        return " ".join(texts[1:-1]), texts[-1]
+
+    def _written(
+        self,
+        kind: str,
+        name: str,
+        storage: _Item,
+        template: Sequence[tuple[str, str]],
+        parameters: _Group,
+        body: _Group,
+        element: str | None,
+        element_type: str | None,
+    ) -> str:
+        self._vectors, self._element_type = set(), element_type
+        if element is not None and element_type is not None:
+            parameters, body = _replaced(parameters, element, element_type), _replaced(body, element, element_type)
+        self._collect_vectors((*parameters.items, *body.items))
+        result = self._type(_tree(kind, set())).strip().replace(" *", "*")
+        self._result = kind.split()[-1] if kind else ""
+        numbers = [f"const {self._type(_tree(what, set()))} {written}" for what, written in template if what != "typename"]
+        given = [text for part in _parts(parameters.items) if (text := self._parameter(part))]
+        inner = self._emit(body.items)
+        suffix = f"_{element_type}" if element_type else ""
+        own = f"{self.names[name]}{suffix}"
+        how = "GANGLION_INLINE" if _text(storage) == "GANGLION_INLINE" else "static inline"
+        return f"{how} {result} {own}({', '.join([*numbers, *given]) or 'void'}) {{{inner}}}"
+
+    def _parameter(self, part: Sequence[_Item]) -> str:
+        words = _significant(part)
+        if not words:
+            return ""
+        kind = _text(words[0])
+        if kind in _FUNCTION_TYPES:
+            return _FUNCTION_TYPES[kind].format(_text(words[-1]))
+        for item in words:
+            if isinstance(item, _Group) and item.opening == "(":  # const double (&c)[Size]
+                return f"const double* {_text(_significant(item.items)[-1])}"
+        return " ".join(self._emit(part).split()).replace(" *", "*")
+
+    def _type(self, items: Sequence[_Item] | Iterator[_Item]) -> str:
+        return self._emit(list(items))
+
+    def _collect_vectors(self, items: Sequence[_Item]) -> None:
+        flat = [item for item in _flat(items) if item.kind not in ("space", "comment", "directive")]
+        for one, other in zip(flat, flat[1:]):
+            if one.text == "Vector" and other.kind == "word":
+                self._vectors.add(other.text)
+
+    # ---- what stands in a body ----
+
+    def statements(self, lines: Sequence[str]) -> tuple[list[str], str]:
+        """Statements of a step as C99, and the functions that they bring along."""
+        self._vectors, self._element_type, self._result = set(), None, ""
+        written = [line if line.startswith("//") else self._emit(list(_tree(line, self._templates))) for line in lines]
+        functions, self._hoisted = self._hoisted, []
+        return written, _wrapped("\n".join(functions))
+
+    def _emit(self, items: Sequence[_Item]) -> str:
+        rest, out, before = list(items), [], ""
+        while rest:
+            item = rest[0]
+            if isinstance(item, _Token) and item.kind in ("space", "comment", "directive"):
+                out.append(item.text)
+                rest.pop(0)
+                continue
+            piece = self._special(rest, before)
+            if piece is None:
+                text, _ = self._product(rest, before)
+                piece = text
+            out.append(piece)
+            before = piece.strip()[-1:] if piece.strip() else before
+            if re.search(r"\b(return|sizeof|case)$", piece):
+                before = ""
+        return "".join(out)
+
+    def _special(self, rest: list[_Item], before: str) -> str | None:
+        text = _text(rest[0])
+        if text == "constexpr":
+            del rest[0]
+            if out_of_if := self._is_condition(rest):
+                return out_of_if
+            return self._constant(_until(rest, ";"), at_top=False)
+        if text == "noexcept":
+            del rest[0]
+            return ""
+        if text == "return":
+            behind = _significant(rest)[1]
+            if isinstance(behind, _Group) and behind.opening == "{":
+                _until(rest, ";")
+                value = self._emit(behind.items).strip()
+                if self._result in _TYPES:
+                    return f"return {value};"
+                kind = self.names[self._result]
+                made = f"const {kind} answer = {{{value}}};"
+                return f"{{ {made} return answer; }}" if before == ")" else f"{made}\n  return answer;"
+        if text == "auto":
+            del rest[0]
+            cast = next(item for item in rest if isinstance(item, _Group) and item.opening == "<")
+            return self._type(cast.items)
+        return None
+
+    def _is_condition(self, rest: Sequence[_Item]) -> str:
+        first = _significant(rest)[0]
+        if isinstance(first, _Group):
+            return "\b"  # `if constexpr (...)`: taken out with the space before it
+        return ""
+
+    def _product(self, rest: list[_Item], before: str) -> tuple[str, bool]:
+        """A primary, or a chain of products and quotients of primaries; is it a Vector?"""
+        operand = self._operand(rest, before)
+        if operand is None:
+            item = rest.pop(0)
+            return self._plain(item), False
+        text, is_vector = operand
+        while True:
+            at = next((i for i, item in enumerate(rest) if _text(item).strip()), None)
+            if at is None or _text(rest[at]) not in ("*", "/"):
+                return text, is_vector
+            sign, behind = _text(rest[at]), rest[at + 1 :]
+            while behind and isinstance(behind[0], _Token) and behind[0].kind == "space":
+                del behind[0]
+            other = self._operand(behind, sign)
+            if other is None:
+                return text, is_vector
+            rest[:] = behind
+            is_vector = is_vector or other[1]
+            if sign == "*" and is_vector:
+                text = f"{self.names['times']}({_bare(text)}, {_bare(other[0])})"
+            else:
+                text = f"{text} {sign} {other[0]}"
+
+    def _operand(self, rest: list[_Item], before: str) -> tuple[str, bool] | None:
+        item = rest[0] if rest else None
+        if item is None:
+            return None
+        if isinstance(item, _Token) and item.text == "-" and before in ("", *"(,=?:+-*/<>{;&|[]!") and before != ")":
+            behind = rest[1:]
+            found = self._operand(behind, "-")
+            if found is None:
+                return None
+            rest[:] = behind
+            text, is_vector = found
+            return (f"{self.names['negative']}({_bare(text)})", True) if is_vector else (f"-{text}", False)
+        if isinstance(item, _Group):
+            if item.opening == "(":
+                del rest[0]
+                inner = self._emit(item.items)
+                return self._postfix(f"({inner})", self._has_vector(item), rest)
+            if item.opening == "[" and before != "" and not _is_word_end(before):
+                return self._lambda(rest), False
+            return None
+        if item.kind == "number":
+            del rest[0]
+            return item.text, False
+        if item.kind != "word" or item.text in _NO_OPERAND or item.text.endswith("_t"):
+            return None
+        return self._name(rest)
+
+    def _name(self, rest: list[_Item]) -> tuple[str, bool] | None:
+        name = _text(rest[0])
+        if len(rest) > 2 and _text(rest[1]) == "::":
+            space, name = name, _text(rest[2])
+            del rest[:3]
+            if space in ("weights", "golden"):
+                return self._postfix(f"{self.prefix}_{space}_{name}", False, rest)
+            if space == "Status":
+                return f"{self.prefix}_{name}", False
+            assert space == "detail", space
+        else:
+            del rest[0]
+        if name in _CASTS:
+            kind, value = rest[0], rest[1]
+            assert isinstance(kind, _Group)
+            assert isinstance(value, _Group)
+            del rest[:2]
+            return f"({self._type(kind.items)}){_paren(self._emit(value.items))}", False
+        called = bool(rest) and isinstance(rest[0], _Group) and rest[0].opening in "(<"
+        if name == "set" and called:
+            value = rest.pop(0)
+            assert isinstance(value, _Group)
+            return self._postfix(_paren(self._emit(value.items)), True, rest)
+        if name == "each" and called:
+            value = rest.pop(0)
+            assert isinstance(value, _Group)
+            function, *arguments = (self._emit(part).strip() for part in _parts(value.items))
+            return f"{function}({', '.join(arguments)})", True
+        if called and name in self.names:
+            return self._postfix(self._call(name, rest), self._returns.get(name) == "Vector", rest)
+        is_vector = name in self._vectors
+        return self._postfix(self.names.get(name, _WORDS.get(name, name)), is_vector, rest)
+
+    def _call(self, name: str, rest: list[_Item]) -> str:
+        numbers: list[str] = []
+        given = rest.pop(0)
+        assert isinstance(given, _Group)
+        if given.opening == "<":
+            numbers = [self._emit(part).strip() for part in _parts(given.items)]
+            given = rest.pop(0)
+            assert isinstance(given, _Group)
+        parts = [part for part in _parts(given.items) if _significant(part)]
+        arguments = [self._emit_argument(part) for part in parts]
+        own = self.names[name]
+        if name in self._typed:
+            kind = self._element_type or self._type_of_arguments(given)
+            own = f"{own}_{kind}"
+        if name in self._sized:
+            array = arguments[0]
+            numbers = [f"sizeof {array} / sizeof *{array}"]
+        return f"{own}({', '.join([*numbers, *arguments])})"
+
+    def _emit_argument(self, part: Sequence[_Item]) -> str:
+        # As behind a bracket, where a minus sign has one operand and a lambda can begin.
+        rest, text = [_Token("sign", "("), *part], ""
+        text = self._emit(rest)
+        return " ".join(text[1:].split())
+
+    def _type_of_arguments(self, given: _Group) -> str:
+        texts = [item.text for item in _flat(given.items)]
+        return self.array_types[texts[texts.index("weights") + 2]]
+
+    def _postfix(self, text: str, is_vector: bool, rest: list[_Item]) -> tuple[str, bool]:
+        """Indices, calls and members behind a primary."""
+        while rest:
+            item = rest[0]
+            if isinstance(item, _Group) and item.opening in "[(":
+                del rest[0]
+                text += f"{item.opening}{self._emit(item.items)}{_CLOSING[item.opening]}"
+                continue
+            sign = _text(item)
+            if sign in ("++", "--"):
+                del rest[0]
+                text += sign
+                continue
+            if sign not in (".", "->"):
+                break
+            member = _text(rest[1])
+            del rest[:2]
+            if member in ("v", "bits") and sign == ".":  # of a Vector, of a Mask
+                is_vector = False
+                continue
+            text, is_vector = f"{text}{sign}{member}", member in self._vector_members
+        return text, is_vector
+
+    def _has_vector(self, group: _Group) -> bool:
+        flat = list(_flat(group.items))
+        return any(
+            token.kind == "word"
+            and (token.text in self._vectors or token.text == "set" or self._returns.get(token.text) == "Vector")
+            and (index + 1 == len(flat) or flat[index + 1].text != ".")
+            for index, token in enumerate(flat)
+        )
+
+    def _lambda(self, rest: list[_Item]) -> str:
+        del rest[0]
+        parameters, body = (item for item in _significant(rest)[:2])
+        assert isinstance(parameters, _Group)
+        assert isinstance(body, _Group)
+        del rest[: rest.index(body) + 1]
+        vectors = self._vectors
+        self._vectors = set()
+        self._collect_vectors(parameters.items)
+        given = ", ".join(self._parameter(part) for part in _parts(parameters.items))
+        text = f"({given}) {{{self._emit(body.items)}}}"
+        self._vectors = vectors
+        if text not in self._lambdas:
+            self._lambdas[text] = f"{self.prefix}_detail_function_{len(self._lambdas)}"
+            self._hoisted.append(f"static inline float {self._lambdas[text]}{text}")
+        return self._lambdas[text]
+
+    def _plain(self, item: _Item) -> str:
+        if isinstance(item, _Group):
+            return f"{item.opening}{self._emit(item.items)}{_CLOSING[item.opening]}"
+        if item.kind == "word":
+            return self.names.get(item.text, _WORDS.get(item.text, item.text))
+        return item.text
+
+
+def _tree(text: str, templates: set[str]) -> Iterator[_Item]:
+    text = re.sub(r"std::(\w+)", lambda match: _LIBRARY.get(match[1], match[1]), text)
+    tokens = [_Token(str(match.lastgroup), match.group()) for match in _TOKEN.finditer(text)]
+    return iter(_items(tokens, None, templates))
+
+
+def _items(tokens: list[_Token], closing: str | None, templates: set[str]) -> tuple[_Item, ...]:
+    out: list[_Item] = []
+    while tokens:
+        token = tokens.pop(0)
+        if token.text == closing:
+            return tuple(out)
+        before = out[-1].text if out and isinstance(out[-1], _Token) else ""
+        is_template = token.text == "<" and (
+            before in templates
+            or before in _CASTS
+            or (before.isspace() and len(out) > 1 and _text(out[-2]) == "template")
+        )
+        if token.kind == "sign" and (token.text in "([{" or is_template):
+            out.append(_Group(token.text, _items(tokens, _CLOSING[token.text], templates)))
+        else:
+            out.append(token)
+    return tuple(out)
+
+
+def _template(items: list[_Item]) -> list[tuple[str, str]]:
+    group = next(item for item in items if isinstance(item, _Group))
+    del items[: items.index(group) + 1]
+    while isinstance(items[0], _Token) and items[0].kind == "space":
+        del items[0]
+    parts = (_significant(part) for part in _parts(group.items))
+    return [("".join(_text(word) for word in part[:-1]), _text(part[-1])) for part in parts]
+
+
+def _text(item: _Item) -> str:
+    if isinstance(item, _Token):
+        return item.text
+    return f"{item.opening}{''.join(map(_text, item.items))}{_CLOSING[item.opening]}"
+
+
+def _flat(items: Sequence[_Item]) -> Iterator[_Token]:
+    for item in items:
+        if isinstance(item, _Group):
+            yield _Token("sign", item.opening)
+            yield from _flat(item.items)
+            yield _Token("sign", _CLOSING[item.opening])
+        else:
+            yield item
+
+
+def _significant(items: Sequence[_Item]) -> list[_Item]:
+    return [item for item in items if isinstance(item, _Group) or item.kind not in ("space", "comment", "directive")]
+
+
+def _parts(items: Sequence[_Item]) -> list[list[_Item]]:
+    """What stands between commas."""
+    parts: list[list[_Item]] = [[]]
+    for item in items:
+        if isinstance(item, _Token) and item.text == ",":
+            parts.append([])
+        else:
+            parts[-1].append(item)
+    return parts
+
+
+def _until(items: list[_Item], sign: str) -> list[_Item]:
+    """Takes away all up to a sign, and the sign."""
+    at = next(i for i, item in enumerate(items) if isinstance(item, _Token) and item.text == sign)
+    taken = items[:at]
+    del items[: at + 1]
+    return taken
+
+
+def _until_group(items: list[_Item], opening: str) -> list[_Item]:
+    at = next(i for i, item in enumerate(items) if isinstance(item, _Group) and item.opening == opening)
+    taken = items[:at]
+    del items[:at]
+    return taken
+
+
+def _replaced(group: _Group, word: str, text: str) -> _Group:
+    items = (
+        _replaced(item, word, text)
+        if isinstance(item, _Group)
+        else _Token("word", text) if item.text == word else item
+        for item in group.items
+    )  # fmt: skip
+    return _Group(group.opening, tuple(items))
+
+
+def _paren(text: str) -> str:
+    return text if re.fullmatch(r"\*?\w+(\.\w+)?|[\w.]+e-\d+F?", text) or _is_closed(text) else f"({text})"
+
+
+def _is_closed(text: str) -> bool:
+    """Whether one pair of brackets is around all of it, or one call is all of it."""
+    if not re.fullmatch(r"\w*[([].*[)\]]", text, re.S):
+        return False
+    depth = 0
+    for index, sign in enumerate(text):
+        depth += (sign in "([") - (sign in ")]")
+        if depth == 0 and sign in ")]":
+            return index == len(text) - 1
+    return False
+
+
+def _bare(text: str) -> str:
+    """Without brackets around all of it: an argument needs none."""
+    return text[1:-1] if text.startswith("(") and _is_closed(text) else text
+
+
+def _is_word_end(text: str) -> bool:
+    return text.isalnum() or text in "_)]"
+
+
+def _wrapped(text: str) -> str:
+    """No line is longer than 120 columns."""
+    import textwrap
+
+    lines: list[str] = []
+    for line in text.replace(" \b", "").split("\n"):
+        if len(line) <= 120 or line.lstrip().startswith(("//", "#")):
+            lines.append(line)
+            continue
+        indent = line[: len(line) - len(line.lstrip())]
+        code, _, comment = line.strip().partition("  //")
+        if comment:
+            lines.append(f"{indent}//{comment}")
+        lines += textwrap.wrap(
+            code, 120, initial_indent=indent, subsequent_indent=f"{indent}    ", break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
+    return "\n".join(lines)
