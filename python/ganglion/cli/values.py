@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganglion._foundation.targets import HEADERS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -74,15 +76,15 @@ def iteration(text: str) -> str:
 
 def native_path(text: str) -> str:
     """What a compiled policy is written to."""
-    if Path(text).suffix not in (".ganglion", ".hpp"):
-        raise argparse.ArgumentTypeError(f"'{text}': a compiled policy ends in .ganglion or .hpp")
+    if Path(text).suffix not in (".ganglion", *HEADERS):
+        raise argparse.ArgumentTypeError(f"'{text}': a compiled policy ends in .ganglion, .hpp or .h")
     return text
 
 
 def chained_path(text: str) -> str:
     """What a chained policy is written to."""
-    if Path(text).suffix not in (".ganglion", ".hpp", ".onnx"):
-        raise argparse.ArgumentTypeError(f"'{text}': a chained policy ends in .ganglion, .onnx or .hpp")
+    if Path(text).suffix not in (".ganglion", ".onnx", *HEADERS):
+        raise argparse.ArgumentTypeError(f"'{text}': a chained policy ends in .ganglion, .onnx, .hpp or .h")
     return text
 
 

@@ -17,6 +17,7 @@ from ganglion.compiler import compile_onnx, file
 from ganglion.export.graph import build_model
 from ganglion.export.header import c, cpp
 from ganglion.export.header.code import write_step
+from ganglion.export.header.footprint import footprint
 from ganglion.runtime.proof import prove
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ def write(
     weights: str = "float32",
     weight_tolerance: float | None = None,
 ) -> Contract:
-    """Writes a policy as a C++ header.
+    """Writes a policy as a header.
 
     Args:
         policy: a prepared recurrent policy (eval mode, CPU, float32).
         contract: its contract with the golden trajectory.
-        path: target; replaced only when the program has replayed the golden trajectory.
-        weights: how the header stores weights: `"float32"`, `"float16"` (rounded, but written as float32: no smaller)
-            or `"int8"` (a quarter of the memory).
+        path: target, whose suffix is `.hpp` (C++17) or `.h` (C99); replaced only when the program has replayed the
+            golden trajectory.
+        weights: how the header stores weights: `"float32"`, `"float16"` (half of the memory) or `"int8"` (a quarter).
         weight_tolerance: largest accepted |difference| that smaller weights make in any output; 0.01 if None.
 
     Returns:
@@ -61,16 +62,17 @@ def write(
 
 
 def write_program(program: Program, contract: Contract, path: Path) -> Contract:
-    """Writes a compiled program as a C++ header.
+    """Writes a compiled program as a header.
 
     Args:
         program: the program.
         contract: its contract with a golden trajectory, of which the header keeps row 0.
-        path: target; replaced only when the native engine of the C++ runtime has loaded the program and replayed that
-            row.
+        path: target, whose suffix is `.hpp` or `.h`; replaced only when the native engine of the C++ runtime has loaded
+            the program and replayed that row.
 
     Returns:
-        The contract as written: of one row, with its digest.
+        The contract as written: of one row, with its digest; its provenance says how much memory it takes
+        (`footprint.py`).
 
     Raises:
         ExportError: the program misses the golden trajectory, the C++ runtime refuses it, or the file cannot be
@@ -81,6 +83,8 @@ def write_program(program: Program, contract: Contract, path: Path) -> Contract:
         same = Path(folder) / f"{path.stem}.ganglion"
         same.write_bytes(file.to_bytes(program, contract)[0])
         prove(same, contract, what="the program of the header")
+    memory = footprint(write_step(program), contract)
+    contract = dataclasses.replace(contract, provenance={**contract.provenance, **memory})
     text = render(program, contract, identifier(path.stem), path.suffix)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="ascii", newline="\n")
@@ -104,7 +108,7 @@ def render(program: Program, contract: Contract, name: str, suffix: str = ".hpp"
 
 
 def identifier(stem: str) -> str:
-    """The name of a file as the name of a namespace: `walker-v2.hpp` is `walker_v2`.
+    """The name of a file as that of a namespace, and as what all names in C begin with: `walker-v2.hpp` is `walker_v2`.
 
     Names that mean something in C++ or in `<cmath>` get `_policy` behind them, names that start with a digit `policy_`
     before them.
@@ -135,7 +139,7 @@ _KEYWORDS = """
 alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class co_await
 co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do
 double dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace
-new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires return
+new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires restrict return
 short signed sizeof static static_assert static_cast struct switch template this thread_local throw true try typedef
 typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
 """
