@@ -114,7 +114,9 @@ def compile(  # noqa: A001
 
     target = Path(out)
     if target.suffix not in (".ganglion", *HEADERS):
-        raise ExportError(f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion, .hpp (C++ header) or .h (C)")
+        raise ExportError(
+            f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion, .hpp (C++ header) or .h (C header)"
+        )
     check_target(target)
     model, told, findings = opened(path, state, action, observation, trust=trust)
     if deployment is not None:

@@ -1,4 +1,4 @@
-"""The C header gives the bits of the native engine and of policy.hpp: with any compiler, on every microcontroller here."""
+"""The C header gives the bits of the native engine: with any compiler, on every microcontroller that is here."""
 
 from __future__ import annotations
 

@@ -66,5 +66,6 @@ class Everything:
             program = program_of_everything() if scheme == "float32" else quantised(program_of_weights(), scheme)
             write_both(program, contract_of(program), folder)
             observations, resets = numbers(STEPS, 24)
-            self.done[scheme] = folder, observations, resets, engine_run(folder / "policy.ganglion", observations, resets)
+            wanted = engine_run(folder / "policy.ganglion", observations, resets)
+            self.done[scheme] = folder, observations, resets, wanted
         return self.done[scheme]

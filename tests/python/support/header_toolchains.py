@@ -124,7 +124,7 @@ C_TOOLCHAINS = {
     "riscv64": _riscv("-march=rv64gc", "-mabi=lp64d"),
     "riscv64 without floats": _riscv("-march=rv64imac", "-mabi=lp64"),
 }
-"""What a policy.h is built with. The Cortex-M4F and M33 compute floats alone, and doubles by a library; a Cortex-M7 both;
+"""What a policy.h is built with. Cortex-M4F and M33 compute floats alone, doubles by a library; a Cortex-M7 computes both;
 the last one neither."""
 
 
@@ -144,12 +144,16 @@ def drive(toolchain, folder, observations, resets):
     return np.fromfile(folder / "output.bin", np.float32).reshape(len(observations), -1)
 
 
-def check_header(policy, folder, steps):
-    """Drives the header of a policy on this machine along a long trajectory, beside the policy."""
-    contract = ganglion.export(policy, folder / "policy.hpp")
+PLAIN = {".hpp": PLAIN_HOST, ".h": C_HOST}
+"""What a header is compiled with where its numbers alone matter."""
+
+
+def check_header(policy, folder, steps, suffix=".hpp"):
+    """Drives a header of a policy on this machine along a long trajectory, beside the policy."""
+    contract = ganglion.export(policy, folder / f"policy{suffix}")
     drawn = draw_trajectory(contract, steps=steps, batch=1, seed=0)
     observations, resets = drawn.observation[:, 0], drawn.reset[:, 0]
-    found = drive(PLAIN_HOST, folder, observations, resets)
+    found = drive(PLAIN[suffix], folder, observations, resets)
     hidden, rows = policy.init_hidden(), []
     with torch.inference_mode():
         for observation, reset in zip(observations, resets, strict=True):

@@ -41,4 +41,5 @@ def run(arguments: argparse.Namespace) -> Outcome:
     }
     headline = Text(f"{arguments.output}: {arguments.first}, then {arguments.second}", style="bold")
     fed = (Text(f"'{name}' is made of: {', '.join(parts)}") for name, parts in report.feed.items())
-    return Outcome(document, (headline, *memory_lines(report.contract), *fed, *finding_lines(report.findings), *contract_tables(report.contract)))
+    lines = (headline, *memory_lines(report.contract), *fed, *finding_lines(report.findings))
+    return Outcome(document, (*lines, *contract_tables(report.contract)))

@@ -103,8 +103,8 @@ def render(program: Program, contract: Contract, name: str, suffix: str = ".hpp"
     Returns:
         ASCII text.
     """
-    language = {".hpp": cpp, ".h": c}[suffix]
-    return language.render(write_step(program), contract, name)
+    code = write_step(program)
+    return c.render(code, contract, name) if suffix == ".h" else cpp.render(code, contract, name)
 
 
 def identifier(stem: str) -> str:
@@ -139,8 +139,8 @@ _KEYWORDS = """
 alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class co_await
 co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do
 double dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace
-new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires restrict return
-short signed sizeof static static_assert static_cast struct switch template this thread_local throw true try typedef
+new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires restrict
+return short signed sizeof static static_assert static_cast struct switch template this thread_local throw true try typedef
 typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
 """
 _GLOBAL_NAMES = """

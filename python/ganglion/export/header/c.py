@@ -33,7 +33,8 @@ def render(code: Code, contract: Contract, prefix: str) -> str:
     """
     dialect = C99(prefix)
     command = kernels.policy("command") if text.has_stages(contract) else ""
-    translator = Translator(prefix, _element_types(code), {array.name: _plain(array.c_type) for array in code.arrays})
+    types = {array.name: _plain(array.c_type) for array in code.arrays}
+    translator = Translator(prefix, _element_types(code), types)
     loop = "\n".join((*code.lines, command, kernels.policy("loop")))
     functions = [
         translator.definitions(block)
@@ -60,7 +61,9 @@ def render(code: Code, contract: Contract, prefix: str) -> str:
         "// The operations that this policy needs.",
         *functions,
         own_functions,
-        translator.definitions(kernels.policy("loop"), public).replace("  // @step@", "\n".join(map(text.wrapped, statements))),
+        translator.definitions(kernels.policy("loop"), public).replace(
+            "  // @step@", "\n".join(map(text.wrapped, statements))
+        ),
         translator.definitions(command, public),
         kernels.arithmetic("end"),
         f"#endif  // GANGLION_{prefix}_H",
@@ -94,8 +97,8 @@ def _introduction(prefix: str, contract: Contract) -> str:
 //   float observation[{prefix}_observation_size], action[{prefix}_action_size];
 //   if ({prefix}_step(&policy, observation, action) != {prefix}_ok) hold();
 //
-// One {prefix}_policy steps one robot: there are no batches here. {contract.observation_size} observation elements go \
-in, {contract.action_size} action elements come out.
+// One {prefix}_policy steps one robot: there are no batches here.
+// {contract.observation_size} observation elements go in, {contract.action_size} action elements come out.
 // The weights are constants, which a microcontroller keeps in flash: once for each source file that steps the policy.
 // What is called {prefix}_detail_... may be called otherwise tomorrow. Do not edit: export the policy again.
 #ifndef GANGLION_{prefix}_H

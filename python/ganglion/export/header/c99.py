@@ -5,17 +5,19 @@ What it reads is the C++ of `math.hpp`, `numbers.hpp` and of the files beside th
 * functions, aggregates, `using`, and constants with `constexpr`; no classes, references, or captures
 * templates: numbers become the first parameters; `Weight` and `Index` make a function for each type that is asked for;
   `OfOne`, `OfTwo` and `OfRow` become pointers to functions, and a lambda is a function of its own
-* `Vector` and `Mask`, which are `float` and `bool` here: `set(x)` is x. A product of Vectors becomes a call, behind which
-  no compiler joins it with a sum; so does their minus sign, which is a difference from 0 (cpp/NUMERICS.md)
+* `Vector` and `Mask`, which are `float` and `bool` here: `set(x)` is x. A product of Vectors becomes a call, behind
+  which no compiler joins it with a sum; so does their minus sign, which is a difference from 0 (cpp/NUMERICS.md)
 
 Every name gets that of the policy before it, so that a program can have several.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
+import textwrap
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,16 +32,19 @@ _TOKEN = re.compile(
       | (?P<sign><<=|>>=|->|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||::|[-+*/%&|^]=|.)""",
     re.VERBOSE,
 )
+_FUNCTION = re.compile(r"^(template <[^{;]*?>\s+)?(?:inline|GANGLION_INLINE)\s+([^(]*?)\b(\w+)\(([^)]*)", re.MULTILINE)
+"""Template, result, name and parameters."""
 _CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">"}
 _CASTS = frozenset({"static_cast", "reinterpret_cast"})
 _TYPES = {"Vector": "float", "Mask": "bool"}
 _WORDS = {**_TYPES, "nullptr": "NULL", "asm": "__asm__"}
 _LIBRARY = {"fabs": "fabsf", "sqrt": "sqrtf"}
 """Functions of `std::` that have another name for floats."""
-_NO_OPERAND = frozenset(
+_KEYWORDS = (
     "auto bool char const constexpr double else float if inline int return sizeof static struct unsigned using void "
-    "volatile for while break Vector Mask".split()
+    "volatile for while break"
 )
+_NO_OPERAND = frozenset(_KEYWORDS.split()) | _TYPES.keys()
 _FUNCTION_TYPES = {
     "OfOne": "float (*{})(float)", "OfTwo": "float (*{})(float, float)", "OfRow": "float (*{})(const float*)",
 }  # fmt: skip
@@ -62,7 +67,7 @@ class _Group:
     items: tuple[_Item, ...]
 
 
-_Item = Union[_Token, _Group]
+_Item: TypeAlias = "_Token | _Group"
 
 
 @dataclass
@@ -116,14 +121,14 @@ class Translator:
         code = re.sub(r"//.*", "", text)
         for name in set(re.findall(r"\b(?:struct|using)\s+(\w+)", code)) - _TYPES.keys():
             self.names.setdefault(name, public.get(name, f"{self.prefix}_detail_{name}"))
-        found = re.findall(r"^(template <[^{;]*?>\s+)?(?:inline|GANGLION_INLINE)\s+([^(]*?)\b(\w+)\(([^)]*)", code, re.M)
+        found = _FUNCTION.findall(code)
         seen: set[str] = set()
         for template, result, name, parameters in found:
             self.names.setdefault(name, public.get(name, f"{self.prefix}_detail_{name}"))
             self._returns[name] = result.strip()
             if re.search(r"std::size_t|bool", template):
                 self._templates.add(name)
-            if "(&" in parameters or re.search(r"\(&\w+\)\[", code[code.find(f" {name}(") :][:80]):
+            if "(&" in parameters:
                 self._sized.add(name)
             if any(f"typename {kind}" in template for kind in _ELEMENT_TYPES) or (name in seen and "#" not in code):
                 self._typed.add(name)
@@ -183,7 +188,7 @@ class Translator:
         if is_array:
             return f"static const {written} {own}[] = {value};"
         if written in ("size_t", "int"):  # sizes of arrays are made of them
-            return f"enum {{ {own} = {value} }};"
+            return f"#define {own} {value}U" if at_top else f"enum {{ {own} = {value} }};"
         return f"{'static ' if at_top else ''}const {written} {own} = {value};"
 
     def _function(self, items: list[_Item], template: Sequence[tuple[str, str]]) -> str:
@@ -199,23 +204,18 @@ class Translator:
         kind, name = self._named(words, parameters)
         if name is None:
             return ""
-        element = next((written for what, written in template if written in _ELEMENT_TYPES and what == "typename"), None)
+        element = next((written for _, written in template if written in _ELEMENT_TYPES), None)
+        asked: Sequence[str] = self.element_types["gather" if name == "gather" else "affine"]
         types: Sequence[str | None] = (None,)
-        own = self._own_type(parameters, name)
         if element is not None:
-            types = self.element_types.get(self._section_of(name), ())
-        elif own is not None:
-            types = (own,)
+            types = asked
+        elif name in self._typed:
+            types = [kind for kind in asked if kind == self._own_type(parameters)]
         written = [self._written(kind, name, words[0], template, parameters, body, element, one) for one in types]
         return "\n\n".join(written)
 
-    def _section_of(self, name: str) -> str:
-        return "gather" if name == "gather" else "affine"
-
-    def _own_type(self, parameters: _Group, name: str) -> str | None:
-        """Of one of several functions of a name: the type that makes the difference."""
-        if name not in self._typed:
-            return None
+    def _own_type(self, parameters: _Group) -> str:
+        """Of one of several functions of a name: the type of elements that makes the difference."""
         return self._type(parameters.items).removeprefix("const ").partition("*")[0].strip()
 
     def _named(self, words: Sequence[_Item], parameters: _Group) -> tuple[str, str | None]:
@@ -249,13 +249,14 @@ class Translator:
         self._collect_vectors((*parameters.items, *body.items))
         result = self._type(_tree(kind, set())).strip().replace(" *", "*")
         self._result = kind.split()[-1] if kind else ""
-        numbers = [f"const {self._type(_tree(what, set()))} {written}" for what, written in template if what != "typename"]
+        numbers = [f"const {_plain_type(what)} {written}" for what, written in template if what != "typename"]
         given = [text for part in _parts(parameters.items) if (text := self._parameter(part))]
         inner = self._emit(body.items)
         suffix = f"_{element_type}" if element_type else ""
         own = f"{self.names[name]}{suffix}"
+        checked = "GANGLION_CHECKED " if kind == "Status" else ""
         how = "GANGLION_INLINE" if _text(storage) == "GANGLION_INLINE" else "static inline"
-        return f"{how} {result} {own}({', '.join([*numbers, *given]) or 'void'}) {{{inner}}}"
+        return f"{checked}{how} {result} {own}({', '.join([*numbers, *given]) or 'void'}) {{{inner}}}"
 
     def _parameter(self, part: Sequence[_Item]) -> str:
         words = _significant(part)
@@ -274,7 +275,7 @@ class Translator:
 
     def _collect_vectors(self, items: Sequence[_Item]) -> None:
         flat = [item for item in _flat(items) if item.kind not in ("space", "comment", "directive")]
-        for one, other in zip(flat, flat[1:]):
+        for one, other in itertools.pairwise(flat):
             if one.text == "Vector" and other.kind == "word":
                 self._vectors.add(other.text)
 
@@ -597,6 +598,10 @@ def _replaced(group: _Group, word: str, text: str) -> _Group:
     return _Group(group.opening, tuple(items))
 
 
+def _plain_type(text: str) -> str:
+    return text.removeprefix("std::")
+
+
 def _paren(text: str) -> str:
     return text if re.fullmatch(r"\*?\w+(\.\w+)?|[\w.]+e-\d+F?", text) or _is_closed(text) else f"({text})"
 
@@ -624,8 +629,6 @@ def _is_word_end(text: str) -> bool:
 
 def _wrapped(text: str) -> str:
     """No line is longer than 120 columns."""
-    import textwrap
-
     lines: list[str] = []
     for line in text.replace(" \b", "").split("\n"):
         if len(line) <= 120 or line.lstrip().startswith(("//", "#")):

@@ -205,7 +205,7 @@ class _Writer:
             return []
         given = _two(inputs)
         self.lines.append(f"const detail::Steps steps_{number} = detail::steps_of({', '.join(given)}, {most}.0F);")
-        for index, (place, count) in enumerate(inputs):
+        for index, (_, count) in enumerate(inputs):
             room = self.room(-(-count // 2))
             self.lines.append(
                 f"const detail::WholeInputs whole_{number}_{index} = detail::whole_inputs({given[index]}, "

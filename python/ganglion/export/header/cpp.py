@@ -53,6 +53,7 @@ def _operations(loop: str, command: str) -> str:
             kernels.arithmetic("rounding"),
             kernels.arithmetic("mode"),
             f"{kernels.arithmetic('vectors')}\n\n#else\n{kernels.one_lane()}\n\n#endif",
+            f"#if GANGLION_LANES > 1\n{kernels.arithmetic('several lanes')}\n#endif",
             *kernels.functions(f"{command}\n{loop}"),
             loop,
             "}  // namespace GANGLION_KIND\n}  // namespace detail",

@@ -52,6 +52,7 @@ class Cpp:
 
     def constant(self, c_type: str, name: str, literal: str, comment: str = "", *, group: str = "") -> str:
         """See `Dialect`."""
+        del group  # is a namespace
         return f"inline constexpr {c_type} {name} = {literal};{comment and f'  ///< {comment}'}"
 
     def text(self, name: str, literal: str) -> str:
@@ -68,6 +69,7 @@ class Cpp:
 
     def array(self, c_type: str, name: str, values: NDArray[Any], *, group: str = "") -> str:
         """See `Dialect`."""
+        del group
         return _array(f"inline constexpr {c_type} {name}", values)
 
     def group(self, name: str, parts: Sequence[str]) -> str:
@@ -87,6 +89,7 @@ class C99:
 
     def constant(self, c_type: str, name: str, literal: str, comment: str = "", *, group: str = "") -> str:
         """See `Dialect`."""
+        del c_type  # a macro has none
         return self._define(name, literal, comment, group)
 
     def text(self, name: str, literal: str) -> str:
@@ -109,6 +112,7 @@ class C99:
 
     def group(self, name: str, parts: Sequence[str]) -> str:
         """See `Dialect`."""
+        del name  # is in theirs
         return "\n".join(parts)
 
     def type(self, name: str) -> str:

@@ -135,9 +135,7 @@ def _action_map(dialect: Dialect, stages: Sequence[ActionStage], size: int) -> l
             stage.low or (-math.inf,) * size,
             stage.high or (math.inf,) * size,
         )
-        numbers = ", ".join(
-            f"{{{', '.join(kernels.double_literal(value) for value in values)}}}" for values in lists
-        )
+        numbers = ", ".join(f"{{{', '.join(kernels.double_literal(value) for value in values)}}}" for values in lists)
         row = f"{{{str(stage.squash).lower()}, {numbers}}},"
         rows += textwrap.wrap(row, _WIDTH, initial_indent="    ", subsequent_indent="     ")
     members = ("bool squash", *(f"double {name}[action_size]" for name in ("scale", "offset", "low", "high")))

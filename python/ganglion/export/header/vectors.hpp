@@ -415,6 +415,7 @@ GANGLION_INLINE Vector exponent(Vector a) noexcept {
 }
 GANGLION_INLINE Vector mantissa(Vector a) noexcept { return from_bits((bits_of(a) & 0x007FFFFF) | 0x3F800000); }
 
+// --- several lanes
 GANGLION_INLINE Vector load_up_to(const float* p, std::size_t n) noexcept {
   return n >= lanes ? load(p) : load_first(p, n);
 }
