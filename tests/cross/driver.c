@@ -3,9 +3,9 @@
 //
 // Reads input.bin: for each step one float (not 0: reset before the step) and the observation.
 // Writes output.bin: for each step all outputs and the state behind it.
-#include "policy.h"
-
 #include <stdio.h>
+
+#include "policy.h"
 
 static policy_policy pilot;  // static: memory on a microcontroller is planned, its stack is small
 static policy_policy tested;

@@ -124,8 +124,8 @@ C_TOOLCHAINS = {
     "riscv64": _riscv("-march=rv64gc", "-mabi=lp64d"),
     "riscv64 without floats": _riscv("-march=rv64imac", "-mabi=lp64"),
 }
-"""What a policy.h is built with. Cortex-M4F and M33 compute floats alone, doubles by a library; a Cortex-M7 computes both;
-the last one neither."""
+"""What a policy.h is built with. Cortex-M4F and M33 compute floats alone, doubles by a library; a Cortex-M7
+computes both; the last one neither."""
 
 
 def drive(toolchain, folder, observations, resets):
