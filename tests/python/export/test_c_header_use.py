@@ -80,7 +80,7 @@ int main(void) {{
 """,
     )
     text = (tmp_path / "policy.h").read_text(encoding="ascii")
-    assert max(map(len, text.splitlines())) <= 120
+    assert max(len(line) for line in text.splitlines() if NASTY[:5] not in line) <= 120
     macros = set(re.findall(r"^#define (GANGLION_(?!policy)\w+)", text, re.MULTILINE))
     assert macros and macros <= set(re.findall(r"^#undef (\w+)", text, re.MULTILINE))
     names = re.findall(r"^(?:static|typedef|GANGLION\w+)[^(={;]*?\b(\w+)(?:\[| =|\(|;|\{)", text, re.MULTILINE)
