@@ -192,6 +192,36 @@ def test_a_name_is_none_of_c():
         assert header.identifier(stem) == f"{stem}_policy"
 
 
+_ROUNDED_DOWN = """#include "policy.h"
+#include <fenv.h>
+int main(void) {
+  static policy_policy pilot;
+  float seen[policy_observation_size], wanted[policy_action_size], action[policy_action_size];
+  for (size_t i = 0; i < policy_observation_size; ++i) seen[i] = 0.3F;
+  policy_init(&pilot);
+  if (policy_step(&pilot, seen, wanted) != policy_ok) return 1;
+  policy_init(&pilot);
+  (void)fesetround(FE_DOWNWARD);
+  if (policy_step(&pilot, seen, action) != policy_ok) return 2;
+  if (fegetround() != FE_DOWNWARD) return 3;
+  return memcmp(wanted, action, sizeof action) == 0 ? 0 : 4;
+}
+"""
+
+
+def test_the_rounding_of_the_caller_changes_nothing_and_comes_back(tmp_path):
+    torch.manual_seed(0)
+    spec = EnvSpec(gym.spaces.Box(-1.0, 1.0, (7,)), gym.spaces.Box(-1.0, 1.0, (3,)))
+    export(GRUPolicy(spec, 20, 1), tmp_path / "policy.h")
+    _run(C_HOST, tmp_path, _ROUNDED_DOWN, "main.c", "-Wl,--no-as-needed", "-lm")
+    text = (tmp_path / "policy.h").read_text(encoding="ascii")
+    fault = text.replace("policy_detail_write_mode(saved & ~policy_detail_others)", "policy_detail_write_mode(saved)")
+    assert fault != text
+    (tmp_path / "policy.h").write_text(fault, encoding="ascii")
+    with pytest.raises(AssertionError, match="returncode=4"):
+        _run(C_HOST, tmp_path, _ROUNDED_DOWN, "main.c", "-Wl,--no-as-needed", "-lm")
+
+
 def test_an_unused_status_is_warned_of(tmp_path):
     C_HOST.need()
     export(MemorylessPolicy(), tmp_path / "policy.h")
