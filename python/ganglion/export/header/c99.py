@@ -17,29 +17,32 @@ import itertools
 import re
 import textwrap
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
+
+from ganglion.export.header.tokens import (
+    CASTS,
+    CLOSING,
+    Group,
+    Item,
+    Token,
+    flattened,
+    replaced,
+    separated,
+    significant,
+    source_of,
+    take_template,
+    take_until,
+    take_until_group,
+    tree_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_TOKEN = re.compile(
-    r"""(?P<comment>//[^\n]*)
-      | (?P<directive>(?<![^\n])[ ]*\#(?:\\\n|[^\n])*)
-      | (?P<space>\s+)
-      | (?P<string>"(?:\\.|[^"\\])*")
-      | (?P<number>(?:0[xX][0-9A-Fa-f]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\w*)
-      | (?P<word>[A-Za-z_]\w*)
-      | (?P<sign><<=|>>=|->|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||::|[-+*/%&|^]=|.)""",
-    re.VERBOSE,
-)
 _FUNCTION = re.compile(r"^(template <[^{;]*?>\s+)?(?:inline|GANGLION_INLINE)\s+([^(]*?)\b(\w+)\(([^)]*)", re.MULTILINE)
 """Template, result, name and parameters."""
-_CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">"}
-_CASTS = frozenset({"static_cast", "reinterpret_cast"})
 _TYPES = {"Vector": "float", "Mask": "bool"}
 _WORDS = {**_TYPES, "nullptr": "NULL", "asm": "__asm__"}
-_LIBRARY = {"fabs": "fabsf", "sqrt": "sqrtf"}
-"""Functions of `std::` that have another name for floats."""
 _KEYWORDS = (
     "auto bool char const constexpr double else float if inline int return sizeof static struct unsigned using void "
     "volatile for while break"
@@ -51,23 +54,6 @@ _FUNCTION_TYPES = {
 _ELEMENT_TYPES = frozenset({"Weight", "Index"})
 _OPERATORS = {("*", 2): "times", ("-", 1): "negative"}
 """The operators of Vectors that become functions, by sign and number of operands; floats have the others."""
-
-
-@dataclass(frozen=True)
-class _Token:
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True)
-class _Group:
-    """What stands between brackets."""
-
-    opening: str
-    items: tuple[_Item, ...]
-
-
-_Item: TypeAlias = "_Token | _Group"
 
 
 @dataclass
@@ -106,7 +92,7 @@ class Translator:
         """
         self._define(text, public or {})
         out: list[str] = []
-        items = list(_tree(text, self._templates))
+        items = list(tree_of(text, self._templates))
         while items:
             written = self._definition(items)
             at = len(out)  # what a definition brings along goes before the comment on it
@@ -140,50 +126,50 @@ class Translator:
 
     # ---- definitions ----
 
-    def _definition(self, items: list[_Item]) -> str:
+    def _definition(self, items: list[Item]) -> str:
         item = items.pop(0)
-        if isinstance(item, _Token) and item.kind in ("space", "comment", "directive"):
+        if isinstance(item, Token) and item.kind in ("space", "comment", "directive"):
             return item.text
-        text = _text(item)
+        text = source_of(item)
         if text == "template":
-            return self._function(items, _template(items))
+            return self._function(items, take_template(items))
         if text in ("inline", "GANGLION_INLINE"):
             items.insert(0, item)
             return self._function(items, [])
         if text == "struct":
             return self._struct(items)
         if text == "using":
-            words = _until(items, ";")
-            name, kind = _significant(words)[0], words[words.index(_Token("sign", "=")) + 1 :]
-            return f"typedef {self._type(kind).strip()} {self.names[_text(name)]};"
+            words = take_until(items, ";")
+            name, kind = significant(words)[0], words[words.index(Token("sign", "=")) + 1 :]
+            return f"typedef {self._type(kind).strip()} {self.names[source_of(name)]};"
         if text == "constexpr":
-            return self._constant(_until(items, ";"), at_top=True)
+            return self._constant(take_until(items, ";"), at_top=True)
         raise AssertionError(f"no definition: {text}")
 
-    def _struct(self, items: list[_Item]) -> str:
-        words = _until(items, ";")
-        name, body = _text(_significant(words)[0]), words[-1]
-        assert isinstance(body, _Group)
+    def _struct(self, items: list[Item]) -> str:
+        words = take_until(items, ";")
+        name, body = source_of(significant(words)[0]), words[-1]
+        assert isinstance(body, Group)
         if name in _TYPES:
             return ""
         members = "".join(self._member(item, body.items[index + 1 :]) for index, item in enumerate(body.items))
         return f"typedef struct {self.names[name]} {{{members}}} {self.names[name]};"
 
-    def _member(self, item: _Item, rest: Sequence[_Item]) -> str:
+    def _member(self, item: Item, rest: Sequence[Item]) -> str:
         """A member's name stays as it is; types and sizes do not."""
-        behind = next((_text(other) for other in rest if _text(other).strip()), "")
-        if isinstance(item, _Token) and item.kind == "word" and (behind == ";" or behind.startswith("[")):
+        behind = next((source_of(other) for other in rest if source_of(other).strip()), "")
+        if isinstance(item, Token) and item.kind == "word" and (behind == ";" or behind.startswith("[")):
             return item.text
         return self._emit([item])
 
-    def _constant(self, words: Sequence[_Item], *, at_top: bool) -> str:
-        at = words.index(_Token("sign", "="))
-        *kind, name = _significant(words[:at])
-        is_array = isinstance(name, _Group)
+    def _constant(self, words: Sequence[Item], *, at_top: bool) -> str:
+        at = words.index(Token("sign", "="))
+        *kind, name = significant(words[:at])
+        is_array = isinstance(name, Group)
         if is_array:
-            *kind, name, _ = _significant(words[:at])
+            *kind, name, _ = significant(words[:at])
         written = self._type(kind).strip()
-        own = self.names[_text(name)] if at_top else _text(name)
+        own = self.names[source_of(name)] if at_top else source_of(name)
         value = self._emit(words[at + 1 :]).strip()
         if is_array:
             return f"static const {written} {own}[] = {value};"
@@ -191,15 +177,15 @@ class Translator:
             return f"#define {own} {value}U" if at_top else f"enum {{ {own} = {value} }};"
         return f"{'static ' if at_top else ''}const {written} {own} = {value};"
 
-    def _function(self, items: list[_Item], template: Sequence[tuple[str, str]]) -> str:
-        head = _until_group(items, "(")
+    def _function(self, items: list[Item], template: Sequence[tuple[str, str]]) -> str:
+        head = take_until_group(items, "(")
         parameters = items.pop(0)
-        assert isinstance(parameters, _Group)
-        _until_group(items, "{")
+        assert isinstance(parameters, Group)
+        take_until_group(items, "{")
         body = items.pop(0)
-        assert isinstance(body, _Group)
-        words = _significant(head)
-        if any(_text(word) == "each" for word in words):
+        assert isinstance(body, Group)
+        words = significant(head)
+        if any(source_of(word) == "each" for word in words):
             return ""  # is left out where it is called
         kind, name = self._named(words, parameters)
         if name is None:
@@ -214,15 +200,15 @@ class Translator:
         written = [self._written(kind, name, words[0], template, parameters, body, element, one) for one in types]
         return "\n\n".join(written)
 
-    def _own_type(self, parameters: _Group) -> str:
+    def _own_type(self, parameters: Group) -> str:
         """Of one of several functions of a name: the type of elements that makes the difference."""
         return self._type(parameters.items).removeprefix("const ").partition("*")[0].strip()
 
-    def _named(self, words: Sequence[_Item], parameters: _Group) -> tuple[str, str | None]:
-        texts = [_text(word) for word in words]
+    def _named(self, words: Sequence[Item], parameters: Group) -> tuple[str, str | None]:
+        texts = [source_of(word) for word in words]
         if "operator" in texts:
             at = texts.index("operator")
-            count = 1 + sum(_text(item) == "," for item in parameters.items)
+            count = 1 + sum(source_of(item) == "," for item in parameters.items)
             name = _OPERATORS.get(("".join(texts[at + 1 :]), count))
             if name is not None:
                 self.names[name] = f"{self.prefix}_detail_{name}"
@@ -236,45 +222,45 @@ class Translator:
         self,
         kind: str,
         name: str,
-        storage: _Item,
+        storage: Item,
         template: Sequence[tuple[str, str]],
-        parameters: _Group,
-        body: _Group,
+        parameters: Group,
+        body: Group,
         element: str | None,
         element_type: str | None,
     ) -> str:
         self._vectors, self._element_type = set(), element_type
         if element is not None and element_type is not None:
-            parameters, body = _replaced(parameters, element, element_type), _replaced(body, element, element_type)
+            parameters, body = replaced(parameters, element, element_type), replaced(body, element, element_type)
         self._collect_vectors((*parameters.items, *body.items))
-        result = self._type(_tree(kind, set())).strip().replace(" *", "*")
+        result = self._type(tree_of(kind, set())).strip().replace(" *", "*")
         self._result = kind.split()[-1] if kind else ""
         numbers = [f"const {_plain_type(what)} {written}" for what, written in template if what != "typename"]
-        given = [text for part in _parts(parameters.items) if (text := self._parameter(part))]
+        given = [text for part in separated(parameters.items) if (text := self._parameter(part))]
         inner = self._emit(body.items)
         suffix = f"_{element_type}" if element_type else ""
         own = f"{self.names[name]}{suffix}"
         checked = "GANGLION_CHECKED " if kind == "Status" else ""
-        how = "GANGLION_INLINE" if _text(storage) == "GANGLION_INLINE" else "static inline"
+        how = "GANGLION_INLINE" if source_of(storage) == "GANGLION_INLINE" else "static inline"
         return f"{checked}{how} {result} {own}({', '.join([*numbers, *given]) or 'void'}) {{{inner}}}"
 
-    def _parameter(self, part: Sequence[_Item]) -> str:
-        words = _significant(part)
+    def _parameter(self, part: Sequence[Item]) -> str:
+        words = significant(part)
         if not words:
             return ""
-        kind = _text(words[0])
+        kind = source_of(words[0])
         if kind in _FUNCTION_TYPES:
-            return _FUNCTION_TYPES[kind].format(_text(words[-1]))
+            return _FUNCTION_TYPES[kind].format(source_of(words[-1]))
         for item in words:
-            if isinstance(item, _Group) and item.opening == "(":  # const double (&c)[Size]
-                return f"const double* {_text(_significant(item.items)[-1])}"
+            if isinstance(item, Group) and item.opening == "(":  # const double (&c)[Size]
+                return f"const double* {source_of(significant(item.items)[-1])}"
         return " ".join(self._emit(part).split()).replace(" *", "*")
 
-    def _type(self, items: Sequence[_Item] | Iterator[_Item]) -> str:
+    def _type(self, items: Sequence[Item] | Iterator[Item]) -> str:
         return self._emit(list(items))
 
-    def _collect_vectors(self, items: Sequence[_Item]) -> None:
-        flat = [item for item in _flat(items) if item.kind not in ("space", "comment", "directive")]
+    def _collect_vectors(self, items: Sequence[Item]) -> None:
+        flat = [item for item in flattened(items) if item.kind not in ("space", "comment", "directive")]
         for one, other in itertools.pairwise(flat):
             if one.text == "Vector" and other.kind == "word":
                 self._vectors.add(other.text)
@@ -284,15 +270,17 @@ class Translator:
     def statements(self, lines: Sequence[str]) -> tuple[list[str], str]:
         """Statements of a step as C99, and the functions that they bring along."""
         self._vectors, self._element_type, self._result = set(), None, ""
-        written = [line if line.startswith("//") else self._emit(list(_tree(line, self._templates))) for line in lines]
+        written = [
+            line if line.startswith("//") else self._emit(list(tree_of(line, self._templates))) for line in lines
+        ]
         functions, self._hoisted = self._hoisted, []
         return written, _wrapped("\n".join(functions))
 
-    def _emit(self, items: Sequence[_Item]) -> str:
+    def _emit(self, items: Sequence[Item]) -> str:
         rest, out, before = list(items), [], ""
         while rest:
             item = rest[0]
-            if isinstance(item, _Token) and item.kind in ("space", "comment", "directive"):
+            if isinstance(item, Token) and item.kind in ("space", "comment", "directive"):
                 out.append(item.text)
                 rest.pop(0)
                 continue
@@ -306,20 +294,20 @@ class Translator:
                 before = ""
         return "".join(out)
 
-    def _special(self, rest: list[_Item], before: str) -> str | None:
-        text = _text(rest[0])
+    def _special(self, rest: list[Item], before: str) -> str | None:
+        text = source_of(rest[0])
         if text == "constexpr":
             del rest[0]
             if out_of_if := self._is_condition(rest):
                 return out_of_if
-            return self._constant(_until(rest, ";"), at_top=False)
+            return self._constant(take_until(rest, ";"), at_top=False)
         if text == "noexcept":
             del rest[0]
             return ""
         if text == "return":
-            behind = _significant(rest)[1]
-            if isinstance(behind, _Group) and behind.opening == "{":
-                _until(rest, ";")
+            behind = significant(rest)[1]
+            if isinstance(behind, Group) and behind.opening == "{":
+                take_until(rest, ";")
                 value = self._emit(behind.items).strip()
                 if self._result in _TYPES:
                     return f"return {value};"
@@ -328,17 +316,17 @@ class Translator:
                 return f"{{ {made} return answer; }}" if before == ")" else f"{made}\n  return answer;"
         if text == "auto":
             del rest[0]
-            cast = next(item for item in rest if isinstance(item, _Group) and item.opening == "<")
+            cast = next(item for item in rest if isinstance(item, Group) and item.opening == "<")
             return self._type(cast.items)
         return None
 
-    def _is_condition(self, rest: Sequence[_Item]) -> str:
-        first = _significant(rest)[0]
-        if isinstance(first, _Group):
+    def _is_condition(self, rest: Sequence[Item]) -> str:
+        first = significant(rest)[0]
+        if isinstance(first, Group):
             return "\b"  # `if constexpr (...)`: taken out with the space before it
         return ""
 
-    def _product(self, rest: list[_Item], before: str) -> tuple[str, bool]:
+    def _product(self, rest: list[Item], before: str) -> tuple[str, bool]:
         """A primary, or a chain of products and quotients of primaries; is it a Vector?"""
         operand = self._operand(rest, before)
         if operand is None:
@@ -346,11 +334,11 @@ class Translator:
             return self._plain(item), False
         text, is_vector = operand
         while True:
-            at = next((i for i, item in enumerate(rest) if _text(item).strip()), None)
-            if at is None or _text(rest[at]) not in ("*", "/"):
+            at = next((i for i, item in enumerate(rest) if source_of(item).strip()), None)
+            if at is None or source_of(rest[at]) not in ("*", "/"):
                 return text, is_vector
-            sign, behind = _text(rest[at]), rest[at + 1 :]
-            while behind and isinstance(behind[0], _Token) and behind[0].kind == "space":
+            sign, behind = source_of(rest[at]), rest[at + 1 :]
+            while behind and isinstance(behind[0], Token) and behind[0].kind == "space":
                 del behind[0]
             other = self._operand(behind, sign)
             if other is None:
@@ -362,11 +350,11 @@ class Translator:
             else:
                 text = f"{text} {sign} {other[0]}"
 
-    def _operand(self, rest: list[_Item], before: str) -> tuple[str, bool] | None:
+    def _operand(self, rest: list[Item], before: str) -> tuple[str, bool] | None:
         item = rest[0] if rest else None
         if item is None:
             return None
-        if isinstance(item, _Token) and item.text == "-" and before in ("", *"(,=?:+-*/<>{;&|[]!") and before != ")":
+        if isinstance(item, Token) and item.text == "-" and before in ("", *"(,=?:+-*/<>{;&|[]!") and before != ")":
             behind = rest[1:]
             found = self._operand(behind, "-")
             if found is None:
@@ -374,7 +362,7 @@ class Translator:
             rest[:] = behind
             text, is_vector = found
             return (f"{self.names['negative']}({_bare(text)})", True) if is_vector else (f"-{text}", False)
-        if isinstance(item, _Group):
+        if isinstance(item, Group):
             if item.opening == "(":
                 del rest[0]
                 inner = self._emit(item.items)
@@ -389,10 +377,10 @@ class Translator:
             return None
         return self._name(rest)
 
-    def _name(self, rest: list[_Item]) -> tuple[str, bool] | None:
-        name = _text(rest[0])
-        if len(rest) > 2 and _text(rest[1]) == "::":
-            space, name = name, _text(rest[2])
+    def _name(self, rest: list[Item]) -> tuple[str, bool] | None:
+        name = source_of(rest[0])
+        if len(rest) > 2 and source_of(rest[1]) == "::":
+            space, name = name, source_of(rest[2])
             del rest[:3]
             if space in ("weights", "golden"):
                 return self._postfix(f"{self.prefix}_{space}_{name}", False, rest)
@@ -401,36 +389,36 @@ class Translator:
             assert space == "detail", space
         else:
             del rest[0]
-        if name in _CASTS:
+        if name in CASTS:
             kind, value = rest[0], rest[1]
-            assert isinstance(kind, _Group)
-            assert isinstance(value, _Group)
+            assert isinstance(kind, Group)
+            assert isinstance(value, Group)
             del rest[:2]
             return f"({self._type(kind.items)}){_paren(self._emit(value.items))}", False
-        called = bool(rest) and isinstance(rest[0], _Group) and rest[0].opening in "(<"
+        called = bool(rest) and isinstance(rest[0], Group) and rest[0].opening in "(<"
         if name == "set" and called:
             value = rest.pop(0)
-            assert isinstance(value, _Group)
+            assert isinstance(value, Group)
             return self._postfix(_paren(self._emit(value.items)), True, rest)
         if name == "each" and called:
             value = rest.pop(0)
-            assert isinstance(value, _Group)
-            function, *arguments = (self._emit(part).strip() for part in _parts(value.items))
+            assert isinstance(value, Group)
+            function, *arguments = (self._emit(part).strip() for part in separated(value.items))
             return f"{function}({', '.join(arguments)})", True
         if called and name in self.names:
             return self._postfix(self._call(name, rest), self._returns.get(name) == "Vector", rest)
         is_vector = name in self._vectors
         return self._postfix(self.names.get(name, _WORDS.get(name, name)), is_vector, rest)
 
-    def _call(self, name: str, rest: list[_Item]) -> str:
+    def _call(self, name: str, rest: list[Item]) -> str:
         numbers: list[str] = []
         given = rest.pop(0)
-        assert isinstance(given, _Group)
+        assert isinstance(given, Group)
         if given.opening == "<":
-            numbers = [self._emit(part).strip() for part in _parts(given.items)]
+            numbers = [self._emit(part).strip() for part in separated(given.items)]
             given = rest.pop(0)
-            assert isinstance(given, _Group)
-        parts = [part for part in _parts(given.items) if _significant(part)]
+            assert isinstance(given, Group)
+        parts = [part for part in separated(given.items) if significant(part)]
         arguments = [self._emit_argument(part) for part in parts]
         own = self.names[name]
         if name in self._typed:
@@ -441,32 +429,32 @@ class Translator:
             numbers = [f"sizeof {array} / sizeof *{array}"]
         return f"{own}({', '.join([*numbers, *arguments])})"
 
-    def _emit_argument(self, part: Sequence[_Item]) -> str:
+    def _emit_argument(self, part: Sequence[Item]) -> str:
         # As behind a bracket, where a minus sign has one operand and a lambda can begin.
-        rest, text = [_Token("sign", "("), *part], ""
+        rest, text = [Token("sign", "("), *part], ""
         text = self._emit(rest)
         return " ".join(text[1:].split())
 
-    def _type_of_arguments(self, given: _Group) -> str:
-        texts = [item.text for item in _flat(given.items)]
+    def _type_of_arguments(self, given: Group) -> str:
+        texts = [item.text for item in flattened(given.items)]
         return self.array_types[texts[texts.index("weights") + 2]]
 
-    def _postfix(self, text: str, is_vector: bool, rest: list[_Item]) -> tuple[str, bool]:
+    def _postfix(self, text: str, is_vector: bool, rest: list[Item]) -> tuple[str, bool]:
         """Indices, calls and members behind a primary."""
         while rest:
             item = rest[0]
-            if isinstance(item, _Group) and item.opening in "[(":
+            if isinstance(item, Group) and item.opening in "[(":
                 del rest[0]
-                text += f"{item.opening}{self._emit(item.items)}{_CLOSING[item.opening]}"
+                text += f"{item.opening}{self._emit(item.items)}{CLOSING[item.opening]}"
                 continue
-            sign = _text(item)
+            sign = source_of(item)
             if sign in ("++", "--"):
                 del rest[0]
                 text += sign
                 continue
             if sign not in (".", "->"):
                 break
-            member = _text(rest[1])
+            member = source_of(rest[1])
             del rest[:2]
             if member in ("v", "bits") and sign == ".":  # of a Vector, of a Mask
                 is_vector = False
@@ -474,8 +462,8 @@ class Translator:
             text, is_vector = f"{text}{sign}{member}", member in self._vector_members
         return text, is_vector
 
-    def _has_vector(self, group: _Group) -> bool:
-        flat = list(_flat(group.items))
+    def _has_vector(self, group: Group) -> bool:
+        flat = list(flattened(group.items))
         return any(
             token.kind == "word"
             and (token.text in self._vectors or token.text == "set" or self._returns.get(token.text) == "Vector")
@@ -483,16 +471,16 @@ class Translator:
             for index, token in enumerate(flat)
         )
 
-    def _lambda(self, rest: list[_Item]) -> str:
+    def _lambda(self, rest: list[Item]) -> str:
         del rest[0]
-        parameters, body = (item for item in _significant(rest)[:2])
-        assert isinstance(parameters, _Group)
-        assert isinstance(body, _Group)
+        parameters, body = (item for item in significant(rest)[:2])
+        assert isinstance(parameters, Group)
+        assert isinstance(body, Group)
         del rest[: rest.index(body) + 1]
         vectors = self._vectors
         self._vectors = set()
         self._collect_vectors(parameters.items)
-        given = ", ".join(self._parameter(part) for part in _parts(parameters.items))
+        given = ", ".join(self._parameter(part) for part in separated(parameters.items))
         text = f"({given}) {{{self._emit(body.items)}}}"
         self._vectors = vectors
         if text not in self._lambdas:
@@ -500,102 +488,12 @@ class Translator:
             self._hoisted.append(f"static inline float {self._lambdas[text]}{text}")
         return self._lambdas[text]
 
-    def _plain(self, item: _Item) -> str:
-        if isinstance(item, _Group):
-            return f"{item.opening}{self._emit(item.items)}{_CLOSING[item.opening]}"
+    def _plain(self, item: Item) -> str:
+        if isinstance(item, Group):
+            return f"{item.opening}{self._emit(item.items)}{CLOSING[item.opening]}"
         if item.kind == "word":
             return self.names.get(item.text, _WORDS.get(item.text, item.text))
         return item.text
-
-
-def _tree(text: str, templates: set[str]) -> Iterator[_Item]:
-    text = re.sub(r"std::(\w+)", lambda match: _LIBRARY.get(match[1], match[1]), text)
-    tokens = [_Token(str(match.lastgroup), match.group()) for match in _TOKEN.finditer(text)]
-    return iter(_items(tokens, None, templates))
-
-
-def _items(tokens: list[_Token], closing: str | None, templates: set[str]) -> tuple[_Item, ...]:
-    out: list[_Item] = []
-    while tokens:
-        token = tokens.pop(0)
-        if token.text == closing:
-            return tuple(out)
-        before = out[-1].text if out and isinstance(out[-1], _Token) else ""
-        is_template = token.text == "<" and (
-            before in templates
-            or before in _CASTS
-            or (before.isspace() and len(out) > 1 and _text(out[-2]) == "template")
-        )
-        if token.kind == "sign" and (token.text in "([{" or is_template):
-            out.append(_Group(token.text, _items(tokens, _CLOSING[token.text], templates)))
-        else:
-            out.append(token)
-    return tuple(out)
-
-
-def _template(items: list[_Item]) -> list[tuple[str, str]]:
-    group = next(item for item in items if isinstance(item, _Group))
-    del items[: items.index(group) + 1]
-    while isinstance(items[0], _Token) and items[0].kind == "space":
-        del items[0]
-    parts = (_significant(part) for part in _parts(group.items))
-    return [("".join(_text(word) for word in part[:-1]), _text(part[-1])) for part in parts]
-
-
-def _text(item: _Item) -> str:
-    if isinstance(item, _Token):
-        return item.text
-    return f"{item.opening}{''.join(map(_text, item.items))}{_CLOSING[item.opening]}"
-
-
-def _flat(items: Sequence[_Item]) -> Iterator[_Token]:
-    for item in items:
-        if isinstance(item, _Group):
-            yield _Token("sign", item.opening)
-            yield from _flat(item.items)
-            yield _Token("sign", _CLOSING[item.opening])
-        else:
-            yield item
-
-
-def _significant(items: Sequence[_Item]) -> list[_Item]:
-    return [item for item in items if isinstance(item, _Group) or item.kind not in ("space", "comment", "directive")]
-
-
-def _parts(items: Sequence[_Item]) -> list[list[_Item]]:
-    """What stands between commas."""
-    parts: list[list[_Item]] = [[]]
-    for item in items:
-        if isinstance(item, _Token) and item.text == ",":
-            parts.append([])
-        else:
-            parts[-1].append(item)
-    return parts
-
-
-def _until(items: list[_Item], sign: str) -> list[_Item]:
-    """Takes away all up to a sign, and the sign."""
-    at = next(i for i, item in enumerate(items) if isinstance(item, _Token) and item.text == sign)
-    taken = items[:at]
-    del items[: at + 1]
-    return taken
-
-
-def _until_group(items: list[_Item], opening: str) -> list[_Item]:
-    at = next(i for i, item in enumerate(items) if isinstance(item, _Group) and item.opening == opening)
-    taken = items[:at]
-    del items[:at]
-    return taken
-
-
-def _replaced(group: _Group, word: str, text: str) -> _Group:
-    items = (
-        _replaced(item, word, text)
-        if isinstance(item, _Group)
-        else _Token("word", text) if item.text == word else item
-        for item in group.items
-    )  # fmt: skip
-    return _Group(group.opening, tuple(items))
 
 
 def _plain_type(text: str) -> str:
