@@ -1,4 +1,4 @@
-"""Writes the shipped policy as a C++ header, and prints what `06_header.cpp`, compiled with it, prints.
+"""Writes the shipped policy as headers, and prints what `06_header.cpp` and `06_header.c`, compiled with them, print.
 
 python export_examples/06_header.py FOLDER
 """
@@ -17,7 +17,8 @@ import ganglion
 def main() -> None:
     """Exports the policy to the folder on the command line and runs it in PyTorch."""
     policy, contract = cartpole_policy.load_policy()
-    contract = ganglion.export(policy, Path(sys.argv[1]) / "policy.hpp", contract=contract)
+    for name in ("policy.hpp", "policy.h"):
+        contract = ganglion.export(policy, Path(sys.argv[1]) / name, contract=contract)
 
     observation = torch.full((contract.observation_size,), 0.1)
     hidden = policy.eval().init_hidden()

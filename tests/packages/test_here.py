@@ -49,8 +49,8 @@ def test_every_package_keeps_the_rules(packages: Path) -> None:
 @pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
 def test_auditwheel_is_content(architecture: str, packages: Path) -> None:
     (wheel,) = packages.glob(f"ganglion-*_{architecture}.whl")
-    said = run(sys.executable, "-m", "auditwheel", "show", wheel).replace("\n", " ")
-    fits = re.search(rf'platform tag: "manylinux_2_(\d+)_{architecture}"', said)
+    said = run(sys.executable, "-m", "auditwheel", "show", wheel)
+    fits = re.search(rf'"manylinux_2_(\d+)_{architecture}"', said)
     assert fits is not None and int(fits[1]) <= 28, said
 
 

@@ -37,9 +37,10 @@ ArtifactKind kind_of(std::span<const std::byte> bytes, const std::filesystem::pa
   if (is_zip(bytes)) return ArtifactKind::torchscript;
   if (is_safetensors(bytes)) return ArtifactKind::ganglion;
   if (is_model(bytes)) return ArtifactKind::onnx;
-  if (suffix == ".hpp") {
-    throw Error(ErrorCode::bad_artifact,
-                "a '.hpp' artifact is compiled into a program, not loaded; export the policy to .ganglion");
+  if (suffix == ".hpp" || suffix == ".h") {
+    throw Error(
+        ErrorCode::bad_artifact,
+        "a '" + suffix.string() + "' artifact is compiled into a program, not loaded; export the policy to .ganglion");
   }
   throw Error(ErrorCode::bad_artifact, "suffix '" + suffix.string() +
                                            "' is not known, and its first bytes are of no kind of file that is; an "

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from ganglion._foundation import files
 from ganglion.errors import ExportError
 
+HEADERS = (".hpp", ".h")
+"""Suffixes of the headers that a policy can be: C++17 and C99."""
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path

@@ -45,8 +45,8 @@ _READ = (
     "key",
 )
 _WRITTEN = ("output", "report")
-_FORMS = (".hpp", ".ganglion", ".onnx", ".pt")
-"""What a policy is exported to, the most demanding first."""
+_FORMS = {".hpp": ".ganglion", ".h": ".ganglion", ".ganglion": ".onnx", ".onnx": ".pt", ".pt": None}
+"""What a policy is exported to, and what may hold it where that cannot."""
 
 _CODE = re.compile(r"\[([a-z]+(?:-[a-z]+)+)\]")
 _EXTRA = re.compile(r"\bganglion\[([a-z_]+(?:,[a-z_]+)*)\]")
@@ -311,9 +311,9 @@ def _other_form(fault: _Fault) -> str | None:
         return fault.said_again(without=("--weights", "--weight-tolerance"))
     if fault.command != "export":
         return None
-    form = Path(fault.arguments.output).suffix
-    if form in _FORMS[:-1]:
-        other = str(Path(fault.arguments.output).with_suffix(_FORMS[_FORMS.index(form) + 1]))
+    form = _FORMS.get(Path(fault.arguments.output).suffix)
+    if form is not None:
+        other = str(Path(fault.arguments.output).with_suffix(form))
         return fault.with_word(fault.arguments.output, other)
     return fault.said_again("--traceback")
 

@@ -13,11 +13,11 @@ _POLICIES = ("ganglion", "onnx", "pt")
 _SOURCES = ("py", "pt", "pth", "zip", "pkl", "npz", "safetensors", "ganglion", "onnx")
 _SUFFIXES: dict[tuple[str, str], tuple[str, ...]] = {
     ("compile", "file"): ("onnx", "pt"),
-    ("compile", "output"): ("ganglion", "hpp"),
+    ("compile", "output"): ("ganglion", "hpp", "h"),
     ("chain", "first"): ("onnx", "pt"),
     ("chain", "second"): ("onnx", "pt"),
-    ("chain", "output"): ("ganglion", "onnx", "hpp"),
-    ("export", "output"): ("ganglion", "hpp", "onnx", "pt"),
+    ("chain", "output"): ("ganglion", "onnx", "hpp", "h"),
+    ("export", "output"): ("ganglion", "hpp", "h", "onnx", "pt"),
     ("repair", "file"): ("onnx",),
     ("repair", "output"): ("onnx",),
     ("", "file"): _POLICIES,

@@ -270,8 +270,8 @@ def _export(add: Callable[..., CommandParser]) -> None:
         "--output",
         metavar="FILE",
         required=True,
-        brief=".ganglion, .hpp, .onnx or .pt picks the form",
-        help="the file; .ganglion, .hpp, .onnx, .pt or .yaml (a LEAPP bundle) picks the form",
+        brief=".ganglion, .hpp, .h, .onnx or .pt picks the form",
+        help="the file; .ganglion, .hpp (C++), .h (C), .onnx, .pt or .yaml (a LEAPP bundle) picks the form",
     )
     export.option(
         "--batch",
@@ -313,7 +313,7 @@ def _compile(add: Callable[..., CommandParser]) -> None:
         type=values.native_path,
         metavar="FILE",
         required=True,
-        brief="the file; .ganglion or .hpp",
+        brief="the file; .ganglion, .hpp or .h",
     )
     _add_weights(compile_, "--tolerance")
     compile_.option(
@@ -355,7 +355,7 @@ def _chain(add: Callable[..., CommandParser]) -> None:
         type=values.chained_path,
         metavar="FILE",
         required=True,
-        brief="the file; .ganglion, .onnx or .hpp",
+        brief="the file; .ganglion, .onnx, .hpp or .h",
     )
     chain.option(
         "--feed",

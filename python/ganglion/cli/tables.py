@@ -53,6 +53,25 @@ def contract_tables(contract: Contract) -> tuple[RenderableType, ...]:
     return tuple(tables)
 
 
+_MEMORY = ("flash_bytes", "self_test_bytes", "ram_bytes")
+
+
+def memory_document(contract: Contract) -> dict[str, int] | None:
+    """The memory of a policy that is a header, as `export/header/footprint.py` counted it; None for other files."""
+    if not all(name in contract.provenance for name in _MEMORY):
+        return None
+    return {name: int(contract.provenance[name]) for name in _MEMORY}
+
+
+def memory_lines(contract: Contract) -> list[Text]:
+    """A line for the memory of a policy that is a header."""
+    found = memory_document(contract)
+    if found is None:
+        return []
+    flash, self_test, ram = (f"{found[name]:,} bytes" for name in _MEMORY)
+    return [Text(f"flash: {flash} and the code, {self_test} more with the self-test; RAM: {ram} for a robot")]
+
+
 def finding_lines(findings: Sequence[Finding], file: str | None = None) -> list[Text]:
     """A line for everything that is suspicious about a file, which is named where there are several."""
     where = "" if file is None else f"{file}: "

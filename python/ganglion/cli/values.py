@@ -72,17 +72,23 @@ def iteration(text: str) -> str:
     return text if text in ("last", "first") else str(at_least(0)(text))
 
 
+def _headers() -> tuple[str, ...]:
+    from ganglion._foundation.targets import HEADERS  # here, because it comes with the C++ runtime
+
+    return HEADERS
+
+
 def native_path(text: str) -> str:
     """What a compiled policy is written to."""
-    if Path(text).suffix not in (".ganglion", ".hpp"):
-        raise argparse.ArgumentTypeError(f"'{text}': a compiled policy ends in .ganglion or .hpp")
+    if Path(text).suffix not in (".ganglion", *_headers()):
+        raise argparse.ArgumentTypeError(f"'{text}': a compiled policy ends in .ganglion, .hpp or .h")
     return text
 
 
 def chained_path(text: str) -> str:
     """What a chained policy is written to."""
-    if Path(text).suffix not in (".ganglion", ".hpp", ".onnx"):
-        raise argparse.ArgumentTypeError(f"'{text}': a chained policy ends in .ganglion, .onnx or .hpp")
+    if Path(text).suffix not in (".ganglion", ".onnx", *_headers()):
+        raise argparse.ArgumentTypeError(f"'{text}': a chained policy ends in .ganglion, .onnx, .hpp or .h")
     return text
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ganglion._foundation.boundary import bounded
 from ganglion._foundation.checkpoints import naming_checkpoints
 from ganglion._foundation.comparison import first_difference
-from ganglion._foundation.targets import check_target
+from ganglion._foundation.targets import HEADERS, check_target
 from ganglion.conversion.compiling import opened, write
 from ganglion.conversion.feeds import new_parts, read_feed
 from ganglion.conversion.joined_graph import identifier, joined_contract, joined_model
@@ -69,7 +69,7 @@ def chain(
     Args:
         first: an `.onnx` or `.pt` file, ours or anybody's, with memory or without.
         second: the file whose action is that of the joined policy. Chain twice where there are three.
-        out: target; `.ganglion`, `.onnx`, or `.hpp` for a C++17 header.
+        out: target; `.ganglion`, `.onnx`, or a header: `.hpp` for C++17, `.h` for C99.
         feed: what the second file's observation is made of, in order, or that for each of its inputs by name. A part is
             the name of an output of the first file, of an input of the first file, which both take then, either with
             neighbouring elements picked, `"history[-45:]"`, or a new input with its size, `"commands:5"`. Inputs that
@@ -96,8 +96,8 @@ def chain(
     from ganglion.compiler.model import open_model
 
     target = Path(out)
-    if target.suffix not in (".ganglion", ".hpp", ".onnx"):
-        raise ExportError(f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion, .onnx or .hpp")
+    if target.suffix not in (".ganglion", ".onnx", *HEADERS):
+        raise ExportError(f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion, .onnx, .hpp or .h")
     if target.suffix == ".onnx" and (weights != "float32" or tolerance is not None):
         raise ValueError("weights and tolerance are of .ganglion files and headers: an .onnx file has float32 weights")
     check_target(target)
@@ -159,7 +159,7 @@ def _written(target: Path, joined: OnnxModel, weights: str, tolerance: float | N
     from ganglion.compiler import compile_onnx
 
     if target.suffix != ".onnx":
-        integer_inputs = target.suffix != ".hpp"
+        integer_inputs = target.suffix not in HEADERS
         program, contract = compile_onnx(
             joined.proto, weights=weights, tolerance=tolerance, integer_inputs=integer_inputs
         )

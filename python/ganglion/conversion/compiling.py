@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ganglion._foundation.boundary import bounded
 from ganglion._foundation.checkpoints import naming_checkpoints
 from ganglion._foundation.files import read_file, suffix_of
-from ganglion._foundation.targets import check_target
+from ganglion._foundation.targets import HEADERS, check_target
 from ganglion.errors import ExportError
 from ganglion.reading.leapp import is_bundle
 
@@ -77,7 +77,7 @@ def compile(  # noqa: A001
 
     Args:
         path: the file.
-        out: target; `.ganglion`, or `.hpp` for a C++17 header.
+        out: target; `.ganglion`, or a header: `.hpp` for C++17, `.h` for C99.
         state: for a file without a contract, its state inputs and the outputs that feed them; see `ganglion.load`.
         action: for an `.onnx` file without a contract or a bundle, the output that is the action; see `ganglion.load`.
         observation: for a TorchScript file without a contract, how many elements its observation has; see
@@ -113,8 +113,10 @@ def compile(  # noqa: A001
     from ganglion.reading import kept_findings
 
     target = Path(out)
-    if target.suffix not in (".ganglion", ".hpp"):
-        raise ExportError(f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion or .hpp (C++ header)")
+    if target.suffix not in (".ganglion", *HEADERS):
+        raise ExportError(
+            f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion, .hpp (C++ header) or .h (C header)"
+        )
     check_target(target)
     model, told, findings = opened(path, state, action, observation, trust=trust)
     if deployment is not None:
@@ -129,7 +131,7 @@ def compile(  # noqa: A001
         weights=weights,
         tolerance=tolerance,
         recording=None if recording is None else _run(recording, model, told),
-        integer_inputs=target.suffix != ".hpp",
+        integer_inputs=target.suffix not in HEADERS,
     )
     contract = dataclasses.replace(contract, provenance={**contract.provenance, **kept_findings(findings)})
     contract = write(target, program, contract)
@@ -217,8 +219,8 @@ def _run(recording: RecordingSource, model: Any, told: Mapping[str, Any]) -> Run
 
 
 def write(target: Path, program: Program, contract: Contract) -> Contract:
-    """Writes a proven program as `.ganglion` or `.hpp`; see `compile`. The contract as written."""
-    if target.suffix == ".hpp":
+    """Writes a proven program as `.ganglion` or as a header; see `compile`. The contract as written."""
+    if target.suffix in HEADERS:
         from ganglion.export import header
 
         return header.write_program(program, contract, target)

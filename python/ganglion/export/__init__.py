@@ -20,6 +20,7 @@ try:
 except ImportError as error:
     raise EngineUnavailableError(f"exporting a policy needs torch ({error}); install ganglion[torch]") from error
 
+from ganglion._foundation.targets import HEADERS as _HEADERS
 from ganglion._foundation.targets import check_target as _check_target
 from ganglion.contract import GOLDEN_STEPS as _GOLDEN_STEPS
 from ganglion.export import drawn as _drawn
@@ -75,8 +76,8 @@ def export(
     Args:
         policy: a `RecurrentPolicy`, or a model in the style of skrl (`compute` and `act`), as it is; with
             `observation_size` any other module, which `ganglion.wrap` makes one of.
-        path: target file; its suffix picks the format: `.ganglion`, `.onnx`, `.pt`, `.hpp` (a C++17 header), or
-            `.yaml` (a LEAPP bundle, with `.onnx` and initial values beside it).
+        path: target file; its suffix picks the format: `.ganglion`, `.onnx`, `.pt`, `.hpp` (a C++17 header),
+            `.h` (a C99 header), or `.yaml` (a LEAPP bundle, with `.onnx` and initial values beside it).
         observation_size: elements of the observation `[batch, observation_size]` that a module without memory takes,
             for modules that are no policy; `ganglion.wrap` takes states, shapes and several observations.
         contract: names, units, bounds, period, batch, initial state and provenance to write instead of
@@ -166,12 +167,12 @@ def _writer(
         from ganglion.export import native
 
         return functools.partial(native.write, weights=weights, weight_tolerance=weight_tolerance)
-    if target.suffix == ".hpp":
+    if target.suffix in _HEADERS:
         from ganglion.export import header
 
         return functools.partial(header.write, weights=weights, weight_tolerance=weight_tolerance)
     if weights != "float32" or weight_tolerance is not None:
-        raise ValueError(f"'{target.name}': only .ganglion and .hpp files have a choice of weights")
+        raise ValueError(f"'{target.name}': only .ganglion files and headers (.hpp, .h) have a choice of weights")
     if target.suffix == ".pt":
         from ganglion.export import torchscript
 
@@ -186,7 +187,7 @@ def _writer(
         return leapp.write
     raise ExportError(
         f"'{target.name}': unknown suffix '{target.suffix}'; use .ganglion (native engine), .onnx (ONNX), .pt "
-        "(TorchScript), .hpp (C++ header) or .yaml (LEAPP bundle)"
+        "(TorchScript), .hpp (C++ header), .h (C header) or .yaml (LEAPP bundle)"
     )
 
 

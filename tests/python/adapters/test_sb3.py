@@ -31,7 +31,7 @@ Box, Discrete = gymnasium.spaces.Box, gymnasium.spaces.Discrete
 EXPORTED = {
     "lstm pendulum": EVERY_FILE,
     "lstm shared, gsde, squashed": (".pt",),
-    "lstm categories": (".ganglion", ".hpp"),
+    "lstm categories": (".ganglion", ".hpp", ".h"),
     "lstm dict": (".onnx",),
     "a2c several categories": (".ganglion",),
     "sac gsde": (".ganglion",),

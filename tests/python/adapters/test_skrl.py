@@ -60,7 +60,7 @@ def test_actions_are_those_of_an_evaluation(trained, name):
 
 EXPORTED = {
     "lstm": EVERY_FILE,
-    "gru": (".ganglion", ".hpp"),
+    "gru": (".ganglion", ".hpp", ".h"),
     "mlp, tanh, scaled, clipped": (".pt",),
     "deterministic": (".ganglion",),
 }

@@ -214,6 +214,7 @@ CHOSEN = [
         "ganglion export walker.py -o x.onnx",
     ),
     ("export walker.py -o x.hpp", errors.ExportError("no"), "ganglion export walker.py -o x.ganglion"),
+    ("export walker.py -o x.h", errors.ExportError("no"), "ganglion export walker.py -o x.ganglion"),
     ("export walker.py -o x.pt", errors.ExportError("no"), "ganglion export walker.py -o x.pt --traceback"),
     ("export walker.py -o x.hpp --weights int8", errors.ParityError("no", None), "ganglion export walker.py -o x.hpp"),
     ("compile lstm.onnx --weights=int8 -o x.hpp", errors.ExportError("no"), "ganglion compile lstm.onnx -o x.hpp"),

@@ -77,7 +77,7 @@ def test_arguments_that_do_not_fit(options, match, tmp_path):
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("policy.onnx", r"unknown suffix '\.onnx'; use \.ganglion or \.hpp"),
+        ("policy.onnx", r"unknown suffix '\.onnx'; use \.ganglion, \.hpp \(C\+\+ header\) or \.h"),
         ("nowhere/policy.ganglion", "does not exist"),
     ],
 )

@@ -72,6 +72,14 @@ def test_a_header_comes_from_the_same_program(run, tmp_path):
     target = tmp_path / "policy.hpp"
     status, _, _ = run(ARTIFACTS / "lstm.onnx", "-o", target)
     assert status == 0 and "namespace policy" in target.read_text(encoding="ascii")
+    options = (ARTIFACTS / "lstm.onnx", "-o", tmp_path / "policy.h", "--weights", "int8")
+    status, document, _ = run(*options, "--json")
+    assert status == 0 and "policy_step(" in (tmp_path / "policy.h").read_text(encoding="ascii")
+    assert 0 < document["memory"]["flash_bytes"] < document["bytes"]
+    status, shown, _ = run(*options)
+    memory = document["memory"]
+    assert f"flash: {memory['flash_bytes']:,} bytes and the code" in shown
+    assert f"RAM: {memory['ram_bytes']:,} bytes for a robot" in shown
 
 
 def test_refusals(run, tmp_path):

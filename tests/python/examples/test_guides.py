@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from header_toolchains import TOOLCHAINS
+from header_toolchains import C_TOOLCHAINS, TOOLCHAINS
 from pages import ROOT, blocks, run
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def prepare(name: str) -> None:
     """What a guide tells its reader to have before: skips where it is not there."""
     if name == "microcontroller":
         TOOLCHAINS["cortex-m7"].need()
+        C_TOOLCHAINS["cortex-m4f"].need()
     if name in ("cpp_controller", "microcontroller") and not (ROOT / "build/dev/cmake_install.cmake").is_file():
         pytest.skip("the C++ library is not built: make setup")
 

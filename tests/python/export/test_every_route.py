@@ -69,4 +69,5 @@ def test_ten_lines_are_a_policy_by_every_route(tmp_path, kind):
         for rows in (1, 3):
             report = verify(tmp_path / f"policy{suffix}", policy, steps=300, batch=rows)
             assert report.ok and len(report.comparisons) >= 2
-    check_header(policy, tmp_path, steps=300)
+    for suffix in (".hpp", ".h"):
+        check_header(policy, tmp_path, steps=300, suffix=suffix)

@@ -398,8 +398,9 @@ def test_two_headers_in_one_program(tmp_path):
     assert HOST.run(tmp_path).returncode == 0
 
 
-def test_a_header_is_not_loaded(tmp_path):
-    path = tmp_path / "policy.hpp"
+@pytest.mark.parametrize("suffix", [".hpp", ".h"])
+def test_a_header_is_not_loaded(tmp_path, suffix):
+    path = tmp_path / f"policy{suffix}"
     path.write_text("#pragma once\n")
-    with pytest.raises(ganglion.errors.ArtifactError, match="hpp"):
+    with pytest.raises(ganglion.errors.ArtifactError, match=rf"a '\{suffix}' artifact is compiled into a program"):
         ganglion.inspect(path)

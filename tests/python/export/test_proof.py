@@ -19,7 +19,7 @@ from ganglion.runtime.engines import EngineInfo
 
 pytestmark = pytest.mark.deep  # exports many policies
 
-SUFFIXES = (".ganglion", ".onnx", ".pt", ".hpp")
+SUFFIXES = (".ganglion", ".onnx", ".pt", ".hpp", ".h")
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def refused(write, target, match):
     assert f"/.{target.stem}." not in str(caught.value)  # a temporary name, which the reader has never seen
 
 
-@pytest.mark.parametrize("suffix", [".ganglion", ".hpp"])
+@pytest.mark.parametrize("suffix", [".ganglion", ".hpp", ".h"])
 def test_a_weight_that_changes_on_its_way_is_found(write, suffix, tmp_path, monkeypatch):
     to_bytes = file.to_bytes
 
@@ -63,7 +63,7 @@ def test_a_weight_that_changes_on_its_way_is_found(write, suffix, tmp_path, monk
     refused(write, target, r"differs from the Python policy or .*: first at step \d+, row 0, output 'actions' element")
 
 
-@pytest.mark.parametrize("suffix", [".ganglion", ".hpp"])
+@pytest.mark.parametrize("suffix", [".ganglion", ".hpp", ".h"])
 def test_a_byte_that_changes_on_its_way_is_found(write, suffix, tmp_path, monkeypatch):
     to_bytes = file.to_bytes
 
@@ -91,7 +91,7 @@ def test_what_the_loader_refuses_is_not_written(policy, suffix, tmp_path, monkey
     monkeypatch.setattr(proof, "load", refuse)
     monkeypatch.setattr(proof, "inspect", refuse)
     target = tmp_path / f"policy{suffix}"
-    what = "the program of the header" if suffix == ".hpp" else f"'policy{suffix}'"
+    what = "the program of the header" if suffix in (".hpp", ".h") else f"'policy{suffix}'"
     refused(lambda path: ganglion.export(policy, path), target, f"refuses {what} as it would be: not today")
 
 

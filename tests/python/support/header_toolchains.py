@@ -15,16 +15,27 @@ import ganglion
 from ganglion.verify import draw_trajectory
 
 CROSS = Path(__file__).parents[2] / "cross"
-DRIVER = CROSS / "driver.cpp"
-FLAGS = [
-    "-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror",
-    "-fno-exceptions", "-fno-rtti",
-]  # fmt: skip
-_CORTEX_M7 = [
-    "-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-mfloat-abi=hard", "--specs=rdimon.specs", "-nostartfiles",
-    "-T", str(CROSS / "mps2_an500.ld"),
-]  # fmt: skip
+_WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Werror"]
+_FLAGS = {
+    "c++": ["-std=c++17", *_WARNINGS, "-fno-exceptions", "-fno-rtti"],
+    "c": ["-std=c99", *_WARNINGS, "-Wstrict-prototypes"],
+}
+_DRIVERS = {"c++": CROSS / "driver.cpp", "c": CROSS / "driver.c"}
 _SEMIHOSTING = ["-semihosting-config", "enable=on,target=native"]
+_STARTUP = [CROSS / "cortex_m_startup.c"]
+_MPS2 = ["-mfloat-abi=hard", "--specs=rdimon.specs", "-nostartfiles", "-T", str(CROSS / "mps2.ld")]
+_M33_MEMORY = ["-Wl,--defsym=code_begin=0x10000000", "-Wl,--defsym=data_begin=0x38000000"]
+_CORTEX_M = {
+    "cortex-m4f": ("mps2-an386", ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", *_MPS2]),
+    "cortex-m7": ("mps2-an500", ["-mcpu=cortex-m7", "-mfpu=fpv5-d16", *_MPS2]),
+    "cortex-m33": ("mps2-an505", ["-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", *_MPS2, *_M33_MEMORY]),
+}
+_VIRT = [
+    "--specs=picolibc.specs", "--oslib=semihost", "--crt0=hosted", "-mcmodel=medany",
+    *(f"-Wl,--defsym=__{name}" for name in (
+        "flash=0x80000000", "flash_size=4M", "ram=0x80400000", "ram_size=4M", "stack_size=64K"
+    )),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,11 +46,13 @@ class Toolchain:
     compiler: list[str]
     runner: list[str]
     sources: list[Path]
+    language: str = "c++"
 
-    def build(self, folder: Path, *flags: str, source: Path = DRIVER) -> None:
+    def build(self, folder: Path, *flags: str, source: Path | None = None) -> None:
         """Compiles a program that includes the headers of `folder` to `folder`/program."""
         self.need()
-        command = [*self.compiler, *FLAGS, *flags, "-I", folder, "-o", folder / "program", source, *self.sources]
+        own = [*_FLAGS[self.language], *flags, "-I", folder, "-o", folder / "program"]
+        command = [*self.compiler, *own, source or _DRIVERS[self.language], *self.sources]
         found = subprocess.run(command, capture_output=True, text=True, check=False)
         assert found.returncode == 0, found.stderr
         assert not found.stderr
@@ -55,6 +68,32 @@ class Toolchain:
                 pytest.skip(f"{program} is not installed: Debian package {package}")
 
 
+def _cortex_m(name, language):
+    machine, flags = _CORTEX_M[name]
+    compiler = {"c": "arm-none-eabi-gcc", "c++": "arm-none-eabi-g++"}[language]
+    packages = "gcc-arm-none-eabi, libnewlib-arm-none-eabi, libstdc++-arm-none-eabi-newlib"
+    return Toolchain(
+        {compiler: packages, "qemu-system-arm": "qemu-system-arm"},
+        [compiler, "-O2", *flags],
+        ["qemu-system-arm", "-machine", machine, "-nographic", *_SEMIHOSTING, "-kernel"],
+        _STARTUP,
+        language,
+    )
+
+
+def _riscv(*flags):
+    return Toolchain(
+        {
+            "riscv64-unknown-elf-gcc": "gcc-riscv64-unknown-elf, picolibc-riscv64-unknown-elf",
+            "qemu-system-riscv64": "qemu-system-misc",
+        },
+        ["riscv64-unknown-elf-gcc", "-O2", *flags, *_VIRT],
+        ["qemu-system-riscv64", "-machine", "virt", "-bios", "none", "-nographic", *_SEMIHOSTING, "-kernel"],
+        [],
+        "c",
+    )
+
+
 HOST = Toolchain({"g++": "g++"}, ["g++", "-O2"], [], [])
 PLAIN_HOST = Toolchain({"g++": "g++"}, ["g++", "-O0"], [], [])
 """Compiles in half the time: for what a header computes. That no optimisation changes a bit of that, nor finds anything
@@ -68,20 +107,29 @@ TOOLCHAINS = {
         ["qemu-aarch64"],
         [],
     ),
-    "cortex-m7": Toolchain(
-        {
-            "arm-none-eabi-g++": "gcc-arm-none-eabi, libnewlib-arm-none-eabi, libstdc++-arm-none-eabi-newlib",
-            "qemu-system-arm": "qemu-system-arm",
-        },
-        ["arm-none-eabi-g++", "-O2", *_CORTEX_M7],
-        ["qemu-system-arm", "-machine", "mps2-an500", "-nographic", *_SEMIHOSTING, "-kernel"],
-        [CROSS / "cortex_m7_startup.cpp"],
-    ),
+    "cortex-m7": _cortex_m("cortex-m7", "c++"),
 }
+C_HOST = Toolchain({"gcc": "gcc"}, ["gcc", "-O1"], [], [], "c")
+C_TOOLCHAINS = {
+    "host": C_HOST,
+    "clang": Toolchain({"clang": "clang"}, ["clang", "-O2"], [], [], "c"),
+    "aarch64": Toolchain(
+        {"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "qemu-aarch64": "qemu-user"},
+        ["aarch64-linux-gnu-gcc", "-O2", "-static"],
+        ["qemu-aarch64"],
+        [],
+        "c",
+    ),
+    **{name: _cortex_m(name, "c") for name in _CORTEX_M},
+    "riscv64": _riscv("-march=rv64gc", "-mabi=lp64d"),
+    "riscv64 without floats": _riscv("-march=rv64imac", "-mabi=lp64"),
+}
+"""What a policy.h is built with. Cortex-M4F and M33 compute floats alone, doubles by a library; a Cortex-M7
+computes both; the last one neither."""
 
 
 def drive(toolchain, folder, observations, resets):
-    """Builds the driver with `folder`/policy.hpp and runs it: outputs and state behind each step, side by side.
+    """Builds the driver with the policy in `folder` and runs it: outputs and state behind each step, side by side.
 
     The driver runs the self-test and feeds the policy bad input first; it answers 0 only if all of that is right.
     """
@@ -89,18 +137,23 @@ def drive(toolchain, folder, observations, resets):
     np.concatenate((resets[:, None].astype(np.float32), observations), axis=1).tofile(folder / "input.bin")
     (folder / "output.bin").unlink(missing_ok=True)
     found = toolchain.run(folder)
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert found.stdout.startswith("self-test: ok, ")
-    assert found.stdout.endswith("done\n")
+    said = found.stdout + found.stderr  # QEMU has a console of its own beside the standard output
+    assert found.returncode == 0, said
+    assert said.startswith("self-test: ok, ")
+    assert said.endswith("done\n")
     return np.fromfile(folder / "output.bin", np.float32).reshape(len(observations), -1)
 
 
-def check_header(policy, folder, steps):
-    """Drives the header of a policy on this machine along a long trajectory, beside the policy."""
-    contract = ganglion.export(policy, folder / "policy.hpp")
+PLAIN = {".hpp": PLAIN_HOST, ".h": C_HOST}
+"""What a header is compiled with where its numbers alone matter."""
+
+
+def check_header(policy, folder, steps, suffix=".hpp"):
+    """Drives a header of a policy on this machine along a long trajectory, beside the policy."""
+    contract = ganglion.export(policy, folder / f"policy{suffix}")
     drawn = draw_trajectory(contract, steps=steps, batch=1, seed=0)
     observations, resets = drawn.observation[:, 0], drawn.reset[:, 0]
-    found = drive(PLAIN_HOST, folder, observations, resets)
+    found = drive(PLAIN[suffix], folder, observations, resets)
     expected = everything(policy, observations[:, None], resets[:, None])[:, 0]
     assert (np.abs(found - expected) / np.maximum(1.0, np.abs(expected))).max() < 1e-5
 

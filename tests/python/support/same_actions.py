@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from header_toolchains import PLAIN_HOST, drive  # lies with the other export tests
+from header_toolchains import PLAIN, drive  # lies with the other export tests
 
 import ganglion
 from ganglion.verify.steppers import file_steppers
@@ -71,9 +71,9 @@ def check_files(policy: Any, run: Run, folder: Path, suffixes: Iterable[str] = E
 
 def check_file(path: Path, run: Run, tolerance: float = TOLERANCE) -> None:
     """Every engine acts as the library did: those of the C++ runtime, those of Python, or the compiled header."""
-    if path.suffix == ".hpp":
-        PLAIN_HOST.need()
-        found = drive(PLAIN_HOST, path.parent, run.observation, run.reset)[:, : run.action.shape[1]]
+    if path.suffix in PLAIN:
+        PLAIN[path.suffix].need()
+        found = drive(PLAIN[path.suffix], path.parent, run.observation, run.reset)[:, : run.action.shape[1]]
         return _check(found, run, path.name, tolerance)
     for engine in ENGINES[path.suffix]:
         pilot = ganglion.load(path, engine=engine)

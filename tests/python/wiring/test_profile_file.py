@@ -148,7 +148,7 @@ def test_the_command(tmp_path, recording, capsys):
     assert main(["profile", str(out), "--recording", str(tmp_path / "none.npz")]) == 1
 
 
-@pytest.mark.parametrize("suffix", [".ganglion", ".hpp"])
+@pytest.mark.parametrize("suffix", [".ganglion", ".hpp", ".h"])
 def test_an_export_from_a_recording_has_a_profile_but_for_a_header(tmp_path, suffix):
     from ganglion.policies.catalogue import example, names
 
@@ -157,6 +157,6 @@ def test_an_export_from_a_recording_has_a_profile_but_for_a_header(tmp_path, suf
     path = tmp_path / "run.npz"
     np.savez(path, observation=np.random.default_rng(0).normal(size=(300, size)).astype(np.float32))
     contract = ganglion.export(policy, tmp_path / f"policy{suffix}", recording=path)
-    assert (contract.observation_profile is None) == (suffix == ".hpp")
+    assert (contract.observation_profile is None) == (suffix != ".ganglion")
     np.savez(path, observation=np.zeros((100, size), np.float32))
     assert ganglion.export(policy, tmp_path / f"policy{suffix}", recording=path).observation_profile is None

@@ -41,12 +41,16 @@ inline double polynomial(const double (&c)[Size], double x) noexcept {
 
 /// A finite number without its sign is whole * 2^(exponent - 150).
 struct Parts {
-  explicit Parts(std::uint32_t bits) noexcept
-      : exponent(bits < 0x00800000U ? 1 : static_cast<int>(bits >> 23U)),
-        whole(bits < 0x00800000U ? bits : (bits & 0x007FFFFFU) | 0x00800000U) {}
   int exponent;
   std::uint32_t whole;
 };
+
+inline Parts parts_of(std::uint32_t bits) noexcept {
+  const int exponent_of_normal = static_cast<int>(bits >> 23U);
+  const std::uint32_t whole_of_normal = (bits & 0x007FFFFFU) | 0x00800000U;
+  const bool is_normal = bits >= 0x00800000U;
+  return {is_normal ? exponent_of_normal : 1, is_normal ? whole_of_normal : bits};
+}
 
 /// x modulo m, for whole numbers 0 <= x < 2^52 and 1 <= m < 2^24 with x / m < 2^29; `inverse` is 1 / m.
 inline double remainder_of(double x, double m, double inverse) noexcept {
@@ -61,6 +65,13 @@ inline double remainder_of(double x, double m, double inverse) noexcept {
 constexpr std::uint32_t two_over_pi[] = {0U,          0xA2F9836EU, 0x4E441529U, 0xFC2757D1U,
                                          0xF534DDC0U, 0xDB629599U, 0x3C439041U, 0xFE5163ABU};
 
+/// 32 of its bits, from bit `first` of word i on.
+inline std::uint64_t bits_of_two_over_pi(std::uint32_t first, std::uint32_t i) noexcept {
+  const std::uint32_t at = (first >> 5U) + i;
+  const std::uint64_t pair = (static_cast<std::uint64_t>(two_over_pi[at]) << 32U) | two_over_pi[at + 1];
+  return (pair << (first & 31U)) >> 32U;
+}
+
 /// A quarter turn's number and the rest: |x| = quarter pi/2 + rest, |rest| <= pi/4.
 struct Angle {
   std::uint32_t quarter;
@@ -72,18 +83,14 @@ struct Angle {
 inline Angle reduce_angle(float x) noexcept {
   const std::uint32_t size = size_bits(x);
   const bool is_small = size < 0x3F000000U;  // 1/2
-  const Parts parts(is_small ? 0x3F000000U : size);
+  const Parts parts = parts_of(is_small ? 0x3F000000U : size);
   // Bits of 2 / pi that stand for whole turns are left out: the product with 96 bits behind them, without its own last
   // 32, has two bits before the point.
   const auto first = static_cast<std::uint32_t>(parts.exponent - 120);
-  const auto word = [first](std::uint32_t i) {
-    const std::uint32_t at = (first >> 5U) + i;
-    const std::uint64_t pair = (static_cast<std::uint64_t>(two_over_pi[at]) << 32U) | two_over_pi[at + 1];
-    return (pair << (first & 31U)) >> 32U;
-  };
-  const std::uint64_t turns =
-      ((parts.whole * word(0)) << 32U) + parts.whole * word(1) + ((parts.whole * word(2)) >> 32U);
-  const std::uint64_t quarter = (turns + (std::uint64_t{1} << 61U)) >> 62U;
+  const std::uint64_t turns = ((parts.whole * bits_of_two_over_pi(first, 0)) << 32U) +
+                              parts.whole * bits_of_two_over_pi(first, 1) +
+                              ((parts.whole * bits_of_two_over_pi(first, 2)) >> 32U);
+  const std::uint64_t quarter = (turns + (static_cast<std::uint64_t>(1) << 61U)) >> 62U;
   const auto rest = static_cast<std::int64_t>(turns - (quarter << 62U));
   constexpr double quarter_turn = 1.57079632679489661923 / 4611686018427387904.0;  // pi/2 / 2^62
   if (is_small) return {0U, static_cast<double>(float_of(size))};
@@ -167,7 +174,7 @@ inline float pow_of(float a, float b) noexcept {
   if (size_a > infinity || size_b > infinity) return a + b;
   const bool is_negative_b = bits_of(b) >> 31U != 0;
   // Whether b is whole, and odd: from 2^24 on all are even.
-  const Parts parts(size_b);
+  const Parts parts = parts_of(size_b);
   const int behind_point = 150 - parts.exponent;  // bits of parts.whole that are a fraction
   const bool is_whole = behind_point <= 0 || (behind_point < 24 && (parts.whole & ((1U << behind_point) - 1U)) == 0);
   const bool is_odd = is_whole && behind_point >= 0 && ((parts.whole >> behind_point) & 1U) != 0;
@@ -191,8 +198,8 @@ inline float mod_of(float a, float b) noexcept {
   constexpr int largest_distance = 253;  // between two exponents
   const std::uint32_t size_a = size_bits(a);
   const std::uint32_t size_b = size_bits(b);
-  const Parts x(size_a);
-  const Parts y(size_b);
+  const Parts x = parts_of(size_a);
+  const Parts y = parts_of(size_b);
   const double m = size_b == 0 ? 1.0 : static_cast<double>(y.whole);
   const double inverse = 1.0 / m;
   double rest = remainder_of(static_cast<double>(x.whole), m, inverse);

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from ganglion.cli.outcome import Outcome
 from ganglion.cli.progress import status
-from ganglion.cli.tables import contract_document, contract_tables, finding_lines
+from ganglion.cli.tables import contract_document, contract_tables, finding_lines, memory_document, memory_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -34,10 +34,12 @@ def run(arguments: argparse.Namespace) -> Outcome:
         "ok": True,
         "file": arguments.output,
         "bytes": report.path.stat().st_size,
+        "memory": memory_document(report.contract),
         "feed": {name: list(parts) for name, parts in report.feed.items()},
         "findings": [dataclasses.asdict(finding) for finding in report.findings],
         "contract": contract_document(report.contract),
     }
     headline = Text(f"{arguments.output}: {arguments.first}, then {arguments.second}", style="bold")
     fed = (Text(f"'{name}' is made of: {', '.join(parts)}") for name, parts in report.feed.items())
-    return Outcome(document, (headline, *fed, *finding_lines(report.findings), *contract_tables(report.contract)))
+    lines = (headline, *memory_lines(report.contract), *fed, *finding_lines(report.findings))
+    return Outcome(document, (*lines, *contract_tables(report.contract)))

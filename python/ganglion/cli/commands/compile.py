@@ -10,7 +10,7 @@ from rich.text import Text
 from ganglion.cli.commands.export import check_deployment
 from ganglion.cli.outcome import Outcome
 from ganglion.cli.progress import status
-from ganglion.cli.tables import contract_document, contract_tables, finding_lines
+from ganglion.cli.tables import contract_document, contract_tables, finding_lines, memory_document, memory_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> Outcome:
         "file": arguments.output,
         "bytes_before": report.bytes_before,
         "bytes": report.bytes_after,
+        "memory": memory_document(report.contract),
         "weights": report.scheme,
         "weights_error": report.weights_error,
         "operations": list(report.operations),
@@ -52,5 +53,5 @@ def run(arguments: argparse.Namespace) -> Outcome:
     sizes = f"{report.bytes_after:,} bytes ({arguments.file}: {report.bytes_before:,})"
     headline = Text(f"{arguments.output}: {sizes}, {report.scheme} weights{reached}", style="bold")
     operations = Text(f"operations: {', '.join(report.operations) or 'none'}")
-    lines = (headline, operations, *finding_lines(report.findings))
+    lines = (headline, *memory_lines(report.contract), operations, *finding_lines(report.findings))
     return Outcome(document, (*lines, *contract_tables(report.contract)))

@@ -11,7 +11,7 @@ from rich.text import Text
 from ganglion.cli.outcome import Outcome
 from ganglion.cli.progress import status
 from ganglion.cli.source import source_of
-from ganglion.cli.tables import contract_document, contract_tables
+from ganglion.cli.tables import contract_document, contract_tables, memory_document, memory_lines
 
 if TYPE_CHECKING:
     import argparse
@@ -48,8 +48,15 @@ def run(arguments: argparse.Namespace) -> Outcome:
             **({} if arguments.golden_steps is None else {"golden_steps": arguments.golden_steps}),
         )
     size = Path(arguments.output).stat().st_size
-    document = {"ok": True, "file": arguments.output, "bytes": size, "contract": contract_document(written)}
-    return Outcome(document, (Text(f"{arguments.output}: {size:,} bytes", style="bold"), *contract_tables(written)))
+    document = {
+        "ok": True,
+        "file": arguments.output,
+        "bytes": size,
+        "memory": memory_document(written),
+        "contract": contract_document(written),
+    }
+    headline = Text(f"{arguments.output}: {size:,} bytes", style="bold")
+    return Outcome(document, (headline, *memory_lines(written), *contract_tables(written)))
 
 
 def check_deployment(arguments: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
-"""Target `.hpp`: one C++17 header with program, weights, contract and golden trajectory, for microcontrollers too.
+"""Targets `.hpp` and `.h`: one header with program, weights, contract and golden trajectory, for microcontrollers too.
 
-The header steps one row. It is made from the same program as a `.ganglion` file; the operations are those of
-`kernels.hpp`.
+The header steps one row. It is made from the same program as a `.ganglion` file. Its operations are those of
+`kernels.hpp`, in C++17 as they stand there, or in the C99 that `c99.py` makes of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from ganglion._foundation.targets import replacing
 from ganglion.compiler import compile_onnx, file
 from ganglion.export.graph import build_model
-from ganglion.export.header import text as header_text
+from ganglion.export.header import c, cpp
 from ganglion.export.header.code import write_step
+from ganglion.export.header.footprint import footprint
 from ganglion.runtime.proof import prove
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ def write(
     weights: str = "float32",
     weight_tolerance: float | None = None,
 ) -> Contract:
-    """Writes a policy as a C++ header.
+    """Writes a policy as a header.
 
     Args:
         policy: a prepared recurrent policy (eval mode, CPU, float32).
         contract: its contract with the golden trajectory.
-        path: target; replaced only when the program has replayed the golden trajectory.
-        weights: how the header stores weights: `"float32"`, `"float16"` (rounded, but written as float32: no smaller)
-            or `"int8"` (a quarter of the memory).
+        path: target, whose suffix is `.hpp` (C++17) or `.h` (C99); replaced only when the program has replayed the
+            golden trajectory.
+        weights: how the header stores weights: `"float32"`, `"float16"` (half of the memory) or `"int8"` (a quarter).
         weight_tolerance: largest accepted |difference| that smaller weights make in any output; 0.01 if None.
 
     Returns:
@@ -61,16 +62,17 @@ def write(
 
 
 def write_program(program: Program, contract: Contract, path: Path) -> Contract:
-    """Writes a compiled program as a C++ header.
+    """Writes a compiled program as a header.
 
     Args:
         program: the program.
         contract: its contract with a golden trajectory, of which the header keeps row 0.
-        path: target; replaced only when the native engine of the C++ runtime has loaded the program and replayed that
-            row.
+        path: target, whose suffix is `.hpp` or `.h`; replaced only when the native engine of the C++ runtime has loaded
+            the program and replayed that row.
 
     Returns:
-        The contract as written: of one row, with its digest.
+        The contract as written: of one row, with its digest; its provenance says how much memory it takes
+        (`footprint.py`).
 
     Raises:
         ExportError: the program misses the golden trajectory, the C++ runtime refuses it, or the file cannot be
@@ -81,43 +83,32 @@ def write_program(program: Program, contract: Contract, path: Path) -> Contract:
         same = Path(folder) / f"{path.stem}.ganglion"
         same.write_bytes(file.to_bytes(program, contract)[0])
         prove(same, contract, what="the program of the header")
-    text = render(program, contract, identifier(path.stem))
+    memory = footprint(write_step(program), contract)
+    contract = dataclasses.replace(contract, provenance={**contract.provenance, **memory})
+    text = render(program, contract, identifier(path.stem), path.suffix)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="ascii", newline="\n")
     return contract
 
 
-def render(program: Program, contract: Contract, namespace: str) -> str:
+def render(program: Program, contract: Contract, name: str, suffix: str = ".hpp") -> str:
     """The text of the header.
 
     Args:
         program: the program.
         contract: contract of one row with a golden trajectory and a digest.
-        namespace: C++ identifier.
+        name: an identifier: the namespace in C++, what every name begins with in C.
+        suffix: `.hpp` for C++17, `.h` for C99.
 
     Returns:
         ASCII text.
     """
     code = write_step(program)
-    policy = header_text.policy(code)
-    to_command = header_text.to_command(contract)
-    parts = (
-        header_text.introduction(namespace, contract),
-        f"namespace {namespace} {{",
-        header_text.contract_constants(contract, code),
-        header_text.weights(code),
-        header_text.golden(contract),
-        header_text.operations("\n".join((to_command, policy))),
-        to_command,
-        policy,
-        f"}}  // namespace {namespace}",
-        header_text.end(),
-    )
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return c.render(code, contract, name) if suffix == ".h" else cpp.render(code, contract, name)
 
 
 def identifier(stem: str) -> str:
-    """The name of a file as the name of a namespace: `walker-v2.hpp` is `walker_v2`.
+    """The name of a file as that of a namespace, and as what all names in C begin with: `walker-v2.hpp` is `walker_v2`.
 
     Names that mean something in C++ or in `<cmath>` get `_policy` behind them, names that start with a digit `policy_`
     before them.
@@ -148,9 +139,9 @@ _KEYWORDS = """
 alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class co_await
 co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do
 double dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace
-new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires return
-short signed sizeof static static_assert static_cast struct switch template this thread_local throw true try typedef
-typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
+new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires restrict
+return short signed sizeof static static_assert static_cast struct switch template this thread_local throw true try
+typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
 """
 _GLOBAL_NAMES = """
 abs acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh div erf erfc errno exp exp2 expm1 fabs fdim

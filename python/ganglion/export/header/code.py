@@ -189,14 +189,13 @@ class _Writer:
         """
         size = len(range(*rows.indices(len(self.program.tensors[op.tensors["weight"]]))))
         weight, scale = self.matrix(op, number, rows, columns, part)
-        numbers = f"{{{scale or 'nullptr'}, {bias or 'nullptr'}}}"
+        numbers = f"detail::row_numbers({scale or 'nullptr'}, {bias or 'nullptr'})"
         chains = 4 if is_value and size <= _FEW_ROWS else 2
         if whole:
-            none = ["detail::WholeInputs{nullptr, 0, 0.0F}"] * (2 - len(whole))
+            none = ["detail::no_whole_inputs()"] * (2 - len(whole))
             self.call("integer_affine", (is_value,), size, weight, numbers, *whole, *none, target)
             return
-        given = [f"{{{place}, {count}}}" for place, count in inputs] + ["{nullptr, 0}"] * (2 - len(inputs))
-        self.call("affine", (chains, is_value), size, weight, numbers, *given, target)
+        self.call("affine", (chains, is_value), size, weight, numbers, *_two(inputs), target)
 
     def whole_inputs(self, op: Op, number: int, inputs: Sequence[tuple[_Place, int]]) -> list[str]:
         """Makes the inputs of an operation whole numbers, where its weight wants them; answers their names."""
@@ -204,12 +203,12 @@ class _Writer:
         most = _INTEGER_INPUTS.get(self.program.scheme)
         if most is None or weight.dtype != np.int8 or weight.shape[1] > _LONGEST_SUM:
             return []
-        given = [f"{{{place}, {count}}}" for place, count in inputs] + ["{nullptr, 0}"] * (2 - len(inputs))
+        given = _two(inputs)
         self.lines.append(f"const detail::Steps steps_{number} = detail::steps_of({', '.join(given)}, {most}.0F);")
-        for index, (place, count) in enumerate(inputs):
+        for index, (_, count) in enumerate(inputs):
             room = self.room(-(-count // 2))
             self.lines.append(
-                f"const detail::WholeInputs whole_{number}_{index} = detail::whole_inputs({{{place}, {count}}}, "
+                f"const detail::WholeInputs whole_{number}_{index} = detail::whole_inputs({given[index]}, "
                 f"steps_{number}, {room});"
             )
         return [f"whole_{number}_{index}" for index in range(len(inputs))]
@@ -222,12 +221,14 @@ class _Writer:
         self.call("map", (size,), source, target, f"[](detail::Vector x) {{ return {expression}; }}")
 
 
-def write_step(program: Program) -> Code:
-    """Writes the C++ of one step of a program.
+def _two(inputs: Sequence[tuple[_Place, int]]) -> list[str]:
+    """One or two inputs as the two that an affine has."""
+    given = [f"detail::inputs_of({place}, {count})" for place, count in inputs]
+    return given + ["detail::inputs_of(nullptr, 0)"] * (2 - len(inputs))
 
-    Args:
-        program: any program; float16 weights are written as float32.
-    """
+
+def write_step(program: Program) -> Code:
+    """Writes the C++ of one step of a program, of which `c99.py` makes C, too."""
     writer = _Writer(program)
     finished = _finished(program)
     _place_ends(writer)
@@ -326,7 +327,7 @@ def _pieces(program: Program, op: Op) -> list[tuple[int, int, int]]:
 def _packed(weight: NDArray[Any]) -> NDArray[Any]:
     """Panels of rows, each panel column by column: the layout of `affine` in kernels.hpp."""
     if weight.dtype == np.float16:
-        weight = weight.astype(np.float32)
+        weight = weight.view(np.uint16)  # C++17 and C99 have no type for it: its bits
     panels = [weight[first : first + _PANEL_ROWS].T.ravel() for first in range(0, len(weight), _PANEL_ROWS)]
     return np.concatenate(panels)
 

@@ -3,6 +3,9 @@
 // numbers.hpp). A section starts with a line of dashes and its name, and brings along those whose names it mentions.
 // What each function computes is defined in cpp/FORMAT.md, and in which operations in cpp/NUMERICS.md: with the very
 // bits of the engine. A NaN that goes in comes out, so that step() sees it.
+//
+// The C header gets the same sections, in the C99 that c99.py makes of them, which says what they may be written with;
+// `affine`, whose sums have to be kept in registers, it takes from one_lane.hpp.
 
 // --- copy
 inline void copy(const float* from, float* to, std::size_t size) noexcept {
@@ -24,7 +27,26 @@ inline bool all_finite(const float* values, std::size_t size) noexcept {
   return finite;
 }
 
-// --- unrolled
+// --- inputs
+constexpr std::size_t panel_rows = 32;
+
+/// Some numbers side by side.
+struct Inputs {
+  const float* x;
+  std::size_t size;
+};
+
+inline Inputs inputs_of(const float* x, std::size_t size) noexcept { return {x, size}; }
+
+/// The numbers that make a row's value of its sum of products; null where there are none.
+struct RowNumbers {
+  const float* scale;
+  const float* bias;
+};
+
+inline RowNumbers row_numbers(const float* scale, const float* bias) noexcept { return {scale, bias}; }
+
+// --- affine
 template <std::size_t Value>
 struct Constant {
   static constexpr std::size_t value = Value;
@@ -40,7 +62,6 @@ GANGLION_INLINE void unrolled(Turn turn) noexcept {
   }
 }
 
-// --- weights_at
 /// Of the numbers of a vector's rows all or the first n.
 template <bool Whole>
 GANGLION_INLINE Vector weights_at(const float* p, std::size_t n) noexcept {
@@ -53,20 +74,10 @@ GANGLION_INLINE Vector weights_at(const std::int8_t* p, std::size_t n) noexcept 
   return load_int8(p, Whole ? lanes : n);
 }
 
-// --- affine
-constexpr std::size_t panel_rows = 32;
-
-/// Some numbers side by side.
-struct Inputs {
-  const float* x;
-  std::size_t size;
-};
-
-/// The numbers that make a row's value of its sum of products; null where there are none.
-struct RowNumbers {
-  const float* scale;
-  const float* bias;
-};
+template <bool Whole>
+GANGLION_INLINE Vector weights_at(const std::uint16_t* p, std::size_t n) noexcept {
+  return load_half(p, Whole ? lanes : n);
+}
 
 /// The sums of products of rows of a panel, `Vectors` vectors of them, the last of which may be cut; `Chains` sums for
 /// each row, as cpp/NUMERICS.md has it.
@@ -124,7 +135,7 @@ inline void some_rows(std::size_t count, const Weight* weight, std::size_t strid
   }
   if (rows == Most * lanes) {
     rows_of_panel<Most, Chains, IsValue, true>(weight, stride, rows, numbers, inputs, y);
-  } else if constexpr (lanes > 1) {
+  } else {
     rows_of_panel<Most, Chains, IsValue, false>(weight, stride, rows, numbers, inputs, y);
   }
 }
@@ -156,13 +167,15 @@ struct WholeInputs {
   const float* room;
   std::size_t size;
   float worth;
-
-  std::int32_t operator[](std::size_t i) const noexcept {
-    std::int16_t whole = 0;
-    std::memcpy(&whole, reinterpret_cast<const unsigned char*>(room) + i * sizeof whole, sizeof whole);
-    return whole;
-  }
 };
+
+inline WholeInputs no_whole_inputs() noexcept { return {nullptr, 0, 0.0F}; }
+
+inline std::int32_t whole_at(WholeInputs in, std::size_t i) noexcept {
+  std::int16_t whole = 0;
+  std::memcpy(&whole, reinterpret_cast<const unsigned char*>(in.room) + i * sizeof whole, sizeof whole);
+  return whole;
+}
 
 /// The scale of integer products: a step of the largest size among inputs, and how many there are to 1.
 struct Steps {
@@ -173,9 +186,9 @@ struct Steps {
 inline Steps steps_of(Inputs x, Inputs more, float most) noexcept {
   const Inputs inputs[2] = {x, more};
   float largest = 0.0F;
-  for (const Inputs& in : inputs) {
-    for (std::size_t i = 0; i < in.size; ++i) {
-      const float size = float_of(size_bits(in.x[i]));
+  for (std::size_t s = 0; s < 2; ++s) {
+    for (std::size_t i = 0; i < inputs[s].size; ++i) {
+      const float size = float_of(size_bits(inputs[s].x[i]));
       largest = size > largest || size != size ? size : largest;
       if (size != size) return {size, size};
     }
@@ -201,19 +214,20 @@ inline void integer_affine(std::size_t rows, const std::int8_t* weight, RowNumbe
   constexpr std::size_t exact = 512;  // so many products fit into 32 bits
   for (std::size_t first = 0; first < rows; first += panel_rows) {
     const std::size_t stride = rows - first < panel_rows ? rows - first : panel_rows;
-    std::int64_t sums[panel_rows] = {};
+    std::int64_t sums[panel_rows] = {0};
     const WholeInputs inputs[2] = {x, more};
-    for (const WholeInputs& in : inputs) {
-      for (std::size_t begin = 0; begin < in.size; begin += exact) {
-        const std::size_t end = in.size - begin < exact ? in.size : begin + exact;
-        std::int32_t part[panel_rows] = {};
+    for (std::size_t s = 0; s < 2; ++s) {
+      const std::size_t size = inputs[s].size;
+      for (std::size_t begin = 0; begin < size; begin += exact) {
+        const std::size_t end = size - begin < exact ? size : begin + exact;
+        std::int32_t part[panel_rows] = {0};
         for (std::size_t k = begin; k < end; ++k) {
-          const std::int32_t input = in[k];
+          const std::int32_t input = whole_at(inputs[s], k);
           for (std::size_t r = 0; r < stride; ++r) part[r] += weight[k * stride + r] * input;
         }
         for (std::size_t r = 0; r < stride; ++r) sums[r] += part[r];
       }
-      weight += in.size * stride;
+      weight += size * stride;
     }
     for (std::size_t r = 0; r < stride; ++r) {
       const Vector scale = set(numbers.scale[first + r]) * set(x.worth);
@@ -227,8 +241,8 @@ inline void integer_affine(std::size_t rows, const std::int8_t* weight, RowNumbe
 }
 
 // --- map
-template <std::size_t Size, typename Function>
-inline void map(const float* x, float* y, Function function) noexcept {
+template <std::size_t Size, typename OfOne>
+inline void map(const float* x, float* y, OfOne function) noexcept {
   for (std::size_t i = 0; i < Size; i += lanes) {
     store_up_to(y + i, flushed(function(load_up_to(x + i, Size - i))), Size - i);
   }
@@ -241,8 +255,8 @@ GANGLION_INLINE Vector operand(const float* p, std::size_t i, std::size_t n) noe
   return Step == 0 ? set(*p) : load_up_to(p + i, n);
 }
 
-template <std::size_t Size, std::size_t StepA, std::size_t StepB, typename Function>
-inline void combine(const float* a, const float* b, float* y, Function function) noexcept {
+template <std::size_t Size, std::size_t StepA, std::size_t StepB, typename OfTwo>
+inline void combine(const float* a, const float* b, float* y, OfTwo function) noexcept {
   for (std::size_t i = 0; i < Size; i += lanes) {
     const Vector value = function(operand<StepA>(a, i, Size - i), operand<StepB>(b, i, Size - i));
     store_up_to(y + i, flushed(value), Size - i);
@@ -261,11 +275,12 @@ template <std::size_t Hidden>
 inline void lstm(const float* gates, const float* c, float* next_h, float* next_c) noexcept {
   for (std::size_t i = 0; i < Hidden; i += lanes) {
     const std::size_t n = Hidden - i;
-    const auto gate = [&](std::size_t number) { return load_up_to(gates + number * Hidden + i, n); };
-    const Vector in = sigmoid(gate(0)) * tanh(gate(2));
-    const Vector next = flushed(fma(sigmoid(gate(1)), load_up_to(c + i, n), in));
+    const float* const gate = gates + i;
+    const Vector in = sigmoid(load_up_to(gate, n)) * tanh(load_up_to(gate + 2 * Hidden, n));
+    const Vector kept = sigmoid(load_up_to(gate + Hidden, n));
+    const Vector next = flushed(fma(kept, load_up_to(c + i, n), in));
     store_up_to(next_c + i, next, n);
-    store_up_to(next_h + i, flushed(sigmoid(gate(3)) * tanh(next)), n);
+    store_up_to(next_h + i, flushed(sigmoid(load_up_to(gate + 3 * Hidden, n)) * tanh(next)), n);
   }
 }
 
@@ -274,11 +289,14 @@ inline void lstm(const float* gates, const float* c, float* next_h, float* next_
 template <std::size_t Hidden>
 inline void gru(const float* values, const float* h, float* next_h) noexcept {
   for (std::size_t i = 0; i < Hidden; i += lanes) {
-    const std::size_t left = Hidden - i;
-    const auto value = [&](std::size_t number) { return load_up_to(values + number * Hidden + i, left); };
-    const Vector candidate = tanh(fma(sigmoid(value(0)), value(3), value(2)));
-    const Vector difference = load_up_to(h + i, left) - candidate;
-    store_up_to(next_h + i, flushed(fma(sigmoid(value(1)), difference, candidate)), left);
+    const std::size_t n = Hidden - i;
+    const float* const value = values + i;
+    const Vector of_h = load_up_to(value + 3 * Hidden, n);
+    const Vector of_x = load_up_to(value + 2 * Hidden, n);
+    const Vector candidate = tanh(fma(sigmoid(load_up_to(value, n)), of_h, of_x));
+    const Vector difference = load_up_to(h + i, n) - candidate;
+    const Vector update = sigmoid(load_up_to(value + Hidden, n));
+    store_up_to(next_h + i, flushed(fma(update, difference, candidate)), n);
   }
 }
 
@@ -294,9 +312,10 @@ inline void blend(const float* z, const float* candidate, const float* h, float*
 }
 
 // --- fold
-/// A row folded into 16 sums, and these into one.
-template <typename Transform, typename Combine>
-inline float fold(const float* x, std::size_t size, float neutral, Transform transform, Combine combine_two) noexcept {
+/// A function of each element of a row less an offset (0 changes nothing), folded into 16 sums, and these into one.
+template <typename OfOne, typename OfTwo>
+inline float fold(const float* x, std::size_t size, float offset, float neutral, OfOne transform,
+                  OfTwo combine_two) noexcept {
   constexpr std::size_t folded = 16;
   float sums[folded + lanes];
   for (std::size_t i = 0; i < folded + lanes; i += lanes) store(sums + i, set(neutral));
@@ -305,7 +324,7 @@ inline float fold(const float* x, std::size_t size, float neutral, Transform tra
       const std::size_t n = size - i - j;
       float values[lanes];
       store(values, set(neutral));
-      store_up_to(values, transform(load_up_to(x + i + j, n)), n);
+      store_up_to(values, transform(load_up_to(x + i + j, n) - set(offset)), n);
       store(sums + j, combine_two(load(sums + j), load(values)));
     }
   }
@@ -318,24 +337,24 @@ inline float fold(const float* x, std::size_t size, float neutral, Transform tra
 }
 
 // --- added_up
-/// The sum of a function of the elements.
-template <typename Transform>
-inline float added_up(const float* x, std::size_t size, Transform transform) noexcept {
-  return fold(x, size, 0.0F, transform, [](Vector a, Vector b) { return a + b; });
+/// The sum of a function of the elements less an offset.
+template <typename OfOne>
+inline float added_up(const float* x, std::size_t size, float offset, OfOne transform) noexcept {
+  return fold(x, size, offset, 0.0F, transform, [](Vector a, Vector b) { return a + b; });
 }
 
 // --- number_of
 /// A function of one number.
-template <typename Function>
-inline float number_of(float x, Function function) noexcept {
+template <typename OfOne>
+inline float number_of(float x, OfOne function) noexcept {
   float values[lanes];
   store(values, function(set(x)));
   return values[0];
 }
 
 // --- reduce
-template <std::size_t Rows, std::size_t Columns, typename Function>
-inline void reduce(const float* x, float* y, Function function) noexcept {
+template <std::size_t Rows, std::size_t Columns, typename OfRow>
+inline void reduce(const float* x, float* y, OfRow function) noexcept {
   for (std::size_t r = 0; r < Rows; ++r) {
     y[r] = number_of(function(x + r * Columns), [](Vector v) { return flushed(v); });
   }
@@ -344,7 +363,7 @@ inline void reduce(const float* x, float* y, Function function) noexcept {
 // --- row_sum
 template <std::size_t Size>
 inline float row_sum(const float* x) noexcept {
-  return added_up(x, Size, [](Vector v) { return v; });
+  return added_up(x, Size, 0.0F, [](Vector v) { return v; });
 }
 
 // --- row_mean
@@ -356,33 +375,31 @@ inline float row_mean(const float* x) noexcept {
 // --- row_max
 template <std::size_t Size>
 inline float row_max(const float* x) noexcept {
-  const auto larger = [](Vector a, Vector b) { return maximum(a, b); };
-  return fold(x, Size, -INFINITY, [](Vector v) { return v; }, larger);
+  return fold(x, Size, 0.0F, -INFINITY, [](Vector v) { return v; }, [](Vector a, Vector b) { return maximum(a, b); });
 }
 
 // --- row_min
 template <std::size_t Size>
 inline float row_min(const float* x) noexcept {
-  const auto smaller = [](Vector a, Vector b) { return minimum(a, b); };
-  return fold(x, Size, INFINITY, [](Vector v) { return v; }, smaller);
+  return fold(x, Size, 0.0F, INFINITY, [](Vector v) { return v; }, [](Vector a, Vector b) { return minimum(a, b); });
 }
 
 // --- row_prod
 template <std::size_t Size>
 inline float row_prod(const float* x) noexcept {
-  return fold(x, Size, 1.0F, [](Vector v) { return v; }, [](Vector a, Vector b) { return a * b; });
+  return fold(x, Size, 0.0F, 1.0F, [](Vector v) { return v; }, [](Vector a, Vector b) { return a * b; });
 }
 
 // --- row_l1
 template <std::size_t Size>
 inline float row_l1(const float* x) noexcept {
-  return added_up(x, Size, [](Vector v) { return magnitude(v); });
+  return added_up(x, Size, 0.0F, [](Vector v) { return magnitude(v); });
 }
 
 // --- row_sum_square
 template <std::size_t Size>
 inline float row_sum_square(const float* x) noexcept {
-  return added_up(x, Size, [](Vector v) { return v * v; });
+  return added_up(x, Size, 0.0F, [](Vector v) { return v * v; });
 }
 
 // --- row_l2
@@ -394,7 +411,7 @@ inline float row_l2(const float* x) noexcept {
 // --- exp_sum
 template <std::size_t Size>
 inline float exp_sum(const float* x, float offset) noexcept {
-  return added_up(x, Size, [offset](Vector v) { return exp(v - set(offset)); });
+  return added_up(x, Size, offset, [](Vector v) { return exp(v); });
 }
 
 // --- row_logsumexp
@@ -408,20 +425,30 @@ inline float row_logsumexp(const float* x) noexcept {
 // --- softmax
 template <std::size_t Rows, std::size_t Columns>
 inline void softmax(const float* x, float* y) noexcept {
-  for (std::size_t r = 0; r < Rows; ++r, x += Columns, y += Columns) {
+  for (std::size_t r = 0; r < Rows; ++r) {
     const float largest = row_max<Columns>(x);
     const float factor = 1.0F / exp_sum<Columns>(x, largest);
-    map<Columns>(x, y, [=](Vector v) { return exp(v - set(largest)) * set(factor); });
+    for (std::size_t i = 0; i < Columns; i += lanes) {
+      const std::size_t n = Columns - i;
+      store_up_to(y + i, flushed(exp(load_up_to(x + i, n) - set(largest)) * set(factor)), n);
+    }
+    x += Columns;
+    y += Columns;
   }
 }
 
 // --- log_softmax
 template <std::size_t Rows, std::size_t Columns>
 inline void log_softmax(const float* x, float* y) noexcept {
-  for (std::size_t r = 0; r < Rows; ++r, x += Columns, y += Columns) {
+  for (std::size_t r = 0; r < Rows; ++r) {
     const float largest = row_max<Columns>(x);
     const float shift = number_of(exp_sum<Columns>(x, largest), [](Vector v) { return log(v); });
-    map<Columns>(x, y, [=](Vector v) { return (v - set(largest)) - set(shift); });
+    for (std::size_t i = 0; i < Columns; i += lanes) {
+      const std::size_t n = Columns - i;
+      store_up_to(y + i, flushed((load_up_to(x + i, n) - set(largest)) - set(shift)), n);
+    }
+    x += Columns;
+    y += Columns;
   }
 }
 
@@ -440,18 +467,19 @@ inline float row_argmax(const float* x) noexcept {
 /// Weight and bias may be null.
 template <std::size_t Rows, std::size_t Columns>
 inline void layer_norm(const float* weight, const float* bias, float epsilon, const float* x, float* y) noexcept {
-  for (std::size_t r = 0; r < Rows; ++r, x += Columns, y += Columns) {
-    const Vector middle = set(row_mean<Columns>(x));
-    const auto square = [middle](Vector v) { return (v - middle) * (v - middle); };
-    const float variance = added_up(x, Columns, square) / static_cast<float>(Columns);
-    const Vector factor = set(1.0F) / root(set(variance + epsilon));
+  for (std::size_t r = 0; r < Rows; ++r) {
+    const float middle = row_mean<Columns>(x);
+    const float squares = added_up(x, Columns, middle, [](Vector v) { return v * v; });
+    const Vector factor = set(1.0F) / root(set(squares / static_cast<float>(Columns) + epsilon));
     for (std::size_t i = 0; i < Columns; i += lanes) {
       const std::size_t n = Columns - i;
-      Vector value = (load_up_to(x + i, n) - middle) * factor;
+      Vector value = (load_up_to(x + i, n) - set(middle)) * factor;
       if (weight != nullptr) value = value * load_up_to(weight + i, n);
       if (bias != nullptr) value = value + load_up_to(bias + i, n);
       store_up_to(y + i, flushed(value), n);
     }
+    x += Columns;
+    y += Columns;
   }
 }
 
@@ -471,7 +499,7 @@ inline void pad(const float* x, float* y) noexcept {
 template <std::size_t Stride>
 GANGLION_INLINE Vector every(const float* p, std::size_t n) noexcept {
   if constexpr (Stride == 1 || lanes == 1) return load_up_to(p, n);
-  float values[lanes] = {};
+  float values[lanes] = {0.0F};
   for (std::size_t i = 0; i < lanes && i < n; ++i) values[i] = p[i * Stride];
   return load(values);
 }

@@ -1,4 +1,4 @@
-"""The C++ functions of the header target, from the engine's own functions and `kernels.hpp`, and C++ literals."""
+"""The functions of the header target, from the engine's own functions and the files beside this one, and literals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def binary(function: str) -> str:
 
 
 def literal(value: float) -> str:
-    """A C++ literal of type float that has exactly the value of `value` rounded to float32."""
+    """A literal of type float, in C and in C++, that has exactly the value of `value` rounded to float32."""
     single = np.float32(value)
     if not np.isfinite(single):
         return "INFINITY" if single > 0 else "-INFINITY"
@@ -43,14 +43,14 @@ def literal(value: float) -> str:
 
 
 def double_literal(value: float) -> str:
-    """A C++ literal of type double."""
+    """A literal of type double."""
     if not math.isfinite(value):
         return "INFINITY" if value > 0 else "-INFINITY"
     return repr(float(value))
 
 
 def string(text: str) -> str:
-    """A C++ string literal with the UTF-8 bytes of `text`."""
+    """A string literal with the UTF-8 bytes of `text`."""
     plain = (chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode())
     return '"' + "".join(plain) + '"'
 
@@ -60,22 +60,42 @@ def arithmetic(name: str) -> str:
     return _sections("vectors.hpp")[name]
 
 
+def one_lane() -> str:
+    """The Vector of processors of which `vectors.hpp` knows no registers, and of C."""
+    return _sections("one_lane.hpp")["vectors"]
+
+
+def policy(name: str) -> str:
+    """A section of `policy.hpp`."""
+    return _sections("policy.hpp")[name]
+
+
+def c_types() -> str:
+    """The types of the C header, with @ for the name of the policy."""
+    return _sections("policy.h")["types"]
+
+
 def is_defined(name: str) -> bool:
     """Whether there is a function of that name."""
     return any(name in block.names for block in _blocks())
 
 
-def functions(text: str) -> str:
-    """The functions that a piece of C++ calls, and those that they call, in the order in which they are defined."""
-    blocks = _blocks()
+def functions(text: str, *, one_lane: bool = False) -> list[str]:
+    """The functions that a piece of C++ calls, and those that they call, in the order in which they are defined.
+
+    Args:
+        text: C++.
+        one_lane: for one lane alone, as C has it.
+    """
+    blocks = _one_lane_blocks() if one_lane else _blocks()
     owner = {name: block for block in blocks for name in block.names}
     wanted = {block for block in blocks if not block.names}
-    pending = [owner[name] for name in re.findall(r"detail::(\w+)", text) if name in owner] + list(wanted)
+    pending = [owner[name] for name in re.findall(r"\w+", _code(text)) if name in owner] + list(wanted)
     while pending:
         block = pending.pop()
         wanted.add(block)
         pending.extend(owner[name] for name in block.mentions if name in owner and owner[name] not in wanted)
-    return "\n\n".join(block.text for block in blocks if block in wanted)
+    return [block.text for block in blocks if block in wanted]
 
 
 @dataclass(frozen=True)
@@ -95,13 +115,29 @@ class _Block:
 
 @functools.cache
 def _blocks() -> tuple[_Block, ...]:
-    kernels = _sections("kernels.hpp").values()
-    return tuple(_block(text) for text in (*_definitions(vocabulary.FUNCTIONS_SOURCE), *kernels))
+    one, many = _sections("one_lane.hpp")["affine"], _sections("kernels.hpp")["affine"]
+    both = f"#if GANGLION_LANES > 1\n{many}\n#else\n{one}\n#endif"
+    return tuple(_block(text) for text in _texts(both))
+
+
+@functools.cache
+def _one_lane_blocks() -> tuple[_Block, ...]:
+    return tuple(_block(text) for text in _texts(_sections("one_lane.hpp")["affine"]))
+
+
+def _texts(affine: str) -> Iterator[str]:
+    yield from _definitions(vocabulary.FUNCTIONS_SOURCE)
+    for name, text in _sections("kernels.hpp").items():
+        yield affine if name == "affine" else text
 
 
 def _block(text: str) -> _Block:
-    code = re.sub(r"//.*", "", text)
+    code = _code(text)
     return _Block(tuple(_DEFINITION.findall(code)), frozenset(re.findall(r"\w+", code)), text)
+
+
+def _code(text: str) -> str:
+    return re.sub(r"//.*", "", text)
 
 
 def _definitions(text: str) -> Iterator[str]:

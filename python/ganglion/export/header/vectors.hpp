@@ -1,6 +1,7 @@
 // What the functions of the header target compute with: cpp/NUMERICS.md on any compiler, with any flags of the user's.
 // Not a header of its own: it goes into every written policy.hpp, before the functions of the engine
-// (cpp/src/native/kernels/math.hpp and numbers.hpp) and those of kernels.hpp.
+// (cpp/src/native/kernels/math.hpp and numbers.hpp) and those of kernels.hpp. Behind `vectors` comes the Vector of
+// one_lane.hpp. A policy.h has the latter alone: c99.py says how C99 comes of the sections that it gets.
 
 // --- guards
 #if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || \
@@ -17,6 +18,8 @@
 #error "This policy needs float arithmetic in float: compile what includes it with -msse2 -mfpmath=sse."
 #endif
 #endif
+
+// --- needs
 static_assert(sizeof(1.0) == 8 && sizeof(1.0F) == 4, "This policy needs doubles: no -fsingle-precision-constant.");
 
 // --- includes
@@ -50,11 +53,25 @@ static_assert(sizeof(1.0) == 8 && sizeof(1.0F) == 4, "This policy needs doubles:
 #define GANGLION_KIND lanes_1
 #endif
 
+// --- c begin
+// clang takes some of -ffast-math without a sign of it.
+#if defined(__clang__)
+#pragma float_control(precise, on, push)
+#endif
+#if defined(__GNUC__)
+#define GANGLION_INLINE static inline __attribute__((always_inline))
+#define GANGLION_CHECKED __attribute__((warn_unused_result))
+#else
+#define GANGLION_INLINE static inline
+#define GANGLION_CHECKED
+#endif
+
 // --- end
 #undef GANGLION_LANES
 #undef GANGLION_KIND
 #undef GANGLION_INLINE
 #undef GANGLION_LAMBDA
+#undef GANGLION_CHECKED
 #if defined(__clang__)
 #pragma float_control(pop)
 #endif
@@ -63,13 +80,15 @@ static_assert(sizeof(1.0) == 8 && sizeof(1.0F) == 4, "This policy needs doubles:
 // The same number, which is rounded before it goes into anything else: compilers join a product with a sum where the
 // processor can, and look through everything but an empty statement in assembly that has the number.
 
-GANGLION_INLINE float rounded(float x) noexcept {
+GANGLION_INLINE float rounded_float(float x) noexcept {
 #if defined(__SSE2__)
   asm("" : "+x"(x));
 #elif defined(__aarch64__)
   asm("" : "+w"(x));
 #elif defined(__arm__) && defined(__ARM_FP)
   asm("" : "+t"(x));
+#elif defined(__riscv_flen)
+  asm("" : "+f"(x));
 #elif defined(__GNUC__)
   asm("" : "+m"(x));
 #else
@@ -120,56 +139,61 @@ GANGLION_INLINE float fused(float a, float b, float c) noexcept {
 }
 
 // --- mode
-/// The arithmetic of IEEE 754 while it lives, whatever the caller has set: rounding to nearest, and gradual underflow.
-/// Where it is set already, as in most programs, nothing is written.
-class FloatMode {
- public:
+// The arithmetic of IEEE 754 whatever the caller has set: rounding to nearest, and gradual underflow. Where it is set
+// already, as in most programs, nothing is written.
+
 #if defined(__SSE2__)
-  using Register = unsigned int;
-  static constexpr Register others = 0xE040U;  ///< MXCSR: flush to zero, rounding control, denormals are zero
-  static Register read() noexcept {
-    Register value = 0;
-    asm volatile("stmxcsr %0" : "=m"(value) : : "memory");
-    return value;
-  }
-  static void write(Register value) noexcept { asm volatile("ldmxcsr %0" : : "m"(value) : "memory"); }
+using Register = unsigned int;
+constexpr Register others = 0xE040U;  // MXCSR: flush to zero, rounding control, denormals are zero
+inline Register read_mode() noexcept {
+  Register value = 0;
+  asm volatile("stmxcsr %0" : "=m"(value) : : "memory");
+  return value;
+}
+inline void write_mode(Register value) noexcept { asm volatile("ldmxcsr %0" : : "m"(value) : "memory"); }
 #elif defined(__aarch64__)
-  using Register = std::uint64_t;
-  static constexpr Register others = 0x1C00003U;  ///< FPCR: FZ, RMode, AH, FIZ
-  static Register read() noexcept {
-    Register value = 0;
-    asm volatile("mrs %0, fpcr" : "=r"(value) : : "memory");
-    return value;
-  }
-  static void write(Register value) noexcept { asm volatile("msr fpcr, %0" : : "r"(value) : "memory"); }
+using Register = std::uint64_t;
+constexpr Register others = 0x1C00003U;  // FPCR: FZ, RMode, AH, FIZ
+inline Register read_mode() noexcept {
+  Register value = 0;
+  asm volatile("mrs %0, fpcr" : "=r"(value) : : "memory");
+  return value;
+}
+inline void write_mode(Register value) noexcept { asm volatile("msr fpcr, %0" : : "r"(value) : "memory"); }
 #elif defined(__arm__) && defined(__ARM_FP)
-  using Register = std::uint32_t;
-  static constexpr Register others = 0x1C00000U;  ///< FPSCR: FZ, RMode
-  static Register read() noexcept {
-    Register value = 0;
-    asm volatile("vmrs %0, fpscr" : "=r"(value) : : "memory");
-    return value;
-  }
-  static void write(Register value) noexcept { asm volatile("vmsr fpscr, %0" : : "r"(value) : "memory"); }
+using Register = std::uint32_t;
+constexpr Register others = 0x1C00000U;  // FPSCR: FZ, RMode
+inline Register read_mode() noexcept {
+  Register value = 0;
+  asm volatile("vmrs %0, fpscr" : "=r"(value) : : "memory");
+  return value;
+}
+inline void write_mode(Register value) noexcept { asm volatile("vmsr fpscr, %0" : : "r"(value) : "memory"); }
+#elif defined(__riscv_flen)
+using Register = std::uintptr_t;
+constexpr Register others = 0x7U;  // frm: any rounding but to nearest
+inline Register read_mode() noexcept {
+  Register value = 0;
+  asm volatile("frrm %0" : "=r"(value) : : "memory");
+  return value;
+}
+inline void write_mode(Register value) noexcept { asm volatile("fsrm %0" : : "r"(value) : "memory"); }
 #else
-  using Register = unsigned int;
-  static constexpr Register others = 0;
-  static Register read() noexcept { return 0; }
-  static void write(Register) noexcept {}
+using Register = unsigned int;
+constexpr Register others = 0;
+inline Register read_mode() noexcept { return 0; }
+inline void write_mode(Register value) noexcept { static_cast<void>(value); }
 #endif
 
-  FloatMode() noexcept : saved_(read()) {
-    if ((saved_ & others) != 0) write(saved_ & ~others);
-  }
-  ~FloatMode() {
-    if ((saved_ & others) != 0) write(saved_);
-  }
-  FloatMode(const FloatMode&) = delete;
-  FloatMode& operator=(const FloatMode&) = delete;
-
- private:
-  Register saved_;
-};
+/// What was set, for `leave_mode`.
+inline Register enter_mode() noexcept {
+  const Register saved = read_mode();
+  if ((saved & others) != 0) write_mode(saved & ~others);
+  return saved;
+}
+inline void leave_mode(Register saved) noexcept {
+  if ((saved & others) != 0) write_mode(saved);
+}
 
 // --- vectors
 // As many floats as the processor computes with at once.
@@ -201,6 +225,17 @@ GANGLION_INLINE Vector load_int8(const std::int8_t* p, std::size_t n) noexcept {
   std::int64_t bytes = 0;
   std::memcpy(&bytes, p, n);
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(bytes)))};
+}
+/// Eight float16, of which only the first n <= 8 are read; all are finite. Their bits in the place of a float's are a
+/// 2^112th of them.
+GANGLION_INLINE Vector load_half(const std::uint16_t* p, std::size_t n) noexcept {
+  __m128i halves = _mm_setzero_si128();
+  std::memcpy(&halves, p, n * sizeof *p);
+  const __m256i bits = _mm256_cvtepu16_epi32(halves);
+  const __m256i size = _mm256_slli_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x7FFF)), 13);
+  const __m256i sign = _mm256_slli_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x8000)), 16);
+  const __m256 worth = _mm256_mul_ps(_mm256_castsi256_ps(size), _mm256_set1_ps(5.19229686e33F));
+  return {_mm256_or_ps(worth, _mm256_castsi256_ps(sign))};
 }
 GANGLION_INLINE Vector operator+(Vector a, Vector b) noexcept { return {a.v + b.v}; }
 GANGLION_INLINE Vector operator-(Vector a, Vector b) noexcept { return {a.v - b.v}; }
@@ -334,6 +369,14 @@ GANGLION_INLINE Vector root(Vector a) noexcept {
   return {vsqrtq_f32(a.v)};
 #endif
 }
+/// Four float16, of which only the first n <= 4 are read; all are finite. Their bits in the place of a float's are a
+/// 2^112th of them.
+GANGLION_INLINE Vector load_half(const std::uint16_t* p, std::size_t n) noexcept {
+  const auto at = [&](std::size_t i) { return i < n ? static_cast<std::int32_t>(p[i]) : 0; };
+  const Ints bits = {at(0), at(1), at(2), at(3)};
+  const Floats worth = reinterpret_cast<Floats>((bits & 0x7FFF) << 13) * 5.19229686e33F;
+  return {reinterpret_cast<Floats>(reinterpret_cast<Ints>(worth) | ((bits & 0x8000) << 16))};
+}
 GANGLION_INLINE Mask operator<(Vector a, Vector b) noexcept { return {a.v < b.v}; }
 GANGLION_INLINE Mask operator<=(Vector a, Vector b) noexcept { return {a.v <= b.v}; }
 GANGLION_INLINE Mask operator==(Vector a, Vector b) noexcept { return {a.v == b.v}; }
@@ -372,70 +415,7 @@ GANGLION_INLINE Vector exponent(Vector a) noexcept {
 }
 GANGLION_INLINE Vector mantissa(Vector a) noexcept { return from_bits((bits_of(a) & 0x007FFFFF) | 0x3F800000); }
 
-#else
-constexpr std::size_t lanes = 1;
-
-struct Mask {
-  bool bits;
-};
-
-struct Vector {
-  float v;
-};
-
-GANGLION_INLINE Vector set(float x) noexcept { return {x}; }
-GANGLION_INLINE Vector load(const float* p) noexcept { return {*p}; }
-GANGLION_INLINE void store(float* p, Vector a) noexcept { *p = a.v; }
-GANGLION_INLINE Vector load_first(const float* p, std::size_t) noexcept { return {*p}; }
-GANGLION_INLINE Vector load_int8(const std::int8_t* p, std::size_t) noexcept { return {static_cast<float>(*p)}; }
-GANGLION_INLINE Vector operator+(Vector a, Vector b) noexcept { return {a.v + b.v}; }
-GANGLION_INLINE Vector operator-(Vector a, Vector b) noexcept { return {a.v - b.v}; }
-GANGLION_INLINE Vector operator*(Vector a, Vector b) noexcept { return {rounded(a.v * b.v)}; }
-GANGLION_INLINE Vector operator/(Vector a, Vector b) noexcept { return {a.v / b.v}; }
-GANGLION_INLINE Vector fma(Vector a, Vector b, Vector c) noexcept { return {fused(a.v, b.v, c.v)}; }
-GANGLION_INLINE Vector root(Vector a) noexcept { return {std::sqrt(a.v)}; }
-GANGLION_INLINE Vector lesser(Vector a, Vector b) noexcept { return a.v < b.v ? a : b; }
-GANGLION_INLINE Vector greater(Vector a, Vector b) noexcept { return a.v > b.v ? a : b; }
-GANGLION_INLINE Mask operator<(Vector a, Vector b) noexcept { return {a.v < b.v}; }
-GANGLION_INLINE Mask operator<=(Vector a, Vector b) noexcept { return {a.v <= b.v}; }
-GANGLION_INLINE Mask operator==(Vector a, Vector b) noexcept { return {a.v == b.v}; }
-GANGLION_INLINE std::uint32_t bits_of(Vector a) noexcept {
-  std::uint32_t bits = 0;
-  std::memcpy(&bits, &a.v, sizeof bits);
-  return bits;
-}
-GANGLION_INLINE Vector from_bits(std::uint32_t bits) noexcept {
-  Vector a{};
-  std::memcpy(&a.v, &bits, sizeof bits);
-  return a;
-}
-GANGLION_INLINE Vector select(Mask m, Vector yes, Vector no) noexcept { return m.bits ? yes : no; }
-GANGLION_INLINE Vector magnitude(Vector a) noexcept { return from_bits(bits_of(a) & 0x7FFFFFFFU); }
-GANGLION_INLINE Vector unless_below(Vector a, float bound) noexcept {
-  return magnitude(a).v < bound ? Vector{0.0F} : a;
-}
-GANGLION_INLINE Vector with_sign(Vector size, Vector sign) noexcept {
-  return from_bits((bits_of(size) & 0x7FFFFFFFU) | (bits_of(sign) & 0x80000000U));
-}
-/// Adding and taking away 2^23 rounds to a whole number, half to even; larger numbers are whole already.
-GANGLION_INLINE Vector nearest(Vector a) noexcept {
-  const Vector large = with_sign(set(8388608.0F), a);
-  if (!(magnitude(a).v < 8388608.0F)) return a;
-  return with_sign(set(rounded(a.v + large.v) - large.v), a);
-}
-GANGLION_INLINE Vector down(Vector a) noexcept {
-  const Vector n = nearest(a);
-  return a.v < n.v ? Vector{n.v - 1.0F} : n;
-}
-/// The low bits of 2^23 + 127 + n are those of n + 127.
-GANGLION_INLINE Vector power_of_two(Vector n) noexcept { return from_bits(bits_of(set(n.v + 8388735.0F)) << 23U); }
-GANGLION_INLINE Vector exponent(Vector a) noexcept {
-  return set(from_bits((bits_of(a) >> 23U) | 0x4B000000U).v - 8388735.0F);
-}
-GANGLION_INLINE Vector mantissa(Vector a) noexcept { return from_bits((bits_of(a) & 0x007FFFFFU) | 0x3F800000U); }
-
-#endif
-
+// --- several lanes
 GANGLION_INLINE Vector load_up_to(const float* p, std::size_t n) noexcept {
   return n >= lanes ? load(p) : load_first(p, n);
 }
