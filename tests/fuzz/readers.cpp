@@ -91,9 +91,11 @@ double work_of(const detail::GanglionFile& file) {
   for (const native::Value& value : file.program.values) work += static_cast<double>(value.size);
   for (const native::Op& op : file.program.ops) {
     work += static_cast<double>(op.rows) * static_cast<double>(op.columns) * static_cast<double>(op.inner + 1);
-    const native::Conv1d& conv = op.conv;
-    const double padded = static_cast<double>(conv.pad_left + conv.length + conv.pad_right);
-    work += static_cast<double>(conv.in_channels) * padded * static_cast<double>(conv.out_channels * conv.kernel + 1);
+    const native::Convolution& conv = op.conv;
+    const double padded = static_cast<double>(conv.pad_top + conv.height + conv.pad_bottom) *
+                          static_cast<double>(conv.pad_left + conv.width + conv.pad_right);
+    const double kernel = static_cast<double>(conv.kernel_height) * static_cast<double>(conv.kernel_width);
+    work += static_cast<double>(conv.in_channels) * padded * (static_cast<double>(conv.out_channels) * kernel + 1);
     for (const native::Index index : {op.weight, op.bias, op.index}) {
       if (index != native::none) work += static_cast<double>(file.program.tensors[index].bytes.size());
     }
