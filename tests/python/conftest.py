@@ -26,6 +26,7 @@ _LONGEST_FIRST = (
     "test_consumers.py",
     "test_matrix.py",
     "test_header_bits.py",
+    "test_c_header.py",
     "test_actor_export.py",
     "test_export_header.py",
     "test_gaussian_export.py",

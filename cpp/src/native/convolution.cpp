@@ -15,12 +15,8 @@ std::size_t taps(const Convolution& conv) {
   return conv.in_channels / conv.groups * conv.kernel_height * conv.kernel_width;
 }
 
-/// Channels of a block: a power of two, all of a small group.
-std::size_t block_of(std::size_t channels) {
-  std::size_t block = 1;
-  while (block < channels && block < largest_block) block *= 2;
-  return block;
-}
+/// Channels of a block: one, four or the most; each is code of its own.
+std::size_t block_of(std::size_t channels) { return channels == 1 ? 1 : channels <= 4 ? 4 : largest_block; }
 
 /// Lays the input with its padding, in so many phases.
 void lay_out(ConvolutionPlan& plan, std::size_t down, std::size_t across) {

@@ -2,12 +2,12 @@
 // what lies in the lanes of a vector: neighbouring places of one channel, or neighbouring channels at one place.
 // Included inside an anonymous namespace.
 
-inline void fill_zeros(float* to, std::size_t size) {
+[[gnu::noinline]] void fill_zeros(float* to, std::size_t size) {
   const float* const end = to + size;
   for (; to < end; to += lanes) store_up_to(to, set(0.0F), static_cast<std::size_t>(end - to));
 }
 
-inline void copy_floats(const float* from, float* to, std::size_t size) {
+[[gnu::noinline]] void copy_floats(const float* from, float* to, std::size_t size) {
   for (std::size_t i = 0; i < size; i += lanes) store_up_to(to + i, load_up_to(from + i, size - i), size - i);
 }
 
@@ -25,7 +25,7 @@ inline void lay_line(const Convolution& conv, const float* from, float* to) {
 }
 
 /// The input of one row of the batch as a plan lays it: with its padding, and what a stride picks side by side.
-inline void lay_out(const ConvolutionPlan& plan, const float* x, float* to) {
+[[gnu::noinline]] void lay_out(const ConvolutionPlan& plan, const float* x, float* to) {
   const Convolution& conv = plan.conv;
   const std::size_t height = conv.pad_top + conv.height + conv.pad_bottom;
   const std::size_t width = conv.pad_left + conv.width + conv.pad_right;
@@ -93,18 +93,17 @@ GANGLION_INLINE void sum_places(const Step& step, const float* weight, const flo
 /// All `places` of a block of channels, the last vector a second time in part rather than cut.
 template <std::size_t Channels, std::size_t Vectors>
 GANGLION_INLINE void sum_block(const Step& step, const float* weight, const float* bias, const float* x,
-                               std::size_t places, float* to, std::size_t plane, std::size_t used, std::size_t t = 0) {
-  for (; t + Vectors * lanes <= places; t += Vectors * lanes) {
-    sum_places<Channels, Vectors, true>(step, weight, bias, x + t, 0, to + t, plane, used);
-  }
-  if (t == places) return;
+                               std::size_t places, float* to, std::size_t plane, std::size_t used) {
+  if (places < lanes) return sum_places<Channels, 1, false>(step, weight, bias, x, places, to, plane, used);
+  std::size_t t = 0;
   if constexpr (Vectors > 1) {
-    sum_block<Channels, Vectors / 2>(step, weight, bias, x, places, to, plane, used, t);
-  } else if (places < lanes) {
-    sum_places<Channels, 1, false>(step, weight, bias, x, places, to, plane, used);
-  } else {
-    t = places - lanes;
-    sum_places<Channels, 1, true>(step, weight, bias, x + t, 0, to + t, plane, used);
+    for (; t + Vectors * lanes <= places; t += Vectors * lanes) {
+      sum_places<Channels, Vectors, true>(step, weight, bias, x + t, 0, to + t, plane, used);
+    }
+  }
+  for (; t < places; t += lanes) {
+    const std::size_t at = t + lanes <= places ? t : places - lanes;
+    sum_places<Channels, 1, true>(step, weight, bias, x + at, 0, to + at, plane, used);
   }
 }
 
@@ -120,9 +119,8 @@ template <class Pass>
 GANGLION_INLINE void for_block(std::size_t size, Pass&& pass) {
   static_assert(largest_block == 8);
   if (size == 1) return pass.template operator()<1>();
-  if (size == 2) return pass.template operator()<2>();
-  if (size <= 4) return pass.template operator()<4>();
-  pass.template operator()<8>();
+  if (size == 4) return pass.template operator()<4>();
+  pass.template operator()<largest_block>();
 }
 
 void convolve_places(const Step& step) noexcept GANGLION_NONBLOCKING {
@@ -193,16 +191,10 @@ GANGLION_INLINE void sum_channels(const Step& step, const float* weight, const f
 /// Calls `pass` with a number of places of at least `count`.
 template <class Pass>
 GANGLION_INLINE void for_places(std::size_t count, Pass&& pass) {
-  if constexpr (most_places > 6) {
-    if (count > 6) return pass.template operator()<8>();
-  }
   if constexpr (most_places > 4) {
-    if (count > 4) return pass.template operator()<6>();
+    if (count > 4) return pass.template operator()<most_places>();
   }
-  if constexpr (most_places > 2) {
-    if (count > 2) return pass.template operator()<4>();
-  }
-  pass.template operator()<2>();
+  pass.template operator()<(most_places < 4 ? most_places : 4)>();
 }
 
 /// One panel of `Vectors` vectors of channels at all places.

@@ -3,9 +3,10 @@
 /// A row is folded into so many sums, whatever the vectors are (NUMERICS.md).
 constexpr std::size_t folded = 16;
 
-/// Folds a row with `combine(sum, transformed element)`; what is beyond the end counts as `neutral`.
+/// Folds a row with `combine(sum, transformed element)`; what is beyond the end counts as `neutral`. Not inlined: it is
+/// long, and a row at a time is called.
 template <class Transform, class Combine>
-GANGLION_INLINE float fold(const float* x, std::size_t size, float neutral, Transform transform, Combine combine) {
+[[gnu::noinline]] float fold(const float* x, std::size_t size, float neutral, Transform transform, Combine combine) {
   constexpr std::size_t count = folded / lanes;
   Vector sum[count];
   for (Vector& part : sum) part = set(neutral);
@@ -41,9 +42,14 @@ inline float row_sum(const float* x, std::size_t size) { return fold(x, size, 0.
 
 inline float row_maximum(const float* x, std::size_t size) { return fold(x, size, -__builtin_inff(), itself, larger); }
 
-/// Sum of exp(x - offset).
+/// exp(x - offset). A type of its own, so that there is one `fold` with it.
+struct ExpBehind {
+  Vector offset;
+  GANGLION_INLINE Vector operator()(Vector v) const { return exp(v - offset); }
+};
+
 inline float row_exp_sum(const float* x, std::size_t size, float offset) {
-  return fold(x, size, 0.0F, [offset](Vector v) { return exp(v - set(offset)); }, sum_of_two);
+  return fold(x, size, 0.0F, ExpBehind{set(offset)}, sum_of_two);
 }
 
 /// The first lane.
@@ -128,25 +134,30 @@ GANGLION_INLINE Vector l2(const Row& row) {
 template <class Row>
 GANGLION_INLINE Vector logsumexp(const Row& row) {
   const Vector top = max(row);
-  const Vector sum =
-      row.folded_with(0.0F, [top](Vector v) __attribute__((always_inline)) { return exp(v - top); }, sum_of_two);
+  const Vector sum = row.folded_with(0.0F, ExpBehind{top}, sum_of_two);
   // All elements minus infinity, or one of them infinite: the largest one is the answer.
   return select(magnitude(top) < set(__builtin_inff()), top + log(sum), top);
 }
 
 }  // namespace of_row
 
-#define GANGLION_REDUCE(id)                            \
-  struct Reduce_##id {                                 \
-    template <class Row>                               \
-    GANGLION_INLINE static Vector of(const Row& row) { \
-      return of_row::id(row);                          \
-    }                                                  \
+/// What pools images, in short rows: for the others a row in each lane would be code without a use.
+constexpr bool pools(Reduce reduce) { return reduce == Reduce::sum || reduce == Reduce::mean; }
+
+#define GANGLION_REDUCE(id)                               \
+  struct Reduce_##id {                                    \
+    static constexpr bool is_pooling = pools(Reduce::id); \
+    template <class Row>                                  \
+    GANGLION_INLINE static Vector of(const Row& row) {    \
+      return of_row::id(row);                             \
+    }                                                     \
   };
 #include "native/vocabulary.def"
 
 /// Rows that are folded one in each lane: short ones, enough of them.
-GANGLION_INLINE bool is_by_lanes(std::size_t rows, std::size_t columns) { return columns <= folded && rows >= 4; }
+GANGLION_INLINE bool is_by_lanes(std::size_t rows, std::size_t columns) {
+  return !is_compact && columns <= folded && rows >= 4;
+}
 
 /// Element k of `lanes` rows side by side, for each k; of fewer rows than lanes what was there stays.
 GANGLION_INLINE void turn(const float* x, std::size_t rows, std::size_t columns, float* elements) {
@@ -161,7 +172,7 @@ void reduce(const Step& step) noexcept GANGLION_NONBLOCKING {
   for (std::size_t row = 0; row < step.batch; ++row) {
     const float* const x = step.in[0].data + row * step.in[0].stride;
     float* const out = step.out[0].data + row * step.out[0].stride;
-    if (!is_by_lanes(step.rows, n)) {
+    if (!Function::is_pooling || !is_by_lanes(step.rows, n)) {
       for (std::size_t i = 0; i < step.rows; ++i) out[i] = first_of(flushed(Function::of(OneRow{x + i * n, n})));
       continue;
     }
@@ -192,8 +203,7 @@ inline void softmax_of_row(const float* x, float* y, std::size_t n) {
   }
 }
 
-/// The same of short rows, one in each lane.
-template <bool Logarithm>
+/// Softmax of short rows, one in each lane.
 inline void softmax_by_lanes(const float* x, float* y, std::size_t rows, std::size_t n) {
   float elements[folded * lanes] = {};
   for (std::size_t i = 0; i < rows; i += lanes) {
@@ -201,14 +211,11 @@ inline void softmax_by_lanes(const float* x, float* y, std::size_t rows, std::si
     turn(x + i * n, count, n, elements);
     const ShortRows short_rows{elements, n};
     const Vector top = of_row::max(short_rows);
-    const Vector sum = short_rows.folded_with(
-        0.0F, [top](Vector v) __attribute__((always_inline)) { return exp(v - top); }, sum_of_two);
-    const Vector logarithm = Logarithm ? log(sum) : set(0.0F);
+    const Vector sum = short_rows.folded_with(0.0F, ExpBehind{top}, sum_of_two);
     const Vector factor = set(1.0F) / sum;
     for (std::size_t k = 0; k < n; ++k) {
       float* const element = elements + k * lanes;
-      const Vector v = load(element) - top;
-      store(element, flushed(Logarithm ? v - logarithm : exp(v) * factor));
+      store(element, flushed(exp(load(element) - top) * factor));
       for (std::size_t lane = 0; lane < count; ++lane) y[(i + lane) * n + k] = element[lane];
     }
   }
@@ -220,8 +227,8 @@ inline void softmax_of_rows(const Step& step) noexcept GANGLION_NONBLOCKING {
   for (std::size_t row = 0; row < step.batch; ++row) {
     const float* const x = step.in[0].data + row * step.in[0].stride;
     float* const y = step.out[0].data + row * step.out[0].stride;
-    if (is_by_lanes(step.rows, n)) {
-      softmax_by_lanes<Logarithm>(x, y, step.rows, n);
+    if (!Logarithm && is_by_lanes(step.rows, n)) {
+      softmax_by_lanes(x, y, step.rows, n);
       continue;
     }
     for (std::size_t i = 0; i < step.rows; ++i) softmax_of_row<Logarithm>(x + i * n, y + i * n, n);
