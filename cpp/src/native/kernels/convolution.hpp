@@ -43,8 +43,7 @@ inline void lay_line(const Convolution& conv, const float* from, float* to) {
       }
       if (plan.phases_across == 1) continue;
       for (std::size_t p = 0; p < plan.phases_across; ++p, line += plan.phase) {
-        float* at = line;
-        for (std::size_t j = p; j < width; j += plan.phases_across) *at++ = padded[j];
+        for (std::size_t j = p, k = 0; j < width; j += plan.phases_across, ++k) line[k] = padded[j];
       }
     }
   }

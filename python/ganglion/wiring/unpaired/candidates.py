@@ -98,9 +98,9 @@ def for_terms(
     for groups in _each_and_all(units[3]):
         group = np.concatenate(groups)
         yield Candidate("frame", group, {"kind": "negated_gravity", "quaternion": []}, base.changed(group, factor=-1.0))
-    known = {tuple(group) for size in units for group in units[size]}
+    known = {int(element) for size in units for group in units[size] for element in group}
     for term in terms:
-        if tuple(term) not in known:
+        if not known.issuperset(term.tolist()):  # in a history a term has a group in each frame
             yield Candidate("sign", term, -1, base.changed(term, factor=-1.0))
         for lag in range(1, LONGEST_LAG + 1):
             yield Candidate("lag", term, {"steps": lag, "of": "observation"}, base.changed(term, lag=lag))
