@@ -78,7 +78,7 @@ def test_export_json_is_one_document(run, folder, tmp_path):
     target = tmp_path / "policy.pt"
     status, document, _ = run("export", folder / "walker.py", "-o", target, "--batch", "any", "--json")
     assert status == 0
-    assert set(document) == {"schema", "ok", "file", "bytes", "contract"}
+    assert set(document) == {"schema", "ok", "file", "bytes", "memory", "contract"} and document["memory"] is None
     assert document["ok"] is True and document["file"] == str(target) and document["bytes"] == target.stat().st_size
     assert document["contract"]["batch"] is None and len(document["contract"]["sha256"]) == 64
     assert document["contract"]["golden"] == {"steps": 64, "rows": 3, "tolerance": 1e-5}

@@ -226,7 +226,7 @@ def test_header_needs_nothing_but_the_mathematics(tmp_path, exported):
     processors = ["#include <immintrin.h>", "#include <arm_neon.h>"]  # where the compiler says that there is one
     assert re.findall(r"^#include.*", text, re.MULTILINE) == standard + processors
     macros = set(re.findall(r"^#define (\w+)", text, re.MULTILINE))
-    assert macros == set(re.findall(r"^#undef (\w+)", text, re.MULTILINE))
+    assert macros <= set(re.findall(r"^#undef (\w+)", text, re.MULTILINE))
     assert max(map(len, text.splitlines())) <= 120
     source = tmp_path / "user.cpp"
     source.write_text(

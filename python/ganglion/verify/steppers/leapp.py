@@ -89,7 +89,7 @@ def _in_torch(node: BundleNode, *, trust: bool) -> Callable[[Mapping[str, Floats
         raise EngineUnavailableError(
             f"the model of '{node.name}' runs in torch, which is not installed; install ganglion[torch]"
         ) from error
-    from ganglion.adapters.torchscript.bundle_nodes import node_module
+    from ganglion.adapters.leapp.torch_nodes import node_module
 
     step = node_module(node, trust=trust)
 

@@ -35,7 +35,7 @@ def to_onnx(path: str | os.PathLike[str], action: str | None = None, *, trust: b
 
     def in_torch(node: BundleNode) -> Any:
         try:
-            from ganglion.adapters.torchscript.bundle_nodes import node_model
+            from ganglion.adapters.leapp.torch_nodes import node_model
         except ImportError as error:
             raise EngineUnavailableError(
                 f"the node '{node.name}' is of the backend '{node.backend}', which needs torch ({error}); install "
