@@ -157,11 +157,12 @@ void convolve_places(const Step& step) noexcept GANGLION_NONBLOCKING {
 
 constexpr std::size_t most_places = sums_at_once / convolution_vectors;
 
-/// Some places of `Vectors` vectors of channels: `count` of them, the last of which stands in for those missing.
+/// Some places of `Vectors` vectors of channels: `count` of them, the last of which stands in for those missing. Not
+/// inlined: what flushes sums would be held in the registers that they need.
 template <std::size_t Vectors, std::size_t Places>
-GANGLION_INLINE void sum_channels(const Step& step, const float* weight, const float* bias,
-                                  const float* const (&x)[most_places], std::size_t count, std::size_t used, float* y,
-                                  std::size_t plane) {
+[[gnu::noinline]] void sum_channels(const Step& step, const float* weight, const float* bias,
+                                    const float* const (&x)[most_places], std::size_t count, std::size_t used, float* y,
+                                    std::size_t plane) {
   const float* from[Places];
   repeat<Places>([&]<std::size_t P>() __attribute__((always_inline)) { from[P] = x[P < count ? P : count - 1]; });
   Vector sums[Places][Vectors];
