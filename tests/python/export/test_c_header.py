@@ -14,6 +14,7 @@ from header_toolchains import C_HOST, C_TOOLCHAINS
 from ganglion.compiler import file
 from ganglion.compiler.vocabulary import SCHEMES
 from ganglion.export import export, header
+from ganglion.export.header.code import write_step
 from ganglion.policies import catalogue
 
 pytestmark = pytest.mark.deep  # compiles headers with every compiler
@@ -109,7 +110,7 @@ def test_policies(first, tmp_path):
         policy, own = catalogue.example(name), f"p{number}"
         contract = export(policy, tmp_path / f"{own}.ganglion")
         program, written = file.read(tmp_path / f"{own}.ganglion")
-        (tmp_path / f"{own}.h").write_text(header.render(program, written, own, ".h"), encoding="ascii")
+        (tmp_path / f"{own}.h").write_text(header.render(write_step(program), written, own, ".h"), encoding="ascii")
         observations, resets = numbers(500, contract.observation_size)
         np.concatenate((resets[:, None].astype(np.float32), observations), axis=1).tofile(tmp_path / f"{own}.input")
         runs[own] = name, engine_run(tmp_path / f"{own}.ganglion", observations, resets)

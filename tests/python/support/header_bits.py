@@ -13,6 +13,7 @@ from ganglion.compiler import file
 from ganglion.compiler.quantise import quantised
 from ganglion.contract import Golden
 from ganglion.export import header
+from ganglion.export.header.code import write_step
 
 STEPS = 2000
 
@@ -31,8 +32,9 @@ def write_both(program, contract, folder):
     golden = contract.golden
     wide = Golden(golden.observation, golden.reset, golden.outputs, tolerance=1.0)
     contract = dataclasses.replace(contract, golden=wide, sha256=file.digest(program))
+    code = write_step(program)
     for suffix in (".hpp", ".h"):
-        (folder / f"policy{suffix}").write_text(header.render(program, contract, "policy", suffix), encoding="ascii")
+        (folder / f"policy{suffix}").write_text(header.render(code, contract, "policy", suffix), encoding="ascii")
     (folder / "policy.ganglion").write_bytes(file.to_bytes(program, contract)[0])
 
 

@@ -1,7 +1,9 @@
 // Outputs that nothing in a graph makes: ML-Agents leaves their names behind, and ONNX Runtime refuses a file with one.
 
-#include <algorithm>
 #include <set>
+#include <span>
+#include <string_view>
+#include <vector>
 
 #include "io/onnx/protobuf.hpp"
 #include "io/onnx/reading.hpp"
@@ -22,6 +24,11 @@ constexpr std::uint64_t field_value_name = 1;
 constexpr std::uint64_t field_tensor_name = 8;
 constexpr std::uint64_t field_sparse_values = 1;
 constexpr unsigned wire_bytes = 2;
+
+struct Range {
+  std::size_t begin;
+  std::size_t end;
+};
 
 /// Calls `take` with what stands in the fields of that number.
 template <class Take>
@@ -48,25 +55,25 @@ std::set<std::string_view> values_of(std::span<const std::byte> graph) {
   return names;
 }
 
-/// A graph without the outputs that nothing makes; unchanged where that would be all of them.
-std::vector<std::byte> computed(std::span<const std::byte> graph) {
+/// Where the outputs lie in a graph that nothing makes; nowhere where those would be all.
+std::vector<Range> outputs_of_nothing(std::span<const std::byte> graph) {
   const std::set<std::string_view> known = values_of(graph);
-  std::vector<std::byte> kept;
-  kept.reserve(graph.size());
-  std::size_t outputs = 0;
+  std::vector<Range> found;
+  bool has_others = false;
   ProtoReader reader(graph, "the ONNX graph");
   for (ProtoField field; reader.next(field);) {
-    bool is_made = true;
-    if (field.number == field_output) {
-      is_made = false;
-      each(field.payload, field_value_name,
-           [&](std::span<const std::byte> name) { is_made = known.contains(as_text(name)); });
-      outputs += is_made ? 1 : 0;
-    }
-    const auto bytes = graph.subspan(field.begin, reader.position() - field.begin);
-    if (is_made) kept.insert(kept.end(), bytes.begin(), bytes.end());
+    if (field.number != field_output) continue;
+    bool is_made = false;
+    each(field.payload, field_value_name,
+         [&](std::span<const std::byte> name) { is_made = known.contains(as_text(name)); });
+    has_others = has_others || is_made;
+    if (!is_made) found.push_back({field.begin, reader.position()});
   }
-  return outputs == 0 ? std::vector<std::byte>(graph.begin(), graph.end()) : kept;
+  return has_others ? found : std::vector<Range>();
+}
+
+void append(std::vector<std::byte>& bytes, std::span<const std::byte> more) {
+  bytes.insert(bytes.end(), more.begin(), more.end());
 }
 
 void append_varint(std::vector<std::byte>& bytes, std::uint64_t value) {
@@ -78,22 +85,28 @@ void append_varint(std::vector<std::byte>& bytes, std::uint64_t value) {
 
 void drop_outputs_of_nothing(std::vector<std::byte>& model) {
   std::vector<std::byte> changed;
-  bool is_changed = false;
+  std::size_t kept = 0;  // so much of the model is in `changed`
   ProtoReader reader(model, "the ONNX model");
   for (ProtoField field; reader.next(field);) {
-    const std::vector<std::byte> graph =
-        field.number == field_graph ? computed(field.payload) : std::vector<std::byte>();
-    if (field.number == field_graph && graph.size() != field.payload.size()) {
-      is_changed = true;
-      append_varint(changed, (field_graph << 3) | wire_bytes);
-      append_varint(changed, graph.size());
-      changed.insert(changed.end(), graph.begin(), graph.end());
-    } else {
-      const auto bytes = std::span(model).subspan(field.begin, reader.position() - field.begin);
-      changed.insert(changed.end(), bytes.begin(), bytes.end());
+    if (field.number != field_graph) continue;
+    const std::vector<Range> dropped = outputs_of_nothing(field.payload);
+    if (dropped.empty()) continue;
+    std::size_t size = field.payload.size();
+    for (const Range range : dropped) size -= range.end - range.begin;
+    append(changed, std::span(model).subspan(kept, field.begin - kept));
+    append_varint(changed, (field_graph << 3) | wire_bytes);
+    append_varint(changed, size);
+    std::size_t at = 0;
+    for (const Range range : dropped) {
+      append(changed, field.payload.subspan(at, range.begin - at));
+      at = range.end;
     }
+    append(changed, field.payload.subspan(at));
+    kept = reader.position();
   }
-  if (is_changed) model = std::move(changed);
+  if (kept == 0) return;
+  append(changed, std::span(model).subspan(kept));
+  model = std::move(changed);
 }
 
 }  // namespace ganglion::detail

@@ -10,8 +10,14 @@ from ganglion.errors import EngineUnavailableError, ExportError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from ganglion.reading.leapp import BundleNode
+
+    Floats = NDArray[np.float32]
 
 
 @bounded(ExportError, what="cannot be written as ONNX")
@@ -32,15 +38,30 @@ def to_onnx(path: str | os.PathLike[str], action: str | None = None, *, trust: b
             no output.
         EngineUnavailableError: PyYAML or onnx is not installed; or torch, where a node needs it.
     """
+    return bundle_model(path, action, lambda node: _torch_nodes(node).node_model(node, trust=trust))
 
-    def in_torch(node: BundleNode) -> Any:
-        try:
-            from ganglion.adapters.leapp.torch_nodes import node_model
-        except ImportError as error:
-            raise EngineUnavailableError(
-                f"the node '{node.name}' is of the backend '{node.backend}', which needs torch ({error}); install "
-                "ganglion[torch]"
-            ) from error
-        return node_model(node, trust=trust)
 
-    return bundle_model(path, action, in_torch)
+def node_function(node: BundleNode, *, trust: bool = False) -> Callable[[Mapping[str, Floats]], Sequence[Floats]]:
+    """A node that is a torch program as a function of arrays by name, which gives its outputs in their order.
+
+    Args:
+        node: of the backend `jit` or `pt2`.
+        trust: see `to_onnx`.
+
+    Raises:
+        ArtifactError: its file is damaged, or not to be trusted.
+        ExportError: the backend is another one, or the node keeps state that its bundle does not name.
+        EngineUnavailableError: torch is not installed.
+    """
+    return _torch_nodes(node).node_function(node, trust=trust)  # type: ignore[no-any-return]
+
+
+def _torch_nodes(node: BundleNode) -> Any:
+    try:
+        from ganglion.adapters.leapp import torch_nodes
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"the node '{node.name}' is of the backend '{node.backend}', which needs torch ({error}); install "
+            "ganglion[torch]"
+        ) from error
+    return torch_nodes

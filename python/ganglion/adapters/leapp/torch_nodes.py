@@ -17,12 +17,12 @@ from ganglion._foundation.rounding import LEAST, allowance, several
 from ganglion._foundation.sentences import last_line
 from ganglion._foundation.trust import check_program
 from ganglion.adapters.torchscript.recording import prepare, record
-from ganglion.compiler.session import open_session
+from ganglion.compiler.session import named_parts, open_session
 from ganglion.errors import ArtifactError, ExportError
 from ganglion.reading.torchscript.parts import take_out_prints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
     TorchNode = Callable[..., tuple[Tensor, ...]]
+    ArrayNode = Callable[[Mapping[str, Floats]], Sequence[Floats]]
 
 _TRIES = 64
 
@@ -69,6 +70,11 @@ def node_module(node: BundleNode, *, trust: bool = False) -> TorchNode:
     return step
 
 
+def node_function(node: BundleNode, *, trust: bool = False) -> ArrayNode:
+    """A node as a function of arrays by name; see `node_module`."""
+    return _of_arrays(node, node_module(node, trust=trust))
+
+
 def node_model(node: BundleNode, *, trust: bool = False) -> Any:
     """A node as an `onnx.ModelProto`, held against the node itself over 64 random inputs.
 
@@ -98,7 +104,7 @@ def node_model(node: BundleNode, *, trust: bool = False) -> Any:
                 f"the node '{node.name}' cannot be written as ONNX ({last_line(error)}); export it with "
                 'export_with="onnx", the default of Isaac Lab'
             ) from error
-        _prove(node, step, proto)
+        _prove(node, _of_arrays(node, step), proto)
     return proto
 
 
@@ -159,27 +165,35 @@ def _refuse_memory(node: BundleNode, module: Any, step: TorchNode) -> None:
         )
 
 
-def _prove(node: BundleNode, step: TorchNode, proto: Any) -> None:
+def _of_arrays(node: BundleNode, step: TorchNode) -> ArrayNode:
+    def run(given: Mapping[str, Floats]) -> list[Floats]:
+        with torch.no_grad():
+            found = step(*(torch.from_numpy(given[tensor.name]) for tensor in node.inputs))
+        return [tensor.numpy().astype(np.float32) for tensor in found]
+
+    return run
+
+
+def _prove(node: BundleNode, itself: ArrayNode, proto: Any) -> None:
     session = open_session(proto.SerializeToString())
-    outputs = node.graph_outputs
-    rng = np.random.default_rng(2)
-    sizes = [int(np.prod(tensor.shape)) for tensor in node.inputs]
-    given = rng.normal(size=(_TRIES, 1, sum(sizes))).astype(np.float32)
+    shapes = {tensor.name: tensor.shape for tensor in node.inputs}
+    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+    drawn = np.random.default_rng(2).normal(size=(_TRIES, 1, sum(sizes.values()))).astype(np.float32)
 
-    def parts(row: Floats) -> list[Floats]:
-        split = np.split(row, np.cumsum(sizes)[:-1])
-        return [part.reshape(tensor.shape) for part, tensor in zip(split, node.inputs, strict=True)]
+    def run(of_arrays: ArrayNode, rows: Floats) -> Floats:
+        found = []
+        for row in rows:
+            parts = named_parts(row[0], sizes)
+            outputs = of_arrays({name: part.reshape(shapes[name]) for name, part in parts.items()})
+            found.append(np.concatenate([one.reshape(-1) for one in outputs])[None])
+        return np.stack(found)
 
-    def flat(found: Sequence[Any]) -> Floats:
-        return np.concatenate([np.asarray(one, np.float32).reshape(-1) for one in found])[None]
+    def its_run(rows: Floats) -> Floats:
+        return run(itself, rows)
 
-    def itself(rows: Floats) -> Floats:
-        return np.stack([flat(step(*map(torch.from_numpy, parts(row[0])))) for row in rows])
-
-    names = [tensor.name for tensor in node.inputs]
-    wanted = itself(given)
-    found = np.stack([flat(session.run(outputs, dict(zip(names, parts(row[0]), strict=True)))) for row in given])
-    allowed = allowance(wanted, several(itself, given), np.ones((_TRIES, 1), np.bool_), 0)
+    wanted = its_run(drawn)
+    found = run(lambda given: session.run(node.graph_outputs, dict(given)), drawn)
+    allowed = allowance(wanted, several(its_run, drawn), np.ones((_TRIES, 1), np.bool_), 0)
     difference = first_difference(found, wanted, LEAST, allowed)
     if difference is not None:
         raise ExportError(

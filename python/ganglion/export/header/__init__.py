@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ganglion.compiler import Program
     from ganglion.contract import Contract
+    from ganglion.export.header.code import Code
 
 
 def write(
@@ -83,19 +84,19 @@ def write_program(program: Program, contract: Contract, path: Path) -> Contract:
         same = Path(folder) / f"{path.stem}.ganglion"
         same.write_bytes(file.to_bytes(program, contract)[0])
         prove(same, contract, what="the program of the header")
-    memory = footprint(write_step(program), contract)
-    contract = dataclasses.replace(contract, provenance={**contract.provenance, **memory})
-    text = render(program, contract, identifier(path.stem), path.suffix)
+    code = write_step(program)
+    contract = dataclasses.replace(contract, provenance={**contract.provenance, **footprint(code, contract)})
+    text = render(code, contract, identifier(path.stem), path.suffix)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="ascii", newline="\n")
     return contract
 
 
-def render(program: Program, contract: Contract, name: str, suffix: str = ".hpp") -> str:
+def render(code: Code, contract: Contract, name: str, suffix: str = ".hpp") -> str:
     """The text of the header.
 
     Args:
-        program: the program.
+        code: the step of the program, see `write_step`.
         contract: contract of one row with a golden trajectory and a digest.
         name: an identifier: the namespace in C++, what every name begins with in C.
         suffix: `.hpp` for C++17, `.h` for C99.
@@ -103,7 +104,6 @@ def render(program: Program, contract: Contract, name: str, suffix: str = ".hpp"
     Returns:
         ASCII text.
     """
-    code = write_step(program)
     return c.render(code, contract, name) if suffix == ".h" else cpp.render(code, contract, name)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganglion._foundation.sentences import first_line
+from ganglion.adapters import leapp
 from ganglion.compiler.bundle import wiring_of
 from ganglion.compiler.session import named_parts, open_session
 from ganglion.errors import ArtifactError, EngineUnavailableError
@@ -67,7 +68,7 @@ def steppers(path: Path, contract: Contract, batch: int, *, trust: bool = False)
 def _model(path: Path, node: BundleNode, *, trust: bool) -> Callable[[Mapping[str, Floats]], Sequence[Floats]]:
     """What gives a node's outputs for its inputs by name."""
     if node.backend != "onnx":
-        return _in_torch(node, trust=trust)
+        return leapp.node_function(node, trust=trust)
     outputs = [tensor.name for tensor in node.outputs]
     try:
         session = open_session(node.file.data)
@@ -78,24 +79,5 @@ def _model(path: Path, node: BundleNode, *, trust: bool) -> Callable[[Mapping[st
 
     def run(feeds: Mapping[str, Floats]) -> Sequence[Floats]:
         return session.run(outputs, dict(feeds))  # type: ignore[no-any-return]
-
-    return run
-
-
-def _in_torch(node: BundleNode, *, trust: bool) -> Callable[[Mapping[str, Floats]], Sequence[Floats]]:
-    try:
-        import torch
-    except ImportError as error:
-        raise EngineUnavailableError(
-            f"the model of '{node.name}' runs in torch, which is not installed; install ganglion[torch]"
-        ) from error
-    from ganglion.adapters.leapp.torch_nodes import node_module
-
-    step = node_module(node, trust=trust)
-
-    def run(feeds: Mapping[str, Floats]) -> Sequence[Floats]:
-        with torch.no_grad():
-            found = step(*(torch.from_numpy(feeds[tensor.name]) for tensor in node.inputs))
-        return [tensor.numpy().astype(np.float32) for tensor in found]
 
     return run
