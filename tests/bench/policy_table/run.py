@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import pickle
 import platform
@@ -19,6 +20,8 @@ from .rows import Row, version
 
 BUILD = Path("build/policy-table")
 
+logging.getLogger("jax2onnx").setLevel(logging.CRITICAL)  # it logs which of its own examples it cannot import
+
 
 def main() -> None:
     """Measures, and writes the page."""
@@ -29,9 +32,7 @@ def main() -> None:
     parser.add_argument("--go-on", action="store_true", help="keep the rows that the last run measured; times are new")
     given = parser.parse_args()
     begin = time.monotonic()
-    if not given.go_on:
-        shutil.rmtree(BUILD, ignore_errors=True)
-    rows = _measured(given.jobs, given.only)
+    rows = _measured(given.jobs, given.only, anew=not given.go_on)
     load = os.getloadavg()[0]
     for section in page.SECTIONS:
         measure.time_steps(row for row in rows if row.section == section.SECTION)
@@ -44,13 +45,16 @@ def main() -> None:
     print(f"{len(rows)} rows in {time.monotonic() - begin:.0f} s")
 
 
-def _measured(jobs: int, only: str | None) -> list[Row]:
+def _measured(jobs: int, only: str | None, *, anew: bool) -> list[Row]:
     tasks = [
         (number, name)
         for number, section in enumerate(page.SECTIONS)
         for name in section.names()
         if only is None or re.search(only, name)
     ]
+    if anew:
+        for task in tasks:
+            shutil.rmtree(_folder(*task), ignore_errors=True)
     with ProcessPoolExecutor(jobs) as pool:
         rows = []
         for row in pool.map(_row, tasks):
@@ -59,9 +63,13 @@ def _measured(jobs: int, only: str | None) -> list[Row]:
     return rows
 
 
+def _folder(number: int, name: str) -> Path:
+    return (BUILD / str(number) / re.sub(r"\W+", "_", name)).absolute()
+
+
 def _row(task: tuple[int, str]) -> Row:
     number, name = task
-    folder = (BUILD / str(number) / re.sub(r"\W+", "_", name)).absolute()
+    folder = _folder(number, name)
     kept = folder / "row.pickle"
     if kept.is_file():
         found: Row = pickle.loads(kept.read_bytes())
