@@ -64,9 +64,7 @@ GANGLION_INLINE Vector from_bits(std::uint32_t bits) noexcept {
 }
 GANGLION_INLINE Vector select(Mask m, Vector yes, Vector no) noexcept { return m.bits ? yes : no; }
 GANGLION_INLINE Vector magnitude(Vector a) noexcept { return from_bits(lane_bits(a) & 0x7FFFFFFFU); }
-GANGLION_INLINE Vector unless_below(Vector a, float bound) noexcept {
-  return magnitude(a).v < bound ? set(0.0F) : a;
-}
+GANGLION_INLINE Vector unless_below(Vector a, float bound) noexcept { return magnitude(a).v < bound ? set(0.0F) : a; }
 GANGLION_INLINE Vector with_sign(Vector size, Vector sign_from) noexcept {
   return from_bits((lane_bits(size) & 0x7FFFFFFFU) | (lane_bits(sign_from) & 0x80000000U));
 }
@@ -166,8 +164,7 @@ inline void one_row(const Weight* weight, std::size_t stride, RowNumbers given, 
 /// column by column. Integer weights come with a scale for each row; scale and bias may be null. Chains: 2 or 4 sums
 /// for each row, as cpp/NUMERICS.md has it. IsValue: no number of y is below 2^-100.
 template <std::size_t Chains, bool IsValue, typename Weight>
-inline void affine(std::size_t rows, const Weight* weight, RowNumbers given, Inputs x, Inputs more,
-                   float* y) noexcept {
+inline void affine(std::size_t rows, const Weight* weight, RowNumbers given, Inputs x, Inputs more, float* y) noexcept {
   const Inputs inputs[2] = {x, more};
   for (std::size_t first = 0; first < rows; first += panel_rows) {
     const std::size_t stride = rows - first < panel_rows ? rows - first : panel_rows;
