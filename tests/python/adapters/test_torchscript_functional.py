@@ -179,6 +179,12 @@ def check_refused(module: nn.Module, code: str, folder: Path) -> str:
     return str(in_python.value)
 
 
+def test_of_slices_the_least_size_is_named(tmp_path: Path) -> None:
+    """Not the widths of its matrices alone: 20 and 32 run as well, and neither is the size that the slices read."""
+    said = check_refused(files.Sliced(), "observation-size-ambiguous", tmp_path)
+    assert "may have 16 elements or more: forward(obs) accepts all of them, 20 and 32, too" in said
+
+
 def test_a_number_that_is_needed_is_named(tmp_path: Path) -> None:
     assert "needs 'scale' of the type float" in check_refused(files.WantsNumber(), "forward-arguments", tmp_path)
 

@@ -371,10 +371,21 @@ def _observation_shape(
     if len(found) > 1:
         raise refusal(
             "observation-size-ambiguous",
-            f"its observation may have {found[0][-1]} or {found[1][-1]} elements: forward(obs) accepts both; "
-            f"{_HOW_TO_SAY}",
+            f"its observation may have {_sizes_in_words(found, accepted)}; {_HOW_TO_SAY}",
         )
     return found[0]
+
+
+def _sizes_in_words(found: Sequence[tuple[int, ...]], accepted: Callable[[int], tuple[int, ...] | None]) -> str:
+    """Two sizes; or, of a module that reads slices, from which size on it takes all of them: rather that than one of
+    the others is the right one."""
+    first, second = sorted((found[0][-1], found[1][-1]))
+    least = first
+    while least > 1 and accepted(least - 1):
+        least -= 1
+    if least < first:
+        return f"{least} elements or more: forward(obs) accepts all of them, {first} and {second}, too"
+    return f"{found[0][-1]} or {found[1][-1]} elements: forward(obs) accepts both"
 
 
 def _result_type(module: torch.jit.ScriptModule) -> str:
