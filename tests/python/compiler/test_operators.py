@@ -667,6 +667,12 @@ for _label, _low, _high in (("below", None, 3.0), ("above", 0.0, None), ("both",
         return nodes, constants(t=normal(1, 4), shape=np.array([1, 2]), **given)
 
 
+@case("Mod", (1, 2), label="wraps-index", observations=[[-4, -1], [0, 3], [-3, 7], [2, -2]])
+def _(_):
+    nodes = [node("Cast", ["x"], ["i"], to=7), node("Mod", ["i", "size"], ["w"])]
+    return [*nodes, node("GatherElements", ["t", "w"], ["y"], axis=1)], constants(t=normal(1, 4), size=np.array([4]))
+
+
 @case("If", label="computed")
 def _(_):
     def branch(name, operator):

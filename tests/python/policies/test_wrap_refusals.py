@@ -47,6 +47,15 @@ AROUND = {
     "dropout": (lambda x: F.dropout(x, 0.5), r"'middle'.*draws random numbers.*test_wrap_refusals\.py line \d+"),
     "noise": (lambda x: x + torch.randn_like(x), r"'middle'.*draws random numbers"),
     "noise_of_numpy": (lambda x: x + float(np.random.rand()), "two steps from the same state.*differ"),
+    "no_class": (
+        lambda x: F.one_hot(x.long(), 5).sum(-1).float(),
+        r"Class values.*torch\.clamp.*bounds of the observation",
+    ),
+    "how_many_classes": (
+        lambda x: F.one_hot(x.long().abs()).sum(-1).float(),
+        r"value of a tensor in Python, test_wrap_ref",
+    ),
+    "no_row": (lambda x: F.embedding(x.long(), torch.ones(4, 1))[..., 0], r"out of range.*torch\.clamp.*bounds of the"),
     "branch": (branches, r"'middle'.*value of a tensor in Python, test_wrap_refusals\.py line \d+.*torch\.where"),
     "item": (lambda x: x * x.max().item(), "'middle'.*value of a tensor in Python"),
     "mean_of_batch": (lambda x: x - x.mean(0), "'middle'.*every row for itself.*dim=-1"),

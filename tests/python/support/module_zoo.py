@@ -265,6 +265,38 @@ class Discrete(nn.Module):
         return Categorical(logits=self.net(obs))
 
 
+class OneHot(nn.Module):
+    """A class among the observations, as `one_hot` of a limited index."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(5 + 5, 3)
+
+    def classes(self, obs):
+        return obs[:, 0].long().clamp(0, 4)
+
+    def forward(self, obs):
+        return self.net(torch.cat([nn.functional.one_hot(self.classes(obs), num_classes=5), obs[:, 1:]], -1))
+
+
+class ClassesInBounds(OneHot):
+    """Its bounds keep the class in range: torch would raise of another."""
+
+    def classes(self, obs):
+        return obs[:, 0].long()
+
+
+class TwoBest(nn.Module):
+    """Picks by places that are computed; torch wraps negative ones around."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values, self.scores, self.head = nn.Linear(6, 4), nn.Linear(6, 4), nn.Linear(2, 3)
+
+    def forward(self, obs):
+        return self.head(torch.take_along_dim(self.values(obs), self.scores(obs).topk(2, -1).indices, -1))
+
+
 class Attention(nn.Module):
     """Attention over the parts of one observation, and einsum."""
 
@@ -437,6 +469,15 @@ CASES: dict[str, Case] = {
     "gaussian": Case(Gaussian, _OBS, "forward(obs [batch, 6])", outputs={"mean": 3, "log_std": 3}),
     "squashed": Case(Squashed, _OBS, "forward(obs [batch, 6])", outputs={"actions": 3, "output_1": 1}),
     "categorical": Case(Discrete, _OBS, "forward(obs [batch, 6])", outputs={"actions": 1, "logits": 4}),
+}
+CASES |= {
+    "one_hot": Case(OneHot, _OBS, "forward(obs [batch, 6])"),
+    "classes_in_bounds": Case(
+        ClassesInBounds,
+        {"observation": gymnasium.spaces.Box(np.float32([0.0, *[-1.0] * 5]), np.float32([4.9, *[1.0] * 5]))},
+        "forward(obs [batch, 6])",
+    ),
+    "two_best": Case(TwoBest, _OBS, "forward(obs [batch, 6])"),
 }
 if tensordict is not None:
     CASES["tensordict"] = Case(

@@ -216,7 +216,11 @@ def _mod(site: Site) -> Tensor:
     if site.attribute("fmod", 0):
         return site.binary("mod", a, b, _kind(a))
     whole = site.unary("floor", site.binary("div", a, b))
-    return site.binary("sub", a, site.binary("mul", whole, b), _kind(a))
+    rest = site.binary("sub", a, site.binary("mul", whole, b), _kind(a))
+    if _kind(a) == INTEGER and not isinstance(b, Symbol) and (b == b.flat[0]).all() and b.flat[0] > 0:
+        # Changes nothing, but lets a computed index be seen to lie in its table: torch wraps negative ones by this.
+        return site.unary("clip", rest, INTEGER, low=0.0, high=float(b.flat[0]) - 1.0)
+    return rest
 
 
 @lowers("Pow")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from ganglion._foundation.sentences import first_line
 from ganglion.errors import ExportError, UnsupportedModuleError
@@ -169,7 +170,7 @@ def guarded(policy: nn.Module, root: str = _ROOT) -> Iterator[list[str]]:
         handles.append(module.register_forward_pre_hook(lambda m, _: path.append(names[m])))
         handles.append(module.register_forward_hook(lambda *_: [path.pop()].clear()))
     try:
-        with _ValueGuard(path):
+        with _ValueGuard(path), _ClassesGiven():
             yield path
     finally:
         for handle in handles:
@@ -236,10 +237,22 @@ class _ValueGuard(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class _ClassesGiven(TorchFunctionMode):
+    """`one_hot` of a given number of classes reads its argument only to raise where it is no class: not a branch."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.nn.functional.one_hot and (args[1] if len(args) > 1 else kwargs.get("num_classes", -1)) > 0:
+            with _disable_current_modes():
+                return func(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
 def _place() -> str:
     """The line of a user's code that runs; empty where torch's or our own layers do it."""
     frame = sys._getframe(2)
-    while frame.f_back is not None and _package(frame) == "torch":
+    passed_through = _ClassesGiven.__torch_function__.__code__
+    while frame.f_back is not None and (_package(frame) == "torch" or frame.f_code is passed_through):
         frame = frame.f_back
     if _package(frame) == "ganglion":
         return ""

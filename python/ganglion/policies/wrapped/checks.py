@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganglion.errors import ExportError, UnsupportedModuleError
 from ganglion.policies.wrapped.call import unused_parameters
-from ganglion.policies.wrapped.probing import Draw, in_rows, step
+from ganglion.policies.wrapped.probing import Draw, clamped, in_rows, step
 from ganglion.policies.wrapped.results import described
 
 if TYPE_CHECKING:
@@ -107,9 +107,12 @@ def check_influence(module: nn.Module, found: Found, draw: Draw) -> None:
             noise = torch.randn(tensor.shape, generator=generator) * spread
             slot = call.slots[index - count] if index >= count else None
             kind = torch.float32 if slot is None or slot.initial is None else slot.initial.dtype
-            moved[index] = (
-                tensor + noise if kind.is_floating_point else 1 - tensor if kind == torch.bool else tensor + 1
-            )
+            if slot is None:
+                moved[index] = clamped(tensor + noise, call.inputs[index])
+            else:
+                moved[index] = (
+                    tensor + noise if kind.is_floating_point else 1 - tensor if kind == torch.bool else tensor + 1
+                )
             other = _rows(module, found, moved[:count], moved[count:])
             reaches[index] |= {k for k, (a, b) in enumerate(zip(base, other, strict=True)) if not torch.equal(a, b)}
     heard = set(range(outputs))

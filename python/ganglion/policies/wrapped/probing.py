@@ -54,6 +54,13 @@ class Draw:
         return found
 
 
+def clamped(values: Tensor, part: ModulePart) -> Tensor:
+    """Observations `[rows, size]` that are not beyond the bounds: a module may take others for an error."""
+    if not part.low:
+        return values
+    return values.clamp(torch.tensor(part.low), torch.tensor(part.high))
+
+
 def _within(values: Tensor, part: ModulePart) -> Tensor:
     if not part.low:
         return values
@@ -117,6 +124,11 @@ def _hint(error: Exception) -> str:
     text = str(error)
     if "CUDA" in text or "cuda" in text or "same device" in text or "different devices" in text:
         return "; a tensor in it stays on its own device: make it with device=obs.device, or register it as a buffer"
+    if isinstance(error, IndexError) or "Class values must be" in text:
+        return (
+            "; of an index that is computed from the observation every value must be in the table: limit it with "
+            "torch.clamp, or say the bounds of the observation: observation=gymnasium.spaces.Box(low, high)"
+        )
     if "Double" in text or "float64" in text.lower():
         return "; something in it is float64: make it with dtype=obs.dtype, or register it as a buffer"
     return ""

@@ -377,8 +377,7 @@ def _observation_shape(
 
 
 def _sizes_in_words(found: Sequence[tuple[int, ...]], accepted: Callable[[int], tuple[int, ...] | None]) -> str:
-    """Two sizes; or, of a module that reads slices, from which size on it takes all of them: rather that than one of
-    the others is the right one."""
+    """Two sizes; or, of a module that reads slices, the least: rather that one than any other is right."""
     first, second = sorted((found[0][-1], found[1][-1]))
     least = first
     while least > 1 and accepted(least - 1):
