@@ -11,7 +11,7 @@ import gymnasium as gym
 import pytest
 import torch
 from header_programs import contract_of, program_of_everything
-from header_toolchains import C_HOST, PLAIN_HOST
+from header_toolchains import C_HOST, HOST, PLAIN_HOST
 
 from ganglion.compiler import file
 from ganglion.export import export, header
@@ -96,17 +96,46 @@ def test_without_it_they_do_not_compile(word: str, policy, tmp_path) -> None:
     assert "gait_" in _said(tmp_path, f'#include "gait.h"\n#include "gait_{word}.h"\n')
 
 
-def test_two_policies_of_one_name_are_refused(policy, tmp_path) -> None:
+@pytest.mark.parametrize("suffix", [".h", ".hpp"])
+def test_two_policies_of_one_name_are_refused(suffix: str, policy, tmp_path) -> None:
     C_HOST.need()
-    torch.manual_seed(1)
+    program, contract = policy
     for stem in ("walker-2", "again/walker_2"):
-        path = tmp_path / f"{stem}.h"
+        path = tmp_path / f"{stem}{suffix}"
         path.parent.mkdir(exist_ok=True)
-        header.write_program(*policy, path)
-    export(GRUPolicy(SPEC, 5, 1), tmp_path / "walker_2.h")
-    assert _said(tmp_path, '#include "walker-2.h"\n#include "again/walker_2.h"\n') == ""
-    said = _said(tmp_path, '#include "walker-2.h"\n#include "walker_2.h"\n')
+        header.write_program(program, contract, path)
+    header.write_program(program, dataclasses.replace(contract, period_s=0.125), tmp_path / f"walker_2{suffix}")
+    assert _said(tmp_path, f'#include "walker-2{suffix}"\n#include "again/walker_2{suffix}"\n', suffix) == ""
+    said = _said(tmp_path, f'#include "walker-2{suffix}"\n#include "walker_2{suffix}"\n', suffix)
     assert "Two policies are called walker_2 here: export one of them to a file of another name." in said
+
+
+_FLIGHT = """#include "policy.hpp"
+#include <cstdio>
+void fly_{0}() {{
+  policy::Policy pilot;
+  const float seen[policy::observation_size] = {{0.5F}};
+  float action[policy::action_size] = {{}};
+  if (pilot.step(seen, action) == policy::Status::ok) std::printf("%a\\n", static_cast<double>(action[0]));
+}}
+"""
+
+
+def test_two_policies_of_one_name_in_two_source_files_stay_two(tmp_path) -> None:
+    HOST.need()
+    torch.manual_seed(2)
+    objects = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        export(GRUPolicy(SPEC, 5, 1), tmp_path / name / "policy.hpp")
+        (tmp_path / name / "fly.cpp").write_text(_FLIGHT.format(name))
+        PLAIN_HOST.build(tmp_path / name, "-c", source=tmp_path / name / "fly.cpp")
+        objects.append((tmp_path / name / "program").rename(tmp_path / f"{name}.o"))
+    (tmp_path / "main.cpp").write_text("void fly_one();\nvoid fly_two();\nint main() { fly_one(); fly_two(); }\n")
+    together = dataclasses.replace(PLAIN_HOST, sources=objects)
+    together.build(tmp_path, source=tmp_path / "main.cpp")
+    one, two = together.run(tmp_path).stdout.splitlines()
+    assert float.fromhex(one) != float.fromhex(two)
 
 
 def test_a_policy_beside_the_c_interface(policy, tmp_path) -> None:
@@ -119,7 +148,8 @@ def test_a_policy_beside_the_c_interface(policy, tmp_path) -> None:
         assert header.identifier(stem) == f"policy_{stem.replace('-', '_')}"
 
 
-def _said(folder, text: str) -> str:
-    (folder / "two.c").write_text(text)
-    command = ["gcc", "-std=c99", "-fsyntax-only", folder / "two.c"]
+def _said(folder, text: str, suffix: str = ".h") -> str:
+    source, compiler = {".h": ("two.c", ["gcc", "-std=c99"]), ".hpp": ("two.cpp", ["g++", "-std=c++17"])}[suffix]
+    (folder / source).write_text(text)
+    command = [*compiler, "-fsyntax-only", folder / source]
     return subprocess.run(command, capture_output=True, text=True, check=False).stderr

@@ -84,7 +84,7 @@ def render(code: Code, contract: Contract, prefix: str) -> str:
         kernels.arithmetic("end"),
         f"#endif  // GANGLION_{prefix}_H",
     )
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return text.with_digest("\n\n".join(part for part in parts if part) + "\n")
 
 
 def _element_types(code: Code) -> dict[str, tuple[str, ...]]:
@@ -104,8 +104,6 @@ def _plain(c_type: str) -> str:
 
 def _introduction(prefix: str, contract: Contract) -> str:
     """What the reader of the file sees first."""
-    assert contract.sha256 is not None
-    own = f"GANGLION_{prefix}_H_{contract.sha256[:16]}"
     return f"""\
 // A trained policy as C99, written by {made_by()}. Needs no library and no heap.
 //
@@ -119,12 +117,7 @@ def _introduction(prefix: str, contract: Contract) -> str:
 // {contract.observation_size} observation elements go in, {contract.action_size} action elements come out.
 // The weights are constants, which a microcontroller keeps in flash: once for each source file that steps the policy.
 // What is called {prefix}_detail_... may be called otherwise tomorrow. Do not edit: export the policy again.
-#if defined(GANGLION_{prefix}_H) && !defined({own})
-#error "Two policies are called {prefix} here: export one of them to a file of another name."
-#endif
-#ifndef GANGLION_{prefix}_H
-#define GANGLION_{prefix}_H
-#define {own}
+{text.guard(prefix, f"GANGLION_{prefix}_H")}
 
 #include <math.h>
 #include <stdbool.h>
