@@ -20,6 +20,10 @@
 #ifndef GANGLION_H
 #define GANGLION_H
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#error "ganglion: this CPU is big-endian, libganglion is not. Export the policy as policy.h or policy.hpp: both run."
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 

@@ -29,7 +29,7 @@ BUILDS = {
     "gcc, sanitized": ["gcc", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
     "clang, as it likes, with FMA": ["clang", "-mfma", *AS_IT_LIKES],
 }
-MACHINES = ("aarch64", "cortex-m4f", "cortex-m7", "cortex-m33", "riscv64")
+MACHINES = ("aarch64", "cortex-m4f", "cortex-m7", "cortex-m33", "riscv64", "s390x")
 POLICIES = catalogue.names()
 TOGETHER = 8
 """So many policies in one program, which takes a compiler less time than as many programs."""

@@ -67,7 +67,7 @@ def test_every_way_to_store_weights(everything, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["float32", "int8x16"])
-@pytest.mark.parametrize("architecture", ["aarch64", "cortex-m7"])
+@pytest.mark.parametrize("architecture", ["aarch64", "cortex-m7", "s390x"])
 def test_every_operation_elsewhere(everything, architecture, scheme):
     TOOLCHAINS[architecture].need()
     folder, observations, resets, wanted = everything(scheme)

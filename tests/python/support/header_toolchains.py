@@ -40,13 +40,17 @@ _VIRT = [
 
 @dataclass(frozen=True)
 class Toolchain:
-    """How to build and to run for one architecture; `packages` are Debian's names of what each program comes in."""
+    """How to build and to run for one architecture.
+
+    `packages` are Debian's names of what each program comes in, `number` NumPy's of a float as the memory has it there.
+    """
 
     packages: dict[str, str]
     compiler: list[str]
     runner: list[str]
     sources: list[Path]
     language: str = "c++"
+    number: str = "<f4"
 
     def build(self, folder: Path, *flags: str, source: Path | None = None) -> None:
         """Compiles a program that includes the headers of `folder` to `folder`/program."""
@@ -94,6 +98,18 @@ def _riscv(*flags):
     )
 
 
+def _user(name, compiler, language, *flags, number="<f4"):
+    """Linux of another architecture, in QEMU's user mode."""
+    return Toolchain(
+        {compiler: f"{compiler.rpartition('-')[2]}-{compiler.rpartition('-')[0]}", f"qemu-{name}": "qemu-user"},
+        [compiler, "-O2", "-static", *flags],
+        [f"qemu-{name}"],
+        [],
+        language,
+        number,
+    )
+
+
 HOST = Toolchain({"g++": "g++"}, ["g++", "-O2"], [], [])
 PLAIN_HOST = Toolchain({"g++": "g++"}, ["g++", "-O0"], [], [])
 """Compiles in half the time: for what a header computes. That no optimisation changes a bit of that, nor finds anything
@@ -101,31 +117,23 @@ to warn of, is looked at in test_export_header.py and test_header_bits.py."""
 TOOLCHAINS = {
     "host": HOST,
     "clang": Toolchain({"clang++": "clang"}, ["clang++", "-O2"], [], []),
-    "aarch64": Toolchain(
-        {"aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu", "qemu-aarch64": "qemu-user"},
-        ["aarch64-linux-gnu-g++", "-O2", "-static"],
-        ["qemu-aarch64"],
-        [],
-    ),
+    "aarch64": _user("aarch64", "aarch64-linux-gnu-g++", "c++"),
+    "s390x": _user("s390x", "s390x-linux-gnu-g++", "c++", number=">f4"),
     "cortex-m7": _cortex_m("cortex-m7", "c++"),
 }
 C_HOST = Toolchain({"gcc": "gcc"}, ["gcc", "-O1"], [], [], "c")
 C_TOOLCHAINS = {
     "host": C_HOST,
     "clang": Toolchain({"clang": "clang"}, ["clang", "-O2"], [], [], "c"),
-    "aarch64": Toolchain(
-        {"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "qemu-aarch64": "qemu-user"},
-        ["aarch64-linux-gnu-gcc", "-O2", "-static"],
-        ["qemu-aarch64"],
-        [],
-        "c",
-    ),
+    "aarch64": _user("aarch64", "aarch64-linux-gnu-gcc", "c"),
+    "s390x": _user("s390x", "s390x-linux-gnu-gcc", "c", "-fexcess-precision=fast", "-fno-math-errno", number=">f4"),
     **{name: _cortex_m(name, "c") for name in _CORTEX_M},
     "riscv64": _riscv("-march=rv64gc", "-mabi=lp64d"),
     "riscv64 without floats": _riscv("-march=rv64imac", "-mabi=lp64"),
 }
 """What a policy.h is built with. Cortex-M4F and M33 compute floats alone, doubles by a library; a Cortex-M7
-computes both; the last one neither."""
+computes both; the last one neither. An IBM Z has the bytes of its numbers the other way round, and GCC computes its
+floats as doubles where it keeps to C99."""
 
 
 def drive(toolchain, folder, observations, resets):
@@ -134,14 +142,16 @@ def drive(toolchain, folder, observations, resets):
     The driver runs the self-test and feeds the policy bad input first; it answers 0 only if all of that is right.
     """
     toolchain.build(folder)
-    np.concatenate((resets[:, None].astype(np.float32), observations), axis=1).tofile(folder / "input.bin")
+    rows = np.concatenate((resets[:, None].astype(np.float32), observations), axis=1)
+    rows.astype(toolchain.number).tofile(folder / "input.bin")
     (folder / "output.bin").unlink(missing_ok=True)
-    found = toolchain.run(folder)
-    said = found.stdout + found.stderr  # QEMU has a console of its own beside the standard output
-    assert found.returncode == 0, said
+    ran = toolchain.run(folder)
+    said = ran.stdout + ran.stderr  # QEMU has a console of its own beside the standard output
+    assert ran.returncode == 0, said
     assert said.startswith("self-test: ok, ")
     assert said.endswith("done\n")
-    return np.fromfile(folder / "output.bin", np.float32).reshape(len(observations), -1)
+    found = np.fromfile(folder / "output.bin", toolchain.number).astype(np.float32)
+    return found.reshape(len(observations), -1)
 
 
 PLAIN = {".hpp": PLAIN_HOST, ".h": C_HOST}

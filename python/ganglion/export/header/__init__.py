@@ -86,7 +86,8 @@ def write_program(program: Program, contract: Contract, path: Path) -> Contract:
         prove(same, contract, what="the program of the header")
     code = write_step(program)
     contract = dataclasses.replace(contract, provenance={**contract.provenance, **footprint(code, contract)})
-    text = render(code, contract, identifier(path.stem), path.suffix)
+    name = identifier(path.stem)
+    text = render(code, contract, c.prefix_of(name) if path.suffix == ".h" else name, path.suffix)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="ascii", newline="\n")
     return contract
@@ -110,13 +111,13 @@ def render(code: Code, contract: Contract, name: str, suffix: str = ".hpp") -> s
 def identifier(stem: str) -> str:
     """The name of a file as that of a namespace, and as what all names in C begin with: `walker-v2.hpp` is `walker_v2`.
 
-    Names that mean something in C++ or in `<cmath>` get `_policy` behind them, names that start with a digit `policy_`
-    before them.
+    Names that mean something in C++ or in `<cmath>` get `_policy` behind them. Names that start with a digit get
+    `policy_` before them, and so do those that start with `ganglion`, which is what the names of `ganglion.h` do.
     """
     name = re.sub(r"_+", "_", re.sub(r"\W", "_", stem, flags=re.ASCII)).strip("_")
     if not name:
         return "policy"
-    if name[0].isdigit():
+    if name[0].isdigit() or name.split("_")[0] == "ganglion":
         name = f"policy_{name}"
     return f"{name}_policy" if name in _TAKEN else name
 
@@ -145,7 +146,7 @@ typedef typeid typename union unsigned using virtual void volatile wchar_t while
 """
 _GLOBAL_NAMES = """
 abs acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh div erf erfc errno exp exp2 expm1 fabs fdim
-floor fma fmax fmin fmod frexp ganglion gamma hypot ilogb index isfinite isinf isnan isnormal j0 j1 jn ldexp lgamma
+floor fma fmax fmin fmod frexp gamma hypot ilogb index isfinite isinf isnan isnormal j0 j1 jn ldexp lgamma
 linux llrint log log10 log1p log2 logb lrint main modf nan nearbyint nextafter pow random remainder remove remquo
 rename rint round scalb scalbn signal signbit signgam significand sin sinh sqrt std stderr stdin stdout system tan tanh
 tgamma time trunc unix y0 y1 yn

@@ -18,6 +18,22 @@ observation_size action_size output_size hidden_size num_outputs outputs initial
 num_action_stages action_stages
 """
 _FUNCTIONS = "init reset step output state set_state self_test to_command"
+_GROUPS = frozenset(("detail", "golden", "weights"))
+_BEGINNINGS = ("_initial", "_non_finite", "_num", "_set")
+"""With what names begin that go on like another one: `set_state` like `state`."""
+
+
+def prefix_of(name: str) -> str:
+    """What stands before every name in C, so that policies of different names have no name in common.
+
+    `gait_set` would: its `gait_set_state` is one of `gait`, too. Such a policy gets `_policy` behind its name, which
+    stands in the middle of no other.
+
+    Args:
+        name: a C identifier without two underscores in a row.
+    """
+    meets = name.endswith(_BEGINNINGS) or not _GROUPS.isdisjoint(name.split("_")[1:])
+    return f"{name}_policy" if meets and not name.endswith("_policy") else name
 
 
 def render(code: Code, contract: Contract, prefix: str) -> str:
@@ -26,7 +42,7 @@ def render(code: Code, contract: Contract, prefix: str) -> str:
     Args:
         code: the step.
         contract: contract of one row with a golden trajectory and a digest.
-        prefix: C identifier, which stands before every name.
+        prefix: C identifier, which stands before every name, see `prefix_of`.
 
     Returns:
         ASCII text.
@@ -68,7 +84,7 @@ def render(code: Code, contract: Contract, prefix: str) -> str:
         kernels.arithmetic("end"),
         f"#endif  // GANGLION_{prefix}_H",
     )
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return text.with_digest("\n\n".join(part for part in parts if part) + "\n")
 
 
 def _element_types(code: Code) -> dict[str, tuple[str, ...]]:
@@ -101,8 +117,7 @@ def _introduction(prefix: str, contract: Contract) -> str:
 // {contract.observation_size} observation elements go in, {contract.action_size} action elements come out.
 // The weights are constants, which a microcontroller keeps in flash: once for each source file that steps the policy.
 // What is called {prefix}_detail_... may be called otherwise tomorrow. Do not edit: export the policy again.
-#ifndef GANGLION_{prefix}_H
-#define GANGLION_{prefix}_H
+{text.guard(prefix, f"GANGLION_{prefix}_H")}
 
 #include <math.h>
 #include <stdbool.h>

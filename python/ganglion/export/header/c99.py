@@ -526,7 +526,7 @@ def _is_word_end(text: str) -> bool:
 
 
 def _wrapped(text: str) -> str:
-    """No line is longer than 120 columns."""
+    """No line is longer than 120 columns, if a literal of characters does not make it so."""
     lines: list[str] = []
     for line in text.replace(" \b", "").split("\n"):
         if len(line) <= 120 or line.lstrip().startswith(("//", "#")):
@@ -536,8 +536,10 @@ def _wrapped(text: str) -> str:
         code, _, comment = line.strip().partition("  //")
         if comment:
             lines.append(f"{indent}//{comment}")
-        lines += textwrap.wrap(
-            code, 120, initial_indent=indent, subsequent_indent=f"{indent}    ", break_long_words=False,
+        whole = re.sub(r'"[^"]*"', lambda literal: literal[0].replace(" ", "\0"), code)
+        parts = textwrap.wrap(
+            whole, 120, initial_indent=indent, subsequent_indent=f"{indent}    ", break_long_words=False,
             break_on_hyphens=False,
         )  # fmt: skip
+        lines += [part.replace("\0", " ") for part in parts]
     return "\n".join(lines)

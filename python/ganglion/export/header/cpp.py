@@ -30,7 +30,8 @@ def render(code: Code, contract: Contract, namespace: str) -> str:
     loop = kernels.policy("loop").replace("  // @step@", statements)
     parts = (
         _introduction(namespace, contract),
-        f"namespace {namespace} {{",
+        # Two source files may have two policies of one name: the linker shall not make one of them.
+        f"namespace {namespace} {{\ninline namespace policy_{text.DIGEST} {{",
         text.contract_constants(dialect, contract, code),
         text.weights(dialect, code),
         text.golden(dialect, contract),
@@ -38,10 +39,11 @@ def render(code: Code, contract: Contract, namespace: str) -> str:
         _operations(loop, command),
         command,
         kernels.policy("class"),
-        f"}}  // namespace {namespace}",
+        f"}}  // namespace policy_{text.DIGEST}\n}}  // namespace {namespace}",
         kernels.arithmetic("end"),
+        f"#endif  // GANGLION_{namespace}_HPP",
     )
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return text.with_digest("\n\n".join(part for part in parts if part) + "\n")
 
 
 def _operations(loop: str, command: str) -> str:
@@ -74,7 +76,7 @@ def _introduction(namespace: str, contract: Contract) -> str:
 // One object steps one robot: there are no batches here. {contract.observation_size} observation elements go in, \
 {contract.action_size} action elements come out.
 // The weights are constants, which a microcontroller keeps in flash. Do not edit: export the policy again.
-#pragma once
+{text.guard(namespace, f"GANGLION_{namespace}_HPP")}
 
 #include <cmath>
 #include <cstddef>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import textwrap
 from typing import TYPE_CHECKING
@@ -19,6 +20,24 @@ if TYPE_CHECKING:
     from ganglion.export.header.dialects import Dialect
 
 _WIDTH = 118
+DIGEST = "@digest@"
+"""What `with_digest` writes over."""
+
+
+def with_digest(header: str) -> str:
+    """A header with its own digest where `DIGEST` stands, by which policies of one name are told apart."""
+    return header.replace(DIGEST, hashlib.sha256(header.encode()).hexdigest()[:16])
+
+
+def guard(name: str, macro: str) -> str:
+    """Refuses a second policy of a name in one source file, and leaves out a second copy of the first."""
+    return f"""\
+#if defined({macro}) && !defined({macro}_{DIGEST})
+#error "Two policies are called {name} here: export one of them to a file of another name."
+#endif
+#ifndef {macro}
+#define {macro}
+#define {macro}_{DIGEST}"""
 
 
 def contract_constants(dialect: Dialect, contract: Contract, code: Code) -> str:

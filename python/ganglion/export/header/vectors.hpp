@@ -15,7 +15,7 @@
 #endif
 #if defined(__FLT_EVAL_METHOD__)
 #if __FLT_EVAL_METHOD__ == 1 || __FLT_EVAL_METHOD__ == 2
-#error "This policy needs float arithmetic in float: compile what includes it with -msse2 -mfpmath=sse."
+#error "This policy needs float arithmetic in float: -msse2 -mfpmath=sse on x86, -fexcess-precision=fast elsewhere."
 #endif
 #endif
 
