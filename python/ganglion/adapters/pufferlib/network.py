@@ -164,9 +164,8 @@ def _encoder(weights: StateDict, *, is_fourth: bool, is_second: bool) -> tuple[n
         layer = weights.linear("encoder.0")
         return layer, nn.Sequential(layer, nn.GELU())
     if not weights.names("encoder.weight"):
-        raise ArtifactError(
-            f"{weights.label} has no encoder of PufferLib, but {', '.join(weights.names()[:6])}; {HINT}"
-        )
+        found = ", ".join(weights.names()[:6])
+        raise ArtifactError(f"{weights.label} has no encoder of PufferLib's default models, but {found}; {HINT}")
     if not (is_second or weights.names("value.")):
         raise ArtifactError(
             f"{weights.label} has 'encoder.weight' without 'value.weight' (version 3) or 'value_head.weight' (version "
