@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from puffer_files import GOLDEN, SETTINGS, categories, loaded, results, run
+from puffer_files import GOLDEN, HIGH, LOW, SETTINGS, categories, loaded, results, run
 from same_actions import EVERY_FILE, TOLERANCE, check_files, check_policy
 
+import ganglion
 from ganglion.adapters import pufferlib
 from ganglion.errors import ArtifactError
 
@@ -58,6 +59,11 @@ def test_a_policy_equals_pufferlib(case: str) -> None:
         assert policy.output_specs[0].high == tuple(count - 1 for count in counts)
         check_logits(policy, case)
     else:
+        assert [spec.name for spec in policy.output_specs][:2] == ["mean", "log_std"]
+        name = {"2_continuous": "", "3_lstm_continuous": "policy.", "4_mingru_continuous": "decoder."}[case]
+        if name:  # version 2 saves a whole module
+            log_std = policy(torch.from_numpy(told.observation[:2]))[1]
+            assert torch.equal(log_std, weights(case)[f"{name}decoder_logstd"].expand(2, 3))
         check_policy(policy, told)
 
 
@@ -78,6 +84,27 @@ def test_every_file_and_engine_equals_pufferlib(case: str, suffixes: tuple[str, 
     told = run(case)
     assert all(np.unique(column).size > 1 for column in told.action.T)
     check_files(loaded(case), told, tmp_path, suffixes)
+
+
+@pytest.mark.parametrize("case", ["3_lstm_continuous", "4_mingru_continuous"])
+def test_the_runtime_draws_as_pufferlib_does(case: str, tmp_path: Path) -> None:
+    told, policy = run(case), loaded(case)
+    ganglion.export(policy, tmp_path / "policy.ganglion")
+    pilots = [ganglion.load(tmp_path / "policy.ganglion", sample_seed=seed) for seed in (None, 5)]
+    found: list[list[Any]] = [[], []]
+    for obs, reset in zip(told.observation, told.reset, strict=True):
+        for pilot, steps in zip(pilots, found, strict=True):
+            if reset:
+                pilot.reset()
+            steps.append(np.array(pilot.step(obs)).reshape(-1))
+    mean, drawn = map(np.array, found)
+    np.testing.assert_allclose(mean, told.action, rtol=0, atol=TOLERANCE)
+    if case.startswith("3"):  # Normal(mean, std).sample(), and np.clip behind it
+        assert drawn.min() == LOW and drawn.max() == HIGH and (drawn != mean).mean() > 0.5
+    else:
+        spread = policy(torch.from_numpy(told.observation[0]))[1].exp().numpy()
+        # 4 standard errors of 2,000 draws
+        np.testing.assert_allclose((drawn - mean).std(0) / spread, 1.0, atol=4.0 / np.sqrt(2.0 * 2000))
 
 
 def test_version_3_clips_and_the_others_do_not() -> None:

@@ -22,6 +22,7 @@ from ganglion.adapters._files import read_bytes, read_torch, refuse_stand_ins, s
 from ganglion.adapters._settings import BOUNDS, Question, answers, bounds, said, size, sizes, spec_of
 from ganglion.adapters._state_dict import StateDict
 from ganglion.adapters.pufferlib import flat
+from ganglion.adapters.pufferlib.gaussian import GaussianLayeredPolicy
 from ganglion.adapters.pufferlib.network import HINT, Network, read_network
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import os
 
     from ganglion.adapters._settings import Config
-    from ganglion.policies import RecurrentPolicy
+    from ganglion.policies import LayeredPolicy, RecurrentPolicy
 
 __all__ = ["load"]
 
@@ -54,9 +55,10 @@ def load(
     trainer of version 4, and `.bin` files of numbers alone (`puffer export`, version 4). The model is PufferLib's own:
     `Default`, alone or in an `LSTMWrapper`, or `Policy` of version 4 with its default encoder and decoder.
 
-    PufferLib draws its actions; this is their mode: the mean, or with `Discrete` and `MultiDiscrete` actions the
-    indices of the largest logits, which follow as `logits` (`logits_0`, `logits_1`, ... of several). Version 3 clips
-    continuous actions to the action space, and so does the policy. The state is zero at the start; PufferLib itself
+    PufferLib draws its actions, and so does the runtime where it is given a seed. Without one it steps with their mode:
+    `mean`, beside `log_std`, or with `Discrete` and `MultiDiscrete` actions the indices of the largest logits, which
+    follow as `logits` (`logits_0`, `logits_1`, ... of several). Version 3 clips continuous actions to the action space,
+    and so does the policy. The state is zero at the start; PufferLib itself
     sets it to zero where a rollout begins, and does not where an episode does.
 
     The observation is what the first linear layer takes, as float32: a `Dict` as the values of its parts side by
@@ -152,13 +154,21 @@ def _policy(network: Network, found: Mapping[str, Any], label: str) -> Recurrent
     policy: RecurrentPolicy
     if network.parts:
         features = gymnasium.spaces.Box(-torch.inf, torch.inf, (network.decoder.in_features,))
-        head = CategoricalLayeredPolicy(EnvSpec(features, spec.action_space), network.decoder)
+        head = _actor(network, EnvSpec(features, spec.action_space))
         # A spec with categories counts these; here the indices are the action.
         policy = SequentialPolicy([network.encoder, *network.parts, head], spec if network.is_continuous else None)
     else:
-        policy = CategoricalLayeredPolicy(spec, network.decoder, network.recurrent, network.encoder)
+        policy = _actor(network, spec, network.recurrent, network.encoder)
     if not network.clips:
         return policy
     space: Any = spec.action_space
     low, high = torch.from_numpy(space.low), torch.from_numpy(space.high)
     return DeployablePolicy(policy, None, ActionMap(torch.ones(outputs), None, low, high))
+
+
+def _actor(
+    network: Network, spec: EnvSpec, recurrent: nn.LSTM | None = None, encoder: nn.Module | None = None
+) -> LayeredPolicy:
+    if network.log_std is None:
+        return CategoricalLayeredPolicy(spec, network.decoder, recurrent, encoder)
+    return GaussianLayeredPolicy(spec, network.decoder, network.log_std, recurrent, encoder)

@@ -105,5 +105,5 @@ def _fourth(observed: int, units: int, layers: int, nvec: tuple[int, ...], is_co
     # The last row of the decoder is the value.
     shapes: _Shapes = [("encoder.encoder.weight", (units, observed)), ("decoder", (sum(nvec) + 1, units))]
     if is_continuous:
-        shapes.append(("decoder.decoder_logstd", (len(nvec),)))
+        shapes.append(("decoder.decoder_logstd", (1, len(nvec))))
     return shapes + [(f"network.layers.{index}.weight", (3 * units, units)) for index in range(layers)]

@@ -27,7 +27,6 @@ HINT = (
     "ganglion.export(ganglion.wrap(module, observation=..., state=...), path)"
 )
 _VALUES = ("value.", "value_head.", "decoder.value_function.")
-_DEVIATIONS = ("decoder_logstd", "decoder.decoder_logstd")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Network:
         decoder: from features to means, or to the logits of all actions.
         inputs: elements of the observation.
         counts: categories of each action, where the weights tell; else empty.
-        is_continuous: whether the decoder gives means.
+        log_std: logarithms of the standard deviations where the decoder gives means, `[actions]`; else None.
         clips: whether the trainer clips an action that it has drawn to the action space.
     """
 
@@ -51,8 +50,13 @@ class Network:
     decoder: nn.Linear
     inputs: int
     counts: tuple[int, ...]
-    is_continuous: bool
+    log_std: Tensor | None
     clips: bool
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether the decoder gives means."""
+        return self.log_std is not None
 
 
 class HighwayMinGRU(Core):
@@ -146,13 +150,13 @@ def read_network(weights: StateDict) -> Network:
     is_fourth = bool(weights.names("encoder.encoder.") or weights.names("network."))
     is_second = bool(weights.names("value_head."))
     first, encoder = _encoder(weights, is_fourth=is_fourth, is_second=is_second)
-    weights.drop(*_VALUES, *_DEVIATIONS)
+    weights.drop(*_VALUES)
     recurrent, parts = _between(weights) if is_fourth else (_wrapped_lstm(weights), ())
-    decoder, counts, is_continuous = _decoder(weights, "decoder." if is_fourth else "")
+    decoder, counts, log_std = _decoder(weights, "decoder." if is_fourth else "")
     weights.finish(HINT)
     _check_chain(first, recurrent, parts, decoder, weights.label)
-    clips = is_continuous and not (is_fourth or is_second)
-    return Network(encoder, recurrent, parts, decoder, first.in_features, counts, is_continuous, clips)
+    clips = log_std is not None and not (is_fourth or is_second)
+    return Network(encoder, recurrent, parts, decoder, first.in_features, counts, log_std, clips)
 
 
 def _encoder(weights: StateDict, *, is_fourth: bool, is_second: bool) -> tuple[nn.Linear, nn.Module]:
@@ -239,12 +243,18 @@ def _check_tied(weights: StateDict, cell: str, layers: nn.LSTM | nn.GRU, index: 
             )
 
 
-def _decoder(weights: StateDict, prefix: str) -> tuple[nn.Linear, tuple[int, ...], bool]:
-    """The layer, the categories of each action where they are known, and whether it gives means."""
+def _decoder(weights: StateDict, prefix: str) -> tuple[nn.Linear, tuple[int, ...], Tensor | None]:
+    """The layer, the categories of each action where they are known, and what it has beside means."""
     if weights.names(f"{prefix}decoder_mean."):
-        return weights.linear(f"{prefix}decoder_mean"), (), True
+        mean, log_std = weights.linear(f"{prefix}decoder_mean"), weights.take(f"{prefix}decoder_logstd", 2)
+        if log_std.shape != (1, mean.out_features):
+            raise ArtifactError(
+                f"{weights.label}: '{prefix}decoder_logstd' has shape {tuple(log_std.shape)} beside "
+                f"{mean.out_features} means"
+            )
+        return mean, (), log_std[0].float()
     if not weights.names(f"{prefix}decoder.0."):
-        return weights.linear(f"{prefix}decoder"), (), False
+        return weights.linear(f"{prefix}decoder"), (), None
     # Version 2 has a layer for each action of a MultiDiscrete.
     layers: list[nn.Linear] = []
     while weights.names(f"{prefix}decoder.{len(layers)}."):
@@ -257,7 +267,7 @@ def _decoder(weights: StateDict, prefix: str) -> tuple[nn.Linear, tuple[int, ...
     with torch.no_grad():
         joined.weight.copy_(torch.cat([layer.weight for layer in layers]))
         joined.bias.copy_(torch.cat([layer.bias for layer in layers]))
-    return joined, counts, False
+    return joined, counts, None
 
 
 def _check_chain(
