@@ -34,6 +34,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
     (r"a2c_network\.", "rl_games"),
     (r"(mlp_extractor|lstm_actor|action_net|q_net\.q_net|quantile_net\.quantile_net|actor\.latent_pi)\.", "sb3"),
     (r"(\w+_container|policy_layer|mean_layer|mean_net)\.|log_std_parameter$", "skrl"),
+    (r"(policy\.)*(decoder\.)?decoder(_mean)?\.(\d+\.)?weight|(policy\.)*network\.layers\.", "pufferlib"),
     (r"(rnn_layers|shared|prev_act_layer|conv_layer)\.(weight|bias)", "pyrado"),
     (r"(actor|student)\.\d+\.|memory_[as]\.rnn\.|mlp\.\d+\.|(actor_)?obs_normalizer\.", "rsl_rl"),
     (r"(\d+\.|actor\.|module\.)*(module\.|lstm\.|gru\.)", "torchrl"),
@@ -258,7 +259,7 @@ def _object(found: StandIn, written: str) -> _Found:
     package = kind.partition(".")[0]
     if kind.endswith(".VecNormalize"):
         return "statistics of VecNormalize, which go with model.zip as --vecnormalize, and no checkpoint", "sb3"
-    if package in ("pyrado", "garage"):
+    if package in ("pyrado", "garage", "pufferlib"):
         return f"a {kind.rpartition('.')[2]} of {package}, saved as a whole by {written}", package
     return f"a {kind}, saved as a whole by {written}", None
 

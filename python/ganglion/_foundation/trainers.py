@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-TRAINERS = ("brax", "garage", "pyrado", "rl_games", "rsl_rl", "sb3", "skrl", "tf_agents", "torchrl")
+TRAINERS = ("brax", "garage", "pufferlib", "pyrado", "rl_games", "rsl_rl", "sb3", "skrl", "tf_agents", "torchrl")
 """Trainers whose checkpoints `ganglion.adapters` reads."""

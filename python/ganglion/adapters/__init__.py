@@ -19,6 +19,7 @@ __all__ = [
     "deployment",
     "garage",
     "leapp",
+    "pufferlib",
     "pyrado",
     "rl_games",
     "rsl_rl",

@@ -1,7 +1,7 @@
 """Policies that trainers made, beside the trainers' own inference along the same observations.
 
-A case trains, saves, and reads the checkpoint back with `ganglion.adapters`; `pyrado`, `garage` and `tf_agents` do not
-install any more: for these it is a recorded run of theirs.
+A case trains, saves, and reads the checkpoint back with `ganglion.adapters`; `pufferlib`, `pyrado`, `garage` and
+`tf_agents` do not install: for these it is a recorded run of theirs.
 """
 
 from __future__ import annotations
@@ -103,6 +103,15 @@ def _brax(folder: Path) -> Made:
     return Made(brax.load(trained.pickled(folder / "params.pkl"), **said), trained.run(_STEPS))
 
 
+def _pufferlib(case: str) -> Callable[[Path], Made]:
+    def make(_folder: Path) -> Made:
+        import puffer_files as files
+
+        return Made(files.loaded(case), files.run(case))
+
+    return make
+
+
 def _recorded(trainer: str, file: str, **options: Any) -> Callable[[Path], Made]:
     def make(folder: Path) -> Made:
         import trainer_runs
@@ -126,6 +135,8 @@ _PACKAGES = {
     "brax": ("brax", "`make_inference_fn`"),
 }
 _RECORDINGS = {
+    "pufferlib 3": "PufferLib 3.0.0, a recorded run",
+    "pufferlib 4": "PufferLib at 8e3e7546, a recorded run",
     "pyrado": "Pyrado 0.7, a recorded run",
     "garage": "garage at 2d594803, a recorded run",
     "tf_agents": "TF-Agents 0.19.0, a recorded run",
@@ -152,6 +163,10 @@ CASES: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "torchrl LSTM": ("torchrl", _torchrl("lstm", 1)),
     "torchrl GRU, 2 layers": ("torchrl", _torchrl("gru", 2)),
     "brax PPO": ("brax", _brax),
+    "pufferlib LSTM": ("pufferlib 3", _pufferlib("3_lstm_continuous")),
+    "pufferlib LSTM, categories": ("pufferlib 3", _pufferlib("3_lstm_multidiscrete")),
+    "pufferlib MinGRU, 2 layers": ("pufferlib 4", _pufferlib("4_mingru_continuous")),
+    "pufferlib GRU, 2 layers": ("pufferlib 4", _pufferlib("4_gru")),
     "pyrado LSTM": ("pyrado", _recorded("pyrado", "policy.pt", output_nonlin="tanh")),
     "garage LSTM": ("garage", _recorded("garage", "parameters.npz", defaults=True)),
     "tf_agents LSTM": ("tf_agents", _recorded("tf_agents", "actor.npz")),

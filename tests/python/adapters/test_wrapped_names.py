@@ -11,7 +11,7 @@ import sb3_files
 import torch
 from torch import Tensor, nn
 
-from ganglion.adapters import pyrado, rl_games, rsl_rl, sb3, skrl, torchrl
+from ganglion.adapters import pufferlib, pyrado, rl_games, rsl_rl, sb3, skrl, torchrl
 from ganglion.adapters._state_dict import wrapped_as
 from ganglion.errors import ArtifactError
 
@@ -57,6 +57,11 @@ def of_skrl(path: Path, wrap: Callable[[Names], Names]) -> RecurrentPolicy:
 def of_torchrl(path: Path, wrap: Callable[[Names], Names]) -> RecurrentPolicy:
     torch.save(wrap(mlp("0.module.0", "0.module.2")), path)
     return torchrl.load(path, activation="tanh", distribution="none")
+
+
+def of_pufferlib(path: Path, wrap: Callable[[Names], Names]) -> RecurrentPolicy:
+    torch.save(wrap({**mlp("encoder.0", "decoder"), "value.weight": torch.ones(1, 8)}), path)
+    return pufferlib.load(path, nvec=2)
 
 
 def of_rl_games(path: Path, wrap: Callable[[Names], Names]) -> RecurrentPolicy:
@@ -118,6 +123,7 @@ LOADERS: dict[str, Callable[..., RecurrentPolicy]] = {
     "torchrl": of_torchrl,
     "rl_games": of_rl_games,
     "pyrado": of_pyrado,
+    "pufferlib": of_pufferlib,
     "sb3": of_sb3,
 }
 
@@ -134,7 +140,7 @@ def test_wrapped_names_are_read(trainer: str, wrap: str, tmp_path: Path, sb3_che
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-@pytest.mark.parametrize("trainer", ["rsl_rl", "skrl", "rl_games", "pyrado"])
+@pytest.mark.parametrize("trainer", ["rsl_rl", "skrl", "rl_games", "pyrado", "pufferlib"])
 def test_two_names_that_are_one_are_refused(trainer: str, tmp_path: Path) -> None:
     def twice(names: Names) -> Names:
         return {**names, **before("_orig_mod.")(names)}

@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import shlex
+import shutil
 import struct
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import brax_files
 import numpy as np
+import puffer_files
 import pytest
 import sb3_files
 import torch
@@ -54,6 +56,10 @@ def of_arrays(**arrays: Any) -> Callable[[Path], None]:
 def of_sb3(path: Path) -> None:
     sb3_files.train("ppo cartpole", path.parent)
     (path.parent / "model.zip").rename(path)
+
+
+def of_golden(case: str) -> Callable[[Path], None]:
+    return lambda path: shutil.copy(puffer_files.GOLDEN / f"{case}.pt", path) and None
 
 
 def of_safetensors(path: Path) -> None:
@@ -99,6 +105,10 @@ CHECKPOINTS: dict[str, tuple[str, str | None, Callable[[Path], None]]] = {
     "sb3 statistics": ("vecnormalize.pkl", "sb3", of_pickle(np.ones(1))),  # see below
     "pyrado": ("policy.pt", "pyrado", of_torch({"rnn_layers.weight_ih_l0": ONE, "output_layer.weight": ONE})),
     "torchrl": ("actor.pt", "torchrl", of_torch({"module.0.module.0.weight": ONE, "module.1.lstm.weight_ih_l0": ONE})),
+    "pufferlib": ("model_000200.pt", "pufferlib", of_golden("3_lstm")),
+    "pufferlib without LSTM": ("model_000200.pt", "pufferlib", of_golden("3_no_lstm")),
+    "pufferlib 2": ("model_000200.pt", "pufferlib", of_golden("2_lstm_multidiscrete")),
+    "pufferlib 4": ("model_000200.bin", "pufferlib", of_golden("4_mingru")),
     "garage": ("params.npz", "garage", of_arrays(**{"GaussianLSTMPolicy/output_layer/kernel:0": np.ones((2, 2))})),
     "garage pickle": ("params.pkl", "garage", of_pickle({"GaussianLSTMPolicy/output_layer/kernel:0": np.ones(2)})),
     "tf_agents": ("actor.npz", "tf_agents", of_arrays(**{"param.0.dense/kernel:0": np.ones((2, 2))})),

@@ -10,6 +10,7 @@ import actor_cases
 import brax_files
 import garage_cases
 import numpy as np
+import puffer_files
 import pyrado_golden
 import rl_games_files
 import rsl_rl_files
@@ -81,6 +82,12 @@ def pyrado(folder: Path) -> Told:
     return in_a_row([(data["obs"], data["seq.act"], None)] * 4, None)
 
 
+def pufferlib(folder: Path) -> Told:
+    """A recorded run of the original, which does not install."""
+    shutil.copy(puffer_files.GOLDEN / "3_lstm_continuous.pt", folder / "model_000200.pt")
+    return Told(puffer_files.run("3_lstm_continuous", STEPS))
+
+
 def garage(folder: Path) -> Told:
     """A recorded run of the original; the previous action that it saw is the one that it drew."""
     case = garage_cases.Case("act1_share0_ln0_fb0")
@@ -114,5 +121,6 @@ def in_a_row(columns: list, resets: list | None) -> Told:
 
 
 PREPARED = {
-    function.__name__: function for function in (brax, rsl_rl, rl_games, sb3, skrl, torchrl, pyrado, garage, tf_agents)
+    function.__name__: function
+    for function in (brax, rsl_rl, rl_games, sb3, skrl, torchrl, pufferlib, pyrado, garage, tf_agents)
 }

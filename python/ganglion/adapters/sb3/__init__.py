@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ganglion._foundation.boundary import bounded
+from ganglion.adapters._categories import categories
 from ganglion.adapters._state_dict import StateDict
 from ganglion.adapters.sb3.file import Archive
 from ganglion.adapters.sb3.network import named_activation
@@ -25,7 +26,6 @@ from ganglion.adapters.sb3.policy import (
     VALUES,
     Actor,
     SB3Policy,
-    categories,
 )
 from ganglion.adapters.sb3.vecnormalize import read_vecnormalize, warn_if_missing
 from ganglion.data.env_spec import EnvSpec

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gymnasium
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ganglion.adapters._categories import CategoricalLayeredPolicy
 from ganglion.adapters.sb3.network import hidden_layers, linear, lstm
 from ganglion.contract import TensorSpec
 from ganglion.data.env_spec import EnvSpec
 from ganglion.errors import ArtifactError
-from ganglion.policies.layered import LayeredPolicy
 
 if TYPE_CHECKING:
     from ganglion.adapters._state_dict import StateDict
@@ -111,8 +111,11 @@ class Actor:
         return cls(recurrent, nn.Sequential(*modules), inputs, layers[-1].out_features, is_squashed, scores)
 
 
-class SB3Policy(LayeredPolicy):
+class SB3Policy(CategoricalLayeredPolicy):
     """The network of an actor of Stable-Baselines3, from the flat observation to means or to categories.
+
+    Categories are the modes of `CategoricalDistribution` and `MultiCategoricalDistribution` (SB3,
+    `common/distributions.py`).
 
     Args:
         spec: spaces of the environment.
@@ -122,9 +125,7 @@ class SB3Policy(LayeredPolicy):
     name = "sb3"
 
     def __init__(self, spec: EnvSpec, actor: Actor) -> None:
-        super().__init__(spec, actor.head, actor.recurrent)
-        self._categories = categories(spec.action_space)
-        self._scores = actor.scores or "logits"
+        super().__init__(spec, actor.head, actor.recurrent, scores=actor.scores or "logits")
 
     @property
     def input_specs(self) -> tuple[TensorSpec, ...]:
@@ -134,37 +135,6 @@ class SB3Policy(LayeredPolicy):
             return super().input_specs
         specs = {key: EnvSpec(part, self.env_spec.action_space).observation_spec for key, part in space.spaces.items()}
         return tuple(TensorSpec(key, spec.size, low=spec.low, high=spec.high) for key, spec in specs.items())
-
-    @property
-    def output_specs(self) -> tuple[TensorSpec, ...]:
-        """`actions`; where these are indices, also `logits`, or the values of which the best one is taken."""
-        if not self._categories:
-            return super().output_specs
-        count = len(self._categories)
-        largest = tuple(float(size - 1) for size in self._categories)
-        names = [self._scores] if count == 1 else [f"{self._scores}_{index}" for index in range(count)]
-        return (
-            TensorSpec("actions", count, low=(0.0,) * count, high=largest),
-            *(TensorSpec(name, size) for name, size in zip(names, self._categories, strict=True)),
-        )
-
-    def _heads(self, features: Tensor) -> tuple[Tensor, ...]:
-        results: Tensor = self.head(features)
-        if not self._categories:
-            return (results,)
-        logits = torch.split(results, list(self._categories), dim=-1)
-        # The modes of CategoricalDistribution and MultiCategoricalDistribution (SB3, common/distributions.py).
-        best = [one.argmax(-1, keepdim=True).to(results.dtype) for one in logits]
-        return (torch.cat(best, dim=-1), *logits)
-
-
-def categories(space: gymnasium.Space[Any]) -> tuple[int, ...]:
-    """Numbers of categories of a `Discrete` or `MultiDiscrete` space; none of any other."""
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return (int(space.n),)
-    if isinstance(space, gymnasium.spaces.MultiDiscrete):
-        return tuple(int(size) for size in space.nvec.reshape(-1))
-    return ()
 
 
 def outputs_of(modules: list[nn.Module], inputs: int | None) -> int | None:
