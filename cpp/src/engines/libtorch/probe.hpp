@@ -226,11 +226,11 @@ class TorchScriptProbe {
       // A module that reads slices takes every size from one on: rather that one than the others is right.
       std::int64_t least = first;
       while (least > 1 && (runs({1, least - 1}, why) || runs({least - 1}, why))) --least;
-      const std::string sizes =
-          least < first ? std::to_string(least) + " elements or more: forward(obs) accepts all of them, " +
-                              std::to_string(first) + " and " + std::to_string(second) + ", too"
-                        : std::to_string(fitting[0]) + " or " + std::to_string(fitting[1]) +
-                              " elements: forward(obs) accepts both";
+      const std::string sizes = least < first
+                                    ? std::to_string(least) + " elements or more: forward(obs) accepts all of them, " +
+                                          std::to_string(first) + " and " + std::to_string(second) + ", too"
+                                    : std::to_string(fitting[0]) + " or " + std::to_string(fitting[1]) +
+                                          " elements: forward(obs) accepts both";
       throw ModuleRefusal("observation-size-ambiguous",
                           "its observation may have " + sizes +
                               "; say it: observation: N in <FILE>.yaml, load(..., observation=N), --observation N");
