@@ -185,6 +185,12 @@ def test_of_slices_the_least_size_is_named(tmp_path: Path) -> None:
     assert "may have 16 elements or more: forward(obs) accepts all of them, 20 and 32, too" in said
 
 
+@pytest.mark.parametrize("module", [files.OneSlice, files.SlicesWithState])
+def test_a_width_that_slices_only_let_run_is_no_size(module: type[nn.Module], tmp_path: Path) -> None:
+    check_refused(module(), "observation-size-ambiguous", tmp_path)
+    assert ganglion.load(tmp_path / "policy.pt", observation=40).contract.observation_size == 40
+
+
 def test_a_number_that_is_needed_is_named(tmp_path: Path) -> None:
     assert "needs 'scale' of the type float" in check_refused(files.WantsNumber(), "forward-arguments", tmp_path)
 

@@ -201,6 +201,29 @@ class Sliced(nn.Module):
         return self.net(torch.cat([a, b, a[:, 0:4]], dim=1))
 
 
+class OneSlice(nn.Module):
+    """Reads the newest frame of a history: the only width of its matrices runs, and is not the size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(20, ACTIONS)
+
+    def forward(self, obs_history):
+        return self.net(obs_history[:, -20:])
+
+
+class SlicesWithState(nn.Module):
+    """The same with a state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.head = nn.Linear(20 + UNITS, UNITS), nn.Linear(UNITS, ACTIONS)
+
+    def forward(self, obs, h):
+        h = torch.tanh(self.net(torch.cat([obs[:, 0:8], obs[:, 8:16], obs[:, 0:4], h], 1)))
+        return self.head(h), h
+
+
 class NoWayBack(Net):
     """Takes a state and does not give the next."""
 

@@ -211,6 +211,9 @@ class TorchScriptProbe {
     }
     const bool scanned = fitting.empty();
     const std::string refused_because = why;
+    // What reads slices takes larger ones, too: the width of a matrix is not the size then.
+    const bool is_stated = module_.hasattr("input_size") && module_.attr("input_size").isInt();
+    if (!is_told && !is_stated && fitting.size() == 1) attempt(fitting[0] + 1);
     for (std::int64_t width = 2; scanned && width <= largest_scanned_ && fitting.size() < 2; ++width) attempt(width);
     // Last, because a single element broadcasts to many.
     if (scanned && fitting.empty()) attempt(1);

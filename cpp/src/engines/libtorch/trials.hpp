@@ -331,6 +331,7 @@ class ForwardTrials {
       if (trial.sizes != trials_.front().sizes) refuse_sizes(trials_.front().sizes, trial.sizes);
     }
     check_shifted();
+    check_larger();
     // Of the state the smallest: a larger one may be spread over several rows, which gives as many actions.
     const auto is_smaller = [](const Trial& a, const Trial& b) { return a.total() < b.total(); };
     const std::int64_t least = std::ranges::min_element(trials_, is_smaller)->total();
@@ -369,6 +370,18 @@ class ForwardTrials {
         const auto state = state_of(trials_.front().state);
         if (run(observation_of(shifted, trials_.front().form), &state)) refuse_sizes(sizes, shifted);
       }
+    }
+  }
+
+  /// What reads slices takes larger ones, too: the width of a matrix is not the size then.
+  void check_larger() {
+    const std::vector<std::int64_t> sizes = trials_.front().sizes;
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      if (told_.size_of(forward_.parts()[i], sizes.size()) > 0) continue;
+      std::vector<std::int64_t> larger = sizes;
+      ++larger[i];
+      const auto state = state_of(trials_.front().state);
+      if (run(observation_of(larger, trials_.front().form), &state)) refuse_sizes(sizes, larger);
     }
   }
 

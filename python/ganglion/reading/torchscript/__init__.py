@@ -362,6 +362,9 @@ def _observation_shape(
                 found.append(shape)
             if len(found) == 2:
                 break
+    elif len(found) == 1 and not (told or rewritten is not None or isinstance(input_size, int)):
+        # What reads slices takes larger ones, too: the width of a matrix is not the size then.
+        found += [shape for shape in [accepted(found[0][-1] + 1)] if shape]
     if not found:
         raise refusal(
             "observation-size-unknown",

@@ -460,6 +460,7 @@ class _Form:
             if trial.sizes != self._trials[0].sizes:
                 raise self._refuse_sizes(self._trials[0].sizes, trial.sizes)
         self._check_shifted(self._trials[0])
+        self._check_larger(self._trials[0])
         # Of the state the smallest: a larger one may be spread over several rows, which gives as many actions.
         least = min(trial.total for trial in self._trials)
         smallest = [trial for trial in self._trials if trial.total == least]
@@ -478,6 +479,16 @@ class _Form:
             f"its observation {', '.join(self._parts)} may have {list(a)} or {list(b)} elements: forward accepts both; "
             f"{self._how_to_say()}",
         )
+
+    def _check_larger(self, trial: _Trial) -> None:
+        """What reads slices takes larger ones, too: the width of a matrix is not the size then."""
+        for index, part in enumerate(self._parts):
+            if size_of(self._sizes, part, len(self._parts)):
+                continue
+            larger = list(trial.sizes)
+            larger[index] += 1
+            if self._run(self._observation(larger, trial.form), self._zeros(trial.state)) is not None:
+                raise self._refuse_sizes(trial.sizes, tuple(larger))
 
     def _check_shifted(self, trial: _Trial) -> None:
         """Of parts that go side by side into one matrix only the sum is known."""
