@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -15,7 +16,13 @@ _PACKAGES = ("memorax", "memorax.networks", "memorax.networks.sequence_models", 
 
 
 def load(*names: str) -> list[Any]:
-    """Modules of `memorax.networks.sequence_models`, once a run; skips where memorax or JAX is not installed."""
+    """Modules of `memorax.networks.sequence_models`; skips where memorax or JAX is not installed."""
+    _stand_in()
+    return [importlib.import_module(f"memorax.networks.sequence_models.{name}") for name in names]
+
+
+@functools.cache  # what stands in has no spec to be found by, and modules of it that are imported belong together
+def _stand_in() -> None:
     jax = pytest.importorskip("jax")
     found = importlib.util.find_spec("memorax")
     if found is None:
@@ -28,4 +35,3 @@ def load(*names: str) -> list[Any]:
     typing = types.ModuleType("memorax.utils.typing")
     typing.Array, typing.Carry = jax.Array, object
     sys.modules[typing.__name__] = typing
-    return [importlib.import_module(f"memorax.networks.sequence_models.{name}") for name in names]
