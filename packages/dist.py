@@ -98,6 +98,7 @@ class Build:
         defines = {
             "CMAKE_TOOLCHAIN_FILE": tools.file,
             "CMAKE_INSTALL_LIBDIR": "lib",
+            "CMAKE_UNITY_BUILD": "OFF",  # as the packages were measured and tried on old machines
             "GANGLION_NOTICES": work / "notices",
             "GANGLION_STANDALONE": "ON",
             "GANGLION_STANDALONE_ARCHIVES": ";".join(map(str, tools.archives)),

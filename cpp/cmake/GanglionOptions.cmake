@@ -7,6 +7,10 @@ endif()
 # Warnings, and the sanitizers asked for; all PRIVATE.
 function(ganglion_own_target target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor)
+  if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Every source file is an included one there, and GCC takes its own types for those of a header.
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+  endif()
   # A linker that is asked to (ours are) leaves out what a program does not call.
   target_compile_options(${target} PRIVATE -ffunction-sections -fdata-sections)
   target_link_options(${target} PRIVATE -Wl,--gc-sections)

@@ -14,22 +14,29 @@ if(NOT GANGLION_SANITIZE AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
   list(APPEND GANGLION_LOOP_FLAGS -O3)
 endif()
 
-# What runs once, at load: built to be small, not fast.
-function(ganglion_runs_at_load)
-  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release,RelWithDebInfo>:-Os>")
-endfunction()
-
 function(ganglion_room_target folder variable)
   string(REPLACE "/" "_" name "ganglion_room_${folder}")
   set(${variable} "${name}" PARENT_SCOPE)
 endfunction()
 
-# ganglion_room(<folder of cpp/src> SOURCES <files> [HEADERS <files>] [KNOWS <rooms>])
+# ganglion_room(<folder of cpp/src> SOURCES <files> [AT_LOAD <files>] [FLAGS <options>] [HEADERS <files>] [KNOWS <rooms>])
+# AT_LOAD: what runs once, at load, and is built to be small, not fast: a target of its own, ganglion_room_<folder>_at_load,
+# so that CMAKE_UNITY_BUILD, which leaves out files with options, compiles it together.
 # HEADERS: all that others see of a room that has rooms inside it, each of which is entered by its own name.
 function(ganglion_room folder)
-  cmake_parse_arguments(PARSE_ARGV 1 room "" "" "SOURCES;KNOWS;HEADERS")
+  cmake_parse_arguments(PARSE_ARGV 1 room "" "" "SOURCES;AT_LOAD;FLAGS;KNOWS;HEADERS")
+  set(small "$<$<CONFIG:Release,RelWithDebInfo>:-Os>")
+  if(GANGLION_SANITIZE AND NOT GANGLION_SANITIZE MATCHES "fuzzer")
+    set(small -O0)  # tests wait for the compiler, in half the time
+  endif()
   ganglion_room_target("${folder}" target)
-  add_library(${target} OBJECT ${room_SOURCES})
+  if(room_SOURCES)
+    add_library(${target} OBJECT ${room_SOURCES})
+    ganglion_room_part(${target} ${room_FLAGS})
+  else()
+    add_library(${target} OBJECT ${room_AT_LOAD})
+    ganglion_room_part(${target} ${room_FLAGS} "${small}")
+  endif()
   set(offered "${PROJECT_BINARY_DIR}/rooms/${target}")
   # What an older configuration offered must not stay visible.
   file(REMOVE_RECURSE "${offered}")
@@ -48,11 +55,21 @@ function(ganglion_room folder)
     ganglion_room_target("${other}" known)
     target_link_libraries(${target} PUBLIC ${known})
   endforeach()
+  if(room_SOURCES AND room_AT_LOAD)
+    add_library(${target}_at_load OBJECT ${room_AT_LOAD})
+    target_link_libraries(${target}_at_load PRIVATE ${target})
+    ganglion_room_part(${target}_at_load ${room_FLAGS} "${small}")
+  endif()
+endfunction()
+
+# What both parts of a room are: objects of the library, built with the options.
+function(ganglion_room_part target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   # Hidden: who links us into a shared library of his own shows none of our names.
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON)
   ganglion_own_target(${target})
+  target_compile_options(${target} PRIVATE ${ARGN})
   set_property(GLOBAL APPEND PROPERTY GANGLION_ROOMS "$<TARGET_OBJECTS:${target}>")
 endfunction()
 

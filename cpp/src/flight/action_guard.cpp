@@ -16,8 +16,6 @@ namespace ganglion {
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& sentence) { throw Error(ErrorCode::bad_option, sentence); }
-
 /// One number per element, whatever was given: one each, one for all, or none, which is `otherwise` for all.
 std::vector<double> for_each_element(const std::vector<double>& given, const char* name, std::size_t size,
                                      const std::vector<double>& otherwise, double unknown) {
@@ -25,14 +23,15 @@ std::vector<double> for_each_element(const std::vector<double>& given, const cha
   if (chosen.empty()) return std::vector<double>(size, unknown);
   if (chosen.size() == 1) return std::vector<double>(size, chosen[0]);
   if (chosen.size() == size) return chosen;
-  refuse(std::string("GuardOptions::") + name + " has " + std::to_string(chosen.size()) +
-         " numbers and the action has " + std::to_string(size) + " elements; give one for each, or one for all");
+  flight::refuse_option(std::string("GuardOptions::") + name + " has " + std::to_string(chosen.size()) +
+                        " numbers and the action has " + std::to_string(size) +
+                        " elements; give one for each, or one for all");
 }
 
 double checked_time(double seconds, const char* name) {
   if (std::isfinite(seconds) && seconds >= 0.0) return seconds;
-  refuse(std::string("GuardOptions::") + name + " is " + std::to_string(seconds) +
-         "; give a number of seconds, 0 or more");
+  flight::refuse_option(std::string("GuardOptions::") + name + " is " + std::to_string(seconds) +
+                        "; give a number of seconds, 0 or more");
 }
 
 double longest_tick(const Contract& contract, const GuardOptions& options) {
@@ -70,7 +69,7 @@ ActionGuard::ActionGuard(const Contract& contract, const GuardOptions& options)
       longest_hold_s_(checked_time(options.longest_hold_s, "longest_hold_s")),
       longest_tick_s_(longest_tick(contract, options)) {
   if (options.rate.empty()) {
-    refuse(
+    flight::refuse_option(
         "GuardOptions::rate is empty; give the most that the action may change, in its unit per second: without it "
         "an engage could jump");
   }
@@ -82,10 +81,11 @@ ActionGuard::ActionGuard(const Contract& contract, const GuardOptions& options)
     const std::string of = " of element " + std::to_string(i) + " is ";
     flight::positive(rate_[i], "GuardOptions::rate of element " + std::to_string(i), " of units per second");
     if (!(low_[i] <= high_[i])) {
-      refuse("the lower bound" + of + std::to_string(low_[i]) + " and its upper bound " + std::to_string(high_[i]));
+      flight::refuse_option("the lower bound" + of + std::to_string(low_[i]) + " and its upper bound " +
+                            std::to_string(high_[i]));
     }
     if (!damping_.empty() && !std::isfinite(damping_[i])) {
-      refuse("GuardOptions::damping" + of + std::to_string(damping_[i]) + "; give a finite action");
+      flight::refuse_option("GuardOptions::damping" + of + std::to_string(damping_[i]) + "; give a finite action");
     }
   }
 }

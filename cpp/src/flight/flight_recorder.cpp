@@ -44,8 +44,6 @@ std::int64_t offset_of(realtime::Tape::Clock clock) {
   return static_cast<std::int64_t>(wall_ns - static_cast<std::uint64_t>(clock()));
 }
 
-[[noreturn]] void refuse(const std::string& sentence) { throw Error(ErrorCode::bad_option, sentence); }
-
 bool is_plain(char letter) {
   return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') || (letter >= '0' && letter <= '9') ||
          letter == '_';
@@ -95,8 +93,9 @@ class FlightRecorder::Impl {
   std::uint32_t add(flight::Attached attached, std::size_t event_bytes, double rate) {
     const std::scoped_lock lock(mutex_);
     refuse_elsewhere();
-    if (is_closed_) refuse("'" + path_.string() + "' is closed: nothing can be attached to it any more");
-    if (topics_ + attached.topics.size() > most_topics) refuse("'" + path_.string() + "' has too many topics");
+    if (is_closed_) flight::refuse_option("'" + path_.string() + "' is closed: nothing can be attached to it any more");
+    if (topics_ + attached.topics.size() > most_topics)
+      flight::refuse_option("'" + path_.string() + "' has too many topics");
     make_room(event_bytes, rate);
     const std::uint32_t first = topics_;
     topics_ += static_cast<std::uint32_t>(attached.topics.size());
@@ -177,8 +176,9 @@ class FlightRecorder::Impl {
     largest_event_ = std::max(largest_event_, event_bytes);
     const double needed = std::max(in_a_second * options_.seconds, 8.0 * static_cast<double>(largest_event_));
     if (!(needed <= static_cast<double>(largest_ring))) {
-      refuse("'" + path_.string() + "': " + std::to_string(options_.seconds) + " s of this flight are " +
-             std::to_string(needed / 1e9) + " GB, which is too much to keep in memory; ask for fewer seconds");
+      flight::refuse_option("'" + path_.string() + "': " + std::to_string(options_.seconds) + " s of this flight are " +
+                            std::to_string(needed / 1e9) +
+                            " GB, which is too much to keep in memory; ask for fewer seconds");
     }
     rate_bytes_ = in_a_second;
     if (needed <= static_cast<double>(ring_bytes_)) return;
@@ -208,7 +208,8 @@ FlightRecorder FlightRecorder::open(const std::filesystem::path& path, const Rec
   for (const auto& [value, name] : {std::pair(options.seconds, "RecorderOptions::seconds"),
                                     std::pair(options.snapshot_s, "RecorderOptions::snapshot_s")}) {
     flight::positive(value, name, " of seconds");
-    if (value > longest_s) refuse(std::string(name) + " is " + std::to_string(value) + "; give less than 1e9 seconds");
+    if (value > longest_s)
+      flight::refuse_option(std::string(name) + " is " + std::to_string(value) + "; give less than 1e9 seconds");
   }
   try {
     return FlightRecorder(std::make_unique<Impl>(path, options));
@@ -247,7 +248,7 @@ void FlightRecorder::let_go() noexcept {
 
 FlightRecorder::Impl& FlightRecorder::held() const {
   if (impl_ != nullptr) return *impl_;
-  refuse("the recorder was moved to another object; this one holds nothing");
+  flight::refuse_option("the recorder was moved to another object; this one holds nothing");
 }
 
 std::unique_ptr<realtime::LoopTape> FlightRecorder::attach(detail::RecordedPolicy policy) {
@@ -270,13 +271,13 @@ detail::RecordedTopic FlightRecorder::attach_guard(std::size_t action_size) {
 RecorderChannel FlightRecorder::channel(const std::string& name, std::size_t size) {
   Impl& own = held();
   if (!is_topic(name)) {
-    refuse("a channel cannot be named '" + name + "'; take letters, digits and _, with / between parts");
+    flight::refuse_option("a channel cannot be named '" + name + "'; take letters, digits and _, with / between parts");
   }
   if (size == 0 || size > realtime::most_floats / 16) {
-    refuse("channel '" + name + "' cannot have " + std::to_string(size) + " values");
+    flight::refuse_option("channel '" + name + "' cannot have " + std::to_string(size) + " values");
   }
   const std::string topic = "/user/" + name;
-  if (!own.take_name(topic)) refuse("there is a channel '" + name + "' already");
+  if (!own.take_name(topic)) flight::refuse_option("there is a channel '" + name + "' already");
   const std::uint32_t number =
       own.add({.topics = {flight::values_topic(topic, size)}}, 32 + size * sizeof(float), usual_rate);
   return {own.tape(), number, size};

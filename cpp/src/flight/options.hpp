@@ -8,6 +8,9 @@
 
 namespace ganglion::flight {
 
+/// Throws `Error` (bad_option) with a sentence.
+[[noreturn]] void refuse_option(const std::string& sentence);
+
 /// The number, which is positive; else throws `Error` (bad_option), which asks for a positive number `of_what`, " of
 /// seconds" say.
 double positive(double value, const std::string& what, const char* of_what = "");

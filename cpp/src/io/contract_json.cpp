@@ -23,14 +23,14 @@ constexpr std::size_t most_replayed = std::size_t{1} << 22;
 constexpr std::size_t longest_text = 100'000'000;  // as long as the header of a .ganglion file
 constexpr std::size_t most_stages = 16;
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_contract(const std::string& why) {
   throw Error(ErrorCode::bad_artifact, "contract: " + why + "; export the policy again");
 }
 
 std::size_t read_size(const Json& value, const char* what, std::size_t largest = largest_size) {
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() == 0 || value.get<std::uint64_t>() > largest) {
-    refuse(std::string(what) + " must be a whole number from 1 to " + std::to_string(largest) + ", not " +
-           value.dump());
+    refuse_contract(std::string(what) + " must be a whole number from 1 to " + std::to_string(largest) + ", not " +
+                    value.dump());
   }
   return value.get<std::size_t>();
 }
@@ -40,7 +40,7 @@ std::vector<float> read_floats(const Json& values, const char* what) {
   floats.reserve(values.size());
   for (const Json& value : values) {
     const auto number = static_cast<float>(value.get<double>());
-    if (!std::isfinite(number)) refuse(std::string(what) + " has an element that is not finite");
+    if (!std::isfinite(number)) refuse_contract(std::string(what) + " has an element that is not finite");
     floats.push_back(number);
   }
   return floats;
@@ -64,7 +64,7 @@ StateSlot read_shaped(const Json& document, const std::string& what) {
   StateSlot shaped{document.at("name").get<std::string>(), {}};
   for (const Json& axis : document.at("shape")) {
     shaped.shape.push_back(read_size(axis, ("the axis of a " + what).c_str()));
-    if (shaped.size() > largest_size) refuse(what + " '" + shaped.name + "' is too large");
+    if (shaped.size() > largest_size) refuse_contract(what + " '" + shaped.name + "' is too large");
   }
   return shaped;
 }
@@ -80,7 +80,8 @@ std::vector<TensorSpec> read_tensors(const Json& documents) {
       const StateSlot shaped = read_shaped(document, "tensor");
       spec.shape = shaped.shape;
       if (shaped.size() != spec.size) {
-        refuse("the shape of tensor '" + spec.name + "' does not hold " + std::to_string(spec.size) + " elements");
+        refuse_contract("the shape of tensor '" + spec.name + "' does not hold " + std::to_string(spec.size) +
+                        " elements");
       }
     }
     spec.element_names = document.at("element_names").get<std::vector<std::string>>();
@@ -89,13 +90,13 @@ std::vector<TensorSpec> read_tensors(const Json& documents) {
     spec.high = read_bounds(document.at("high"), infinity);
     for (const std::size_t count : {spec.element_names.size(), spec.units.size(), spec.low.size(), spec.high.size()}) {
       if (count != 0 && count != spec.size) {
-        refuse("tensor '" + spec.name + "' has " + std::to_string(spec.size) + " elements but a list of " +
-               std::to_string(count) + " names, units or bounds");
+        refuse_contract("tensor '" + spec.name + "' has " + std::to_string(spec.size) + " elements but a list of " +
+                        std::to_string(count) + " names, units or bounds");
       }
     }
     specs.push_back(std::move(spec));
   }
-  if (specs.empty()) refuse("at least one input and one output are needed");
+  if (specs.empty()) refuse_contract("at least one input and one output are needed");
   return specs;
 }
 
@@ -133,17 +134,18 @@ Golden read_golden(const Json& document, std::size_t observation_size, std::size
     for (const Json& digest : document.at("bits")) golden.bits.push_back(digest.get<std::string>());
   }
   if (!golden.bits.empty() && golden.bits.size() != golden.rows) {
-    refuse("the golden trajectory's bits must be one digest for each of its " + std::to_string(golden.rows) + " rows");
+    refuse_contract("the golden trajectory's bits must be one digest for each of its " + std::to_string(golden.rows) +
+                    " rows");
   }
   const std::size_t count = golden.steps * golden.rows;
   if (golden.observation.size() != count * observation_size || golden.outputs.size() != count * output_size ||
       golden.reset.size() != count ||
       (golden.rounding && !golden.rounding->empty() && golden.rounding->size() != count * output_size)) {
-    refuse("the golden trajectory's arrays do not fill " + std::to_string(golden.steps) + " steps of " +
-           std::to_string(golden.rows) + " rows");
+    refuse_contract("the golden trajectory's arrays do not fill " + std::to_string(golden.steps) + " steps of " +
+                    std::to_string(golden.rows) + " rows");
   }
   if (!std::isfinite(golden.tolerance) || golden.tolerance <= 0.0) {
-    refuse("the golden trajectory's tolerance must be positive and finite");
+    refuse_contract("the golden trajectory's tolerance must be positive and finite");
   }
   return golden;
 }
@@ -164,7 +166,7 @@ Json write_golden(const Golden& golden) {
 std::vector<double> read_factors(const Json& values) {
   auto factors = values.get<std::vector<double>>();
   for (const double factor : factors) {
-    if (!std::isfinite(factor)) refuse("action_map has a scale or offset that is not finite");
+    if (!std::isfinite(factor)) refuse_contract("action_map has a scale or offset that is not finite");
   }
   return factors;
 }
@@ -179,12 +181,12 @@ ActionStage read_stage(const Json& document, std::size_t action_size) {
   stage.high = read_bounds(document.at("high"), infinity);
   for (const auto* const list : {&stage.scale, &stage.offset, &stage.low, &stage.high}) {
     if (!list->empty() && list->size() != action_size) {
-      refuse("action_map has a list of " + std::to_string(list->size()) + " numbers; the action has " +
-             std::to_string(action_size) + " elements");
+      refuse_contract("action_map has a list of " + std::to_string(list->size()) + " numbers; the action has " +
+                      std::to_string(action_size) + " elements");
     }
   }
   for (std::size_t i = 0; i < stage.low.size() && i < stage.high.size(); ++i) {
-    if (stage.low[i] > stage.high[i]) refuse("action_map has a lower bound above the upper bound");
+    if (stage.low[i] > stage.high[i]) refuse_contract("action_map has a lower bound above the upper bound");
   }
   return stage;
 }
@@ -194,7 +196,7 @@ std::optional<std::vector<ActionStage>> read_action_map(const Json& document, st
   if (found == nullptr) return std::vector<ActionStage>();
   if (found->is_null()) return std::nullopt;
   if (!found->is_array() || found->size() > most_stages) {
-    refuse("action_map must be a list of at most " + std::to_string(most_stages) + " stages");
+    refuse_contract("action_map must be a list of at most " + std::to_string(most_stages) + " stages");
   }
   std::vector<ActionStage> stages;
   for (const Json& stage : *found) stages.push_back(read_stage(stage, action_size));
@@ -214,10 +216,10 @@ Json write_action_map(const std::vector<ActionStage>& stages) {
 }
 
 void check_format(const Json& document) {
-  if (!document.is_object()) refuse("the JSON document is not an object");
+  if (!document.is_object()) refuse_contract("the JSON document is not an object");
   const Json* const format = document.find("format");
   if (format == nullptr || !format->is_number_unsigned() || format->get<std::uint64_t>() == 0) {
-    refuse("its format number is missing or not a positive whole number");
+    refuse_contract("its format number is missing or not a positive whole number");
   }
   if (format->get<std::uint64_t>() > newest_format) {
     throw Error(ErrorCode::newer_format,
@@ -232,7 +234,7 @@ bool check_seal(std::string_view text, const Json& document) {
   const Json* const seal = document.find(detail::seal_key);
   if (seal == nullptr) {
     if (document.at("format").get<std::uint64_t>() == 1) return false;
-    refuse(std::string("its digest over itself, '") + detail::seal_key + "', is missing");
+    refuse_contract(std::string("its digest over itself, '") + detail::seal_key + "', is missing");
   }
   const std::optional<std::string> found = detail::seal_of(text);
   if (!found || !seal->is_text(*found)) {
@@ -253,43 +255,43 @@ std::string read_signer(std::string_view text, const Json& document) {
   return key;
 }
 
-Contract read_contract(const Json& document) {
+Contract contract_of(const Json& document) {
   Contract contract;
   contract.inputs = read_tensors(document.at("inputs"));
   contract.outputs = read_tensors(document.at("outputs"));
   contract.state = read_slots(document.at("state"));
   contract.initial_state = read_floats(document.at("initial_state"), "the initial state");
   if (contract.initial_state.size() != contract.hidden_size()) {
-    refuse("the state slots hold " + std::to_string(contract.hidden_size()) + " elements but initial_state has " +
-           std::to_string(contract.initial_state.size()));
+    refuse_contract("the state slots hold " + std::to_string(contract.hidden_size()) +
+                    " elements but initial_state has " + std::to_string(contract.initial_state.size()));
   }
   if (const Json& batch = document.at("batch"); !batch.is_null())
     contract.batch = read_size(batch, "batch", largest_batch);
   if (const Json& period = document.at("period_s"); !period.is_null()) {
     contract.period_s = period.get<double>();
-    if (!(*contract.period_s > 0.0)) refuse("period_s must be positive, not " + period.dump());
+    if (!(*contract.period_s > 0.0)) refuse_contract("period_s must be positive, not " + period.dump());
   }
   if (const Json& dtype = document.at("dtype"); !dtype.is_text("float32"))
-    refuse("dtype " + dtype.dump() + " is not float32");
+    refuse_contract("dtype " + dtype.dump() + " is not float32");
   contract.provenance = document.at("provenance").get<std::map<std::string, std::string>>();
   if (const Json& digest = document.at("sha256"); !digest.is_null()) contract.sha256 = digest.get<std::string>();
   contract.action_map = read_action_map(document, contract.action_size());
   if (const Json& golden = document.at("golden"); !golden.is_null()) {
     contract.golden = read_golden(golden, contract.observation_size(), contract.output_size());
     if (contract.golden->steps * contract.batch.value_or(1) > most_replayed) {
-      refuse("a golden trajectory of " + std::to_string(contract.golden->steps) + " steps for a batch of " +
-             std::to_string(contract.batch.value_or(1)) + " is longer than any self-test (" +
-             std::to_string(most_replayed) + " rows)");
+      refuse_contract("a golden trajectory of " + std::to_string(contract.golden->steps) + " steps for a batch of " +
+                      std::to_string(contract.batch.value_or(1)) + " is longer than any self-test (" +
+                      std::to_string(most_replayed) + " rows)");
     }
   }
   if (const Json* const found = document.find("observation_profile"); found != nullptr && !found->is_null()) {
     const ObservationProfile& profile = contract.observation_profile.emplace(detail::read_profile(*found));
     if (profile.size != contract.observation_size() ||
         (profile.actions != 0 && profile.actions != contract.action_size())) {
-      refuse("observation_profile is of " + std::to_string(profile.size) + " observation and " +
-             std::to_string(profile.actions) + " action elements; the contract says " +
-             std::to_string(contract.observation_size()) + " and " + std::to_string(contract.action_size()) +
-             ": it is of another policy");
+      refuse_contract("observation_profile is of " + std::to_string(profile.size) + " observation and " +
+                      std::to_string(profile.actions) + " action elements; the contract says " +
+                      std::to_string(contract.observation_size()) + " and " + std::to_string(contract.action_size()) +
+                      ": it is of another policy");
     }
   }
   return contract;
@@ -331,14 +333,14 @@ Json write_contract(const Contract& contract) {
 }  // namespace
 
 detail::StoredContract detail::read_contract(std::string_view text) {
-  if (text.size() > longest_text) refuse("it has more than " + std::to_string(longest_text) + " bytes");
+  if (text.size() > longest_text) refuse_contract("it has more than " + std::to_string(longest_text) + " bytes");
   try {
     const Json document = parse_json(text, "contract: damaged JSON: the text");
     check_format(document);
     const bool is_sealed = check_seal(text, document);
-    return {ganglion::read_contract(document), is_sealed, read_signer(text, document)};
+    return {ganglion::contract_of(document), is_sealed, read_signer(text, document)};
   } catch (const Json::Mismatch& error) {
-    refuse(std::string("damaged JSON: ") + error.what());
+    refuse_contract(std::string("damaged JSON: ") + error.what());
   }
 }
 

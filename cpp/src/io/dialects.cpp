@@ -10,7 +10,6 @@ namespace ganglion::detail {
 
 namespace {
 
-bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
 bool is_capital(char letter) { return letter >= 'A' && letter <= 'Z'; }
 bool is_letter(char letter) { return is_capital(letter) || (letter >= 'a' && letter <= 'z'); }
 

@@ -9,7 +9,7 @@ namespace ganglion::detail {
 
 namespace {
 
-constexpr std::array<std::uint64_t, 80> round_constants{
+constexpr std::array<std::uint64_t, 80> sha512_constants{
     0x428a2f98d728ae22, 0x7137449123ef65cd, 0xb5c0fbcfec4d3b2f, 0xe9b5dba58189dbbc, 0x3956c25bf348b538,
     0x59f111f1b605d019, 0x923f82a4af194f9b, 0xab1c5ed5da6d8118, 0xd807aa98a3030242, 0x12835b0145706fbe,
     0x243185be4ee4b28c, 0x550c7dc3d5ffb4e2, 0x72be5d74f27b896f, 0x80deb1fe3b1696b1, 0x9bdc06a725c71235,
@@ -70,7 +70,7 @@ class Sha512 {
     for (std::size_t i = 0; i < words.size(); ++i) {
       const std::uint64_t e = std::rotr(s[4], 14) ^ std::rotr(s[4], 18) ^ std::rotr(s[4], 41);
       const std::uint64_t a = std::rotr(s[0], 28) ^ std::rotr(s[0], 34) ^ std::rotr(s[0], 39);
-      const std::uint64_t t = s[7] + e + ((s[4] & s[5]) ^ (~s[4] & s[6])) + round_constants[i] + words[i];
+      const std::uint64_t t = s[7] + e + ((s[4] & s[5]) ^ (~s[4] & s[6])) + sha512_constants[i] + words[i];
       const std::uint64_t u = a + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
       s = {t + u, s[0], s[1], s[2], s[3] + t, s[4], s[5], s[6]};
     }

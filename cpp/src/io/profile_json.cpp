@@ -31,33 +31,33 @@ constexpr std::int16_t share_one = 32767;
 // Of what is told by a count alone, a lag or how many steps there were: float64 has all whole numbers up to here.
 constexpr double largest_count = 9007199254740992.0;
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_profile(const std::string& why) {
   throw Error(ErrorCode::bad_artifact,
               "contract: observation_profile: " + why + "; make it anew with ganglion profile");
 }
 
 void check(bool is_good, const char* why) {
-  if (!is_good) refuse(why);
+  if (!is_good) refuse_profile(why);
 }
 
 std::size_t read_count(const Json& document, const char* name, std::size_t least, std::size_t most) {
   const Json& value = document.at(name);
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() < least || value.get<std::uint64_t>() > most) {
-    refuse(std::string(name) + " must be a whole number from " + std::to_string(least) + " to " + std::to_string(most) +
-           ", not " + shortened(value));
+    refuse_profile(std::string(name) + " must be a whole number from " + std::to_string(least) + " to " +
+                   std::to_string(most) + ", not " + shortened(value));
   }
   return value.get<std::size_t>();
 }
 
 double read_integer(const Json& value) {
-  if (!value.is_number_integer()) refuse("a lag is no whole number: " + shortened(value));
+  if (!value.is_number_integer()) refuse_profile("a lag is no whole number: " + shortened(value));
   return value.get<double>();
 }
 
 template <class Number>
 void check_ascending(const std::vector<Number>& values, const char* name) {
   for (std::size_t i = 1; i < values.size(); ++i) {
-    if (!(values[i - 1] < values[i])) refuse(std::string(name) + " must ascend");
+    if (!(values[i - 1] < values[i])) refuse_profile(std::string(name) + " must ascend");
   }
 }
 
@@ -67,7 +67,7 @@ std::vector<int> read_lags(const Json& document, const char* name, int least) {
   for (const Json& value : document.at(name)) {
     const double lag = read_integer(value);
     const bool is_lag = lag >= least && lag <= std::numeric_limits<int>::max();
-    if (!is_lag) refuse(std::string(name) + " has a wrong lag");
+    if (!is_lag) refuse_profile(std::string(name) + " has a wrong lag");
     lags.push_back(static_cast<int>(lag));
   }
   check_ascending(lags, name);
@@ -79,7 +79,7 @@ std::vector<std::uint8_t> read_bytes(const Json& document, const char* name, std
   std::vector<std::uint8_t> bytes = from_base64(text);
   // What ends early, or has something else inside, is too short; nothing may follow the padding.
   if (bytes.size() != size || text.size() != (size + 2) / 3 * 4) {
-    refuse(std::string(name) + " must be " + std::to_string(size) + " bytes of Base64");
+    refuse_profile(std::string(name) + " must be " + std::to_string(size) + " bytes of Base64");
   }
   return bytes;
 }
@@ -90,12 +90,12 @@ std::uint32_t little_endian(const std::uint8_t* bytes, std::size_t width) {
   return bits;
 }
 
-std::vector<float> read_floats(const Json& document, const char* name, std::size_t count) {
+std::vector<float> decode_floats(const Json& document, const char* name, std::size_t count) {
   const std::vector<std::uint8_t> bytes = read_bytes(document, name, 4 * count);
   std::vector<float> values(count);
   for (std::size_t i = 0; i < count; ++i) {
     values[i] = std::bit_cast<float>(little_endian(bytes.data() + 4 * i, 4));
-    if (!std::isfinite(values[i])) refuse(std::string(name) + " has an element that is not finite");
+    if (!std::isfinite(values[i])) refuse_profile(std::string(name) + " has an element that is not finite");
   }
   return values;
 }
@@ -105,7 +105,7 @@ std::vector<std::int16_t> read_shares(const Json& document, const char* name, st
   std::vector<std::int16_t> values(count);
   for (std::size_t i = 0; i < count; ++i) {
     values[i] = static_cast<std::int16_t>(little_endian(bytes.data() + 2 * i, 2));
-    if (values[i] < -share_one) refuse(std::string(name) + " has a number below -1");
+    if (values[i] < -share_one) refuse_profile(std::string(name) + " has a number below -1");
   }
   return values;
 }
@@ -167,13 +167,13 @@ ProfileRelations read_relations(const Json& document, const ObservationProfile& 
   relations.terms = read_count(document, "terms", 1, most_terms);
   relations.of = read_places(document, "of", count);
   relations.columns = read_places(document, "columns", count * relations.terms);
-  relations.coefficients = read_floats(document, "coefficients", count * relations.terms);
-  relations.intercept = read_floats(document, "intercept", count);
-  relations.residual = read_floats(document, "residual", count);
-  relations.told = read_floats(document, "told", count);
-  relations.mean_deviation = read_floats(document, "mean_deviation", count);
-  relations.slope_deviation = read_floats(document, "slope_deviation", count);
-  relations.residual_deviation = read_floats(document, "residual_deviation", count);
+  relations.coefficients = decode_floats(document, "coefficients", count * relations.terms);
+  relations.intercept = decode_floats(document, "intercept", count);
+  relations.residual = decode_floats(document, "residual", count);
+  relations.told = decode_floats(document, "told", count);
+  relations.mean_deviation = decode_floats(document, "mean_deviation", count);
+  relations.slope_deviation = decode_floats(document, "slope_deviation", count);
+  relations.residual_deviation = decode_floats(document, "residual_deviation", count);
   const char* const missing = "a relation is of an element, or a column, that is not there";
   const std::size_t columns = count_columns(profile);
   for (const std::uint16_t element : relations.of) check(element < profile.size, missing);
@@ -244,14 +244,14 @@ ObservationProfile read_profile(const Json& document) {
   profile.response_lags = read_lags(document, "response_lags", std::numeric_limits<int>::min());
 
   const std::size_t n = profile.size;
-  profile.quantiles = read_floats(document, "quantiles", profile.levels.size() * n);
-  profile.mean = read_floats(document, "mean", n);
-  profile.spread = read_floats(document, "spread", n);
-  profile.skewness = read_floats(document, "skewness", n);
-  profile.change = read_floats(document, "change", profile.levels.size() * n);
-  profile.autocorrelation = read_floats(document, "autocorrelation", profile.lags.size() * n);
-  profile.segment_means = read_floats(document, "segment_means", profile.segments * n);
-  profile.segment_spreads = read_floats(document, "segment_spreads", profile.segments * n);
+  profile.quantiles = decode_floats(document, "quantiles", profile.levels.size() * n);
+  profile.mean = decode_floats(document, "mean", n);
+  profile.spread = decode_floats(document, "spread", n);
+  profile.skewness = decode_floats(document, "skewness", n);
+  profile.change = decode_floats(document, "change", profile.levels.size() * n);
+  profile.autocorrelation = decode_floats(document, "autocorrelation", profile.lags.size() * n);
+  profile.segment_means = decode_floats(document, "segment_means", profile.segments * n);
+  profile.segment_spreads = decode_floats(document, "segment_spreads", profile.segments * n);
   check_quantiles(profile.quantiles, n);
   check_quantiles(profile.change, n);
   for (const auto* const values : {&profile.spread, &profile.change, &profile.segment_spreads})
@@ -270,7 +270,7 @@ ObservationProfile read_profile(const Json& document) {
     profile.response_deviation = read_bytes(document, "response_deviation", count);
   }
   if (document.contains("starts")) {
-    profile.starts = read_floats(document, "starts", 3 * n);
+    profile.starts = decode_floats(document, "starts", 3 * n);
     for (std::size_t i = n; i < profile.starts.size(); ++i)
       check(profile.starts[i - n] <= profile.starts[i], "starts must not fall");
   }

@@ -29,7 +29,7 @@ constexpr std::array<DtypeEntry, 4> dtypes{{{native::Dtype::f32, "F32", 4},
                                             {native::Dtype::i8, "I8", 1},
                                             {native::Dtype::i32, "I32", 4}}};
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_file(const std::string& why) {
   throw Error(ErrorCode::bad_artifact, "the .ganglion file is damaged: " + why + "; export the policy again");
 }
 
@@ -40,40 +40,40 @@ struct Extent {
 };
 
 /// One entry of the header; `section` is the data section.
-native::Tensor read_tensor(const std::string& name, const Json& entry, std::span<const std::byte> section,
-                           std::vector<Extent>& extents) {
+native::Tensor tensor_of(const std::string& name, const Json& entry, std::span<const std::byte> section,
+                         std::vector<Extent>& extents) {
   const std::string what = "tensor " + in_quotes(name);
   if (!entry.is_object() || entry.size() != 3 || !entry.contains("dtype") || !entry.contains("shape") ||
       !entry.contains("data_offsets")) {
-    refuse(what + " needs dtype, shape and data_offsets, no more and no less");
+    refuse_file(what + " needs dtype, shape and data_offsets, no more and no less");
   }
   const auto* const known = std::find_if(dtypes.begin(), dtypes.end(), [&](const DtypeEntry& candidate) {
     return entry.at("dtype").is_text(candidate.name);
   });
   if (known == dtypes.end())
-    refuse(what + " has dtype " + shortened(entry.at("dtype")) + "; F32, F16, I8 or I32 is needed");
+    refuse_file(what + " has dtype " + shortened(entry.at("dtype")) + "; F32, F16, I8 or I32 is needed");
   native::Tensor tensor;
   tensor.dtype = known->dtype;
   const auto number = [&](const Json& value) {
-    if (!value.is_number_unsigned()) refuse(what + " has a size or offset " + shortened(value));
+    if (!value.is_number_unsigned()) refuse_file(what + " has a size or offset " + shortened(value));
     return value.get<std::uint64_t>();
   };
   const Json& offsets = entry.at("data_offsets");
   if (!entry.at("shape").is_array() || !offsets.is_array() || offsets.size() != 2) {
-    refuse(what + " needs a list as shape and two data_offsets");
+    refuse_file(what + " needs a list as shape and two data_offsets");
   }
   std::uint64_t bytes = known->width;
   for (const Json& axis : entry.at("shape")) {
     const std::uint64_t size = number(axis);
-    if (size == 0 || size > section.size() / bytes) refuse(what + " has a shape that does not fit into the file");
+    if (size == 0 || size > section.size() / bytes) refuse_file(what + " has a shape that does not fit into the file");
     bytes *= size;
     tensor.shape.push_back(static_cast<std::size_t>(size));
   }
   const std::uint64_t begin = number(offsets.items().front());
   const std::uint64_t end = number(offsets.items().back());
   if (begin > end || end > section.size() || end - begin != bytes) {
-    refuse(what + " of " + std::to_string(bytes) + " bytes is said to lie at " + std::to_string(begin) + " to " +
-           std::to_string(end) + " of " + std::to_string(section.size()) + " bytes");
+    refuse_file(what + " of " + std::to_string(bytes) + " bytes is said to lie at " + std::to_string(begin) + " to " +
+                std::to_string(end) + " of " + std::to_string(section.size()) + " bytes");
   }
   tensor.bytes = section.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(bytes));
   extents.push_back({static_cast<std::size_t>(begin), static_cast<std::size_t>(end), name});
@@ -86,13 +86,14 @@ void check_extents(std::vector<Extent> extents, std::size_t size) {
   std::size_t position = 0;
   for (const Extent& extent : extents) {
     if (extent.begin != position) {
-      refuse("tensor " + in_quotes(extent.name) + " starts at byte " + std::to_string(extent.begin) +
-             " of the data; without hole and overlap it would at " + std::to_string(position));
+      refuse_file("tensor " + in_quotes(extent.name) + " starts at byte " + std::to_string(extent.begin) +
+                  " of the data; without hole and overlap it would at " + std::to_string(position));
     }
     position = extent.end;
   }
   if (position != size) {
-    refuse("the tensors end at byte " + std::to_string(position) + " of the data, which has " + std::to_string(size));
+    refuse_file("the tensors end at byte " + std::to_string(position) + " of the data, which has " +
+                std::to_string(size));
   }
 }
 
@@ -115,18 +116,18 @@ Safetensors read_safetensors(std::span<const std::byte> bytes) {
   }
   const Json header = parse_json(as_text(reader.take(length)), "the header of the .ganglion file");
   const auto section = bytes.subspan(reader.position());
-  if (!header.is_object()) refuse("its header is not a JSON object");
+  if (!header.is_object()) refuse_file("its header is not a JSON object");
   Safetensors file;
   std::vector<Extent> extents;
   for (const auto& [name, entry] : header.members()) {
     if (name == "__metadata__") {
-      if (!entry.is_object()) refuse("__metadata__ is not an object");
+      if (!entry.is_object()) refuse_file("__metadata__ is not an object");
       for (const auto& [key, text] : entry.members()) {
-        if (!text.is_string()) refuse("an entry of __metadata__ is not a string");
+        if (!text.is_string()) refuse_file("an entry of __metadata__ is not a string");
         file.metadata.emplace(key, text.get<std::string>());
       }
     } else {
-      file.tensors.emplace(name, read_tensor(name, entry, section, extents));
+      file.tensors.emplace(name, tensor_of(name, entry, section, extents));
     }
   }
   check_extents(std::move(extents), section.size());

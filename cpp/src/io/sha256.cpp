@@ -15,7 +15,7 @@ namespace ganglion::detail {
 
 namespace {
 
-constexpr std::array<std::uint32_t, 64> round_constants = {
+constexpr std::array<std::uint32_t, 64> sha256_constants = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -40,7 +40,7 @@ void compress(std::array<std::uint32_t, 8>& state, const std::byte* block) {
   for (std::size_t i = 0; i < 64; ++i) {
     const std::uint32_t s1 = std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25);
     const std::uint32_t choice = (e & f) ^ (~e & g);
-    const std::uint32_t t1 = h + s1 + choice + round_constants[i] + w[i];
+    const std::uint32_t t1 = h + s1 + choice + sha256_constants[i] + w[i];
     const std::uint32_t s0 = std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22);
     const std::uint32_t majority = (a & b) ^ (a & c) ^ (b & c);
     const std::uint32_t t2 = s0 + majority;
@@ -124,7 +124,7 @@ __attribute__((target("sha,sse4.1"))) void Sha256::compress_with_instructions(St
     for (std::size_t i = 0; i < 4; ++i) w[i] = _mm_shuffle_epi8(load(blocks + block * 64 + i * 16), big_endian);
 #pragma GCC unroll 16
     for (std::size_t i = 0; i < 16; ++i) {  // four rounds each
-      const __m128i added = _mm_add_epi32(w[i % 4], load(round_constants.data() + 4 * i));
+      const __m128i added = _mm_add_epi32(w[i % 4], load(sha256_constants.data() + 4 * i));
       cdgh = _mm_sha256rnds2_epu32(cdgh, abef, added);
       abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(added, 0x0E));
       if (i >= 12) continue;
@@ -168,7 +168,7 @@ __attribute__((target("+crypto"))) void Sha256::compress_with_instructions(State
     }
 #pragma GCC unroll 16
     for (std::size_t i = 0; i < 16; ++i) {  // four rounds each
-      const uint32x4_t added = vaddq_u32(w[i % 4], vld1q_u32(round_constants.data() + 4 * i));
+      const uint32x4_t added = vaddq_u32(w[i % 4], vld1q_u32(sha256_constants.data() + 4 * i));
       const uint32x4_t before = abcd;
       abcd = vsha256hq_u32(abcd, efgh, added);
       efgh = vsha256h2q_u32(efgh, before, added);

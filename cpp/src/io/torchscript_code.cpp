@@ -16,7 +16,7 @@ namespace {
 /// What a policy may call or read of PyTorch: operations on tensors, numbers, strings, lists and dictionaries (aten),
 /// what the compiler of TorchScript writes between them (prim), products in integers (quantized), and what tensors
 /// have, between blanks. An operation in place is its name with "_".
-constexpr std::string_view operations =
+constexpr std::string_view known_operations =
 #include "io/torchscript_operations.def"
     ;
 
@@ -32,7 +32,8 @@ bool holds(std::span<const std::string_view> words, std::string_view name) {
 }
 
 bool is_operation(std::string_view name) {
-  return has_word(operations, name) || (name.ends_with('_') && has_word(operations, name.substr(0, name.size() - 1)));
+  return has_word(known_operations, name) ||
+         (name.ends_with('_') && has_word(known_operations, name.substr(0, name.size() - 1)));
 }
 
 enum class Kind : std::uint8_t { name, text, number, mark };
@@ -44,8 +45,7 @@ struct Token {
   bool opens_line;
 };
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_name_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
 /// The tokens of TorchScript's own language: Python's, without prefixes of strings. Ends of lines are no tokens.
 class Lexer {
@@ -65,9 +65,9 @@ class Lexer {
         ++at_;
       } else if (c == '"' || c == '\'') {
         take_text(c);
-      } else if (is_letter(c)) {
+      } else if (is_name_letter(c)) {
         const std::size_t begin = at_;
-        while (is_letter(peek()) || is_digit(peek())) ++at_;
+        while (is_name_letter(peek()) || is_digit(peek())) ++at_;
         add(Kind::name, begin, at_);
       } else if (is_digit(c)) {
         take_number();

@@ -18,7 +18,7 @@ namespace ganglion::detail {
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_archive(const std::string& why) {
   throw Error(ErrorCode::bad_artifact,
               "the TorchScript archive is truncated or damaged: " + why + "; export or copy the file again");
 }
@@ -30,10 +30,10 @@ constexpr std::uint64_t most_code = std::uint64_t{64} << 20U;  // bytes, unpacke
 
 /// A member as it is read by PyTorch; `left` is what may still be unpacked.
 std::string unpacked(const std::string& name, const ZipMember& member, std::uint64_t& left) {
-  if (member.size > left) refuse("its program is larger than " + std::to_string(most_code >> 20U) + " MiB");
+  if (member.size > left) refuse_archive("its program is larger than " + std::to_string(most_code >> 20U) + " MiB");
   left -= member.size;
   std::optional<std::string> text = member.unpacked();
-  if (!text) refuse("member '" + name + "' cannot be unpacked");
+  if (!text) refuse_archive("member '" + name + "' cannot be unpacked");
   return std::move(*text);
 }
 
@@ -62,7 +62,7 @@ void check_classes(const std::string& name, std::string_view pickle) {
   }
 }
 
-void check_program(std::span<const std::byte> bytes) {
+void check_archive(std::span<const std::byte> bytes) {
   std::map<std::string, std::string> code;
   std::uint64_t left = most_code;
   for (const auto& [name, member] : read_members(bytes)) {
@@ -77,7 +77,7 @@ void check_program(std::span<const std::byte> bytes) {
 }  // namespace
 
 void check_torchscript_program(std::span<const std::byte> bytes, const std::string& name) {
-  naming(name, [bytes] { check_program(bytes); });
+  naming(name, [bytes] { check_archive(bytes); });
 }
 
 ContractRecord read_torchscript(std::span<const std::byte> bytes) {
@@ -100,8 +100,8 @@ ContractRecord read_torchscript(std::span<const std::byte> bytes) {
   Sha256 digest;
   for (const auto& [name, member] : members) {
     if (name.ends_with("/extra/ganglion.json")) {
-      if (record.json) refuse("it has two contracts");
-      if (member.method != 0) refuse("its contract is compressed; it must be stored");
+      if (record.json) refuse_archive("it has two contracts");
+      if (member.method != 0) refuse_archive("its contract is compressed; it must be stored");
       record.json = std::string(as_text(member.bytes));
       continue;
     }

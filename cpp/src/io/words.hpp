@@ -11,6 +11,8 @@
 
 namespace ganglion::detail {
 
+[[nodiscard]] inline bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
+
 [[nodiscard]] inline bool is_one_of(std::span<const char* const> words, std::string_view word) {
   return std::any_of(words.begin(), words.end(), [word](const char* known) { return word == known; });
 }

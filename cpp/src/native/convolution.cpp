@@ -19,7 +19,7 @@ std::size_t taps(const Convolution& conv) {
 std::size_t block_of(std::size_t channels) { return channels == 1 ? 1 : channels <= 4 ? 4 : largest_block; }
 
 /// Lays the input with its padding, in so many phases.
-void lay_out(ConvolutionPlan& plan, std::size_t down, std::size_t across) {
+void lay_out_patches(ConvolutionPlan& plan, std::size_t down, std::size_t across) {
   const Convolution& conv = plan.conv;
   plan.phases_down = std::min(down, padded_height(conv));
   plan.phases_across = std::min(across, padded_width(conv));
@@ -77,10 +77,10 @@ ConvolutionPlan plan_convolution(const Convolution& conv, const KernelTable& ker
   ConvolutionPlan plan;
   plan.conv = conv;
   plan.block = block_of(conv.out_channels / conv.groups);
-  lay_out(plan, conv.stride_height, conv.stride_width);
+  lay_out_patches(plan, conv.stride_height, conv.stride_width);
   choose_runs(plan, kernels.lanes);
   plan.by_channels = work_of_channels(conv, kernels) < work_of_places(plan, kernels);
-  if (plan.by_channels) lay_out(plan, 1, 1);
+  if (plan.by_channels) lay_out_patches(plan, 1, 1);
   return plan;
 }
 

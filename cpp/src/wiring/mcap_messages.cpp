@@ -21,7 +21,7 @@ constexpr std::size_t magic_size = 8;
 constexpr std::size_t encapsulation = 4;  // CDR, little-endian
 constexpr std::uint64_t largest_chunk = std::uint64_t{1} << 28U;
 
-[[noreturn]] void refuse(const std::string& why) {
+[[noreturn]] void refuse_damaged(const std::string& why) {
   throw Error(ErrorCode::bad_artifact, "the recording is damaged: " + why + "; copy the file again");
 }
 
@@ -132,12 +132,12 @@ class Pass {
   void message(std::span<const std::byte> fields) {
     ByteReader reader(fields, "a message of the recording");
     const auto channel = channels_.find(reader.little_endian(2));
-    if (channel == channels_.end()) refuse("a message is of no channel");
+    if (channel == channels_.end()) refuse_damaged("a message is of no channel");
     if (!channel->second.layout) return;
     static_cast<void>(reader.take(4 + 8 + 8 + encapsulation));
     const std::size_t size = channel->second.layout->size;
     take_(channel->second.topic, *channel->second.layout, reader.take(size));
-    if (!reader.at_end()) refuse("a message on '" + channel->second.topic + "' is longer than its schema says");
+    if (!reader.at_end()) refuse_damaged("a message on '" + channel->second.topic + "' is longer than its schema says");
   }
 
   void chunk(std::span<const std::byte> fields) {
@@ -147,14 +147,14 @@ class Pass {
     const auto crc = static_cast<std::uint32_t>(reader.little_endian(4));
     const std::string compression = take_text(reader);
     const auto block = reader.take(reader.little_endian(8));
-    if (size > largest_chunk) refuse("a chunk announces " + std::to_string(size) + " bytes");
+    if (size > largest_chunk) refuse_damaged("a chunk announces " + std::to_string(size) + " bytes");
     flight::Bytes unpacked;
     std::span<const std::byte> records_in_it = block;
     if (!compression.empty()) {
       unpacked = flight::decompressed(compression, block, static_cast<std::size_t>(size));
       records_in_it = unpacked;
     }
-    if (crc != 0 && flight::crc32(records_in_it) != crc) refuse("the CRC-32 of a chunk does not match");
+    if (crc != 0 && flight::crc32(records_in_it) != crc) refuse_damaged("the CRC-32 of a chunk does not match");
     ByteReader inside(records_in_it, "a chunk of the recording");
     while (!inside.at_end()) {
       const auto opcode = static_cast<Opcode>(inside.little_endian(1));

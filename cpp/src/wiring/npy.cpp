@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "ganglion/error.hpp"
+#include "io/words.hpp"
 
 namespace ganglion::wiring {
 
@@ -20,7 +21,7 @@ using namespace std::string_view_literals;
 constexpr std::string_view magic = "\x93NUMPY"sv;
 constexpr std::size_t most_axes = 32;
 
-[[noreturn]] void refuse(const std::string& what, const std::string& why) {
+[[noreturn]] void refuse_array(const std::string& what, const std::string& why) {
   throw Error(ErrorCode::bad_artifact, what + ": " + why + "; record it again with numpy.savez");
 }
 
@@ -33,14 +34,12 @@ std::optional<std::string_view> value_of(std::string_view header, std::string_vi
   return rest;
 }
 
-bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
-
 /// The number that a text begins with, which is taken off it; none where it has no digits, or too many.
 std::optional<std::size_t> take_number(std::string_view& text) {
   constexpr std::size_t most_digits = 18;
   std::size_t digits = 0;
   std::size_t number = 0;
-  while (digits < text.size() && is_digit(text[digits])) {
+  while (digits < text.size() && detail::is_digit(text[digits])) {
     if (digits == most_digits) return std::nullopt;
     number = 10 * number + static_cast<std::size_t>(text[digits++] - '0');
   }
@@ -142,32 +141,32 @@ std::vector<double> Npy::numbers() const {
 
 Npy read_npy(std::string text, const std::string& what) {
   const std::string_view all = text;
-  if (!all.starts_with(magic) || all.size() < magic.size() + 4) refuse(what, "it is no array of numpy.save");
+  if (!all.starts_with(magic) || all.size() < magic.size() + 4) refuse_array(what, "it is no array of numpy.save");
   const auto byte = [all](std::size_t at) { return static_cast<std::size_t>(static_cast<unsigned char>(all[at])); };
   const std::size_t version = byte(magic.size());
-  if (version < 1 || version > 3) refuse(what, "its format " + std::to_string(version) + " is not known");
+  if (version < 1 || version > 3) refuse_array(what, "its format " + std::to_string(version) + " is not known");
   const std::size_t digits = version == 1 ? 2 : 4;
   const std::size_t header_at = magic.size() + 2 + digits;
-  if (all.size() < header_at) refuse(what, "its header is cut");
+  if (all.size() < header_at) refuse_array(what, "its header is cut");
   std::size_t length = 0;
   for (std::size_t i = digits; i-- > 0;) length = length * 256 + byte(magic.size() + 2 + i);
-  if (length > all.size() - header_at) refuse(what, "its header is cut");
+  if (length > all.size() - header_at) refuse_array(what, "its header is cut");
   const std::string_view header = all.substr(header_at, length);
   const auto descr = value_of(header, "descr");
   const auto order = value_of(header, "fortran_order");
   const auto shape_text = value_of(header, "shape");
   const auto shape = shape_text ? shape_of(*shape_text) : std::nullopt;
-  if (!descr || !order || !shape) refuse(what, "its header is damaged");
+  if (!descr || !order || !shape) refuse_array(what, "its header is damaged");
   // '<f8'; what is no such word is a list of fields
   if (descr->size() < 4 || (*descr)[0] != '\'' || "<>|="sv.find((*descr)[1]) == std::string_view::npos) {
-    refuse(what, "it holds records, not numbers");
+    refuse_array(what, "it holds records, not numbers");
   }
   std::string_view width_text = descr->substr(3);
   const std::optional<std::size_t> width = take_number(width_text);
   Npy array{.kind = (*descr)[2], .width = width.value_or(0)};
-  if (array.kind == 'O') refuse(what, "it holds Python objects, which are a program");
+  if (array.kind == 'O') refuse_array(what, "it holds Python objects, which are a program");
   constexpr std::size_t longest = 1U << 20U;
-  if (array.width == 0 || array.width > longest) refuse(what, "its elements have no size");
+  if (array.width == 0 || array.width > longest) refuse_array(what, "its elements have no size");
   if (array.kind == 'U') array.width *= 4;
   array.is_big_endian = (*descr)[1] == '>';
   array.is_fortran = order->starts_with("True");
@@ -175,8 +174,8 @@ Npy read_npy(std::string text, const std::string& what) {
   array.begin = header_at + length;
   const std::size_t there = all.size() - array.begin;
   if (bytes_of(array) != there) {
-    refuse(what, "its header announces another number of elements than the " + std::to_string(there) +
-                     " bytes that are there; it is truncated or damaged");
+    refuse_array(what, "its header announces another number of elements than the " + std::to_string(there) +
+                           " bytes that are there; it is truncated or damaged");
   }
   array.text = std::move(text);
   return array;

@@ -11,11 +11,9 @@ namespace ganglion::flight {
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& sentence) { throw Error(ErrorCode::bad_option, sentence); }
-
 [[noreturn]] void refuse_seat(const std::string& difference) {
-  refuse("the candidate cannot take over, for " + difference +
-         "; export it as the policy that flies was, or load it into a loop of its own");
+  flight::refuse_option("the candidate cannot take over, for " + difference +
+                        "; export it as the policy that flies was, or load it into a loop of its own");
 }
 
 std::string listed(const std::vector<std::string>& names) {
@@ -64,15 +62,16 @@ std::vector<float> gate_of(const SwitchOptions& options, std::size_t size) {
   std::vector<float> gate;
   if (options.gate.empty()) return gate;
   if (options.gate.size() != 1 && options.gate.size() != size) {
-    refuse("SwitchOptions::gate has " + std::to_string(options.gate.size()) + " numbers and the action has " +
-           std::to_string(size) + " elements; give one for each, or one for all");
+    flight::refuse_option("SwitchOptions::gate has " + std::to_string(options.gate.size()) +
+                          " numbers and the action has " + std::to_string(size) +
+                          " elements; give one for each, or one for all");
   }
   for (std::size_t i = 0; i < size; ++i) {
     const double most = options.gate[options.gate.size() == 1 ? 0 : i];
     // A comparison with NaN is false.
     if (!(most >= 0.0)) {
-      refuse("SwitchOptions::gate of element " + std::to_string(i) + " is " + std::to_string(most) +
-             "; give the most that the action may differ, 0 or more");
+      flight::refuse_option("SwitchOptions::gate of element " + std::to_string(i) + " is " + std::to_string(most) +
+                            "; give the most that the action may differ, 0 or more");
     }
     gate.push_back(static_cast<float>(most));
   }
@@ -82,7 +81,8 @@ std::vector<float> gate_of(const SwitchOptions& options, std::size_t size) {
 std::size_t blend_steps_of(const Contract& contract, const SwitchOptions& options) {
   if (!options.blend_s) return options.blend_steps;
   if (!(*options.blend_s >= 0.0) || !std::isfinite(*options.blend_s)) {
-    refuse("SwitchOptions::blend_s is " + std::to_string(*options.blend_s) + "; give a number of seconds, 0 or more");
+    flight::refuse_option("SwitchOptions::blend_s is " + std::to_string(*options.blend_s) +
+                          "; give a number of seconds, 0 or more");
   }
   const double steps = std::round(*options.blend_s / trained_period(contract, "SwitchOptions::blend_steps"));
   constexpr double most = 1e9;
@@ -95,10 +95,11 @@ Exchange exchange_of(const Contract& candidate, const SwitchOptions& options) {
   Exchange exchange{gate_of(options, candidate.action_size()), options.agreeing_steps, options.patience,
                     blend_steps_of(candidate, options),        options.keep_steps,     options.state};
   if (exchange.gate.empty()) return exchange;
-  if (options.agreeing_steps == 0) refuse("SwitchOptions::agreeing_steps is 0; give 1 or more, or no gate");
+  if (options.agreeing_steps == 0)
+    flight::refuse_option("SwitchOptions::agreeing_steps is 0; give 1 or more, or no gate");
   if (options.patience < options.agreeing_steps) {
-    refuse("SwitchOptions::patience is " + std::to_string(options.patience) + " steps, and " +
-           std::to_string(options.agreeing_steps) + " in a row must agree: it would always be rejected");
+    flight::refuse_option("SwitchOptions::patience is " + std::to_string(options.patience) + " steps, and " +
+                          std::to_string(options.agreeing_steps) + " in a row must agree: it would always be rejected");
   }
   return exchange;
 }
@@ -120,7 +121,7 @@ void check_same_state(const Contract& flying, const Contract& candidate) {
   const auto same = [](const StateSlot& a, const StateSlot& b) { return a.name == b.name && a.shape == b.shape; };
   if (std::equal(flying.state.begin(), flying.state.end(), candidate.state.begin(), candidate.state.end(), same))
     return;
-  refuse(
+  flight::refuse_option(
       "the state of the policy that flies cannot be copied to the candidate: their slots have other names or shapes; "
       "take StateHandOver::burned_in");
 }

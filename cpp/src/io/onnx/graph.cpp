@@ -12,7 +12,7 @@ namespace ganglion::detail {
 namespace {
 
 // Inner graphs inside inner graphs; deeper nesting is damage.
-constexpr int deepest = 16;
+constexpr int deepest_graph = 16;
 
 /// How much a model may hold beside its weights: a message of two bytes becomes an object of hundreds.
 class Budget {
@@ -105,12 +105,12 @@ OnnxPort read_port(std::span<const std::byte> message) {
   return port;
 }
 
-// NOLINTBEGIN(misc-no-recursion): graphs nest inside attributes of nodes; `deepest` bounds it.
+// NOLINTBEGIN(misc-no-recursion): graphs nest inside attributes of nodes; `deepest_graph` bounds it.
 OnnxNode read_node(std::span<const std::byte> message, int depth, Budget& budget);
 
 /// Adds the nodes of an inner graph, and to the node's own inputs what they take from outside.
 void read_inner(std::span<const std::byte> message, int depth, Budget& budget, OnnxNode& node) {
-  if (depth > deepest) throw Error(ErrorCode::bad_artifact, "the ONNX model nests its graphs too deeply");
+  if (depth > deepest_graph) throw Error(ErrorCode::bad_artifact, "the ONNX model nests its graphs too deeply");
   std::set<std::string_view> made;
   const std::size_t first = node.inner.size();
   ProtoReader reader(message, "an inner graph of the ONNX model");

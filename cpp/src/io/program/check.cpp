@@ -30,10 +30,6 @@ using native::Program;
 using native::Tensor;
 using native::Unary;
 
-[[noreturn]] void refuse(const std::string& where, const std::string& why) {
-  throw Error(ErrorCode::bad_artifact, "program: " + where + ": " + why + "; export the policy again");
-}
-
 [[nodiscard]] const char* type_of(Dtype dtype) {
   switch (dtype) {
     case Dtype::f32:
@@ -163,12 +159,12 @@ class OpCheck {
 
   void fit(const Sizes& inputs, const Sizes& outputs, const std::vector<Role>& roles) const {
     const bool any = inputs.all[0].any;
-    if (any && op_.in.empty()) refuse(where_, "it has no inputs");
+    if (any && op_.in.empty()) refuse_program(where_, "it has no inputs");
     const std::size_t wanted = any ? op_.in.size() : inputs.all.size();
     if (op_.in.size() != wanted || op_.out.size() != outputs.all.size()) {
-      refuse(where_, "it has " + std::to_string(op_.in.size()) + " inputs and " + std::to_string(op_.out.size()) +
-                         " outputs; " + std::to_string(wanted) + " and " + std::to_string(outputs.all.size()) +
-                         " are needed");
+      refuse_program(where_, "it has " + std::to_string(op_.in.size()) + " inputs and " +
+                                 std::to_string(op_.out.size()) + " outputs; " + std::to_string(wanted) + " and " +
+                                 std::to_string(outputs.all.size()) + " are needed");
     }
     for (std::size_t i = 0; i < inputs.all.size(); ++i) fit("an input", op_.in[i], inputs.all[i]);
     for (std::size_t i = 0; i < outputs.all.size(); ++i) fit("an output", op_.out[i], outputs.all[i]);
@@ -184,9 +180,9 @@ class OpCheck {
   void fit(const char* what, Index value, const Wanted& wanted) const {
     const std::size_t found = program_.values[value].size;
     if (wanted.any || found == wanted.size || (wanted.or_one && found == 1)) return;
-    refuse(where_, std::string(what) + " has " + std::to_string(found) + " elements; " +
-                       (wanted.or_one ? "1 or " + std::to_string(wanted.size) + " are possible"
-                                      : std::to_string(wanted.size) + " fit"));
+    refuse_program(where_, std::string(what) + " has " + std::to_string(found) + " elements; " +
+                               (wanted.or_one ? "1 or " + std::to_string(wanted.size) + " are possible"
+                                              : std::to_string(wanted.size) + " fit"));
   }
 
   void no_other_tensors(const std::vector<Role>& known) const {
@@ -198,14 +194,14 @@ class OpCheck {
                                       {"index", op_.index}}) {
       const auto is_it = [name = std::string_view(name)](const Role& role) { return role.name == name; };
       if (index != none && std::none_of(known.begin(), known.end(), is_it)) {
-        refuse(where_, std::string("tensor '") + name + "' is unknown: this operation has none");
+        refuse_program(where_, std::string("tensor '") + name + "' is unknown: this operation has none");
       }
     }
   }
 
   void tensor(const Role& role) const {
     if (role.index == none) {
-      if (role.is_needed) refuse(where_, std::string("tensor '") + role.name + "' is missing");
+      if (role.is_needed) refuse_program(where_, std::string("tensor '") + role.name + "' is missing");
       return;
     }
     const Tensor& found = program_.tensors[role.index];
@@ -214,23 +210,24 @@ class OpCheck {
     const bool is_of_type = role.is_matrix ? found.dtype != Dtype::i32 : found.dtype == plain;
     if (!is_of_type || found.shape != role.shape) {
       const std::string is = std::string("tensor '") + role.name + "' is " + type_and_shape(found);
-      if (is_index) refuse(where_, is + ", not int32 " + text(role.shape));
-      refuse(where_,
-             is + "; " + (role.is_matrix ? "float32, float16 or int8 " : "float32 ") + text(role.shape) + " is needed");
+      if (is_index) refuse_program(where_, is + ", not int32 " + text(role.shape));
+      refuse_program(where_, is + "; " + (role.is_matrix ? "float32, float16 or int8 " : "float32 ") +
+                                 text(role.shape) + " is needed");
     }
     if (!all_finite(found)) {
-      refuse(where_, std::string("tensor '") + role.name + "' has an element that is not finite (NaN or infinite)");
+      refuse_program(where_,
+                     std::string("tensor '") + role.name + "' has an element that is not finite (NaN or infinite)");
     }
   }
 
   void matrix() const {
     const Tensor& found = program_.tensors[op_.weight];
     if ((found.dtype == Dtype::i8) != (op_.scale != none)) {
-      refuse(where_, "an int8 weight, and only that, needs a tensor 'scale'");
+      refuse_program(where_, "an int8 weight, and only that, needs a tensor 'scale'");
     }
     if (found.dtype == Dtype::i8 &&
         std::find(found.bytes.begin(), found.bytes.end(), std::byte{0x80}) != found.bytes.end()) {
-      refuse(where_, "tensor 'weight' has the integer -128; -127 to 127 are possible");
+      refuse_program(where_, "tensor 'weight' has the integer -128; -127 to 127 are possible");
     }
   }
 
@@ -244,15 +241,15 @@ class OpCheck {
       if (op_.function.unary == function) return;
       names += (names.empty() ? "" : " or ") + std::string(name);
     }
-    refuse(where_, "the activation of an rnn is " + names);
+    refuse_program(where_, "the activation of an rnn is " + names);
   }
 
   /// What the products of the table count on: that a convolution has its axes, and that no product is too large.
   void before_the_table() const {
     const std::size_t axes = op_.kind == OpKind::conv1d ? 3 : 4;
     if (op_.weight != none && program_.tensors[op_.weight].shape.size() != axes) {
-      refuse(where_, "tensor 'weight' is " + type_and_shape(program_.tensors[op_.weight]) + "; " +
-                         (axes == 3 ? "three" : "four") + " axes are needed");
+      refuse_program(where_, "tensor 'weight' is " + type_and_shape(program_.tensors[op_.weight]) + "; " +
+                                 (axes == 3 ? "three" : "four") + " axes are needed");
     }
     if (op_.kind == OpKind::conv1d) return;
     const native::Convolution& conv = op_.conv;
@@ -263,18 +260,18 @@ class OpCheck {
     if (is_too_large(conv.in_channels, conv.pad_top + conv.height + conv.pad_bottom,
                      conv.pad_left + conv.width + conv.pad_right) ||
         is_too_large(conv.out_channels, conv.out_height, conv.out_width)) {
-      refuse(where_,
-             "its padded input, or its output, has more than " + std::to_string(native::largest_size) + " elements");
+      refuse_program(where_, "its padded input, or its output, has more than " + std::to_string(native::largest_size) +
+                                 " elements");
     }
   }
 
   void convolution() const {
     const native::Convolution& conv = op_.conv;
     if (conv.in_channels % conv.groups != 0 || conv.out_channels % conv.groups != 0) {
-      refuse(where_, "its channels cannot be divided into " + std::to_string(conv.groups) + " groups");
+      refuse_program(where_, "its channels cannot be divided into " + std::to_string(conv.groups) + " groups");
     }
     if (conv.circular && std::max(conv.pad_left, conv.pad_right) > conv.width) {
-      refuse(where_, "circular padding is longer than the input");
+      refuse_program(where_, "circular padding is longer than the input");
     }
     const bool is_row = op_.kind == OpKind::conv1d;
     along(is_row ? "out_length" : "out_width", conv.pad_left + conv.width + conv.pad_right, conv.kernel_width,
@@ -287,7 +284,7 @@ class OpCheck {
              std::size_t out) const {
     if (kernel - 1 > padded || dilation * (kernel - 1) + 1 > padded ||
         (padded - dilation * (kernel - 1) - 1) / stride + 1 != out) {
-      refuse(where_, std::string(name) + " does not follow from the other lengths");
+      refuse_program(where_, std::string(name) + " does not follow from the other lengths");
     }
   }
 
@@ -295,8 +292,8 @@ class OpCheck {
     std::size_t total = 0;
     for (const Index value : op_.in) total += program_.values[value].size;
     if (total > native::largest_gather) {
-      refuse(where_, "its inputs have " + std::to_string(total) + " elements together; at most " +
-                         std::to_string(native::largest_gather) + " are possible");
+      refuse_program(where_, "its inputs have " + std::to_string(total) + " elements together; at most " +
+                                 std::to_string(native::largest_gather) + " are possible");
     }
     const Tensor& index = program_.tensors[op_.index];
     auto [least, most] = std::pair{element<std::int32_t>(index, 0), element<std::int32_t>(index, 0)};
@@ -306,8 +303,8 @@ class OpCheck {
       most = std::max(most, at);
     }
     if (least < 0 || std::cmp_greater_equal(most, total)) {
-      refuse(where_, "the index runs from " + std::to_string(least) + " to " + std::to_string(most) +
-                         "; the inputs have " + std::to_string(total) + " elements");
+      refuse_program(where_, "the index runs from " + std::to_string(least) + " to " + std::to_string(most) +
+                                 "; the inputs have " + std::to_string(total) + " elements");
     }
   }
 
@@ -323,7 +320,7 @@ class ProgramCheck {
 
   void run() {
     if (program_.inputs.empty() || program_.outputs.empty()) {
-      refuse("the document", "at least one input and one output are needed");
+      refuse_program("the document", "at least one input and one output are needed");
     }
     for (Index i = 0; i < program_.values.size(); ++i) constant(i);
     for (const Index value : program_.inputs) write(value, "an input");
@@ -332,8 +329,8 @@ class ProgramCheck {
       const std::string where = "operation " + std::to_string(i) + " (" + name_of(program_.ops[i].kind) + ")";
       for (const Index value : program_.ops[i].in) {
         if (!written_[value]) {
-          refuse(where, "it reads value " + std::to_string(value) +
-                            " before it is written; no operation runs before anything has written its inputs");
+          refuse_program(where, "it reads value " + std::to_string(value) +
+                                    " before it is written; no operation runs before anything has written its inputs");
         }
       }
       for (const Index value : program_.ops[i].out) write(value, where);
@@ -341,12 +338,12 @@ class ProgramCheck {
     }
     // All reads come after a write, so a value that is never written is only a result, or nothing's.
     for (Index i = 0; i < program_.values.size(); ++i) {
-      if (!written_[i]) refuse("the values", "nothing writes value " + std::to_string(i));
+      if (!written_[i]) refuse_program("the values", "nothing writes value " + std::to_string(i));
     }
     for (const native::StatePair& pair : program_.state) {
       if (program_.values[pair.in].size != program_.values[pair.out].size) {
-        refuse("the state", "a slot enters with " + std::to_string(program_.values[pair.in].size) +
-                                " elements and leaves with " + std::to_string(program_.values[pair.out].size));
+        refuse_program("the state", "a slot enters with " + std::to_string(program_.values[pair.in].size) +
+                                        " elements and leaves with " + std::to_string(program_.values[pair.out].size));
       }
     }
   }
@@ -358,15 +355,17 @@ class ProgramCheck {
     const Tensor& tensor = program_.tensors[value.constant];
     const std::string where = "value " + std::to_string(i) + ": tensor " + in_quotes(names_[value.constant]);
     if (tensor.dtype != Dtype::f32 || tensor.shape != std::vector<std::size_t>{value.size}) {
-      refuse(where, "it is " + type_and_shape(tensor) + "; float32 [" + std::to_string(value.size) + "] is needed");
+      refuse_program(where,
+                     "it is " + type_and_shape(tensor) + "; float32 [" + std::to_string(value.size) + "] is needed");
     }
-    if (has_nan(tensor)) refuse(where, "it has a NaN");
+    if (has_nan(tensor)) refuse_program(where, "it has a NaN");
     written_[i] = true;
   }
 
   void write(Index value, const std::string& what) {
     if (written_[value]) {
-      refuse(what, "it writes value " + std::to_string(value) + ", which is constant or has been written before");
+      refuse_program(what,
+                     "it writes value " + std::to_string(value) + ", which is constant or has been written before");
     }
     written_[value] = true;
   }
@@ -393,6 +392,10 @@ const char* name_of(OpKind kind) {
 #include "native/vocabulary.def"
   }
   return "";
+}
+
+void refuse_program(const std::string& where, const std::string& why) {
+  throw Error(ErrorCode::bad_artifact, "program: " + where + ": " + why + "; export the policy again");
 }
 
 void check_program(const Program& program, const std::vector<std::string>& names) {

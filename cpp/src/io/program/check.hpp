@@ -11,6 +11,9 @@ namespace ganglion::detail {
 /// `names` are those of its tensors.
 void check_program(const native::Program& program, const std::vector<std::string>& names);
 
+/// Throws `Error` (bad_artifact), which says where in the program and why.
+[[noreturn]] void refuse_program(const std::string& where, const std::string& why);
+
 /// The name of an operation in a program.
 [[nodiscard]] const char* name_of(native::OpKind kind);
 

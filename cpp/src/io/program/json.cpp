@@ -33,7 +33,7 @@ struct Word {
   Enumerator value;
 };
 
-constexpr Word<OpKind> operations[] = {
+constexpr Word<OpKind> operation_words[] = {
 #define GANGLION_OPERATION(id, ...) {#id, OpKind::id},
 #include "native/vocabulary.def"
 };
@@ -43,37 +43,33 @@ struct UnaryWord : Word<Unary> {
   const char* parameters[2];
 };
 
-constexpr UnaryWord unary_functions[] = {
+constexpr UnaryWord unary_words[] = {
 #define GANGLION_UNARY(id, name, first, second, ...) {{name, Unary::id}, {#first, #second}},
 #include "native/vocabulary.def"
 };
 
-constexpr Word<Binary> binary_functions[] = {
+constexpr Word<Binary> binary_words[] = {
 #define GANGLION_BINARY(id, name, ...) {name, Binary::id},
 #include "native/vocabulary.def"
 };
 
-constexpr Word<Reduce> reduce_functions[] = {
+constexpr Word<Reduce> reduce_words[] = {
 #define GANGLION_REDUCE(id) {#id, Reduce::id},
 #include "native/vocabulary.def"
 };
 
-constexpr Word<Activations> schemes[] = {
+constexpr Word<Activations> scheme_words[] = {
 #define GANGLION_SCHEME(id, activations) {#id, Activations::activations},
 #include "native/vocabulary.def"
 };
 
 constexpr Word<bool> paddings[] = {{"zeros", false}, {"circular", true}};
 
-[[noreturn]] void refuse(const std::string& where, const std::string& why) {
-  throw Error(ErrorCode::bad_artifact, "program: " + where + ": " + why + "; export the policy again");
-}
-
 /// One object of the document: keys are taken one by one, and at the end none may be left.
 class Object {
  public:
   Object(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
-    if (!json.is_object()) refuse(where_, "it is not an object");
+    if (!json.is_object()) refuse_program(where_, "it is not an object");
   }
 
   [[nodiscard]] bool has(const char* key) const { return json_.contains(key); }
@@ -81,36 +77,37 @@ class Object {
 
   const Json& take(const char* key) {
     const Json* const found = json_.find(key);
-    if (found == nullptr) refuse(where_, std::string("key '") + key + "' is missing");
+    if (found == nullptr) refuse_program(where_, std::string("key '") + key + "' is missing");
     taken_.insert(key);
     return *found;
   }
 
   const Json& take_list(const char* key) {
     const Json& list = take(key);
-    if (!list.is_array()) refuse(where_, std::string("'") + key + "' is not a list");
+    if (!list.is_array()) refuse_program(where_, std::string("'") + key + "' is not a list");
     if (list.size() > native::most_items) {
-      refuse(where_, std::string("'") + key + "' has " + std::to_string(list.size()) + " items; at most " +
-                         std::to_string(native::most_items) + " are possible");
+      refuse_program(where_, std::string("'") + key + "' has " + std::to_string(list.size()) + " items; at most " +
+                                 std::to_string(native::most_items) + " are possible");
     }
     return list;
   }
 
   std::string take_text(const char* key) {
     const Json& text = take(key);
-    if (!text.is_string()) refuse(where_, std::string("'") + key + "' is not a string");
+    if (!text.is_string()) refuse_program(where_, std::string("'") + key + "' is not a string");
     return text.get<std::string>();
   }
 
   std::size_t take_count(const char* key, std::uint64_t least = 1) {
     const Json& number = take(key);
     if (!number.is_number_integer()) {
-      refuse(where_, std::string("'") + key + "' is " + shortened(number) + ", which is not an integer");
+      refuse_program(where_, std::string("'") + key + "' is " + shortened(number) + ", which is not an integer");
     }
     if (!number.is_number_unsigned() || number.get<std::uint64_t>() < least ||
         number.get<std::uint64_t>() > native::largest_size) {
-      refuse(where_, std::string("'") + key + "' is out of range: " + key + " " + shortened(number) + "; " +
-                         std::to_string(least) + " to " + std::to_string(native::largest_size) + " is possible");
+      refuse_program(where_, std::string("'") + key + "' is out of range: " + key + " " + shortened(number) + "; " +
+                                 std::to_string(least) + " to " + std::to_string(native::largest_size) +
+                                 " is possible");
     }
     return number.get<std::size_t>();
   }
@@ -119,15 +116,15 @@ class Object {
     const Json& number = take(key);
     const double value = number.is_number() ? number.get<double>() : std::numeric_limits<double>::quiet_NaN();
     if (!(std::abs(value) <= double{std::numeric_limits<float>::max()})) {
-      refuse(where_, std::string("'") + key + "' is " + shortened(number) +
-                         ", which is no float32: a finite number that float32 holds is needed");
+      refuse_program(where_, std::string("'") + key + "' is " + shortened(number) +
+                                 ", which is no float32: a finite number that float32 holds is needed");
     }
     return static_cast<float>(value);
   }
 
   bool take_bool(const char* key) {
     const Json& flag = take(key);
-    if (!flag.is_boolean()) refuse(where_, std::string("'") + key + "' is not true or false");
+    if (!flag.is_boolean()) refuse_program(where_, std::string("'") + key + "' is not true or false");
     return flag.get<bool>();
   }
 
@@ -138,13 +135,13 @@ class Object {
     for (const Word& word : words) {
       if (name == word.name) return word;
     }
-    refuse(where_,
-           std::string("this version of ganglion does not know ") + what + " " + in_quotes(name) + "; a newer one may");
+    refuse_program(where_, std::string("this version of ganglion does not know ") + what + " " + in_quotes(name) +
+                               "; a newer one may");
   }
 
   void finish() const {
     for (const auto& [key, value] : json_.members()) {
-      if (!taken_.contains(key)) refuse(where_, "key " + in_quotes(key) + " is unknown");
+      if (!taken_.contains(key)) refuse_program(where_, "key " + in_quotes(key) + " is unknown");
     }
   }
 
@@ -158,7 +155,7 @@ class Reader {
  public:
   Reader(const Json& document, const std::map<std::string, Tensor>& tensors) : root_(document, "the document") {
     for (const auto& [name, tensor] : tensors) {
-      if (tensor.bytes.empty()) refuse("tensor " + in_quotes(name), "it has no elements");
+      if (tensor.bytes.empty()) refuse_program("tensor " + in_quotes(name), "it has no elements");
       indices_.emplace(name, static_cast<Index>(program_.tensors.size()));
       program_.tensors.push_back(tensor);
       names_.push_back(name);
@@ -168,7 +165,7 @@ class Reader {
 
   Program read() {
     check_format();
-    const Activations activations = root_.take_word("scheme", schemes, "scheme").value;
+    const Activations activations = root_.take_word("scheme", scheme_words, "scheme").value;
     std::size_t number = 0;
     for (const Json& item : root_.take_list("values")) read_value(item, number++);
     program_.inputs = read_indices(root_.take_list("inputs"), "the inputs", "it names");
@@ -205,13 +202,13 @@ class Reader {
     } catch (const Error& error) {
       throw Error(error.code(), std::string(error.what()) + "; tensor " + why);
     }
-    refuse("the tensors", why);
+    refuse_program("the tensors", why);
   }
 
   void check_format() {
     const Json format = root_.has("format") ? root_.take("format") : Json();
     if (!format.is_number_unsigned() || format.get<std::uint64_t>() == 0) {
-      refuse("the document", "its format number is " + shortened(format) + "; a positive integer is needed");
+      refuse_program("the document", "its format number is " + shortened(format) + "; a positive integer is needed");
     }
     if (format.get<std::uint64_t>() > native::newest_format) {
       throw Error(ErrorCode::newer_format,
@@ -232,10 +229,11 @@ class Reader {
   }
 
   [[nodiscard]] Index read_index(const Json& item, const std::string& where, const char* verb) const {
-    if (!item.is_number_integer()) refuse(where, shortened(item) + " is not an integer");
+    if (!item.is_number_integer()) refuse_program(where, shortened(item) + " is not an integer");
     if (!item.is_number_unsigned() || item.get<std::uint64_t>() >= program_.values.size()) {
-      refuse(where, std::string(verb) + " value " + shortened(item) +
-                        ", which is not the number of a value; there are " + std::to_string(program_.values.size()));
+      refuse_program(where, std::string(verb) + " value " + shortened(item) +
+                                ", which is not the number of a value; there are " +
+                                std::to_string(program_.values.size()));
     }
     return item.get<Index>();
   }
@@ -249,7 +247,8 @@ class Reader {
   Index read_tensor(const std::string& name, const std::string& where) {
     const auto found = indices_.find(name);
     if (found == indices_.end()) {
-      refuse(where, "it names tensor " + in_quotes(name) + ", which is not there: not in the file, or not given");
+      refuse_program(where,
+                     "it names tensor " + in_quotes(name) + ", which is not there: not in the file, or not given");
     }
     used_[found->second] = true;
     return found->second;
@@ -258,7 +257,7 @@ class Reader {
   Op read_op(const Json& item, std::string where) {
     Object object(item, where);
     Op op;
-    op.kind = object.take_word("op", operations, "operation").value;
+    op.kind = object.take_word("op", operation_words, "operation").value;
     where += std::string(" (") + name_of(op.kind) + ")";
     Object named(item, where);
     named.take("op");
@@ -298,7 +297,8 @@ class Reader {
     const auto inner = count("inner", op.inner);
     const auto epsilon = [&] {
       op.epsilon = object.take_float("epsilon");
-      if (op.epsilon < 0.0F) refuse(object.where(), "epsilon is negative; a finite number of at least 0 is needed");
+      if (op.epsilon < 0.0F)
+        refuse_program(object.where(), "epsilon is negative; a finite number of at least 0 is needed");
     };
     const auto linear_before_reset = [&] { op.linear_before_reset = object.take_bool("linear_before_reset"); };
     const auto activation = [&] {
@@ -310,8 +310,8 @@ class Reader {
       if (object.has("activation")) activation();
     };
     const auto unary_function = [&] { op.function = read_function(object, "function"); };
-    const auto binary_function = [&] { op.binary = object.take_word("function", binary_functions, "function").value; };
-    const auto reduce_function = [&] { op.reduce = object.take_word("function", reduce_functions, "function").value; };
+    const auto binary_function = [&] { op.binary = object.take_word("function", binary_words, "function").value; };
+    const auto reduce_function = [&] { op.reduce = object.take_word("function", reduce_words, "function").value; };
     const auto in_channels = count("in_channels", op.conv.in_channels);
     const auto out_channels = count("out_channels", op.conv.out_channels);
     const auto groups = count("groups", op.conv.groups);
@@ -339,12 +339,12 @@ class Reader {
   }
 
   static native::Function read_function(Object& object, const char* key) {
-    const UnaryWord& word = object.take_word(key, unary_functions, "function");
+    const UnaryWord& word = object.take_word(key, unary_words, "function");
     native::Function function{word.value, 0.0F, 0.0F};
     const auto read = [&](const std::string& parameter, float& to) {
       if (parameter.empty()) return;
       if (!object.has(parameter.c_str())) {
-        refuse(object.where(), std::string(word.name) + " has parameters, and '" + parameter + "' is missing");
+        refuse_program(object.where(), std::string(word.name) + " has parameters, and '" + parameter + "' is missing");
       }
       const bool may_be_null = parameter == "low" || parameter == "high";
       if (may_be_null && object.take(parameter.c_str()).is_null()) {
@@ -380,7 +380,8 @@ void check_program(const std::string& json, const std::map<std::string, ForeignT
   for (const auto& [name, tensor] : tensors) {
     const auto dtype = dtypes.find(tensor.dtype);
     if (dtype == dtypes.end()) {
-      refuse("tensor " + in_quotes(name), "it is " + tensor.dtype + "; float32, float16, int8 and int32 are possible");
+      refuse_program("tensor " + in_quotes(name),
+                     "it is " + tensor.dtype + "; float32, float16, int8 and int32 are possible");
     }
     known.emplace(name, Tensor{dtype->second, tensor.shape, tensor.bytes});
   }
