@@ -123,7 +123,13 @@ class Demo:
     def _fly_torch(self, policy: RecurrentPolicy, name: str, *, erase_memory: bool) -> Trace:
         self.stage(f"flying the PyTorch policy{', memory erased before each step' if erase_memory else ''}")
         controller = cartpole_policy.TorchController(policy, rows=1, erase_memory=erase_memory)
-        return self._fly(lambda seen: float(controller(seen[None])[0]), controller.reset, f"python_{name}")
+
+        def step(seen: NDArray[np.float32]) -> float:
+            if erase_memory and cartpole.has_fallen(seen[0], seen[1]):
+                return 0.0  # nobody looks at what it does behind its fall
+            return float(controller(seen[None])[0])
+
+        return self._fly(step, controller.reset, f"python_{name}")
 
     def _fly_from_python(self, engine: EngineName, artifact: Path) -> Trace:
         pilot = ganglion.load(artifact, engine=engine)
