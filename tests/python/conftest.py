@@ -23,17 +23,18 @@ for _threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
 _LONGEST_FIRST = (
-    "test_consumers.py",
     "test_matrix.py",
+    "test_actor_export.py",
+    "test_wrap_files.py",
     "test_header_bits.py",
     "test_c_header.py",
-    "test_actor_export.py",
+    "test_guides.py",
+    "test_consumers.py",
     "test_export_header.py",
     "test_gaussian_export.py",
     "test_rounding.py",
     "test_pyrado_export.py",
     "test_every_route.py",
-    "test_guides.py",
     "test_skrl_export.py",
     "test_torchscript_functional.py",
     "test_cli.py",

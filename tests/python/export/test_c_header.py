@@ -6,16 +6,11 @@ import dataclasses
 import re
 import subprocess
 
-import numpy as np
 import pytest
-from header_bits import Everything, check_bits, engine_run, numbers
+from header_bits import Everything, check_bits
 from header_toolchains import C_HOST, C_TOOLCHAINS
 
-from ganglion.compiler import file
 from ganglion.compiler.vocabulary import SCHEMES
-from ganglion.export import export, header
-from ganglion.export.header.code import write_step
-from ganglion.policies import catalogue
 
 pytestmark = pytest.mark.deep  # compiles headers with every compiler
 
@@ -30,9 +25,6 @@ BUILDS = {
     "clang, as it likes, with FMA": ["clang", "-mfma", *AS_IT_LIKES],
 }
 MACHINES = ("aarch64", "cortex-m4f", "cortex-m7", "cortex-m33", "riscv64", "s390x")
-POLICIES = catalogue.names()
-TOGETHER = 8
-"""So many policies in one program, which takes a compiler less time than as many programs."""
 
 
 @pytest.fixture(scope="module")
@@ -79,51 +71,6 @@ def test_a_product_that_a_compiler_joins_with_a_sum_is_found(everything, tmp_pat
     (tmp_path / "policy.h").write_text(fault)
     with pytest.raises(AssertionError, match="floats differ"):
         check_bits(_built_by(BUILDS["gcc -O3 with FMA and contraction"]), tmp_path, *run)
-
-
-_FLIGHT = """
-static bool fly_@(void) {
-  static @_policy pilot;
-  float seen[1 + @_observation_size], action[@_action_size];
-  FILE* const input = fopen("@.input", "rb");
-  FILE* const output = fopen("@.output", "wb");
-  if (!@_self_test(&pilot).ok) return false;
-  while (fread(seen, sizeof seen, 1, input) == 1) {
-    if (seen[0] > 0.0F) @_reset(&pilot);
-    if (@_step(&pilot, seen + 1, action) != @_ok) return false;
-    for (size_t i = 0; i < @_num_outputs; ++i) {
-      (void)fwrite(@_output(&pilot, i), sizeof(float), @_outputs[i].size, output);
-    }
-    (void)fwrite(@_state(&pilot), sizeof(float), @_hidden_size, output);
-  }
-  (void)fclose(input);
-  return fclose(output) == 0;
-}
-"""
-
-
-@pytest.mark.parametrize("first", range(0, len(POLICIES), TOGETHER))
-def test_policies(first, tmp_path):
-    C_HOST.need()
-    runs = {}
-    for number, name in enumerate(POLICIES[first : first + TOGETHER]):
-        policy, own = catalogue.example(name), f"p{number}"
-        contract = export(policy, tmp_path / f"{own}.ganglion")
-        program, written = file.read(tmp_path / f"{own}.ganglion")
-        (tmp_path / f"{own}.h").write_text(header.render(write_step(program), written, own, ".h"), encoding="ascii")
-        observations, resets = numbers(500, contract.observation_size)
-        np.concatenate((resets[:, None].astype(np.float32), observations), axis=1).tofile(tmp_path / f"{own}.input")
-        runs[own] = name, engine_run(tmp_path / f"{own}.ganglion", observations, resets)
-    source = tmp_path / "main.c"
-    includes = "\n".join(f'#include "{own}.h"' for own in runs)
-    flights = "\n".join(_FLIGHT.replace("@", own) for own in runs)
-    calls = " && ".join(f"fly_{own}()" for own in runs)
-    source.write_text(f"#include <stdio.h>\n{includes}\n{flights}\nint main(void) {{ return {calls} ? 0 : 1; }}\n")
-    C_HOST.build(tmp_path, source=source)
-    assert C_HOST.run(tmp_path).returncode == 0
-    for own, (name, wanted) in runs.items():
-        found = np.fromfile(tmp_path / f"{own}.output", np.float32).reshape(wanted.shape)
-        assert np.array_equal(found.view(np.uint32), wanted.view(np.uint32)), name
 
 
 def test_a_header_asks_for_nothing_but_memory_functions(everything, tmp_path):

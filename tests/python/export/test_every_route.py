@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from export_policies import SPEC
+from header_bits import TOGETHER, check_together
 from header_toolchains import check_header
 from torch import nn
 
@@ -19,9 +20,16 @@ from ganglion.verify import verify
 pytestmark = pytest.mark.deep  # exports and compiles every policy
 
 
-@pytest.mark.parametrize("name", catalogue.names())
-def test_the_header_of_every_policy_gives_its_numbers(tmp_path, name):
-    check_header(catalogue.example(name), tmp_path, steps=2000)
+POLICIES = catalogue.names()
+
+
+@pytest.mark.parametrize("first", range(0, len(POLICIES), TOGETHER))
+def test_the_headers_of_every_policy_give_the_bits_of_the_engine(tmp_path, first):
+    """And test_matrix.py holds those of the engine against the policy."""
+    files = {name: tmp_path / f"{name}.ganglion" for name in POLICIES[first : first + TOGETHER]}
+    for name, path in files.items():
+        ganglion.export(catalogue.example(name), path)
+    check_together(files, tmp_path)
 
 
 class LeakyPolicy(RecurrentPolicy):

@@ -15,8 +15,6 @@ from ganglion.compiler.interpreter import Interpreter
 from ganglion.compiler.quantise import quantised
 from ganglion.compiler.vocabulary import SCHEMES
 from ganglion.contract import Golden
-from ganglion.export import export
-from ganglion.policies import catalogue
 
 pytestmark = pytest.mark.deep  # compiles headers with every compiler
 
@@ -62,6 +60,7 @@ def test_every_operation(everything, build):
 @pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if scheme != "float32"])
 def test_every_way_to_store_weights(everything, scheme):
     folder, *run = everything(scheme)
+    assert ("std::int8_t op" in (folder / "policy.hpp").read_text()) == scheme.startswith("int8")
     check_bits(_toolchain(BUILDS["-O2, AVX2"]), folder, *run)
     check_bits(_toolchain(BUILDS["clang -O3"]), folder, *run)
 
@@ -95,13 +94,3 @@ def test_random_graphs(seed, tmp_path):
     write_both(program, contract, tmp_path)
     wanted = engine_run(tmp_path / "policy.ganglion", observations, resets)
     check_bits(_toolchain(BUILDS["-O2, AVX2" if seed % 2 else "-O1"]), tmp_path, observations, resets, wanted)
-
-
-@pytest.mark.parametrize("name", catalogue.names())
-def test_policies(name, tmp_path):
-    policy = catalogue.example(name)
-    contract = export(policy, tmp_path / "policy.hpp")
-    export(policy, tmp_path / "policy.ganglion")
-    observations, resets = numbers(500, contract.observation_size)
-    wanted = engine_run(tmp_path / "policy.ganglion", observations, resets)
-    check_bits(_toolchain(["g++", "-O1", *AVX2]), tmp_path, observations, resets, wanted)

@@ -74,7 +74,8 @@ def test_a_project_without_cpp_finds_the_c_interface(prefix: Path, tmp_path: Pat
 
 
 def test_subdirectory_is_built_and_run(tmp_path: Path) -> None:
-    build_and_fly(ROOT / "tests/consumer/subdirectory", tmp_path)
+    """In a project that compiles several files together, which is faster and asks more of ours."""
+    build_and_fly(ROOT / "tests/consumer/subdirectory", tmp_path, "-DCMAKE_UNITY_BUILD=ON")
 
 
 def test_what_loads_and_steps_is_below_one_mebibyte(tmp_path: Path) -> None:
@@ -97,7 +98,11 @@ def test_installed_headers_name_no_third_party(prefix: Path) -> None:
 def test_wheel_works_with_numpy_and_rich_alone(tmp_path: Path) -> None:
     """A robot: a fresh environment with the wheel, numpy and rich; the engine's library comes by path."""
     wheels = tmp_path / "wheels"
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", ROOT, "-w", wheels)
+    # What `make setup` has built, with its options, is not built again; tests/packages build from nothing.
+    options = ("BUILD_EXAMPLES=OFF", "LIBTORCH=OFF", "PYTHON_STUBS=ON")
+    settings = ["build-dir=build/python", *(f"cmake.define.GANGLION_{option}" for option in options)]
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", ROOT, "-w", wheels,
+        *(f"--config-settings={setting}" for setting in settings))  # fmt: skip
     (wheel,) = wheels.glob("ganglion-*.whl")
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv/bin/python"

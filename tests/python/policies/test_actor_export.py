@@ -10,9 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from actor_cases import ACTION, DISCRETE, OBSERVATION, SMALL, masked_policy, policy_of, rnn_network, shaken
-
-# How to build and drive a header is known to the tests of the export room.
-from header_toolchains import PLAIN_HOST, drive
+from header_bits import check_together
 from torch import nn
 
 import ganglion
@@ -98,21 +96,11 @@ def test_one_row(tmp_path: Path, name: str, suffix: str) -> None:
     assert ganglion.verify(path, policy, steps=STEPS, tolerance=TOLERANCE).ok
 
 
-@pytest.mark.parametrize("name", POLICIES)
-def test_header(tmp_path: Path, name: str) -> None:
-    PLAIN_HOST.need()
-    policy = make(name)
-    contract = export(policy, tmp_path / "policy.hpp")
-    trajectory = draw_trajectory(contract, steps=STEPS, batch=1, seed=0)
-    observations, resets = trajectory.observation[:, 0], trajectory.reset[:, 0]
-    assert resets.any()
-    hidden, rows = policy.init_hidden(), []
-    with torch.no_grad():
-        for observation, reset in zip(observations, resets, strict=True):
-            *outputs, hidden = policy(torch.from_numpy(observation), policy.init_hidden() if reset else hidden)
-            rows.append(torch.cat((*outputs, hidden)).numpy())
-    found = drive(PLAIN_HOST, tmp_path, observations, resets)
-    np.testing.assert_allclose(found, np.stack(rows), rtol=TOLERANCE, atol=TOLERANCE)
+def test_the_headers_give_the_bits_of_the_engine(tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.ganglion" for name in POLICIES}
+    for name, path in files.items():
+        export(make(name), path)
+    check_together(files, tmp_path)
 
 
 def test_the_mask_is_a_named_input(tmp_path: Path) -> None:

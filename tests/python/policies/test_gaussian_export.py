@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-
-# How to build and drive a header is known to the tests of the export room.
-from header_toolchains import PLAIN_HOST, drive
+from header_bits import check_together
 
 import ganglion
 from ganglion.export import export
 from ganglion.policies.deployable import DeployablePolicy
 from ganglion.policies.garage.gaussian import GaussianGRUPolicy, GaussianLSTMPolicy, GaussianMLPPolicy
 from ganglion.policies.normalizer import ObservationNormalizer
-from ganglion.verify import draw_trajectory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,21 +97,11 @@ def test_one_row(spec: EnvSpec, tmp_path: Path, kind: str, suffix: str) -> None:
     assert ganglion.verify(path, policy, steps=STEPS, tolerance=TOLERANCE).ok
 
 
-@everything
-def test_header(spec: EnvSpec, tmp_path: Path, kind: str, variant: str) -> None:
-    PLAIN_HOST.need()
-    policy = make(spec, kind, variant)
-    contract = export(policy, tmp_path / "policy.hpp")
-    trajectory = draw_trajectory(contract, steps=STEPS, batch=1, seed=0)
-    observations, resets = trajectory.observation[:, 0], trajectory.reset[:, 0]
-    assert resets.any()
-    hidden, rows = policy.init_hidden(), []
-    with torch.no_grad():
-        for observation, reset in zip(observations, resets, strict=True):
-            *outputs, hidden = policy(torch.from_numpy(observation), policy.init_hidden() if reset else hidden)
-            rows.append(torch.cat((*outputs, hidden)).numpy())
-    found = drive(PLAIN_HOST, tmp_path, observations, resets)
-    np.testing.assert_allclose(found, np.stack(rows), rtol=TOLERANCE, atol=TOLERANCE)
+def test_the_headers_give_the_bits_of_the_engine(spec: EnvSpec, tmp_path: Path) -> None:
+    files = {(kind, variant): tmp_path / f"{kind}_{variant}.ganglion" for kind in POLICIES for variant in VARIANTS}
+    for (kind, variant), path in files.items():
+        export(make(spec, kind, variant), path)
+    check_together(files, tmp_path)
 
 
 def test_standard_cells_are_single_operations_of_the_native_engine(spec: EnvSpec, tmp_path: Path) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from header_programs import contract_of, program_of_everything, program_of_weights
-from header_toolchains import drive
+from header_programs import LARGEST_SHOWN, NAN_SHOWN, contract_of, program_of_everything, program_of_weights
+from header_toolchains import C_HOST, HOST, drive
 
 import ganglion
 from ganglion.compiler import file
 from ganglion.compiler.quantise import quantised
+from ganglion.compiler.vocabulary import OPERATIONS
 from ganglion.contract import Golden
 from ganglion.export import header
 from ganglion.export.header.code import write_step
 
 STEPS = 2000
+TOGETHER = 8
+"""So many policies in one program, which takes a compiler less time than as many programs."""
+_BUILT_BY = {".h": C_HOST, ".hpp": dataclasses.replace(HOST, compiler=["g++", "-O1", "-mavx2", "-mfma"])}
 
 
 def numbers(steps, size):
@@ -66,8 +70,80 @@ class Everything:
         if scheme not in self.done:
             folder = self.folders.mktemp("everything")
             program = program_of_everything() if scheme == "float32" else quantised(program_of_weights(), scheme)
+            assert scheme != "float32" or {op.kind for op in program.ops} == set(OPERATIONS)
             write_both(program, contract_of(program), folder)
             observations, resets = numbers(STEPS, 24)
             wanted = engine_run(folder / "policy.ganglion", observations, resets)
+            for special in (NAN_SHOWN, LARGEST_SHOWN, -LARGEST_SHOWN) if scheme == "float32" else ():
+                assert (wanted == np.float32(special)).any()
             self.done[scheme] = folder, observations, resets, wanted
         return self.done[scheme]
+
+
+_FLIGHTS = {
+    ".h": """
+static bool fly_@(void) {
+  static @_policy pilot;
+  float seen[1 + @_observation_size], action[@_action_size];
+  FILE* const input = fopen("@.input", "rb");
+  FILE* const output = fopen("@.output", "wb");
+  if (!@_self_test(&pilot).ok) return false;
+  while (fread(seen, sizeof seen, 1, input) == 1) {
+    if (seen[0] > 0.0F) @_reset(&pilot);
+    if (@_step(&pilot, seen + 1, action) != @_ok) return false;
+    for (size_t i = 0; i < @_num_outputs; ++i) {
+      (void)fwrite(@_output(&pilot, i), sizeof(float), @_outputs[i].size, output);
+    }
+    (void)fwrite(@_state(&pilot), sizeof(float), @_hidden_size, output);
+  }
+  (void)fclose(input);
+  return fclose(output) == 0;
+}
+""",
+    ".hpp": """
+static bool fly_@() {
+  static @::Policy pilot;
+  float seen[1 + @::observation_size], action[@::action_size];
+  FILE* const input = fopen("@.input", "rb");
+  FILE* const output = fopen("@.output", "wb");
+  if (!@::Policy::self_test().ok) return false;
+  while (fread(seen, sizeof seen, 1, input) == 1) {
+    if (seen[0] > 0.0F) pilot.reset();
+    if (pilot.step(seen + 1, action) != @::Status::ok) return false;
+    for (size_t i = 0; i < @::num_outputs; ++i) {
+      (void)fwrite(pilot.output(i), sizeof(float), @::outputs[i].size, output);
+    }
+    (void)fwrite(pilot.state(), sizeof(float), @::hidden_size, output);
+  }
+  (void)fclose(input);
+  return fclose(output) == 0;
+}
+""",
+}
+
+
+def check_together(files, folder, steps=500):
+    """Headers of several `.ganglion` files in one program of each language, beside the engine; `files` by name."""
+    runs = {}
+    for number, (name, path) in enumerate(files.items()):
+        own, (program, contract) = f"p{number}", file.read(path)
+        code = write_step(program)
+        for suffix in _FLIGHTS:
+            text = header.render(code, contract, own, suffix)
+            (folder / f"{own}{suffix}").write_text(text, encoding="ascii")
+        observations, resets = numbers(steps, contract.observation_size)
+        np.concatenate((resets[:, None].astype(np.float32), observations), axis=1).tofile(folder / f"{own}.input")
+        runs[own] = name, engine_run(path, observations, resets)
+    for suffix, flight in _FLIGHTS.items():
+        source = folder / f"main.{_BUILT_BY[suffix].language.replace('+', 'p')}"
+        includes = [f'#include "{own}{suffix}"' for own in runs]
+        calls = " && ".join(f"fly_{own}()" for own in runs)
+        main = f"int main({'void' if suffix == '.h' else ''}) {{ return {calls} ? 0 : 1; }}\n"
+        flights = [flight.replace("@", own) for own in runs]
+        source.write_text("\n".join(["#include <stdio.h>", *includes, *flights, main]))
+        _BUILT_BY[suffix].build(folder, source=source)
+        assert _BUILT_BY[suffix].run(folder).returncode == 0
+        for own, (name, wanted) in runs.items():
+            found = np.fromfile(folder / f"{own}.output", np.float32).reshape(wanted.shape)
+            assert np.array_equal(found.view(np.uint32), wanted.view(np.uint32)), f"{name}, {suffix}"
+            (folder / f"{own}.output").unlink()
