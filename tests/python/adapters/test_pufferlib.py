@@ -18,6 +18,8 @@ from ganglion.errors import ArtifactError
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.deep  # exports every kind to every file
+
 FLAT = {"observation_size": 6, "hidden_size": 16, "num_layers": 0, "nvec": [4], "version": 3}
 FLAT_LSTM = {**FLAT, "hidden_size": 12, "num_layers": 1, "nvec": [1, 1, 1], "action_low": -0.5, "action_high": 1.0}
 FLAT_4 = {**FLAT, "num_layers": 2, "nvec": [1, 1, 1], "version": 4}

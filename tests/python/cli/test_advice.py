@@ -116,6 +116,7 @@ RUN = [
 
 @pytest.mark.parametrize(("typed", "following"), RUN)
 @pytest.mark.usefixtures("folder")
+@pytest.mark.deep
 def test_what_follows_runs(typed: str, following: str, fail: Callable[[str], tuple[str, str]]) -> None:
     _, told = fail(typed)
     assert told == following

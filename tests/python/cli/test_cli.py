@@ -385,6 +385,7 @@ def test_the_module_is_the_command(folder):
         "verify --matrix GRUPolicy --steps 20",
     ],
 )
+@pytest.mark.deep
 def test_nothing_of_other_packages_is_on_the_screen(line, folder, tmp_path):
     for name in ("walker.onnx", "walker.pt"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
@@ -395,6 +396,7 @@ def test_nothing_of_other_packages_is_on_the_screen(line, folder, tmp_path):
     assert result.returncode == 0 and result.stderr == ""
 
 
+@pytest.mark.deep
 def test_a_warning_of_ours_is_a_sentence(folder, tmp_path):
     (tmp_path / "warns.py").write_text(
         "import warnings\nwarnings.warn('two\\n\x1b[31mlines')\nfrom walker import policy\n"

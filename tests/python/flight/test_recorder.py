@@ -159,6 +159,7 @@ while True:
 """
 
 
+@pytest.mark.deep
 def test_killed_at_any_moment_it_opens(tmp_path: Path) -> None:
     draw = random.Random(5)
     for number in range(6):
@@ -216,6 +217,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.deep
 def test_killed_behind_every_write_it_opens(tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None:

@@ -65,6 +65,7 @@ def test_every_tick_is_counted_and_every_time_is_there() -> None:
     assert found["page_faults"] >= found["page_faults_from_disk"] >= 0 and found["interruptions"] >= 0
 
 
+@pytest.mark.deep
 def test_a_policy_of_a_longer_period_is_stepped_at_its_own(trained_at: Any) -> None:
     found = flight(trained_at(0.02))
     assert found["cadence"] is True

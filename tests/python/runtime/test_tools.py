@@ -89,6 +89,7 @@ def test_bench_measures_the_read_of_weights_on_one_cpu() -> None:
     assert "32768 bytes read once" in table.stdout
 
 
+@pytest.mark.deep
 def test_bench_measures_cold_steps_loads_and_memory() -> None:
     arguments = ("--steps", 50, "--rounds", 2, "--cold", 5, "--floor", 1 << 16, ARTIFACTS / "lstm.ganglion")
     result = tool("ganglion-bench", "--json", *arguments)

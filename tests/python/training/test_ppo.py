@@ -380,6 +380,7 @@ def test_target_kl_ends_an_update() -> None:
     assert 0 < counts[1] < 32
 
 
+@pytest.mark.deep
 def test_learns_in_a_small_task() -> None:
     set_seed(1)
     algo = made(num_passes=5, learning_rate=1e-2)

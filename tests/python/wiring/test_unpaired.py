@@ -80,6 +80,7 @@ def turned():
 
 
 @pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.deep
 def test_a_fault_is_named_first(contract, log, name):
     kind, elements, plant = FAULTS[name]
     values = log["observation"].copy()
