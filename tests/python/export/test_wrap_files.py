@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 
 import pytest
@@ -22,24 +21,12 @@ def policy_of(name):
         return ganglion.wrap(CASES[name].make(), **CASES[name].said).eval()
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """Policies and their files, each exported once."""
-    folder = tmp_path_factory.mktemp("forms")
-
-    @functools.cache
-    def get(name, suffix):
-        policy, path = policy_of(name), folder / f"{name}.{suffix}"
-        ganglion.export(policy, path)
-        return policy, path
-
-    return get
-
-
 @pytest.mark.parametrize("suffix", ["ganglion", "onnx", "pt"])
 @pytest.mark.parametrize("name", CASES)
-def test_every_file_does_what_the_module_does(name, suffix, exported):
-    policy, path = exported(name, suffix)
+def test_every_file_does_what_the_module_does(name, suffix, tmp_path):
+    policy = policy_of(name)
+    path = tmp_path / f"policy.{suffix}"
+    ganglion.export(policy, path)
     assert ganglion.verify(path, policy, steps=200).ok
     assert ganglion.load(path).contract.inputs == policy.input_specs
 
@@ -52,6 +39,6 @@ def test_a_file_for_any_number_of_rows(name, tmp_path):
 
 
 @pytest.mark.parametrize("first", range(0, len(CASES), TOGETHER))
-def test_the_headers_of_every_form_give_the_bits_of_the_engine(first, exported, tmp_path):
-    files = {name: exported(name, "ganglion")[1] for name in list(CASES)[first : first + TOGETHER]}
-    check_together(files, tmp_path, steps=200)
+def test_the_headers_of_every_form_give_the_bits_of_the_engine(first, tmp_path):
+    names = list(CASES)[first : first + TOGETHER]
+    check_together({name: policy_of(name) for name in names}, tmp_path, steps=200)

@@ -88,9 +88,12 @@ static bool fly_@(void) {
   FILE* const input = fopen("@.input", "rb");
   FILE* const output = fopen("@.output", "wb");
   if (!@_self_test(&pilot).ok) return false;
+  for (size_t i = 0; i <= @_observation_size; ++i) seen[i] = NAN;
+  if (@_step(&pilot, seen + 1, action) != @_non_finite_observation) return false;
   while (fread(seen, sizeof seen, 1, input) == 1) {
     if (seen[0] > 0.0F) @_reset(&pilot);
     if (@_step(&pilot, seen + 1, action) != @_ok) return false;
+    if (memcmp(action, @_output(&pilot, 0), sizeof action) != 0) return false;
     for (size_t i = 0; i < @_num_outputs; ++i) {
       (void)fwrite(@_output(&pilot, i), sizeof(float), @_outputs[i].size, output);
     }
@@ -107,9 +110,12 @@ static bool fly_@() {
   FILE* const input = fopen("@.input", "rb");
   FILE* const output = fopen("@.output", "wb");
   if (!@::Policy::self_test().ok) return false;
+  for (float& element : seen) element = NAN;
+  if (pilot.step(seen + 1, action) != @::Status::non_finite_observation) return false;
   while (fread(seen, sizeof seen, 1, input) == 1) {
     if (seen[0] > 0.0F) pilot.reset();
     if (pilot.step(seen + 1, action) != @::Status::ok) return false;
+    if (memcmp(action, pilot.output(0), sizeof action) != 0) return false;
     for (size_t i = 0; i < @::num_outputs; ++i) {
       (void)fwrite(pilot.output(i), sizeof(float), @::outputs[i].size, output);
     }
@@ -122,25 +128,29 @@ static bool fly_@() {
 }
 
 
-def check_together(files, folder, steps=500):
-    """Headers of several `.ganglion` files in one program of each language, beside the engine; `files` by name."""
+def check_together(policies, folder, steps=500):
+    """Headers of several policies in one program of each language, beside the engine.
+
+    The `.hpp` are exports of the policies, the `.h` are written from the `.ganglion` files that the engine runs.
+    """
     runs = {}
-    for number, (name, path) in enumerate(files.items()):
-        own, (program, contract) = f"p{number}", file.read(path)
-        code = write_step(program)
-        for suffix in _FLIGHTS:
-            text = header.render(code, contract, own, suffix)
-            (folder / f"{own}{suffix}").write_text(text, encoding="ascii")
+    for number, (name, policy) in enumerate(policies.items()):
+        own = f"p{number}"
+        path = folder / f"{own}.ganglion"
+        contract = ganglion.export(policy, path)
+        ganglion.export(policy, folder / f"{own}.hpp")
+        program, written = file.read(path)
+        (folder / f"{own}.h").write_text(header.render(write_step(program), written, own, ".h"), encoding="ascii")
         observations, resets = numbers(steps, contract.observation_size)
         np.concatenate((resets[:, None].astype(np.float32), observations), axis=1).tofile(folder / f"{own}.input")
         runs[own] = name, engine_run(path, observations, resets)
     for suffix, flight in _FLIGHTS.items():
         source = folder / f"main.{_BUILT_BY[suffix].language.replace('+', 'p')}"
-        includes = [f'#include "{own}{suffix}"' for own in runs]
+        includes = [*(f"#include <{name}.h>" for name in ("math", "stdio", "string")),
+                    *(f'#include "{own}{suffix}"' for own in runs)]  # fmt: skip
         calls = " && ".join(f"fly_{own}()" for own in runs)
         main = f"int main({'void' if suffix == '.h' else ''}) {{ return {calls} ? 0 : 1; }}\n"
-        flights = [flight.replace("@", own) for own in runs]
-        source.write_text("\n".join(["#include <stdio.h>", *includes, *flights, main]))
+        source.write_text("\n".join([*includes, *(flight.replace("@", own) for own in runs), main]))
         _BUILT_BY[suffix].build(folder, source=source)
         assert _BUILT_BY[suffix].run(folder).returncode == 0
         for own, (name, wanted) in runs.items():

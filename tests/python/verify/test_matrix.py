@@ -16,7 +16,7 @@ from ganglion.verify import matrix as _matrix
 
 pytestmark = pytest.mark.deep  # exports every policy to every kind of file
 
-STEPS = 500  # runs of 2,000 are in test_export_parity.py, and those of docs/policy_table.md
+STEPS = 2000
 IMPLEMENTATIONS = {
     (".pt", None, 1): {"torch.jit step()", "torch.jit forward()", "C++ libtorch"},
     (".pt", None, 3): {"torch.jit step()", "C++ libtorch"},

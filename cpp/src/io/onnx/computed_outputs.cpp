@@ -12,8 +12,7 @@ namespace ganglion::detail {
 
 namespace {
 
-// Field numbers of onnx.ModelProto, GraphProto, NodeProto, ValueInfoProto, TensorProto, SparseTensorProto.
-constexpr std::uint64_t field_model_graph = 7;
+// Field numbers of onnx.GraphProto, NodeProto, ValueInfoProto, TensorProto, SparseTensorProto.
 constexpr std::uint64_t field_node = 1;
 constexpr std::uint64_t field_initializer = 5;
 constexpr std::uint64_t field_input = 11;
@@ -88,13 +87,13 @@ void drop_outputs_of_nothing(std::vector<std::byte>& model) {
   std::size_t kept = 0;  // so much of the model is in `changed`
   ProtoReader reader(model, "the ONNX model");
   for (ProtoField field; reader.next(field);) {
-    if (field.number != field_model_graph) continue;
+    if (field.number != field_graph) continue;
     const std::vector<Range> dropped = outputs_of_nothing(field.payload);
     if (dropped.empty()) continue;
     std::size_t size = field.payload.size();
     for (const Range range : dropped) size -= range.end - range.begin;
     append(changed, std::span(model).subspan(kept, field.begin - kept));
-    append_varint(changed, (field_model_graph << 3) | wire_bytes);
+    append_varint(changed, (field_graph << 3) | wire_bytes);
     append_varint(changed, size);
     std::size_t at = 0;
     for (const Range range : dropped) {

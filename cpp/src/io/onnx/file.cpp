@@ -11,7 +11,6 @@ namespace {
 
 // Field numbers of onnx.ModelProto and onnx.StringStringEntryProto (onnx.proto3).
 constexpr std::uint64_t field_ir_version = 1;
-constexpr std::uint64_t field_graph = 7;
 constexpr std::uint64_t field_metadata = 14;
 constexpr std::uint64_t field_key = 1;
 constexpr std::uint64_t field_value = 2;

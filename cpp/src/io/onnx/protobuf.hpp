@@ -6,6 +6,8 @@
 
 namespace ganglion::detail {
 
+constexpr std::uint64_t field_graph = 7;  ///< of onnx.ModelProto (onnx.proto3)
+
 struct ProtoField {
   std::uint64_t number = 0;
   std::uint64_t value = 0;               ///< of a varint field
