@@ -27,14 +27,16 @@ DEMO_MIB := 1800
 DEV_MIB := 3000
 TRAINERS_MIB := 5000
 
-# pip install -e . with what CMake shall build: $(1), options for pip.
+# pip install -e . in the folder build/$(1), with what CMake shall build: $(2), settings of scikit-build-core.
 PACKAGE = $(VENV)/bin/python -m pip install --disable-pip-version-check -v --no-compile --no-build-isolation --no-deps \
-	--config-settings=build-dir=build/python $(1) -e .
-PACKAGE_SOURCES := pyproject.toml CMakeLists.txt $(CPP_FILES)
+	$(foreach setting,build-dir=build/$(1) $(2),--config-settings=$(setting)) -e .
+PACKAGE_SOURCES := pyproject.toml CMakeLists.txt CMakePresets.json $(CPP_FILES)
+# One build for the Python package and for C++: the preset dev with the bindings.
+DEV_SETTINGS := cmake.args=--preset=dev cmake.build-type=RelWithDebInfo cmake.define.GANGLION_BUILD_TESTS=ON \
+	cmake.define.GANGLION_LIBTORCH=ON
 
 ## setup: a .venv with everything pinned but the trainers, the Python package (editable) and the C++ build
 setup: .venv/.installed
-	@cmake --preset dev $(if $(wildcard build/dev/CMakeCache.txt),> build/configure.log || (cat build/configure.log; false))
 	cmake --build --preset dev
 
 .venv/.requirements: requirements-dev.txt requirements-demo.txt
@@ -51,8 +53,8 @@ setup: .venv/.installed
 
 .venv/.installed: .venv/.requirements $(PACKAGE_SOURCES)
 	@setup/preflight.sh $(DEV_MIB) > /dev/null
-	@setup/step.sh build/package.log "the Python package and its C++ library" \
-	$(call PACKAGE,$(foreach part,BUILD_EXAMPLES=OFF LIBTORCH=OFF PYTHON_STUBS=ON,--config-settings=cmake.define.GANGLION_$(part)))
+	@setup/step.sh build/package.log "the Python package, its C++ library and the C++ tests" \
+	$(call PACKAGE,dev,$(DEV_SETTINGS))
 	@# An editable install keeps what is built elsewhere; mypy and editors look for the stubs beside the sources.
 	@cp $$(python -c "from ganglion.runtime.libtorch_build import package_data as d; print(d())")/_core.pyi python/ganglion/
 	@touch $@
@@ -66,8 +68,8 @@ setup: .venv/.installed
 .venv/.demo: .venv/.demo-packages $(PACKAGE_SOURCES)
 	@setup/preflight.sh $(DEMO_MIB) > /dev/null
 	@setup/step.sh build/package-demo.log "[2/3] C++ library and the programs that fly" \
-	$(call PACKAGE,$(foreach part,BUILD_EXAMPLES=ON LIBTORCH=ON PYTHON_STUBS=OFF,--config-settings=cmake.define.GANGLION_$(part)) \
-	"--config-settings=build.targets=ganglion_libtorch;_core;ganglion-run;ganglion-bench;02_fly_cartpole")
+	$(call PACKAGE,python,$(foreach part,BUILD_EXAMPLES=ON LIBTORCH=ON PYTHON_STUBS=OFF,cmake.define.GANGLION_$(part)) \
+	"build.targets=ganglion_libtorch;_core;ganglion-run;ganglion-bench;02_fly_cartpole")
 	@touch $@
 
 ## demo: export the shipped policy, verify it on every engine, fly it from Python and C++, write out/demo/report.html
@@ -130,7 +132,8 @@ lint: setup .venv/.trainers  # mypy looks at what we build on them
 	ruff format --check $(PYTHON_FOLDERS)
 	mypy
 	clang-format --dry-run --Werror $(CLANG_FORMAT_FILES)
-	find cpp -name '*.cpp' -not -path 'cpp/bindings/*' -not -name 'neon_*' | xargs -P $$(nproc) -n 1 clang-tidy -p build/dev --quiet \
+	cmake --preset lint > build/configure-lint.log || (cat build/configure-lint.log; false)
+	find cpp -name '*.cpp' -not -path 'cpp/bindings/*' -not -name 'neon_*' | xargs -P $$(nproc) -n 1 clang-tidy -p build/lint --quiet \
 	--extra-arg=-Wno-unknown-warning-option
 
 ## format: apply the formatters

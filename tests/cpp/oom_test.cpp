@@ -1,7 +1,7 @@
 // Every allocation of a set-up function fails once, and from each of them on all do: the answer is an `Error`, and
 // nothing stays behind. Whatever terminates ends this program; what is not counted here, AddressSanitizer sees in its
-// preset. There, where a run takes long, one allocation fails for every way to get to it: those of the same call stack,
-// in a loop, differ in what the other builds count, all of them.
+// preset. There and in an emulator, where a run takes long (GANGLION_SHORT), one allocation fails for every way to get
+// to it: those of the same call stack, in a loop, differ in what the other builds count, all of them.
 
 #include <algorithm>
 #include <cstdlib>
@@ -18,7 +18,7 @@
 #include "io/artifact.hpp"
 #include "io/boundary.hpp"
 #include "io/program/program.hpp"
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(GANGLION_SHORT)
 #include <execinfo.h>
 #endif
 
@@ -38,7 +38,7 @@ bool for_ever = false;       // NOLINT(cppcoreguidelines-avoid-non-const-global-
 long asked = 0;              // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 long alive = 0;              // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(GANGLION_SHORT)
 /// The call stacks of allocations, as hashes; not in the heap that is watched.
 struct Stacks {
   static constexpr long most = 1 << 16;
@@ -58,7 +58,7 @@ Stacks stacks;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 #endif
 
 bool fails() noexcept {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(GANGLION_SHORT)
   stacks.see(asked);
 #endif
   ++asked;
@@ -147,7 +147,7 @@ void run(const Work& work, const std::string& name, long number, bool ever, Foun
 template <class Work>
 std::vector<long> points_of(const Work& work) {
   asked = 0;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(GANGLION_SHORT)
   stacks.looks = true;
   work();
   stacks.looks = false;

@@ -7,13 +7,11 @@ trainer, by itself or by a helper: trainers are installed by `make test` alone.
 
 from __future__ import annotations
 
-import copy
 import functools
 import gc
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -96,39 +94,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What all these modules hold stays: the garbage collector need not look through it during every export."""
+    """What all these modules hold stays: the garbage collector need not look through it during every export.
+
+    Nor need JAX, where it is imported, look through its own behind every collection: that took a fiftieth of all.
+    """
+    gc.callbacks[:] = [each for each in gc.callbacks if not getattr(each, "__module__", "").startswith("jax.")]
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _exporter_tables_are_made_once():
-    """torch makes its tables anew in every export: some thousand translations, all decompositions, all composite ops.
-
-    That took a second and a half each time, half of the suite. No test registers an operator after the first export.
-    """
-    from torch.export import exported_program
-    from torch.onnx._internal.exporter import _decomp
-    from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-    made = functools.cache(ONNXRegistry.from_torchlib)
-    decompositions: dict[frozenset[Any], dict[Any, Any]] = {}
-    make_decompositions = _decomp.create_onnx_friendly_decomposition_table
-
-    def from_torchlib(**arguments):
-        registry = copy.copy(made(**arguments))
-        registry.functions = {target: list(found) for target, found in registry.functions.items()}
-        return registry
-
-    def decomposition_table(registered):
-        key = frozenset(registered)
-        if key not in decompositions:
-            decompositions[key] = make_decompositions(registered)
-        return dict(decompositions[key])
+    import exporter_tables
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(from_torchlib))
-        patch.setattr(_decomp, "create_onnx_friendly_decomposition_table", decomposition_table)
-        composite = functools.cache(exported_program._collect_all_valid_cia_ops)
-        patch.setattr(exported_program, "_collect_all_valid_cia_ops", composite)
+        exporter_tables.keep(patch)
         yield

@@ -65,19 +65,24 @@ def nudged(observation: Floats, seed: int = 0) -> Floats:
     return Nudge(seed)(observation)
 
 
-def several(run: Callable[[Floats], Floats], observation: Floats, *, pure: bool = False) -> list[Floats]:
+def several(run: Callable[[Floats], Floats], observation: Floats, plain: Floats, *, pure: bool = False) -> list[Floats]:
     """Float32 runs with different roundings, the plain one first; none at all where a run cannot be repeated.
 
     Chance, and memory that a reset leaves as it was, are no rounding: nothing may be allowed for them.
 
     Args:
-        run: gives the outputs, and the state, of a whole run for its observations.
+        run: gives the outputs, and the state, of a whole run for its observations `[steps, rows, size]`.
         observation: of that run.
-        pure: whether it is known to give the same again.
+        plain: what it gave for them.
+        pure: whether it is known to give the same again, and to take any number of rows, each for itself: the nudged
+            runs are one then.
     """
-    if not pure and not repeats(lambda: run(observation), run(observation)):
+    moved = [nudged(observation, seed) for seed in NUDGES]
+    if pure:
+        return [plain, *np.split(run(np.concatenate(moved, axis=1)), len(moved), axis=1)]
+    if not repeats(lambda: run(observation), plain):
         return []
-    return [run(observation), *(run(nudged(observation, seed)) for seed in NUDGES)]
+    return [plain, *map(run, moved)]
 
 
 def repeats(run: Callable[[], Floats], before: Floats) -> bool:

@@ -64,8 +64,9 @@ class Interpreter:
             for op, tensors in zip(program.ops, self._tensors, strict=True):
                 results = _KERNELS[op.kind]([vectors[index] for index in op.inputs], tensors, op.attributes)
                 for index, result in zip(op.outputs, results, strict=True):
-                    size = program.values[index].size
-                    vectors[index] = np.broadcast_to(result, (rows, size)).astype(self._precision, copy=False)
+                    shape = (rows, program.values[index].size)
+                    whole = result if result.shape == shape else np.broadcast_to(result, shape)
+                    vectors[index] = whole.astype(self._precision, copy=False)
         outputs = np.concatenate([vectors[index] for index in program.outputs], axis=1)
         if not program.state:
             return outputs, state

@@ -51,12 +51,13 @@ def prove(program: Program, model: OnnxModel) -> Contract:
     golden = record(model) if given is None else given
 
     def run(observation: NDArray[np.float32], precision: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
-        return Interpreter(program, precision).run_whole(contract.initial_state, observation, golden.reset)
+        reset = np.tile(golden.reset, observation.shape[1] // golden.rows)
+        return Interpreter(program, precision).run_whole(contract.initial_state, observation, reset)
 
     def allowed_by(truth: NDArray[np.float64], runs: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         return allowance(truth, runs, golden.reset, contract.hidden_size)[:, :, : contract.output_size]
 
-    runs = several(run, golden.observation, pure=True)
+    runs = several(run, golden.observation, run(golden.observation), pure=True)
     outputs, allowed, exact = runs[0][:, :, : contract.output_size], golden.allowed, None
     if not golden.demanded:
         truth = run(golden.observation, np.float64)
@@ -75,7 +76,12 @@ def prove(program: Program, model: OnnxModel) -> Contract:
     if exact is not None and whole is not None and not golden.demanded and given is None:
         # Its own run in float32 is one with other sums: what the compiler folds, the graph adds up each time.
         session = _session(model)
-        graphs = several(lambda observed: _run(session, model, observed, golden.reset), golden.observation)
+        observed = golden.observation
+
+        def graph(observation: NDArray[np.float32]) -> NDArray[np.float32]:
+            return _run(session, model, observation, golden.reset)
+
+        graphs = several(graph, observed, graph(observed))
         wider = both([allowed, allowed_by(whole, graphs)])
         if first_difference(outputs, exact, golden.tolerance, wider) is None:
             allowed, difference = wider, first_difference(outputs, golden.outputs, golden.tolerance, wider)

@@ -132,11 +132,35 @@ void step_well(Loop& loop, Session& session, const std::vector<float>& observati
   CHECK_EQUAL(loop.step(observation, action, run), ganglion::Status::ok);
 }
 
-/// The bits of all outputs and of the state of some rows over some steps, with resets: the rows in batches of `batch`.
-std::vector<std::uint32_t> bits_of(const Program& program, LoopShape shape, const Tolerance& tolerance,
+/// What some rows observe over some steps, with resets: step by step, and row by row in each.
+struct Flight {
+  static constexpr std::size_t rows = 12;
+#if defined(GANGLION_SHORT)
+  static constexpr std::size_t steps = 2;  // in which every kernel reads and writes all that it will
+#else
+  static constexpr std::size_t steps = 6;
+#endif
+  std::vector<float> observations;
+  std::vector<std::uint8_t> resets;
+
+  Flight(std::size_t observed, const Tolerance& tolerance) {
+    observations.reserve(steps * rows * observed);
+    for (std::size_t step = 0; step < steps; ++step) {
+      for (std::size_t row = 0; row < rows; ++row) {
+        std::mt19937 numbers(static_cast<unsigned int>(100 * row + step));
+        std::uniform_real_distribution<double> range(tolerance.low, tolerance.high);
+        for (std::size_t i = 0; i < observed; ++i) observations.push_back(static_cast<float>(range(numbers)));
+        resets.push_back(static_cast<std::uint8_t>(numbers() % 3 == 0));
+      }
+    }
+  }
+};
+
+/// The bits of all outputs and of the state along a flight: the rows in batches of `batch`.
+std::vector<std::uint32_t> bits_of(const Program& program, LoopShape shape, const Flight& flight,
                                    const KernelTable& kernels, std::size_t batch) {
-  constexpr std::size_t rows = 12;
-  constexpr std::size_t steps = 6;
+  constexpr std::size_t rows = Flight::rows;
+  constexpr std::size_t steps = Flight::steps;
   shape.batch = batch;
   const auto model = Model::make(program, batch, kernels, false);
   std::size_t results = shape.hidden;
@@ -146,16 +170,11 @@ std::vector<std::uint32_t> bits_of(const Program& program, LoopShape shape, cons
     Loop loop(shape, {kernels.all_finite, kernels.take}, false);
     const auto session = Session::make(model, {loop.observation(), loop.states(), loop.outputs()});
     for (std::size_t step = 0; step < steps; ++step) {
-      std::vector<float> observation;
-      std::vector<std::uint8_t> resets;
-      for (std::size_t row = first; row < first + batch; ++row) {
-        std::mt19937 numbers(static_cast<unsigned int>(100 * row + step));
-        std::uniform_real_distribution<double> range(tolerance.low, tolerance.high);
-        for (std::size_t i = 0; i < shape.observation; ++i) {
-          observation.push_back(static_cast<float>(range(numbers)));
-        }
-        resets.push_back(static_cast<std::uint8_t>(numbers() % 3 == 0));
-      }
+      const auto from = static_cast<std::ptrdiff_t>(step * rows + first);
+      const auto taken = static_cast<std::ptrdiff_t>(batch), observed = static_cast<std::ptrdiff_t>(shape.observation);
+      const auto seen = flight.observations.begin() + from * observed;
+      const std::vector<float> observation(seen, seen + taken * observed);
+      const std::vector<std::uint8_t> resets(flight.resets.begin() + from, flight.resets.begin() + from + taken);
       CHECK_EQUAL(loop.reset(resets), ganglion::Status::ok);
       std::vector<float> action(batch * shape.outputs[0]);
       step_well(loop, *session, observation, action);
@@ -178,14 +197,15 @@ std::uint64_t digest = 0xCBF29CE484222325U;
 
 /// The same bits from every instruction set of this CPU, in every batch.
 void check_bits(const Program& program, const LoopShape& shape, const std::string& name, const Tolerance& tolerance) {
-  const std::vector<std::uint32_t> wanted = bits_of(program, shape, tolerance, *kernels_for(Isa::baseline), 1);
+  const Flight flight(shape.observation, tolerance);
+  const std::vector<std::uint32_t> wanted = bits_of(program, shape, flight, *kernels_for(Isa::baseline), 1);
   for (const std::uint32_t word : wanted) digest = (digest ^ word) * 0x100000001B3U;
   if (std::getenv("GANGLION_VERBOSE") != nullptr) std::cout << name << ": " << std::hex << digest << '\n';
   for (const Isa isa : every_isa) {
     const KernelTable* const kernels = kernels_for(isa);
     if (kernels == nullptr) continue;
     for (const std::size_t batch : {1U, 2U, 3U, 4U, 6U, 12U}) {
-      const std::vector<std::uint32_t> found = bits_of(program, shape, tolerance, *kernels, batch);
+      const std::vector<std::uint32_t> found = bits_of(program, shape, flight, *kernels, batch);
       std::size_t different = 0;
       for (std::size_t i = 0; i < wanted.size(); ++i) different += found[i] != wanted[i] ? 1U : 0U;
       check::report(different == 0, "the bits are the same", __FILE__, __LINE__,
@@ -772,8 +792,12 @@ int main() {
   for (const Isa isa : every_isa) {
     if (kernels_for(isa) == nullptr) std::cout << "not run: " << to_string(isa) << ", which this CPU has not got\n";
   }
+#if defined(GANGLION_SHORT)
+  return result;
+#else
   // Of every machine and architecture. It changes where the programs above do, or what they compute.
   constexpr std::uint64_t known = 0x93E1F0F9C2D09CD0;
   std::cout << "digest of all bits: " << std::hex << digest << ", known: " << known << '\n';
   return digest == known ? result : 1;
+#endif
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,8 +75,9 @@ def test_a_project_without_cpp_finds_the_c_interface(prefix: Path, tmp_path: Pat
 
 
 def test_subdirectory_is_built_and_run(tmp_path: Path) -> None:
-    """In a project that compiles several files together, which is faster and asks more of ours."""
-    build_and_fly(ROOT / "tests/consumer/subdirectory", tmp_path, "-DCMAKE_UNITY_BUILD=ON")
+    """In a project that debugs, and that compiles several files together, which is faster and asks more of ours."""
+    options = "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0", "-DCMAKE_UNITY_BUILD=ON"
+    build_and_fly(ROOT / "tests/consumer/subdirectory", tmp_path, *options)
 
 
 def test_what_loads_and_steps_is_below_one_mebibyte(tmp_path: Path) -> None:
@@ -99,8 +101,8 @@ def test_wheel_works_with_numpy_and_rich_alone(tmp_path: Path) -> None:
     """A robot: a fresh environment with the wheel, numpy and rich; the engine's library comes by path."""
     wheels = tmp_path / "wheels"
     # What `make setup` has built, with its options, is not built again; tests/packages build from nothing.
-    options = ("BUILD_EXAMPLES=OFF", "LIBTORCH=OFF", "PYTHON_STUBS=ON")
-    settings = ["build-dir=build/python", *(f"cmake.define.GANGLION_{option}" for option in options)]
+    (settings,) = re.findall(r"^DEV_SETTINGS := ((?:.|\\\n)*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    settings = ["build-dir=build/dev", *settings.replace("\\", "").split()]
     run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", ROOT, "-w", wheels,
         *(f"--config-settings={setting}" for setting in settings))  # fmt: skip
     (wheel,) = wheels.glob("ganglion-*.whl")

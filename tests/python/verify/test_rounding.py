@@ -448,8 +448,15 @@ def test_only_what_is_beyond_the_tolerance_is_kept_with_two_digits() -> None:
 
 
 def test_several_runs_differ_in_their_roundings_alone() -> None:
-    observation = np.ones((2, 1, 3), np.float32)
-    plain, *others = several(lambda given: given * np.float32(1000.0), observation)
+    observation, calls = np.ones((2, 1, 3), np.float32), []
+
+    def run(given):
+        calls.append(given.shape)
+        return given * np.float32(1000.0)
+
+    plain, *others = several(run, observation, run(observation))
     assert np.array_equal(plain, observation * 1000.0)
-    assert len(others) == 3
+    assert len(others) == 3 and calls == [(2, 1, 3)] * 5
+    side_by_side = several(run, observation, plain, pure=True)
+    assert np.array_equal(side_by_side, [plain, *others]) and calls[5:] == [(2, 3, 3)]
     assert all(0.0 < np.abs(other - plain).max() < 1e-3 for other in others)

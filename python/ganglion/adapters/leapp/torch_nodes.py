@@ -193,7 +193,7 @@ def _prove(node: BundleNode, itself: ArrayNode, proto: Any) -> None:
 
     wanted = its_run(drawn)
     found = run(lambda given: session.run(node.graph_outputs, dict(given)), drawn)
-    allowed = allowance(wanted, several(its_run, drawn), np.ones((_TRIES, 1), np.bool_), 0)
+    allowed = allowance(wanted, several(its_run, drawn, wanted), np.ones((_TRIES, 1), np.bool_), 0)
     difference = first_difference(found, wanted, LEAST, allowed)
     if difference is not None:
         raise ExportError(

@@ -164,7 +164,7 @@ class TorchScriptPolicy(RecurrentPolicy):
             return False
         if together.shape != single.shape:
             return False
-        allowed = allowance(single, several(row_by_row, obs.numpy()[None]), np.zeros((1, 3), np.bool_), 0)
+        allowed = allowance(single, several(row_by_row, obs.numpy()[None], single), np.zeros((1, 3), np.bool_), 0)
         return first_difference(together, single, LEAST, allowed) is None
 
 
@@ -365,7 +365,9 @@ def _prove(policy: TorchScriptPolicy, contract: Contract) -> None:
     whole, size = run(golden.observation), golden.outputs.shape[2]
     difference = first_difference(whole[:, :, :size], golden.outputs, golden.tolerance)
     if difference is not None:
-        allowed = allowance(whole, several(run, golden.observation), golden.reset, policy.hidden_size)[:, :, :size]
+        allowed = allowance(whole, several(run, golden.observation, whole), golden.reset, policy.hidden_size)[
+            :, :, :size
+        ]
         difference = first_difference(whole[:, :, :size], golden.outputs, golden.tolerance, allowed)
     if difference is not None:
         raise refusal(
