@@ -107,9 +107,8 @@ def record(
             truth = _run(_step_of(widened(policy)), contract, observation, reset, np.float64)
         except Exception:  # a policy whose own code insists on float32
             truth = whole
-        allowed = allowance(truth, several(run, observation, whole), reset, contract.hidden_size)[
-            :, :, : outputs.shape[2]
-        ]
+        runs = several(run, observation, whole)
+        allowed = allowance(truth, runs, reset, contract.hidden_size)[:, :, : outputs.shape[2]]
         if lost(truth[:, :, : outputs.shape[2]], allowed).all():
             raise ExportError(
                 "float32 does not hold this policy: along the golden trajectory rounding alone changes every output by "

@@ -365,9 +365,8 @@ def _prove(policy: TorchScriptPolicy, contract: Contract) -> None:
     whole, size = run(golden.observation), golden.outputs.shape[2]
     difference = first_difference(whole[:, :, :size], golden.outputs, golden.tolerance)
     if difference is not None:
-        allowed = allowance(whole, several(run, golden.observation, whole), golden.reset, policy.hidden_size)[
-            :, :, :size
-        ]
+        runs = several(run, golden.observation, whole)
+        allowed = allowance(whole, runs, golden.reset, policy.hidden_size)[:, :, :size]
         difference = first_difference(whole[:, :, :size], golden.outputs, golden.tolerance, allowed)
     if difference is not None:
         raise refusal(
