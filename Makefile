@@ -32,8 +32,7 @@ PACKAGE = $(VENV)/bin/python -m pip install --disable-pip-version-check -v --no-
 	$(foreach setting,build-dir=build/$(1) $(2),--config-settings=$(setting)) -e .
 PACKAGE_SOURCES := pyproject.toml CMakeLists.txt CMakePresets.json $(CPP_FILES)
 # One build for the Python package and for C++: the preset dev with the bindings.
-DEV_SETTINGS := cmake.args=--preset=dev cmake.build-type=RelWithDebInfo cmake.define.GANGLION_BUILD_TESTS=ON \
-	cmake.define.GANGLION_LIBTORCH=ON
+DEV_SETTINGS := cmake.args=--preset=dev cmake.build-type=RelWithDebInfo cmake.define.GANGLION_BUILD_TESTS=ON cmake.define.GANGLION_LIBTORCH=ON
 
 ## setup: a .venv with everything pinned but the trainers, the Python package (editable) and the C++ build
 setup: .venv/.installed

@@ -792,12 +792,8 @@ int main() {
   for (const Isa isa : every_isa) {
     if (kernels_for(isa) == nullptr) std::cout << "not run: " << to_string(isa) << ", which this CPU has not got\n";
   }
-#if defined(GANGLION_SHORT)
-  return result;
-#else
   // Of every machine and architecture. It changes where the programs above do, or what they compute.
-  constexpr std::uint64_t known = 0x93E1F0F9C2D09CD0;
+  constexpr std::uint64_t known = Flight::steps == 6 ? 0x93E1F0F9C2D09CD0 : 0x0A1FCDD5A39123CA;
   std::cout << "digest of all bits: " << std::hex << digest << ", known: " << known << '\n';
   return digest == known ? result : 1;
-#endif
 }

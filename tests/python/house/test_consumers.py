@@ -101,8 +101,8 @@ def test_wheel_works_with_numpy_and_rich_alone(tmp_path: Path) -> None:
     """A robot: a fresh environment with the wheel, numpy and rich; the engine's library comes by path."""
     wheels = tmp_path / "wheels"
     # What `make setup` has built, with its options, is not built again; tests/packages build from nothing.
-    (settings,) = re.findall(r"^DEV_SETTINGS := ((?:.|\\\n)*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    settings = ["build-dir=build/dev", *settings.replace("\\", "").split()]
+    (settings,) = re.findall("^DEV_SETTINGS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    settings = ["build-dir=build/dev", *settings.split()]
     run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", ROOT, "-w", wheels,
         *(f"--config-settings={setting}" for setting in settings))  # fmt: skip
     (wheel,) = wheels.glob("ganglion-*.whl")
