@@ -77,8 +77,9 @@ demo: .venv/.demo
 	@GANGLION_LIBTORCH=$(CURDIR)/build/python/libganglion_libtorch.so PYTHONPYCACHEPREFIX= \
 	python export_examples/demo.py --fly-binary build/python/export_examples/02_fly_cartpole -o out/demo
 
-## test: every C++ and Python test
-test: test-cpp test-asan cross test-python
+## test: the C++ and Python tests; with WHOLE=1 (CI) every case of tests that have many, and the C++ tests once more under
+## sanitizers and for 64-bit ARM
+test: test-cpp $(if $(WHOLE),test-asan cross) test-python
 
 test-cpp: setup
 	ctest --preset dev
@@ -92,7 +93,7 @@ test-asan: setup
 PYTEST := python -m pytest -n $$(nproc) --dist loadfile --no-loadscope-reorder
 
 test-python: setup .venv/.trainers
-	$(PYTEST)
+	$(PYTEST) $(if $(WHOLE),,--sample)
 
 ## check: what is not deep (tests/python/conftest.py): a developer's look before a commit
 check: setup

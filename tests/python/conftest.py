@@ -1,8 +1,9 @@
-"""What every test gets, and which tests are deep.
+"""What every test gets, and which tests `make check` and `make test` run.
 
-`make test` runs everything; `make check` runs what is not deep. Deep is a test that is marked so (`pytest.mark.deep`,
-on the test or, as `pytestmark`, on its file) because it takes more than a few seconds, and every file that imports a
-trainer, by itself or by a helper: trainers are installed by `make test` alone.
+`make check` runs what is not deep. Deep is a test that is marked so (`pytest.mark.deep`, on the test or, as
+`pytestmark`, on its file) because it takes more than a few seconds, and every file that imports a trainer, by itself or
+by a helper: trainers are installed by `make test` alone. `make test` runs the deep ones, too, those with many cases for
+some of them (support/sampled.py); `WHOLE=1 make test` and pytest by itself run everything.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import pytest
 # and threads that wait for each other took twice the processor time. Tests of threads ask torch for their number.
 for _threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
+# Tests look for sentences in what a command prints; the name of a temporary folder, which is longer on some machines,
+# must not break their lines. Tests of the width say one.
+os.environ["COLUMNS"] = "200"
 
 _LONGEST_FIRST = (
     "test_matrix.py",
@@ -85,7 +89,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--sample", action="store_true", help="as make test: of tests with many cases, some")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("sample"):
+        import sampled
+
+        out = sampled.left_out(items)
+        config.hook.pytest_deselected(items=list(out))
+        items[:] = [item for item in items if item not in out]
     order = {name: place for place, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
     for item in items:

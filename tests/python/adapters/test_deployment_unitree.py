@@ -156,6 +156,7 @@ def check(cfg: dict[str, Any], kind: str, names: list[str] | None, robot: list[s
     return networks.contract_of(deployed)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["mlp", "lstm"])
 @pytest.mark.parametrize(("history", "layout"), [(1, "term_major"), (5, "term_major"), (5, "frame_major")])
 def test_go2_equals_the_controller(kind: str, history: int, layout: str) -> None:

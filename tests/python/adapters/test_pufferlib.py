@@ -50,6 +50,7 @@ def test_every_recording_is_read() -> None:
     assert {path.stem for path in GOLDEN.glob("*.pt")} == set(SETTINGS)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("case", SETTINGS)
 def test_a_policy_equals_pufferlib(case: str) -> None:
     policy, told = loaded(case), run(case)
@@ -70,6 +71,7 @@ def test_a_policy_equals_pufferlib(case: str) -> None:
 
 
 # One header is enough of each kind: compiling it takes most of the time.
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("case", "suffixes"),
     [

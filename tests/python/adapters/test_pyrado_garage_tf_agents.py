@@ -252,6 +252,7 @@ def saved(case, kinds=("param.", "normalizer.")):
     return {key: value for key, value in case.arrays.items() if key.startswith(kinds) and key not in left_out}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["ff_dist", "rnn_dist_normalizer", "rnn_dist_statestd_noclip", "rnn_dist_discrete"])
 def test_tf_agents_variables(tmp_path, name):
     case = actor_cases.Case(name)

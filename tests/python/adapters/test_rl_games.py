@@ -41,6 +41,7 @@ _NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", _NETWORKS)
 def test_thousand_steps_equal_the_player(name: str, tmp_path: Path) -> None:
     checkpoint, player = train(configuration(tmp_path, **_NETWORKS[name]))

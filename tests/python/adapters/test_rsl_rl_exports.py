@@ -36,6 +36,7 @@ def check(recording, step, reset):
         assert error < 1e-5, f"step {index}: {error}"
 
 
+@pytest.mark.sampled(3)
 def test_the_recording_shows_resets_and_states(exported):
     """A policy that never resets, or always, would be found by the other tests of this file."""
     name, folder, recording = exported

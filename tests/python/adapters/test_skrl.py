@@ -48,6 +48,7 @@ def trained(tmp_path_factory):
 # --- the same actions ---
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", CASES)
 def test_actions_are_those_of_an_evaluation(trained, name):
     found = trained(name)
@@ -66,6 +67,7 @@ EXPORTED = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", EXPORTED)
 def test_every_file_and_engine(tmp_path, trained, name):
     found = trained(name)

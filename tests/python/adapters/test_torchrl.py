@@ -37,6 +37,7 @@ def _assert_same(policy: Any, actor: Any, steps: int = 1000) -> None:
     check_policy(policy, run)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("kind", "layers"), [("lstm", 1), ("gru", 2)])
 def test_a_trained_actor_equals_torchrl_through_every_file_and_engine(kind: str, layers: int, tmp_path: Path) -> None:
     fresh = make_actor(kind, layers, low=-2.0, high=2.0)

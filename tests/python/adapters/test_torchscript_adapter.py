@@ -63,6 +63,7 @@ def check(step: Callable[[NDArray[np.float32]], NDArray[np.float32]], reset: Cal
         np.testing.assert_allclose(step(observation), expected[index], rtol=1e-5, atol=1e-5, err_msg=f"{index}")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "name",
     [
@@ -77,6 +78,7 @@ def test_a_thousand_steps_with_resets_in_the_native_engine(name: str, compiled: 
     check(pilot.step, pilot.reset, made.path)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("name", "operator", "shapes"),
     [
@@ -124,6 +126,7 @@ def test_rows_masked_reset_and_set_state_in_the_native_engine(compiled: Callable
     np.testing.assert_allclose(first, alone.step(given[0]), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("suffix", "batch", "name"),
     [
@@ -165,6 +168,7 @@ def test_a_policy_of_one_row_runs_row_after_row(tmp_path: Path) -> None:
         torch.testing.assert_close(after[row], state)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("kind", ["bidirectional", "projection", "cell"])
 def test_other_recurrent_layers_are_recorded_gate_by_gate(kind: str, tmp_path: Path) -> None:
     class Layer(torch.nn.Module):
@@ -211,6 +215,7 @@ def test_other_recurrent_layers_are_recorded_gate_by_gate(kind: str, tmp_path: P
         check(step, reset, path)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("code", sorted(set(REFUSED) - {"state-not-floating"}))
 def test_what_the_engine_refuses_is_refused_here_with_the_same_code(code: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=rf"\[{code}\]$"):

@@ -78,6 +78,7 @@ def by_hand(module: nn.Module, run: Run, start: Any, observations: Tensor, reset
     return np.stack(actions)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CASES)
 def test_what_it_does_by_hand_on_every_engine(name: str, tmp_path: Path) -> None:
     make, run, start, observation = CASES[name]
@@ -118,6 +119,7 @@ def test_the_slots_of_a_pair_and_what_is_said_of_it(tmp_path: Path) -> None:
     assert any("argument hc[1] [2, 1, 16] is the state c: it begins with zeros" in note for note in reading.notes)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
 def test_a_traced_layer_takes_the_width_of_its_weights(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "traced.pt"
@@ -269,6 +271,7 @@ def test_prints_are_found_and_left_out(tmp_path: Path, capfd: pytest.CaptureFixt
     assert [finding.code for finding in policy.findings] == ["prints"]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("suffix", [".jit", ".pth", ".torchscript", ""])
 def test_torchscript_under_other_suffixes(suffix: str, tmp_path: Path) -> None:
     path = scripted(files.Gru(), tmp_path / f"body{suffix}")

@@ -147,6 +147,7 @@ def check_sentence(text: str, path: str, trainer: str | None) -> None:
     assert trainer is not None or all(known in text for known in TRAINERS)
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_every_command_says_what_it_is(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -188,6 +189,7 @@ def test_the_library_alone_says_what_to_do(name: str, tmp_path: Path) -> None:
             _core.explain_json(path, _core.LoadOptions({}))
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", catalogue.names())
 def test_policies_are_no_checkpoints(name: str, tmp_path: Path) -> None:
     policy: RecurrentPolicy = catalogue.example(name)

@@ -376,6 +376,7 @@ def test_the_module_is_the_command(folder):
     assert bad.returncode == 1 and bad.stdout == "" and bad.stderr.startswith("ganglion: error: ")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "line",
     [

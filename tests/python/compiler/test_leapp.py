@@ -145,6 +145,7 @@ def test_other_engines_and_hints_are_refused(made: Path, tmp_path: Path) -> None
         ganglion.compile(made, tmp_path / "x.ganglion", state={"a": "b"})
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("backend", ["jit", "pt2"])
 def test_nodes_that_are_torch_programs_are_compiled(tmp_path: Path, backend: str) -> None:
     """And their own runtime, and torch beside our program, do the same."""
@@ -201,6 +202,7 @@ NODES = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", NODES)
 def test_nodes_that_are_no_function_are_refused(tmp_path: Path, kind: str) -> None:
     path = write_bundle(tmp_path, backend="jit")

@@ -94,6 +94,7 @@ class Listed(Mixture):
 FORMS = [(Scattered, 2), (Masked, 2), (Gathered, 1), (Gathered, 3), (Picked, EXPERTS), (Listed, 2)]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("form", "k"), FORMS, ids=lambda one: getattr(one, "__name__", str(one)))
 def test_every_file_of_a_mixture(form: type[Mixture], k: int, tmp_path: Path) -> None:
     module = form(k).eval()

@@ -9,6 +9,7 @@ from random_graphs import Grower
 pytestmark = pytest.mark.deep  # many graphs
 
 
+@pytest.mark.sampled(50)
 @pytest.mark.parametrize("seed", range(150))
 def test_random_graph(seed):
     grower = Grower(seed)

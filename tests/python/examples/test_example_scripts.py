@@ -151,6 +151,7 @@ def test_masked_reset_example_restarts_the_rows_it_names(run_python, tmp_path):
     assert (len(lines), started_over) == (8, ["1", "4", "7"])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("engine", ARTIFACTS)
 def test_flight_from_cpp_is_the_flight_from_python(programs, artifacts, tmp_path, engine):
     starts = tmp_path / "starts.csv"

@@ -38,18 +38,21 @@ def _built_by(compiler):
     return dataclasses.replace(toolchain, compiler=compiler)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("build", BUILDS)
 def test_every_operation(everything, build):
     folder, *run = everything("float32")
     check_bits(_built_by(BUILDS[build]), folder, *run)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if scheme != "float32"])
 def test_every_way_to_store_weights(everything, scheme):
     folder, *run = everything(scheme)
     check_bits(C_HOST, folder, *run)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("architecture", "scheme"),
     [

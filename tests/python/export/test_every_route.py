@@ -22,6 +22,7 @@ pytestmark = pytest.mark.deep  # exports and compiles every policy
 POLICIES = catalogue.names()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("first", range(0, len(POLICIES), TOGETHER))
 def test_the_headers_of_every_policy_give_the_bits_of_the_engine(tmp_path, first):
     """And test_matrix.py holds those of the engine against the policy."""

@@ -40,6 +40,7 @@ from ganglion.policies import GRUPolicy, LSTMPolicy, RNNPolicy
 pytestmark = pytest.mark.deep  # exports to every kind of file
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("make", "batch", "inputs", "outputs"),
     [

@@ -22,7 +22,7 @@ from export_policies import (
     trajectory,
 )
 from header_programs import contract_of, program_of_everything
-from header_toolchains import HOST, TOOLCHAINS, drive
+from header_toolchains import HOST, PLAIN_HOST, TOOLCHAINS, drive
 from special_outputs import SPECIAL_OBSERVATIONS, SpecialOutputsPolicy
 from torch import nn
 
@@ -98,6 +98,7 @@ def run_policy(policy, observations, resets):
     return np.stack(rows)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", POLICIES)
 def test_header_is_the_policy(exported, name):
     policy, folder, contract = exported(name)
@@ -108,6 +109,7 @@ def test_header_is_the_policy(exported, name):
     assert np.abs(found - run_policy(policy, observations, resets)).max() < 1e-5
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["gru_2_layers", "lstm_2_layers", "two outputs and two slots", "feed-forward"])
 @pytest.mark.parametrize("architecture", CROSS)
 def test_header_is_the_policy_elsewhere(exported, architecture, name):
@@ -145,6 +147,7 @@ int main() {{
     assert subprocess.run([tmp_path / "program"], check=False).returncode == 0
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("compiler", "flag"),
     [
@@ -228,8 +231,8 @@ int main() {{
   return good && told && policy::Policy::self_test().ok ? 0 : 1;
 }}
 """)
-    HOST.build(tmp_path, source=source)
-    assert HOST.run(tmp_path).returncode == 0
+    PLAIN_HOST.build(tmp_path, source=source)
+    assert PLAIN_HOST.run(tmp_path).returncode == 0
 
 
 def test_a_header_maps_what_is_drawn_and_remembers_it_unmapped(tmp_path):
@@ -293,7 +296,7 @@ def test_smaller_weights_are_on_request(tmp_path):
     assert contract.provenance["weights"] == "int8"
     HOST.need()
     observations, resets = trajectory(200)
-    found = drive(HOST, tmp_path, observations, resets)
+    found = drive(PLAIN_HOST, tmp_path, observations, resets)
     error = np.abs(found - run_policy(policy.eval(), observations, resets))[:, :ACTIONS].max()
     assert 1e-5 < error < 0.05
 
@@ -305,8 +308,8 @@ def test_self_test_finds_a_changed_weight(exported, tmp_path):
     place = re.search(r"float op\d+_weight_gates\[\d+\] = \{\s+(-?[\d.]+)F", text)
     (tmp_path / "policy.hpp").write_text(f"{text[: place.start(1)]}{float(place[1]) + 0.01}{text[place.end(1) :]}")
     (tmp_path / "input.bin").touch()
-    HOST.build(tmp_path)
-    found = HOST.run(tmp_path)
+    PLAIN_HOST.build(tmp_path)
+    found = PLAIN_HOST.run(tmp_path)
     assert found.returncode == 1
     assert re.match(r"self-test: FAILED, 64 steps, max error .*\nfirst at step \d+, element \d+\n", found.stdout)
 

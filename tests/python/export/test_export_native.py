@@ -78,6 +78,7 @@ def run_engine(path, observations, resets):
     return np.stack(actions)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", POLICIES)
 def test_parity_over_a_long_run(name, tmp_path):
     policy = POLICIES[name]().eval()

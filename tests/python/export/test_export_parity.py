@@ -35,6 +35,7 @@ KINDS = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("kind", KINDS)
@@ -53,6 +54,7 @@ def test_parity_over_a_long_run_with_resets(tmp_path, kind, layers, suffix):
         assert operators.count(kind.split("_")[0].upper()) == layers
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize(
     "make",

@@ -51,12 +51,14 @@ def everything(tmp_path_factory):
     return Everything(tmp_path_factory)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("build", BUILDS)
 def test_every_operation(everything, build):
     folder, *run = everything("float32")
     check_bits(_toolchain(BUILDS[build]), folder, *run)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if scheme != "float32"])
 def test_every_way_to_store_weights(everything, scheme):
     folder, *run = everything(scheme)
@@ -65,6 +67,7 @@ def test_every_way_to_store_weights(everything, scheme):
     check_bits(_toolchain(BUILDS["clang -O3"]), folder, *run)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("scheme", ["float32", "int8x16"])
 @pytest.mark.parametrize("architecture", ["aarch64", "cortex-m7", "s390x"])
 def test_every_operation_elsewhere(everything, architecture, scheme):
@@ -82,6 +85,7 @@ def test_a_difference_of_one_unit_is_found(everything, tmp_path):
         check_bits(_toolchain(BUILDS["-O1"]), tmp_path, *run)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("seed", range(8))
 def test_random_graphs(seed, tmp_path):
     program, contract = compile_onnx(grown(seed))

@@ -21,6 +21,7 @@ def policy_of(name):
         return ganglion.wrap(CASES[name].make(), **CASES[name].said).eval()
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("suffix", ["ganglion", "onnx", "pt"])
 @pytest.mark.parametrize("name", CASES)
 def test_every_file_does_what_the_module_does(name, suffix, tmp_path):
@@ -31,6 +32,7 @@ def test_every_file_does_what_the_module_does(name, suffix, tmp_path):
     assert ganglion.load(path).contract.inputs == policy.input_specs
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["attention", "lstm_of_dictionary", "history", "whole_numbers"])
 def test_a_file_for_any_number_of_rows(name, tmp_path):
     policy = policy_of(name)
@@ -38,6 +40,7 @@ def test_a_file_for_any_number_of_rows(name, tmp_path):
     assert ganglion.verify(tmp_path / "policy.onnx", policy, steps=50, batch=4).ok
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("first", range(0, len(CASES), TOGETHER))
 def test_the_headers_of_every_form_give_the_bits_of_the_engine(first, tmp_path):
     names = list(CASES)[first : first + TOGETHER]

@@ -160,21 +160,21 @@ while True:
 
 
 @pytest.mark.deep
-def test_killed_at_any_moment_it_opens(tmp_path: Path) -> None:
-    draw = random.Random(5)
-    for number in range(6):
-        path = tmp_path / f"{number}.mcap"
-        command = [sys.executable, "-c", ENDLESS, str(ARTIFACTS / "lstm.ganglion"), str(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(draw.uniform(0.05, 0.4))
-            process.send_signal(signal.SIGKILL)
-        found = by_mcap(path)
-        assert by_rosbags(path) == found
-        assert by_rerun(path) == found
-        numbers = sorted(message[1] for messages in found.values() for message in messages)
-        assert numbers == list(range(len(numbers)))
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_at_any_moment_it_opens(seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "killed.mcap"
+    command = [sys.executable, "-c", ENDLESS, str(ARTIFACTS / "lstm.ganglion"), str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(random.Random(seed).uniform(0.05, 0.4))
+        process.send_signal(signal.SIGKILL)
+    found = by_mcap(path)
+    assert by_rosbags(path) == found
+    assert by_rerun(path) == found
+    numbers = sorted(message[1] for messages in found.values() for message in messages)
+    assert numbers == list(range(len(numbers)))
 
 
 SHIM = """
@@ -217,31 +217,39 @@ os._exit(0)
 """
 
 
-@pytest.mark.deep
-def test_killed_behind_every_write_it_opens(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no cc")
-    (tmp_path / "shim.c").write_text(SHIM)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", tmp_path / "shim.so", tmp_path / "shim.c"], check=True)
-    for more, half in itertools.product(([], ["large", "close"]), (0, 1)):
-        steps = 0
-        for number in itertools.count(11):  # before, nothing happened
-            path = tmp_path / f"{number}-{half}-{len(more)}.mcap"
-            command = [sys.executable, "-c", FLUSHES, str(ARTIFACTS / "lstm.ganglion"), str(path), *more]
-            told = {"LD_PRELOAD": str(tmp_path / "shim.so"), "KILLED_IN": str(number), "KILLED_HALF": str(half)}
-            if subprocess.run(command, env=os.environ | told, check=False).returncode != -signal.SIGKILL:
-                break  # there are no more writes
-            found = by_mcap(path)
-            assert by_rerun(path) == found
-            # Where the file grows or is closed, there are two ends between two writes, which rosbags cannot read.
-            assert more or by_rosbags(path) == found
-            ours = ganglion.flight.read(path)
-            own = sum(len(policy.steps) for policy in ours.policies)
-            assert own == len(found.get("/policy0/step", [])) and ours.missing_events == 0
-            assert own >= steps  # what is in the file stays there
-            steps = own
-        assert steps == 100 and number > 20
+    folder = tmp_path_factory.mktemp("shim")
+    (folder / "shim.c").write_text(SHIM)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "shim.so", folder / "shim.c"], check=True)
+    return folder / "shim.so"
+
+
+@pytest.mark.deep
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("half", [0, 1])
+@pytest.mark.parametrize("more", [(), ("large", "close")])
+def test_killed_behind_every_write_it_opens(more: tuple[str, ...], half: int, shim: Path, tmp_path: Path) -> None:
+    steps = 0
+    for number in itertools.count(11):  # before, nothing happened
+        path = tmp_path / f"{number}.mcap"
+        command = [sys.executable, "-c", FLUSHES, str(ARTIFACTS / "lstm.ganglion"), str(path), *more]
+        told = {"LD_PRELOAD": str(shim), "KILLED_IN": str(number), "KILLED_HALF": str(half)}
+        if subprocess.run(command, env=os.environ | told, check=False).returncode != -signal.SIGKILL:
+            break  # there are no more writes
+        found = by_mcap(path)
+        assert by_rerun(path) == found
+        # Where the file grows or is closed, there are two ends between two writes, which rosbags cannot read.
+        assert more or by_rosbags(path) == found
+        ours = ganglion.flight.read(path)
+        own = sum(len(policy.steps) for policy in ours.policies)
+        assert own == len(found.get("/policy0/step", [])) and ours.missing_events == 0
+        assert own >= steps  # what is in the file stays there
+        steps = own
+    assert steps == 100 and number > 20
 
 
 def test_a_recorder_says_what_is_wrong(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_a_project_without_cpp_finds_the_c_interface(prefix: Path, tmp_path: Pat
     assert run(tmp_path / "by_hand", ARTIFACTS / "lstm.ganglion", env=env) == said
 
 
+@pytest.mark.whole
 def test_subdirectory_is_built_and_run(tmp_path: Path) -> None:
     """In a project that debugs, and that compiles several files together, which is faster and asks more of ours."""
     options = "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0", "-DCMAKE_UNITY_BUILD=ON"

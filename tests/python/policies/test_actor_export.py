@@ -73,6 +73,7 @@ def make(name: str) -> ActorPolicy:
     return shaken(POLICIES[name][0]())
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("suffix", [".pt", ".onnx", ".ganglion"])
 def test_three_rows_with_masked_resets(tmp_path: Path, name: str, suffix: str) -> None:
@@ -88,6 +89,7 @@ def test_three_rows_with_masked_resets(tmp_path: Path, name: str, suffix: str) -
     assert not report.not_run
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["LSTM", "LSTM, masked", "deterministic LSTM"])
 @pytest.mark.parametrize("suffix", [".pt", ".onnx", ".ganglion"])
 def test_one_row(tmp_path: Path, name: str, suffix: str) -> None:
@@ -96,6 +98,7 @@ def test_one_row(tmp_path: Path, name: str, suffix: str) -> None:
     assert ganglion.verify(path, policy, steps=STEPS, tolerance=TOLERANCE).ok
 
 
+@pytest.mark.whole
 def test_the_headers_give_the_bits_of_the_engine(tmp_path: Path) -> None:
     check_together({name: make(name) for name in POLICIES}, tmp_path)
 

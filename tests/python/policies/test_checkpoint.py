@@ -213,6 +213,7 @@ def steps(policy):
     return found
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_kind_of_policy_comes_back_and_is_exported(tmp_path, name):
     """Whoever adds a class to the catalogue finds out here that checkpoints must keep it: docs/EXTENDING.md."""

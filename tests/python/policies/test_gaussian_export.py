@@ -73,6 +73,7 @@ def make(spec: EnvSpec, kind: str, variant: str) -> GaussianPolicy:
     return policy
 
 
+@pytest.mark.sampled(4)
 @everything
 @pytest.mark.parametrize("suffix", [".pt", ".onnx", ".ganglion"])
 def test_three_rows_with_masked_resets(spec: EnvSpec, tmp_path: Path, kind: str, variant: str, suffix: str) -> None:
@@ -89,6 +90,7 @@ def test_three_rows_with_masked_resets(spec: EnvSpec, tmp_path: Path, kind: str,
     assert not report.not_run
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", POLICIES)
 @pytest.mark.parametrize("suffix", [".pt", ".onnx", ".ganglion"])
 def test_one_row(spec: EnvSpec, tmp_path: Path, kind: str, suffix: str) -> None:
@@ -98,6 +100,7 @@ def test_one_row(spec: EnvSpec, tmp_path: Path, kind: str, suffix: str) -> None:
     assert ganglion.verify(path, policy, steps=STEPS, tolerance=TOLERANCE).ok
 
 
+@pytest.mark.whole
 def test_the_headers_give_the_bits_of_the_engine(spec: EnvSpec, tmp_path: Path) -> None:
     kinds = itertools.product(POLICIES, VARIANTS)
     check_together({(kind, variant): make(spec, kind, variant) for kind, variant in kinds}, tmp_path)

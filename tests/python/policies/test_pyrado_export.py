@@ -131,6 +131,7 @@ def run_native(path, contract, observations, resets):
 ENGINES = {".pt": run_torchscript, ".onnx": run_onnx, ".ganglion": run_native}
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("suffix", ENGINES)
 @pytest.mark.parametrize("name", POLICIES)
@@ -145,6 +146,7 @@ def test_files_are_the_policy(tmp_path, name, suffix, rows):
     assert [spec.name for spec in contract.outputs] == [spec.name for spec in policy.output_specs]
 
 
+@pytest.mark.whole
 def test_the_headers_give_the_bits_of_the_engine(tmp_path):
     check_together({name: make(name) for name in POLICIES}, tmp_path)
 

@@ -26,6 +26,7 @@ def made(name):
         return case, module, ganglion.wrap(module, **case.said)
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", CASES)
 def test_the_call_is_found(name):
     case, module, policy = made(name)

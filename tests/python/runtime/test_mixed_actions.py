@@ -79,6 +79,7 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return request.param, policy, folder, contracts
 
 
+@pytest.mark.sampled(2)
 def test_what_the_contract_says(written: Any) -> None:
     name, policy, _, contracts = written
     for contract in contracts:

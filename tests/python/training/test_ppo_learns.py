@@ -40,6 +40,7 @@ def learning_curve(run, steps: int) -> list[tuple[int, float]]:
     return judge.curve
 
 
+@pytest.mark.whole
 def test_memory_holds_the_pole() -> None:
     curve = learning_curve(recurrent_ppo.run_ours, 30_000)
     assert curve[-1][1] >= 900.0

@@ -139,6 +139,7 @@ def test_a_graph_for_so_many_rows_is_not_called_good_for_others(rows: int, tmp_p
     assert verify(path, steps=40, batch=rows).ok
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("gain", [1.0, 6.0])
 @pytest.mark.parametrize("rows", [1, 2, 4, 7])
 def test_rows_do_not_make_libtorch_unequal_to_libtorch(gain: float, rows: int, tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def foreign(module: torch.nn.Module, path: Path, size: int = 45) -> Path:
     return path
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("make", [wide_observations, large_weights])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_policy_that_amplifies_rounding_is_exported_loaded_compiled_and_verified(
@@ -98,6 +99,7 @@ def test_a_policy_that_amplifies_rounding_is_exported_loaded_compiled_and_verifi
     assert report.lost == 0.0
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("times", [1.0, 6.0, 30.0, 200.0])
 def test_a_foreign_actor_with_grown_weights_is_compiled_loaded_and_verified(times: float, tmp_path: Path) -> None:
     path = foreign(elu_actor(times), tmp_path / "actor.onnx")
@@ -110,6 +112,7 @@ def test_a_foreign_actor_with_grown_weights_is_compiled_loaded_and_verified(time
         assert report.lost == 0.0
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("nonlinearity", [None, torch.relu], ids=["linear", "relu"])
 @pytest.mark.parametrize("seed", range(20))
 def test_a_cell_that_nothing_bounds_is_exported_compiled_and_loaded(
@@ -167,6 +170,7 @@ FAULTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("times", [1.0, 8.0, 16.0])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found_at_any_size_of_the_weights(fault: str, times: float, tmp_path: Path) -> None:

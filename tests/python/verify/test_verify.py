@@ -82,6 +82,7 @@ def two_outputs(tmp_path_factory):
     return path
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("suffix", [".ganglion", ".onnx", ".pt"])
 def test_policy_file_and_runtime_agree(files, suffix):
     report = verify(files[1, suffix], make_policy(), steps=STEPS)
@@ -94,6 +95,7 @@ def test_policy_file_and_runtime_agree(files, suffix):
     assert len(report.digest) == 64 and report.artifact == str(files[1, suffix])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("suffix", [".ganglion", ".onnx", ".pt"])
 def test_without_a_policy_the_file_in_python_is_the_reference(files, suffix):
     report = verify(files[1, suffix], steps=STEPS)
@@ -101,6 +103,7 @@ def test_without_a_policy_the_file_in_python_is_the_reference(files, suffix):
     assert [comparison.engine for comparison in report.comparisons] == [*PYTHON[suffix][1:], *CPP[suffix]]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("batch", "suffix", "rows"),
     [(batch, suffix, batch or 4) for batch in (3, None) for suffix in PYTHON],
