@@ -46,7 +46,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_actions_of_brax(kind: str, tmp_path: Path) -> None:
     options, told = KINDS[kind]

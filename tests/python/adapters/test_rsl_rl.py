@@ -140,7 +140,7 @@ def test_every_activation_is_that_of_the_library(tmp_path, name):
     assert largest_error(policy, files.record(module.act_inference, module.reset, steps=20)) < 1e-5
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("name", "slots", "suffixes"),
     [

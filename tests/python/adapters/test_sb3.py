@@ -71,7 +71,7 @@ def test_what_was_trained_reaches_every_branch(trained):
     assert policy.observation_normalizer(torch.full((7,), 100.0)).tolist() == [1.5, 1.5, 100, 100, 100, 100, 100]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", EXPORTED)
 def test_every_file_and_engine(tmp_path, trained, name):
     found = trained(name)

@@ -67,7 +67,7 @@ EXPORTED = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", EXPORTED)
 def test_every_file_and_engine(tmp_path, trained, name):
     found = trained(name)

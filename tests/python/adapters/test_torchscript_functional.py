@@ -271,7 +271,7 @@ def test_prints_are_found_and_left_out(tmp_path: Path, capfd: pytest.CaptureFixt
     assert [finding.code for finding in policy.findings] == ["prints"]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("suffix", [".jit", ".pth", ".torchscript", ""])
 def test_torchscript_under_other_suffixes(suffix: str, tmp_path: Path) -> None:
     path = scripted(files.Gru(), tmp_path / f"body{suffix}")

@@ -51,6 +51,7 @@ def exported(module, path, *, newer):
     return path
 
 
+@pytest.mark.sampled(40)
 @pytest.mark.parametrize(
     ("name", "newer"), [(name, name in NEWER) for name in KINDS] + [(name, True) for name in BOTH], ids=str
 )

@@ -36,6 +36,7 @@ def check(program, contract, path, observations=None, rows=1, tolerance=1e-5):
         np.testing.assert_allclose(policy.state().reshape(state.shape), state, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.sampled(150)
 @pytest.mark.parametrize(("build", "shape", "result", "opset", "observations"), CASES)
 def test_operator(build, shape, result, opset, observations, tmp_path):
     nodes, initializers = build(opset)
@@ -43,6 +44,7 @@ def test_operator(build, shape, result, opset, observations, tmp_path):
     check(program, contract, tmp_path / "policy.ganglion", observations)
 
 
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize("seed", range(60))
 def test_random_graph(seed, tmp_path):
     program, contract = compile_onnx(grown(seed))

@@ -39,16 +39,20 @@ REFUSED = (
     ("an inverse transform of one side only", "dft_irfft.*"),
 )
 
+PARTS = 6
+
 
 def reasons(name):
     return [reason for reason, names in REFUSED if re.fullmatch(names, name.removeprefix("test_"))]
 
 
-def test_every_node_test_is_right_or_refused_for_a_known_reason(tmp_path):
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_node_test_is_right_or_refused_for_a_known_reason(part, tmp_path):
     """The first input is the observation; the C++ engine and the interpreter run the program."""
     wrong, unexpected, right = [], [], []
     path = tmp_path / "policy.ganglion"
-    for case in node_cases():
+    for case in node_cases()[part::PARTS]:
         try:
             made, contract = as_policy(case)
             program, contract = compile_onnx(made, contract=contract)
@@ -69,7 +73,7 @@ def test_every_node_test_is_right_or_refused_for_a_known_reason(tmp_path):
     assert not wrong
     assert not unexpected
     assert not [name for (name,) in right if reasons(name)], "no longer refused: take them out of the list"
-    assert len(right) >= 1100
+    assert len(right) >= 0.9 * len(node_cases()[part::PARTS])
 
 
 def test_with_every_input_computed_a_node_test_is_right_or_refused():

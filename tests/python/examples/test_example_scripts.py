@@ -48,6 +48,7 @@ def _run_program(program, *arguments):
     return subprocess.run(command, env=demo.cpp_environment(), capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.whole  # `make demo` shows it
 def test_demo_reports_what_it_flew(run_python, programs, tmp_path, monkeypatch):
     starts = tmp_path / "starts.csv"
     cartpole.write_starts(starts, np.array([[0.1, 0.1, 0.0, 0.0]]))

@@ -27,7 +27,7 @@ def policy():
     return LayeredPolicy(EnvSpec(Box(0.0, 1.0, (SIZE,)), Box(-1.0, 1.0, (2,))), nn.Linear(8, 2), nn.GRU(16, 8), encoder)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("suffix", "engines"), [(".ganglion", ["native"]), (".onnx", ["native", "onnxruntime"]), (".pt", ["libtorch"])]
 )

@@ -67,7 +67,7 @@ def test_every_way_to_store_weights(everything, scheme):
     check_bits(_toolchain(BUILDS["clang -O3"]), folder, *run)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("scheme", ["float32", "int8x16"])
 @pytest.mark.parametrize("architecture", ["aarch64", "cortex-m7", "s390x"])
 def test_every_operation_elsewhere(everything, architecture, scheme):
@@ -82,7 +82,7 @@ def test_a_difference_of_one_unit_is_found(everything, tmp_path):
     assert "5.0000001201e-1F" in text
     (tmp_path / "policy.hpp").write_text(text.replace("5.0000001201e-1F", "5.00000060e-1F"))
     with pytest.raises(AssertionError, match="floats differ"):
-        check_bits(_toolchain(BUILDS["-O1"]), tmp_path, *run)
+        check_bits(_toolchain(BUILDS["-O0"]), tmp_path, *run)
 
 
 @pytest.mark.sampled(2)

@@ -40,7 +40,7 @@ def test_a_file_for_any_number_of_rows(name, tmp_path):
     assert ganglion.verify(tmp_path / "policy.onnx", policy, steps=50, batch=4).ok
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.whole  # test_every_route.py has a program of headers
 @pytest.mark.parametrize("first", range(0, len(CASES), TOGETHER))
 def test_the_headers_of_every_form_give_the_bits_of_the_engine(first, tmp_path):
     names = list(CASES)[first : first + TOGETHER]

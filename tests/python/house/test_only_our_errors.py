@@ -88,7 +88,7 @@ READERS: list[tuple[str, Callable[[Path], object]]] = [
 ]
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("name", "read"), READERS)
 def test_damaged_bytes(name: str, read: Callable[[Path], object], tmp_path: Path) -> None:

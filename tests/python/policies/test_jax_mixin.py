@@ -116,6 +116,7 @@ def test_there_are_cases() -> None:
     assert len(CASES) == 18
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("clips", [False, True])
 def test_the_numbers_are_those_of_skrl(clips: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     skrl = pytest.importorskip("skrl.models.jax", reason="needs skrl")

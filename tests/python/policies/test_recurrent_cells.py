@@ -68,7 +68,7 @@ def sameness(core, run, length=50):
 DEEP = {"memorax"}  # JAX compiles
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.deep] * (name in DEEP)) for name in REFERENCES])
 def test_a_core_is_that_of(name):
     torch.manual_seed(0)

@@ -154,6 +154,7 @@ def test_every_engine_draws_maps_and_remembers_what_python_does(exported, name):
         np.testing.assert_allclose(run, runs[0], atol=1e-4)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", INSIDE)
 def test_commands_are_those_of_what_the_policy_draws_without_a_map(exported, tmp_path, name):
     policy, path, _ = exported(name, "ganglion")

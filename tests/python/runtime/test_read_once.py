@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("suffix", "engine"), [(".ganglion", "native"), (".onnx", "onnxruntime"), (".onnx", "native"), (".pt", "libtorch")]
 )

@@ -79,7 +79,7 @@ def turned():
     return np.eye(3) - np.sin(angle) * skew + (1 - np.cos(angle)) * skew @ skew
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.deep
 def test_a_fault_is_named_first(contract, log, name):
