@@ -59,9 +59,8 @@ def build_model(policy: nn.Module, contract: Contract) -> Any:
     inputs, outputs = tensor_names(contract)
     try:
         with contextlib.nullcontext() if dynamic is None else _einsum_of_any_size():
-            graph: nn.Module = _Graph(converted, contract).eval()
-            if dynamic is None:
-                graph = capture(graph, observations + states)
+            module = _Graph(converted, contract).eval()
+            graph = capture(module, observations + states) if dynamic is None else module
             return to_proto(graph, observations + states, inputs, outputs, dynamic)
     except Exception as error:
         example = (torch.zeros(rows, contract.observation_size), torch.zeros(rows, contract.hidden_size))

@@ -24,7 +24,8 @@ PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def run(*command: object, env: dict[str, str] | None = None) -> str:
-    environment = {**os.environ, "PATH": PATH, **(env or {})}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("GANGLION_")}
+    environment = {**ours, "PATH": PATH, **(env or {})}
     result = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, check=False, env=environment
     )

@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.export.graph_signature import InputKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Set
+
+    from torch.export import ExportedProgram
 
 _MOST_PIECES = 8
 """Beyond this many pieces the original operators stay: they are probably the shorter description."""
@@ -39,26 +42,32 @@ _CONVERTING = frozenset({"to", "_to_copy", "type_as"})
 """Operators that move elements only if the type stays as it is."""
 
 
-def capture(module: nn.Module, arguments: tuple[Tensor, ...]) -> fx.GraphModule:
-    """Records a module as a graph of ATen operators with static shapes and simplifies it.
+def capture(module: nn.Module, arguments: tuple[Tensor, ...]) -> ExportedProgram:
+    """Records a module as a program of ATen operators with static shapes and simplifies it.
 
     Args:
         module: takes and returns tensors.
-        arguments: example arguments; their shapes become part of the graph.
+        arguments: example arguments; their shapes become part of the program.
 
     Raises:
         Exception: whatever `torch.export` raises for a module that it cannot record.
     """
     program = torch.export.export(module, arguments, strict=False)
+    _simplify(program)
+    return program
+
+
+def as_module(program: ExportedProgram) -> nn.Module:
+    """A captured program as a module."""
     # Guards would check the shapes of the arguments again at every call.
     has_guards = "check_guards" in inspect.signature(program.module).parameters
-    graph_module: Any = program.module(check_guards=False) if has_guards else program.module()
-    simplify(graph_module)
-    return graph_module  # type: ignore[no-any-return]
+    return program.module(check_guards=False) if has_guards else program.module()
 
 
-def simplify(graph_module: fx.GraphModule) -> None:
-    """Shortens the data movement in a graph of ATen operators with static shapes, in place."""
+def _simplify(program: ExportedProgram) -> None:
+    """Shortens the data movement in a program of ATen operators with static shapes, in place."""
+    graph_module, signature = program.graph_module, program.graph_signature
+    weights = {spec.arg.name for spec in signature.input_specs if spec.kind is not InputKind.USER_INPUT}
     graph = graph_module.graph
     if any(_needs_its_layout(node) for node in graph.nodes):
         return
@@ -66,7 +75,7 @@ def simplify(graph_module: fx.GraphModule) -> None:
         # The shorter way to the same elements may not be contiguous.
         if node.target is torch.ops.aten.view.default:
             node.target = torch.ops.aten.reshape.default
-    origins = _Origins()
+    origins = _Origins(weights)
     rewriter = _Rewriter(origins)
     for node in list(graph.nodes):
         if node.op == "output" or (node.op == "call_function" and node not in origins.codes):
@@ -74,14 +83,21 @@ def simplify(graph_module: fx.GraphModule) -> None:
             node.args = fx.node.map_arg(node.args, shortened)
             node.kwargs = fx.node.map_arg(node.kwargs, shortened)
         origins.follow(node)
+    for spec, result in zip(signature.output_specs, graph.output_node().args[0], strict=True):
+        if isinstance(result, fx.Node):  # the signature has the names of what is returned
+            spec.arg.name = result.name
     graph.eliminate_dead_code()
     graph_module.recompile()
 
 
 class _Origins:
-    """Where each element of each tensor comes from, as numbers that are unique over all computed tensors."""
+    """Where each element of each tensor comes from, as numbers that are unique over all computed tensors.
 
-    def __init__(self) -> None:
+    Weights, the inputs of a captured program that are named here, are left out: they are never moved at run time.
+    """
+
+    def __init__(self, weights: Set[str]) -> None:
+        self._weights = weights
         self.codes: dict[fx.Node, Any] = {}
         self._sources: list[tuple[int, fx.Node]] = []
         self._next_code = 0
@@ -96,8 +112,7 @@ class _Origins:
             else:
                 return
         value = node.meta.get("val")
-        # Weights (get_attr) are left out: they are never moved at run time.
-        if node.op != "get_attr" and isinstance(value, Tensor) and value.is_floating_point():
+        if node.name not in self._weights and isinstance(value, Tensor) and value.is_floating_point():
             size = value.numel()
             self.codes[node] = torch.arange(self._next_code, self._next_code + size).reshape(value.shape)
             self._sources.append((self._next_code, node))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganglion.policies.scripting.capture import capture
+from ganglion.policies.scripting.capture import as_module, capture
 from ganglion.policies.scripting.cells import use_fast_cells
 from ganglion.policies.scripting.preparation import blame, check_step, prepare, undisturbed
 
@@ -170,7 +170,7 @@ def _trace(prepared: nn.Module, input_size: int, initial: Tensor, sizes: tuple[i
     use_fast_cells(fast)
     try:
         return torch.jit.trace_module(  # type: ignore[no-any-return]
-            _PureFunction(fast, capture(fast, (observation[0], hidden[0]))),
+            _PureFunction(fast, as_module(capture(fast, (observation[0], hidden[0])))),
             {"single": (observation[0], hidden[0]), "batched": (observation, hidden)},
             check_trace=False,
         )
