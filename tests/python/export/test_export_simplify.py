@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
-from ganglion.policies.scripting.capture import capture
+from ganglion.export.graph import to_proto
+from ganglion.policies.scripting.capture import as_module, capture
 
 torch.set_num_threads(1)
 
 
-def operators(graph_module):
-    return [str(node.target) for node in graph_module.graph.nodes if node.op == "call_function"]
+def operators(program):
+    return [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
 
 
 class Function(nn.Module):
@@ -31,14 +33,14 @@ def test_packing_and_unpacking_cancel_out():
         back_h, back_c = (part.reshape(1, 2, 4).permute(1, 0, 2).contiguous() for part in flat.chunk(2, -1))
         return torch.tanh(back_h), torch.sigmoid(back_c)
 
-    graph_module = capture(Function(function), (torch.randn(2, 1, 4), torch.randn(2, 1, 4)))
-    assert operators(graph_module) == ["aten.tanh.default", "aten.sigmoid.default"]
+    program = capture(Function(function), (torch.randn(2, 1, 4), torch.randn(2, 1, 4)))
+    assert operators(program) == ["aten.tanh.default", "aten.sigmoid.default"]
 
 
 def test_a_part_is_taken_directly_from_where_it_was_computed():
-    graph_module = capture(Function(lambda x: torch.stack(list(torch.exp(x).unbind(0)))[1].unsqueeze(0).tanh()),
-                           (torch.randn(3, 4),))  # fmt: skip
-    assert operators(graph_module) == ["aten.exp.default", "aten.slice.Tensor", "aten.tanh.default"]
+    program = capture(Function(lambda x: torch.stack(list(torch.exp(x).unbind(0)))[1].unsqueeze(0).tanh()),
+                      (torch.randn(3, 4),))  # fmt: skip
+    assert operators(program) == ["aten.exp.default", "aten.slice.Tensor", "aten.tanh.default"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_a_part_is_taken_directly_from_where_it_was_computed():
 def test_results_stay_the_same(function):
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     expected = function(x.clone())
-    actual = capture(Function(function), (x.clone(),))(x.clone())
+    actual = as_module(capture(Function(function), (x.clone(),)))(x.clone())
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
@@ -87,5 +89,35 @@ def test_random_chains_of_movement_stay_the_same(seed):
 
     choices = [(int(c), int(n)) for c, n in zip(generator.integers(0, 6, 8), generator.integers(0, 9, 8), strict=True)]
     x, y = torch.randn(3, 4), torch.randn(1, 12)
-    graph_module = capture(Function(lambda x, y: moved(x, y, choices)), (x, y))
+    graph_module = as_module(capture(Function(lambda x, y: moved(x, y, choices)), (x, y)))
     torch.testing.assert_close(graph_module(x, y), moved(x, y, choices), rtol=0, atol=0)
+
+
+class Weights(nn.Module):
+    """Weights that are moved, one that is not used, and a number that torch takes out of the code as a constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = nn.Parameter(torch.randn(2, 3)), nn.Parameter(torch.randn(5))
+        self.register_buffer("offset", torch.randn(3))
+
+    def forward(self, x):
+        both = torch.cat((self.used, self.offset[None])).unbind(0)
+        y = x * both[0] + both[2] + torch.tensor([0.5, -0.5, 0.25])
+        packed = torch.cat((y, x))
+        return packed.split(3)[1], packed[:3].reshape(1, 3), self.used
+
+
+def test_weights_are_weights_of_the_program_and_nothing_else_is():
+    torch.manual_seed(0)
+    module, x = Weights().eval(), torch.randn(3)
+    program = capture(module, (x,))
+    expected = module(x)
+    torch.testing.assert_close(as_module(program)(x), expected, rtol=0, atol=0)
+    model = to_proto(program, (x,), ["x"], ["same", "y", "used"])
+    assert [one.name for one in model.graph.input] == ["x"]
+    assert [one.name for one in model.graph.output] == ["same", "y", "used"]
+    assert not [one for one in model.graph.initializer if list(one.dims) == [5]]
+    found = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x.numpy()})
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other.detach().numpy())
