@@ -112,6 +112,8 @@ def test_weights_are_weights_of_the_program_and_nothing_else_is():
     torch.manual_seed(0)
     module, x = Weights().eval(), torch.randn(3)
     program = capture(module, (x,))
+    results = [node.name for node in program.graph.output_node().args[0]]
+    assert [spec.arg.name for spec in program.graph_signature.output_specs] == results
     expected = module(x)
     torch.testing.assert_close(as_module(program)(x), expected, rtol=0, atol=0)
     model = to_proto(program, (x,), ["x"], ["same", "y", "used"])
