@@ -196,6 +196,7 @@ def trained_in_jax(tmp_path_factory):
     return Trained(agent, folder / "agent.pickle", {**LINEAR, "output_activation": "tanh"})
 
 
+@pytest.mark.whole  # compiles all of an agent
 def test_jax_actions(tmp_path, trained_in_jax):
     observations, resets = drawn()
     _, outputs = trained_in_jax.agent.act(jax.numpy.asarray(observations), None, timestep=0, timesteps=0)

@@ -78,7 +78,7 @@ def by_hand(module: nn.Module, run: Run, start: Any, observations: Tensor, reset
     return np.stack(actions)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CASES)
 def test_what_it_does_by_hand_on_every_engine(name: str, tmp_path: Path) -> None:
     make, run, start, observation = CASES[name]

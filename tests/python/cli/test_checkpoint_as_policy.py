@@ -177,6 +177,7 @@ def test_every_command_says_what_it_is(
     assert not Path("out.ganglion").exists()
 
 
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("name", [name for name in CHECKPOINTS if name not in ("skrl model in JAX", "orbax", "brax")])
 def test_the_library_alone_says_what_to_do(name: str, tmp_path: Path) -> None:
     path = write(name, tmp_path)

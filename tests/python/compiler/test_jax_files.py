@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 STEPS = 60
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", flax_files.CELLS)
 def test_a_cell_of_flax(name: str, tmp_path: Path) -> None:
     made = flax_files.Made(name)

@@ -46,7 +46,7 @@ def reasons(name):
     return [reason for reason, names in REFUSED if re.fullmatch(names, name.removeprefix("test_"))]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_node_test_is_right_or_refused_for_a_known_reason(part, tmp_path):
     """The first input is the observation; the C++ engine and the interpreter run the program."""

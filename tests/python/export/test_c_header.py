@@ -52,7 +52,7 @@ def test_every_way_to_store_weights(everything, scheme):
     check_bits(C_HOST, folder, *run)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("architecture", "scheme"),
     [

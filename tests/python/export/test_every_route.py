@@ -66,6 +66,7 @@ def test_the_page_asks_for_what_a_policy_needs_and_no_more():
     assert set(re.findall(r"`([a-z_]+)", asked)) == needed | {"init_hidden"}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("kind", [LeakyPolicy, FromZerosPolicy])
 def test_ten_lines_are_a_policy_by_every_route(tmp_path, kind):
     torch.manual_seed(0)

@@ -98,7 +98,7 @@ def run_policy(policy, observations, resets):
     return np.stack(rows)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", POLICIES)
 def test_header_is_the_policy(exported, name):
     policy, folder, contract = exported(name)

@@ -179,7 +179,7 @@ def run_file(path, observations, resets):
 # --- files ---
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("suffix", [".pt", ".onnx", ".ganglion", ".hpp"])
 @every_model
 def test_every_file_is_the_policy(tmp_path, name, suffix):

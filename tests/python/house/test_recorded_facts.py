@@ -30,7 +30,7 @@ def cases(file: str) -> list[str]:
     return [case["case"] if isinstance(case, dict) else case[0] for case in document]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("file", [file for file in FILES if file not in ALL_RUN])
 def test_every_case_is_named(file: str) -> None:
     assert sorted(set(cases(file)) - named()) == []

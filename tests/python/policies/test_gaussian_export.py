@@ -73,7 +73,7 @@ def make(spec: EnvSpec, kind: str, variant: str) -> GaussianPolicy:
     return policy
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(3)
 @everything
 @pytest.mark.parametrize("suffix", [".pt", ".onnx", ".ganglion"])
 def test_three_rows_with_masked_resets(spec: EnvSpec, tmp_path: Path, kind: str, variant: str, suffix: str) -> None:

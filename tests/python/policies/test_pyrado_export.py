@@ -131,7 +131,7 @@ def run_native(path, contract, observations, resets):
 ENGINES = {".pt": run_torchscript, ".onnx": run_onnx, ".ganglion": run_native}
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("suffix", ENGINES)
 @pytest.mark.parametrize("name", POLICIES)

@@ -125,7 +125,7 @@ def drawn(sampler: ActionSampler, pilot: ganglion.runtime.Policy) -> np.ndarray:
     return sampler.draw(pilot.output(0), pilot.output(1), unmapped)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_engine_draws_maps_and_remembers_what_python_does(exported, name):
     runs = []

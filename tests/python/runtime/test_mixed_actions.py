@@ -89,7 +89,7 @@ def test_what_the_contract_says(written: Any) -> None:
         assert contract.action_map == policy.action_stages
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("suffix", ["ganglion", "onnx", "pt"])
 def test_every_engine_draws_what_python_draws(written: Any, suffix: str) -> None:
     _, _, folder, _ = written

@@ -208,6 +208,7 @@ def test_a_student_remembers_what_its_teacher_did() -> None:
     assert math.isfinite(algo.update())
 
 
+@pytest.mark.whole
 def test_learns_with_a_spread_of_its_own() -> None:
     """Returns of 2,000 steps from the same starts, before and behind.
 

@@ -112,7 +112,7 @@ def test_a_foreign_actor_with_grown_weights_is_compiled_loaded_and_verified(time
         assert report.lost == 0.0
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("nonlinearity", [None, torch.relu], ids=["linear", "relu"])
 @pytest.mark.parametrize("seed", range(20))
 def test_a_cell_that_nothing_bounds_is_exported_compiled_and_loaded(
