@@ -91,15 +91,16 @@ test-asan: setup
 
 # Whole files, in the order that tests/python/conftest.py gives them.
 PYTEST := python -m pytest -n $$(nproc) --dist loadfile --no-loadscope-reorder
+SAMPLE := $(if $(WHOLE),,--sample)
 
 # The package builds its LibTorch engine when it first needs it; that of build/dev is the same source.
 test-python: setup .venv/.trainers
-	$(if $(WHOLE),,GANGLION_LIBTORCH=$(CURDIR)/build/dev/libganglion_libtorch.so) $(PYTEST) $(if $(WHOLE),,--sample)
+	$(if $(WHOLE),,GANGLION_LIBTORCH=$(CURDIR)/build/dev/libganglion_libtorch.so) $(PYTEST) $(SAMPLE)
 
 ## check: what is not deep (tests/python/conftest.py): a developer's look before a commit
 check: setup
 	ctest --preset check
-	$(PYTEST) -q -m "not deep"
+	$(PYTEST) -q $(SAMPLE) -m "not deep"
 
 ## cross: the C++ library and its tests for 64-bit ARM, run under QEMU; skips where the tools are not installed
 CROSS_TOOLS := aarch64-linux-gnu-g++ qemu-aarch64

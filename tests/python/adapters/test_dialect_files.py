@@ -75,7 +75,7 @@ _FILES: dict[str, Callable[[Path], DialectFile]] = {
 }
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", _FILES)
 def test_a_file_answers_as_its_original(name: str, tmp_path: Path) -> None:
     file = _FILES[name](tmp_path)

@@ -42,6 +42,7 @@ def assert_equal(found: np.ndarray, file: DialectFile) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.sampled(8)
 def test_every_file_is_recognised(written) -> None:
     file = written[1]
     reading = ganglion.explain(file.path)

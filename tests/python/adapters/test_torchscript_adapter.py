@@ -215,7 +215,7 @@ def test_other_recurrent_layers_are_recorded_gate_by_gate(kind: str, tmp_path: P
         check(step, reset, path)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("code", sorted(set(REFUSED) - {"state-not-floating"}))
 def test_what_the_engine_refuses_is_refused_here_with_the_same_code(code: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=rf"\[{code}\]$"):

@@ -28,7 +28,7 @@ WITHOUT_MEMORY = ["rsl_rl-mlp-1", "isaac-mlp-1", "plain-mlp-1"]
 DIALECT = {"isaac": "rsl_rl", "legged": "legged_gym", "plain": "mlp"}
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", [*RECURRENT, *WITHOUT_MEMORY])
 def test_a_thousand_steps_with_resets(name: str, tmp_path: Path) -> None:
     path = write(tmp_path / f"{name}.pt", name)
@@ -205,7 +205,7 @@ SAID = {
 }
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("code", REFUSED)
 def test_a_file_that_cannot_be_taken_is_refused(code: str, tmp_path: Path) -> None:
     path = save(REFUSED[code](), tmp_path / "bad.pt")

@@ -31,7 +31,7 @@ def test_every_trainer_has_one_line_and_every_line_a_test() -> None:
     assert sorted(map(trainer_of, LINES)) == sorted(PREPARED) == sorted(TRAINERS)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("line", LINES, ids=trainer_of)
 def test_the_line_exports_what_the_library_does(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -83,7 +83,7 @@ def test_inspect(written: tuple[Path, str], run: Callable[..., dict[str, Any]]) 
     assert document["dialect"] == dialect and document["notes"]
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 def test_verify(written: tuple[Path, str], run: Callable[..., dict[str, Any]]) -> None:
     path, _ = written
     document = run("verify", path, "--steps", 60, *asked(path))
@@ -94,14 +94,14 @@ def test_verify(written: tuple[Path, str], run: Callable[..., dict[str, Any]]) -
     assert document["trajectory"]["batch"] == (rows or 4)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 def test_bench(written: tuple[Path, str], run: Callable[..., dict[str, Any]]) -> None:
     path, _ = written
     document = run("bench", path, "--steps", 10, "--rounds", 1, *asked(path))
     assert [(row["file"], row["engine"]) for row in document["results"]] == [(str(path), e) for e in engines(path)]
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 def test_compile_and_load(written: tuple[Path, str], run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     path, dialect = written
     target = tmp_path / "policy.ganglion"

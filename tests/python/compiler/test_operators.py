@@ -731,6 +731,7 @@ def test_operator_of_an_old_version(name, opset):
     compare(shaped(nodes, (1, 2, 3, 4), "y", [array for array in given if array.name in taken], opset))
 
 
+@pytest.mark.sampled(200)
 @pytest.mark.parametrize(("build", "shape", "result", "opset", "observations"), CASES)
 def test_operator(build, shape, result, opset, observations):
     nodes, initializers = build(opset)

@@ -48,6 +48,7 @@ def test_a_policy_with_large_images_is_exported_loaded_and_verified(tmp_path, su
     assert len(report.runs) >= len(engines)
 
 
+@pytest.mark.whole
 def test_a_header_has_room_for_it_too(tmp_path):
     assert ganglion.export(policy(), tmp_path / "camera.hpp").golden.observation.shape == (37, 1, SIZE)
 

@@ -99,6 +99,7 @@ def test_installed_headers_name_no_third_party(prefix: Path) -> None:
                 assert name.startswith("ganglion/") or "." not in name, f"{header.name} includes {name}"
 
 
+@pytest.mark.whole  # makes an environment and installs into it
 def test_wheel_works_with_numpy_and_rich_alone(tmp_path: Path) -> None:
     """A robot: a fresh environment with the wheel, numpy and rich; the engine's library comes by path."""
     wheels = tmp_path / "wheels"

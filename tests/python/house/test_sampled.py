@@ -75,5 +75,5 @@ def test_ci_leaves_nothing_out():
     assert script.index("export WHOLE=1") < script.index("make test")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.findall(r"--sample", makefile) == ["--sample"]
-    assert "$(PYTEST) $(if $(WHOLE),,--sample)" in makefile
+    assert "SAMPLE := $(if $(WHOLE),,--sample)\n" in makefile
     assert "test: test-cpp $(if $(WHOLE),test-asan cross) test-python" in makefile

@@ -89,7 +89,7 @@ def test_three_rows_with_masked_resets(tmp_path: Path, name: str, suffix: str) -
     assert not report.not_run
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["LSTM", "LSTM, masked", "deterministic LSTM"])
 @pytest.mark.parametrize("suffix", [".pt", ".onnx", ".ganglion"])
 def test_one_row(tmp_path: Path, name: str, suffix: str) -> None:

@@ -90,7 +90,7 @@ def test_three_rows_with_masked_resets(spec: EnvSpec, tmp_path: Path, kind: str,
     assert not report.not_run
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("kind", POLICIES)
 @pytest.mark.parametrize("suffix", [".pt", ".onnx", ".ganglion"])
 def test_one_row(spec: EnvSpec, tmp_path: Path, kind: str, suffix: str) -> None:

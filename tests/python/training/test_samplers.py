@@ -236,6 +236,7 @@ def ray_cluster():
     ray.shutdown()
 
 
+@pytest.mark.whole  # waits for workers of Ray again and again
 @pytest.mark.usefixtures("ray_cluster")
 def test_ray(tmp_path) -> None:
     """Two workers, the episodes of a `LocalSampler`; the second update in a cluster that loses one of them midway."""

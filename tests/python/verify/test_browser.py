@@ -113,6 +113,7 @@ def press(chromium: Browser, label: str) -> None:
     chromium.settle()
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (1200, True), (400, False), (400, True)])
 @pytest.mark.parametrize("kind", REPORTS)
 def test_every_report_is_drawn_and_fits(chromium, tmp_path, kind, width, dark) -> None:

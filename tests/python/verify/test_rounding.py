@@ -78,7 +78,7 @@ def foreign(module: torch.nn.Module, path: Path, size: int = 45) -> Path:
     return path
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("make", [wide_observations, large_weights])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_policy_that_amplifies_rounding_is_exported_loaded_compiled_and_verified(
@@ -170,7 +170,7 @@ FAULTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("times", [1.0, 8.0, 16.0])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found_at_any_size_of_the_weights(fault: str, times: float, tmp_path: Path) -> None:
