@@ -48,8 +48,7 @@ def spread(cases: Sequence[frozenset[Hashable]], count: int) -> list[int]:
     taken: Counter[Hashable] = Counter()
     chosen: list[int] = []
     while left and len(chosen) < count:
-        best = min(left, key=lambda place: (-sum(not taken[one] for one in cases[place]),
-                                            sum(taken[one] for one in cases[place])))  # fmt: skip
+        best = min(left, key=lambda place: sum(taken[one] for one in cases[place]))
         left.remove(best)
         taken.update(cases[best])
         chosen.append(best)
