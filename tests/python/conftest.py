@@ -1,9 +1,9 @@
 """What every test gets, and which tests `make check` and `make test` run.
 
-`make check` runs what is not deep. Deep is a test that is marked so (`pytest.mark.deep`, on the test or, as
-`pytestmark`, on its file) because it takes more than a few seconds, and every file that imports a trainer, by itself or
-by a helper: trainers are installed by `make test` alone. `make test` runs the deep ones, too, those with many cases for
-some of them (support/sampled.py); `WHOLE=1 make test` and pytest by itself run everything.
+`make test` runs all, but of tests with many cases some (support/sampled.py); `WHOLE=1 make test`, and pytest by itself,
+run every case. `make check` runs of `make test` what is not deep. Deep is a test that is marked so (`pytest.mark.deep`,
+on the test or, as `pytestmark`, on its file) because it takes more than a few seconds, and every file that imports a
+trainer, by itself or by a helper: trainers are installed by `make test` alone.
 """
 
 from __future__ import annotations

@@ -35,7 +35,6 @@ def run_python(examples, monkeypatch, capsys):
     """Runs an example as a script and returns what it prints."""
 
     def run(name, *arguments):
-        monkeypatch.setenv("COLUMNS", "200")  # no line breaks inside what is searched for
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         runpy.run_path(str(examples / name), run_name="__main__")
         return capsys.readouterr().out

@@ -338,8 +338,9 @@ def test_namespace_comes_from_the_file_name(stem, namespace):
 
 def test_two_headers_in_one_program(tmp_path):
     HOST.need()
+    program = program_of_everything()
     for name in ("policy.hpp", "double.hpp"):
-        export(GRUPolicy(SPEC, 5, 1), tmp_path / name)
+        header.write_program(program, contract_of(program), tmp_path / name)
     source = tmp_path / "main.cpp"
     source.write_text(
         '#include "double.hpp"\n#include "policy.hpp"\n'

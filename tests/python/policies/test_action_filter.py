@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import scipy.signal
 import torch
-from hypothesis import given, seed, settings
-from row_by_row import check_files
+from hypothesis import given, settings
+from row_by_row import check_files, simplest_and_drawn
 
 from ganglion.policies import ActionFilter, SequentialPolicy
 
@@ -97,14 +97,8 @@ def test_every_row_is_filtered_since_its_own_reset(chosen, rows, steps, seed):
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("number", range(4))
 def test_every_engine_filters_every_row(number):
-    @settings(max_examples=2, deadline=None, database=None)  # the first one is the simplest
-    @seed(number)
-    @given(chosen=options())
-    def check(chosen):
-        size, given_, start = chosen
+    for size, given_, start in simplest_and_drawn(options(), number):
         check_files(SequentialPolicy([torch.nn.Linear(4, size), ActionFilter(size, **given_, start=start)]), number)
-
-    check()
 
 
 def test_a_slow_corner_does_not_drift():

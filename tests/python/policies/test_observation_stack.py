@@ -6,8 +6,8 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, seed, settings
-from row_by_row import check_files
+from hypothesis import given, settings
+from row_by_row import check_files, simplest_and_drawn
 
 from ganglion.policies import ObservationHistory, ObservationStack, SequentialPolicy, StackTerm
 
@@ -99,13 +99,8 @@ def test_a_sequence_is_its_steps(stack, rows, steps, before):
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("number", range(4))
 def test_every_engine_keeps_the_histories_of_every_row(number):
-    @settings(max_examples=2, deadline=None, database=None)  # the first one is the simplest
-    @seed(number)
-    @given(stack=stacks())
-    def check(stack):
+    for stack in simplest_and_drawn(stacks(), number):
         check_files(SequentialPolicy([stack, torch.nn.Linear(stack.output_size, 2)]), number)
-
-    check()
 
 
 def test_a_history_is_a_stack_of_terms_with_one_history():

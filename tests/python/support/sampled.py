@@ -24,12 +24,12 @@ def left_out(items: Sequence[pytest.Item]) -> set[pytest.Item]:
     Raises:
         ValueError: a test is marked `sampled` and has no parameters.
     """
-    cases: dict[Any, list[Any]] = {}
+    cases: dict[str, list[Any]] = {}
     for item in items:
         if item.get_closest_marker("sampled") is not None:
-            cases.setdefault((item.path, item.nodeid.partition("[")[0]), []).append(item)
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
     out = {item for item in items if item.get_closest_marker("whole") is not None}
-    for (_, name), several in cases.items():
+    for name, several in cases.items():
         (count,) = several[0].get_closest_marker("sampled").args
         if any(not hasattr(one, "callspec") for one in several):
             raise ValueError(f"{name} is marked sampled({count}) and has no parameters")
