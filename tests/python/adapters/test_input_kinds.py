@@ -221,6 +221,7 @@ def test_a_float16_input_is_refused_by_name(tmp_path):
         ganglion.load(path)
 
 
+@pytest.mark.whole
 @pytest.mark.deep
 def test_large_images_compile(tmp_path):
     # The golden trajectory is text in the file, which has a limit: fewer steps of them are recorded.

@@ -27,7 +27,7 @@ def prepare(name: str) -> None:
         pytest.skip("the C++ library is not built: make setup")
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.whole
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_guide(guide: Path, tmp_path: Path) -> None:
     prepare(guide.stem)

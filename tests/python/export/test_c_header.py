@@ -66,6 +66,7 @@ def test_every_operation_elsewhere(everything, architecture, scheme):
     check_bits(C_TOOLCHAINS[architecture], folder, observations[:300], resets[:300], wanted[:300])
 
 
+@pytest.mark.whole
 def test_a_product_that_a_compiler_joins_with_a_sum_is_found(everything, tmp_path):
     folder, *run = everything("float32")
     text = (folder / "policy.h").read_text()

@@ -158,6 +158,7 @@ def test_arithmetic_that_is_not_that_of_the_standard_is_refused(tmp_path, compil
     assert re.search(r"error: .*(This policy (is defined|looks for)|policy_detail_needs_doubles)", found.stderr), found
 
 
+@pytest.mark.whole
 def test_several_policies_in_c_and_in_cpp_in_one_program(tmp_path):
     HOST.need()
     torch.manual_seed(0)

@@ -75,6 +75,7 @@ def _program(stems: list[str]) -> str:
     return f"{included}int main(void) {{\n{checks}  return 0;\n}}\n"
 
 
+@pytest.mark.whole
 def test_policies_whose_names_extend_each_other(policy, tmp_path) -> None:
     lengths = [f"gait_{'s' * length}" for length in range(1, 60, 3)]  # lines are broken elsewhere in each
     stems = ["gait", "gait_fast", *(f"gait_{word}" for word in MEETING), *lengths]

@@ -336,6 +336,7 @@ def test_namespace_comes_from_the_file_name(stem, namespace):
     assert header.identifier(stem) == namespace
 
 
+@pytest.mark.whole
 def test_two_headers_in_one_program(tmp_path):
     HOST.need()
     program = program_of_everything()

@@ -58,7 +58,7 @@ def test_every_operation(everything, build):
     check_bits(_toolchain(BUILDS[build]), folder, *run)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.whole  # test_c_header.py does some
 @pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if scheme != "float32"])
 def test_every_way_to_store_weights(everything, scheme):
     folder, *run = everything(scheme)

@@ -21,7 +21,7 @@ def policy_of(name):
         return ganglion.wrap(CASES[name].make(), **CASES[name].said).eval()
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("suffix", ["ganglion", "onnx", "pt"])
 @pytest.mark.parametrize("name", CASES)
 def test_every_file_does_what_the_module_does(name, suffix, tmp_path):

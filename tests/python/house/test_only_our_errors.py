@@ -88,7 +88,7 @@ READERS: list[tuple[str, Callable[[Path], object]]] = [
 ]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("name", "read"), READERS)
 def test_damaged_bytes(name: str, read: Callable[[Path], object], tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def graphs() -> list[tuple[str, Any]]:
     return found * 6 + [(case.name, as_policy(case)[0]) for case in cases[:: max(1, len(cases) // 200)]]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("part", range(8))
 def test_changed_graphs(part: int) -> None:

@@ -312,6 +312,7 @@ def test_four_epochs_are_two_and_two(tmp_path) -> None:
     assert int(whole.deployed_policy.observation_normalizer.count) > 200
 
 
+@pytest.mark.whole
 @pytest.mark.deep
 def test_snapshot_in_a_new_process_flies_as_the_agent(tmp_path) -> None:
     algo = trained(tmp_path / "run", 3)

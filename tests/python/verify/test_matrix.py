@@ -28,7 +28,7 @@ IMPLEMENTATIONS = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", catalogue.names())
 def test_every_way_to_run_a_policy_gives_its_numbers(name):
     (cells,) = _matrix.matrix([name], steps=STEPS)

@@ -99,6 +99,7 @@ SETTINGS = [("newest first", 3, False), ("other layout", 4, True), ("stride", 3,
 CASES = [(fault, *SETTINGS[(3 * k + more) % 7]) for k, fault in enumerate(FAULTS) for more in (0, 4)]
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("fault", "history", "frames", "frame_major"), CASES)
 def test_a_fault_beside_one_of_the_history(fault: str, history: str, frames: int, frame_major: bool) -> None:
     change, kind = FAULTS[fault]

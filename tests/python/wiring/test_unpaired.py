@@ -107,6 +107,7 @@ def test_a_clip_is_named_with_its_bound(contract, log):
     assert first.value == {"low": -1.0, "high": 1.0, "of": "found"}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("seed", range(2, 6))
 def test_another_healthy_run_raises_no_alarm(contract, seed, named):
